@@ -11,14 +11,14 @@ class Family:
     """A family of diffusion models.
 
     text: widths of the text that its models read.
-    latent: channels of its latents, 0 where none of our nodes needs to know.
+    latent: channels of its latents.
     token: side in pixels of the picture's coarsest token.
     unet: whether its network is a UNet with cross-attention.
     """
 
     name: str
     text: tuple[int, ...]
-    latent: int = 0
+    latent: int
     token: int = 16
     unet: bool = False
 

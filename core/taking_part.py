@@ -34,7 +34,6 @@ class TakingPart:
 
     @cached_property
     def people(self) -> tuple[Member, ...]:
-        """Those who take part."""
         return tuple(member for member, acts in zip(self.cast.people, self.acts, strict=True) if acts)
 
     @property

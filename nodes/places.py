@@ -12,6 +12,7 @@ from ..bridge.host.schema import advanced, body_input, boxes_editor, face_sizes_
 from ..core import taking_part
 from ..core.cast import Cast, Faces, Layout, require_places, require_together
 from ..core.checks.errors import BadLayout, listed
+from ..core.checks.text import list_of
 from ..core.pictures import geometry
 from ..core.places import (
     expressions,
@@ -264,7 +265,7 @@ class LayoutFromBoxes(io.ComfyNode):
         if linked_boxes.boxes and not text.strip():
             ui_output["input_bboxes"] = for_editor(linked_boxes.boxes)
         # Where no box has a name the text is empty, and not a row of commas.
-        names_text = ", ".join(names) if any(names) else ""
+        names_text = list_of(names) if any(names) else ""
         return io.NodeOutput(boxed_layout.layout, preview, names_text, ui=ui_output)
 
 

@@ -158,7 +158,7 @@ def doctor(arguments: argparse.Namespace) -> int:
 
     diagnosis = report(name, wanted, folders, users=workflow_needs.users({name: graph}, read_workflow))
     print(diagnosis.text())
-    if diagnosis.good:
+    if not diagnosis.to_fix:
         return ALL_THERE
     if diagnosis.lacking:
         command = f"{environment.script_command('models.py')} download {as_typed(name)}"

@@ -91,14 +91,12 @@ class OnBodies:
         placed = is_a(cast, PlacedCast)
         if mask is None and self._need_no_region(everywhere.taking):
             return everywhere
-        if mask is not None:
-            regions.check_one_picture(cast)
         # A mask stands in for places. But a placed cast is checked also then: who was listed after places were given
         # has none.
         if mask is None or placed:
             require_places(cast, name)
         shape = regions.shape_of_bodies(cast)
-        person_regions = regions.regions_of_people(cast, everywhere.people, mask, shape)  # (people, H, W)
+        person_regions = regions.regions_of_bodies(everywhere.taking, mask, shape)  # (people, H, W)
         if self.alone and len(person_regions) == 1 and bool((person_regions == 1).all()):
             # One person whose region is the whole picture acts as a person without a region does. The difference is in
             # layers that have no place in the picture, such as those of the time step: they can act only where there

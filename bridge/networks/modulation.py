@@ -55,8 +55,8 @@ class TokenModulation:
     now: TimeModulation
     weights: Tensor
     width: int
-    zero: TimeModulation | None = None
-    picture: int = 0
+    zero: TimeModulation | None
+    picture: int
 
     def part(self, number: int) -> Tensor:
         """A scale, a shift or a gate of every token, (B, tokens, C). number: which of the parts of a Modulation."""

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import ClassVar
 
 POST_INPUT = '"post_input"'
 """Stands in the source of a network that calls post_input patches."""
@@ -235,7 +236,7 @@ class TransformerFamily:
     name: str
     """The name of the family in core.families, which has the widths of its texts; of a relative, its own."""
     made: HostNetwork
-    least_host: str = "0.33"
+    least_host: ClassVar[str] = "0.33"
     """The ComfyUI from which on all of this is so."""
     code: tuple[str, ...]
     """Strings in the source of the host's module while it is so, see model_family.require_known_code."""
@@ -295,7 +296,7 @@ class TransformerFamily:
     each other."""
 
     # --- LoRAs of single people, and ControlNets
-    streams: tuple[LayerStream, ...] = ()
+    streams: tuple[LayerStream, ...]
     """Which layers have a place in text or picture, so that a LoRA in them can be one person's."""
     modulations: tuple[Modulation, ...] = ()
     """Which layers of the time are followed to the tokens that they change, for the same reason."""

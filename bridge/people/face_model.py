@@ -38,7 +38,7 @@ ALL = "all found"
 """The option of a menu that loads every recogniser."""
 NONE_FOUND = packs.NONE_FOUND
 NO_DETECTOR = packs.NO_DETECTOR
-NO_RECOGNISER = "none (pictures alone)"
+PICTURES_ALONE = "none (pictures alone)"
 
 
 class Hosted:
@@ -77,7 +77,7 @@ def recogniser_names() -> list[str]:
     Those that a method asks for are always among them: a user who chooses one that is not installed learns where it
     comes from before anything runs. The last option is for methods that look at pictures and need no recogniser.
     """
-    return [ALL, *sorted({*_files().recognisers(""), *recognisers_read()}), NO_RECOGNISER]
+    return [ALL, *sorted({*_files().recognisers(""), *recognisers_read()}), PICTURES_ALONE]
 
 
 def installed_recognisers() -> set[str]:
@@ -117,7 +117,7 @@ def refusal(pack: str, recognisers: str) -> LikenessError | None:
     installed_pack = _installed_pack(pack, files)
     if installed_pack is None:
         return _no_pack_error(pack, files)
-    if recognisers == NO_RECOGNISER:
+    if recognisers == PICTURES_ALONE:
         return None
     recogniser_paths = files.recognisers(installed_pack)
     if recognisers != ALL and among(recognisers, recogniser_paths) is None:
@@ -194,7 +194,7 @@ def load_face_model(
     """Load the detector of a face pack, and one recogniser, all of them or none.
 
     A damaged file is left out, and a note under the node says so, if the user has not chosen it by its name and another
-    file can be used. pack, recognisers: options of the menus, NO_DETECTOR and NO_RECOGNISER among them.
+    file can be used. pack, recognisers: options of the menus, NO_DETECTOR and PICTURES_ALONE among them.
     backend: one of BACKENDS. provider: one of onnx_session.PROVIDERS, for onnxruntime alone. IR-SE50 is no ONNX file,
     and torch runs it in any case.
     Raises what `refusal` and `backend_refusal` return, and UnsupportedCheckpoint for damaged or unfit files.
@@ -205,7 +205,7 @@ def load_face_model(
     runs_on = _onnx_provider(backend, provider)
     files = _files()
     pack_name = _installed_pack(pack, files) or pack
-    chosen = among(recognisers, files.recognisers(pack_name)) or recognisers  # ALL, NO_RECOGNISER, or an id
+    chosen = among(recognisers, files.recognisers(pack_name)) or recognisers  # ALL, PICTURES_ALONE, or an id
     loading = _Loading(files, pack_name, runs_on)
     detector = _no_detector if pack_name == NO_DETECTOR else loading.detector()
     usable_recognisers = loading.recognisers(chosen)
@@ -247,12 +247,12 @@ class _Loading:
         raise failed[0]  # there is one: files.detectors gives at least one path, or raises
 
     def recognisers(self, chosen: str) -> tuple[Recogniser, ...]:
-        """The recogniser that was chosen by its id, all that can be used for ALL, or none for NO_RECOGNISER.
+        """The recogniser that was chosen by its id, all that can be used for ALL, or none for PICTURES_ALONE.
 
         Raises UnsupportedCheckpoint for a chosen file that is damaged or no recogniser, and for ALL what
         `_usable_recognisers` raises.
         """
-        if chosen == NO_RECOGNISER:
+        if chosen == PICTURES_ALONE:
             return ()
         if chosen == ALL:
             return self._usable_recognisers()

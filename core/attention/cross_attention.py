@@ -36,13 +36,12 @@ UNetBlock = tuple[str, int]
 
 
 def block_of_unet(layer: Block) -> UNetBlock:
-    """The block of the UNet that a layer is in."""
     return layer[:2]
 
 
-EVERYBODY = -2
+OWNED_BY_ALL = -2
 """Owner of a token that is read everywhere: in `region_bias`, the last but one row of the table of logits."""
-NOBODY = -1
+OWNED_BY_NOBODY = -1
 """Owner of a token that is read nowhere: the last row of that table."""
 # As low as float16 goes: its exponential is exactly 0, and no kernel makes a NaN of it.
 EXCLUDED = -60000.0
@@ -125,7 +124,7 @@ def region_bias(regions: Sequence[Tensor], owners: Tensor, grid: tuple[int, int]
     regions: tensors (people, H, W), 0..1, one for each node; their people are counted through, from 0. Where a region
     is w, log(w) is added to the logits of its owner's tokens, which multiplies their share before the softmax is
     normalised by w. So w = 1 changes nothing, and w = 0 excludes the token.
-    owners: (tokens,), per token the number of its person in all regions together, or EVERYBODY or NOBODY.
+    owners: (tokens,), per token the number of its person in all regions together, or OWNED_BY_ALL or OWNED_BY_NOBODY.
     grid: (height, width) of the layer.
     """
     pixels = grid[0] * grid[1]
@@ -134,6 +133,6 @@ def region_bias(regions: Sequence[Tensor], owners: Tensor, grid: tuple[int, int]
     of_people = shares.log().clamp(min=EXCLUDED)  # log(0) is -inf before the clamp
     of_everybody = torch.zeros(1, pixels, dtype=torch.float32)
     of_nobody = torch.full((1, pixels), EXCLUDED, dtype=torch.float32)
-    # EVERYBODY (-2) and NOBODY (-1) are indices from the end: the last two rows.
+    # OWNED_BY_ALL (-2) and OWNED_BY_NOBODY (-1) are indices from the end: the last two rows.
     table = torch.cat([of_people, of_everybody, of_nobody])  # (all people + 2, pixels)
     return table[owners].T  # (tokens, pixels) -> (pixels, tokens)

@@ -43,11 +43,11 @@ class ReadReference:
     tokens are read at all, (tokens,) bool, or None for all.
     """
 
-    owner: int | None = None
-    region: int | None = None
-    weight: float = 1.0
-    boost: float = 1.0
-    kept: Tensor | None = None
+    owner: int | None
+    region: int | None
+    weight: float
+    boost: float
+    kept: Tensor | None
 
 
 def groups(

@@ -33,7 +33,6 @@ class Group:
     bias: Tensor | None = None
 
     def to(self, device: torch.device) -> Group:
-        """The group on a device."""
         others = [None if tensor is None else tensor.to(device) for tensor in (self.keys, self.shares, self.bias)]
         return Group(self.queries.to(device), *others)
 

@@ -66,7 +66,7 @@ class TokenLayout:
 
     common: int
     picture: int
-    references: tuple[int, ...] = ()
+    references: tuple[int, ...]
     words: tuple[int, ...] = ()
     front: int = 0
     reference_texts: tuple[int, ...] = ()
@@ -99,7 +99,6 @@ class TokenLayout:
 
     @property
     def total(self) -> int:
-        """The number of all tokens."""
         return self.text + sum(self.seen) + self.pictures
 
     @property

@@ -126,7 +126,6 @@ class Surface:
 
     @classmethod
     def empty(cls, width: int, height: int) -> "Surface":
-        """A surface without bodies."""
         return cls(torch.zeros(3, height, width, dtype=torch.uint8), torch.zeros(height, width, dtype=torch.int32))
 
     def draw_body(self, number: int, x: int, y: int, iuv: Tensor) -> None:

@@ -12,13 +12,15 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from typing import NamedTuple
 
-from .text import MOST_NAME_LETTERS, UNNAMED, items_in, number_in, plain, unquoted
+from .text import BLANK, MOST_NAME_LETTERS, UNNAMED, items_in, number_in, pieces, plain, unquoted
 
 _FOLDER_ITSELF = re.compile(r"^(?:\./+)+")
 """What a name may begin with that leads nowhere: a dot for the folder itself."""
 _STAYS_THERE = re.compile(r"(?<=[^/])/(?:\.?/)+")
 """Several slashes, or slashes with a dot between them, inside of a name. Two slashes at its beginning are the name of
 a computer on Windows."""
+
+_APOSTROPHES = str.maketrans(dict.fromkeys("\u2018\u2019\u02bc\uff07", "'"))
 
 
 def spelled(name: str) -> str:
@@ -48,8 +50,9 @@ def folded(name: str) -> str:
 
 
 def of_person(name: str) -> str:
-    """The form in which names of people are compared: one plain line, folded, without quotation marks around it."""
-    return folded(plain(unquoted(name), MOST_NAME_LETTERS))
+    """The form in which names of people are compared: one plain line, folded, with straight apostrophes and without
+    quotation marks around it."""
+    return folded(plain(unquoted(name), MOST_NAME_LETTERS)).translate(_APOSTROPHES)
 
 
 class Meant(NamedTuple):
@@ -87,7 +90,7 @@ class People:
         """
         words: list[str] = []
         for item in filter(None, items_in(text)):
-            parts = [unquoted(part) for part in item.split()]
+            parts = [unquoted(part) for part in pieces(item, BLANK)]
             means_parts = any(self.called(part) or number_in(part) is not None for part in parts)
             # "Anna Lee" is one name where somebody is called so, or where no part of it means anybody.
             words += parts if means_parts and not self.called(item) else [item]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from ..cast import Cast, RowCast, is_a
 from .errors import BadCast, BadSetup, LikenessError, counted, listed
 from .names import People
-from .text import COLONS, plain
+from .text import COLON, pieces, plain
 
 MOST_SCENES = 100
 """The most scenes in one run: each is a whole picture."""
@@ -135,11 +135,9 @@ def _read(line: str, number: int, people: People, field: str) -> tuple[int, str]
 
     number: of the line, from 1, for messages, as `field` of per_person. Raises BadPrompts.
     """
-    halves = re.split(f"[{COLONS}]", line, maxsplit=1)
-    if len(halves) < 2:
+    name, *words = map(str.strip, pieces(line, COLON, most_cuts=1))
+    if not words:
         raise BadPrompts(field, number, line, "it has no colon", people.names)
-    name = halves[0].strip()
-    words = halves[1].strip()
     meant = people.called(name)
     if not meant:
         raise BadPrompts(field, number, line, f"no person here is called {plain(name, 40)!r}", people.names)
@@ -147,7 +145,7 @@ def _read(line: str, number: int, people: People, field: str) -> tuple[int, str]
         numbers = " or ".join(str(person + 1) for person in meant)
         why = f"{len(meant)} people are called {name!r}: write their number, {numbers}"
         raise BadPrompts(field, number, line, why, people.names)
-    return meant[0], words
+    return meant[0], words[0]
 
 
 def named(text: str, names: Sequence[str], node_name: str) -> list[int]:

@@ -5,6 +5,7 @@ import os
 import re
 import shlex
 import sys
+from collections.abc import Sequence
 from unicodedata import category, name
 
 # Line breaks and what steers a terminal, the order of letters on the screen, and halves of letters (surrogates), which
@@ -21,8 +22,14 @@ _BLANK_CATEGORIES = ("Zs", "Zl", "Zp", "Cc")
 """Unicode's: spaces, ends of lines, and what steers a device, such as the end of a file in DOS."""
 BLANKS = "".join(letter for letter in map(chr, range(0x3001)) if category(letter) in _BLANK_CATEGORIES) + UNSEEN
 """What is no part of a text, before it and behind it."""
-_QUOTES = "\"'\u2018\u2019\u201a\u201c\u201d\u201e\u00ab\u00bb\u2039\u203a\u300c\u300d\u300e\u300f\uff02\uff07"
-COLONS = ":\uff1a\ufe13\ufe55"
+COMMA, COLON, BLANK = ",", ":", r"\s+"
+"""Where `pieces` cuts a text: at the commas and semicolons, at the colons, or at the blanks of all scripts."""
+_COLONS = str.maketrans(dict.fromkeys("\uff1a\ufe13\ufe55", ":"))
+_QUOTE = "[\"'\u2018\u2019\u201a\u201c\u201d\u201e\u00ab\u00bb\u2039\u203a\u300c\u300d\u300e\u300f\uff02\uff07]"
+_LETTER = f"[^,:{re.escape(BLANKS)}]"
+_QUOTED = re.compile(f"(?<!{_LETTER}){_QUOTE}.{{0,255}}?{_QUOTE}(?!{_LETTER})")
+"""Quotation marks and what is between them, up to the longest name of a file. The apostrophe of O'Neil is none, because
+a letter stands before it."""
 AS_NUMBER = str.maketrans({
     **dict.fromkeys("\u2010\u2011\u2012\u2013\u2212\ufe63\uff0d", "-"),
     "\uff0b": "+",
@@ -93,15 +100,31 @@ def items_in(text: str) -> list[str]:
     for line in lines:
         if items and not items[-1]:  # the line before has ended with a separator
             items.pop()
-        items += map(unquoted, with_commas(line).split(","))
+        items += map(unquoted, pieces(line, COMMA))
     return items or [""]
+
+
+def pieces(text: str, sign: str, most_cuts: int | None = None) -> list[str]:
+    """The pieces of a text between signs of one kind, COMMA, COLON or BLANK: of all of them, or of the first few.
+
+    What is in quotation marks is not cut, so "Lee, Jo" is one name.
+    """
+    outside = _QUOTED.sub(lambda quoted: "_" * len(quoted[0]), _with_plain_signs(text))  # as long as the text
+    cuts = [cut.span() for cut in re.finditer(sign, outside)][:most_cuts]
+    starts = [0, *(end for _, end in cuts)]
+    ends = [*(start for start, _ in cuts), len(text)]
+    return [text[start:end] for start, end in zip(starts, ends, strict=True)]
+
+
+def _with_plain_signs(text: str) -> str:
+    return with_commas(text).translate(_COLONS)
 
 
 def unquoted(text: str) -> str:
     """A plain text without the quotation marks around it."""
     line = plain(text)
-    is_quoted = len(line) > 1 and line[0] in _QUOTES and line[-1] in _QUOTES
-    return plain(line[1:-1]) if is_quoted else line
+    quoted = _QUOTED.match(_with_plain_signs(line))
+    return plain(line[1:-1]) if quoted and quoted.end() == len(line) else line
 
 
 def number_in(text: str) -> int | None:
@@ -124,6 +147,11 @@ def _is_separator(letter: str) -> bool:
 def names_in(text: str) -> list[str]:
     """The names of a list, "" for an empty one."""
     return [plain(item, MOST_NAME_LETTERS) for item in items_in(text)]
+
+
+def list_of(names: Sequence[str]) -> str:
+    """Names as the list that `names_in` reads."""
+    return ", ".join(name if items_in(name) == [name] else f'"{name}"' for name in names)
 
 
 def plain_lines(text: str) -> str:

@@ -142,7 +142,7 @@ class Detectors:
     """
 
     paths: tuple[str, ...]
-    left_out: tuple[UnsupportedCheckpoint, ...] = ()
+    left_out: tuple[UnsupportedCheckpoint, ...]
 
 
 @lru_cache(maxsize=256)
@@ -240,7 +240,7 @@ def _embed_one_by_one(network: Held, pixels: Tensor) -> Tensor:
     return torch.cat([network(crop[None])[0].reshape(1, -1).cpu() for crop in pixels])
 
 
-def open_detector(path: str, hold: Holder, provider: str | None = None) -> scrfd.Scrfd:
+def open_detector(path: str, hold: Holder, provider: str | None) -> scrfd.Scrfd:
     """The detector in an ONNX file.
 
     hold: what keeps its network. provider: of onnxruntime, which then runs the file instead of torch; None for torch.
@@ -265,7 +265,7 @@ def _fixed_size(graph: Graph) -> CanvasSize | None:
     return shape[3], shape[2]
 
 
-def open_recogniser(identifier: str, path: str, hold: Holder, provider: str | None = None) -> ArcFace:
+def open_recogniser(identifier: str, path: str, hold: Holder, provider: str | None) -> ArcFace:
     """The recogniser in an ONNX file. identifier: its id. hold, provider, errors: as of open_detector."""
     program = read(path)
     side = inspect(path).inputs[0][2]  # the height in (batch, channels, height, width); crops are square

@@ -49,7 +49,6 @@ def _numbers(tensor: Tensor) -> list[Any]:
 
 
 def identity(x: Tensor) -> Tensor:
-    """The input as it is."""
     return x
 
 
@@ -241,10 +240,7 @@ def reshape(x: Tensor, shape: Tensor) -> Tensor:
 
     shape: (dimensions,). A size of 0 stands for the size that x has in this dimension, and -1 for what is left over.
     """
-    sizes: list[int] = []
-    for dimension, size in enumerate(_numbers(shape)):
-        sizes.append(x.shape[dimension] if size == 0 else size)
-    return x.reshape(sizes)
+    return x.reshape([x.shape[dimension] if size == 0 else size for dimension, size in enumerate(_numbers(shape))])
 
 
 def transpose(x: Tensor, *, perm: Ints) -> Tensor:

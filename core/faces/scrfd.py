@@ -44,9 +44,7 @@ class Scrfd:
     the file takes; None where it takes any.
     """
 
-    def __init__(
-        self, network: Callable[[Tensor], Sequence[Tensor]], fixed_size: tuple[int, int] | None = None
-    ) -> None:
+    def __init__(self, network: Callable[[Tensor], Sequence[Tensor]], fixed_size: tuple[int, int] | None) -> None:
         self.network = network
         self._fixed_size = fixed_size
 

@@ -34,7 +34,7 @@ class WhichFace:
         if len(self.words) == 1:  # it is for all photos
             return []
         return [
-            f"{_in_words(word)} of photo {number}"
+            f"{f'face {word}' if word.isdecimal() else f'the {word} face'} of photo {number}"
             for number, word in enumerate(self.words, 1)
             if word and number not in photo_numbers
         ]
@@ -53,10 +53,6 @@ class WhichFace:
                 f"{counted(photo_count, 'photo')}.",
                 "Write one number for each photo, in their order, with commas between them.",
             )
-
-
-def _in_words(word: str) -> str:
-    return f"face {word}" if word.isdecimal() else f"the {word} face"
 
 
 def which_face(text: str) -> WhichFace:

@@ -5,13 +5,12 @@ that they get, or - to leave them out. Commas, semicolons or line breaks stand b
 """
 
 import os
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ..checks.errors import BadCast, counted, listed
 from ..checks.names import folded, of_person, same_name
-from ..checks.text import AS_NUMBER, COLONS, MOST_NAME_LETTERS, number_in, plain, unquoted, with_commas
+from ..checks.text import AS_NUMBER, COLON, MOST_NAME_LETTERS, items_in, number_in, pieces, plain, unquoted
 from .naming import one_spelling
 from .photo_faces import LEFT_OUT, PhotoFace
 
@@ -47,30 +46,29 @@ def _parsed(text: str) -> Iterator[Correction]:
     """The corrections of a text, in order. A generator: it raises BadCast where it comes to one that cannot be read."""
     for line in text.splitlines():
         keys: list[str] = []  # left sides of which the name has not come yet
-        # Quotation marks stand around either side, not around both.
-        for piece in filter(None, map(plain, with_commas(line).split(","))):
-            *left_side, last_part = re.sub(f"[{COLONS}]", ":", piece).rsplit(":", 1)
+        for item in filter(None, items_in(line)):
+            *left_side, right_side = pieces(item, COLON)
             if not left_side:  # the 7 of "7, 9: -", whose name follows after others
-                keys.append(unquoted(last_part))
+                keys.append(item)
                 continue
-            keys.append(unquoted(left_side[0]))
-            yield Correction(tuple(keys), _checked_name(piece, keys[-1], unquoted(last_part)))
+            keys.append(unquoted(":".join(left_side)))  # the name of a file may have colons
+            yield Correction(tuple(keys), _checked_name(item, keys[-1], unquoted(right_side)))
             keys = []
         if keys:
             raise _useless(listed(keys), "does not say who that is", "Write a name behind it: 5: Anna, or 5: -.")
 
 
-def _checked_name(piece: str, key: str, name: str) -> str:
+def _checked_name(item: str, key: str, name: str) -> str:
     """The name of a correction.
 
-    piece: the whole correction, for messages. key: its left side. name: its right side, as it was written. Raises
+    item: the whole correction, for messages. key: its left side. name: its right side, as it was written. Raises
     BadCast for a correction without a left side, without a name, and with a number for a name.
     """
     if not key:
-        raise _useless(piece, "does not say which photo that is", "Write its number before the colon: 5: Anna.")
+        raise _useless(item, "does not say which photo that is", "Write its number before the colon: 5: Anna.")
     name = plain(name, MOST_NAME_LETTERS)
     if not name or name.isdecimal():
-        raise _useless(piece, "gives no name", "Write the person's name as the preview shows it: 5: Anna.")
+        raise _useless(item, "gives no name", "Write the person's name as the preview shows it: 5: Anna.")
     return name
 
 

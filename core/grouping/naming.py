@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from ..checks.names import folded
+from ..checks.names import of_person
 from .file_names import names_of
 from .photo_faces import PhotoFace
 
@@ -54,5 +54,5 @@ def one_spelling(names: Sequence[str], known: Sequence[str] = ()) -> list[str]:
     """The names, each as it was written first: anna is Anna where Anna came before. known: names before these."""
     first_spelling: dict[str, str] = {}
     for name in (*known, *names):
-        first_spelling.setdefault(folded(name), name)
-    return [first_spelling[folded(name)] for name in names]
+        first_spelling.setdefault(of_person(name), name)
+    return [first_spelling[of_person(name)] for name in names]

@@ -49,10 +49,7 @@ class SortedFaces:
         return [face for face, name in enumerate(self.names) if name == LEFT_OUT]
 
     def similarity_to_others(self, members: Sequence[int]) -> list[float | None]:
-        """The mean similarity of each face of a person to the person's other faces; None for the only face.
-
-        members: indices of the person's faces.
-        """
+        """See means_to_others. members: indices of the person's faces."""
         return means_to_others(self.similarity[members][:, members])
 
 

@@ -1,8 +1,5 @@
 """How alike pictures are to the people they are meant to show, and the best pictures of a batch by that.
 
-A new figure is a function in figures.py and a row in its table FIGURES: the menu of Pick Best Likeness, the ranking and
-the line of a picture follow that table.
-
 Similarities are cosines of embeddings, as the recognisers give them: 1 is the same photo, strangers lie around 0.
 """
 

@@ -34,7 +34,6 @@ class _Plate:
 
     @property
     def color(self) -> Color:
-        """The colour of the person."""
         return color_of(self.number - 1)
 
 

@@ -13,17 +13,12 @@ UNKNOWN = "unknown"
 """Stands for the method where it is not known how the pictures were made."""
 
 
-def _recognisers_of_methods() -> dict[str, str]:
-    """For each entry of the menu `made_with` the recogniser that the method was trained with, in the menu's order.
-
-    An entry is the name of a method; UNKNOWN comes first and has "".
-    """
-    return {UNKNOWN: "", **{method.measured_as: method.recogniser for method in methods() if method.measured_as}}
-
-
-TRAINED_WITH: Mapping[str, str] = _recognisers_of_methods()
-"""The recogniser that each method was trained with, "" for UNKNOWN. That recogniser is biased towards the pictures of
-the method: any other judges better."""
+TRAINED_WITH: Mapping[str, str] = {
+    UNKNOWN: "",
+    **{method.measured_as: method.recogniser for method in methods() if method.measured_as},
+}
+"""The recogniser that each method was trained with, "" for UNKNOWN, in the order of the menu `made_with`. That
+recogniser is biased towards the pictures of the method: any other judges better."""
 
 
 def people_to_find(cast: Cast | None, person: Person | None, node_name: str) -> Cast:

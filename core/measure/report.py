@@ -161,7 +161,6 @@ class Report:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names of the people, in their order."""
         return tuple(member.name for member in self.people)
 
     @property

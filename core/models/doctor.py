@@ -295,7 +295,7 @@ def _packs_there(model: Model, folders: Folders) -> _Packs:
     there: dict[str, list[Path]] = {}
     for file in folders.of(model.key):
         if ending(file.name) == ".onnx" and os.path.isfile(file.path):
-            there.setdefault(packs.pack_of_file(file.root, file.name), []).append(file.path)
+            there.setdefault(packs.pack_of(packs.name_in(file.root, file.name)), []).append(file.path)
     return there
 
 

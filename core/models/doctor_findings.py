@@ -36,7 +36,7 @@ class Finding:
 
     what: str
     state: str
-    details: tuple[str, ...] = ()
+    details: tuple[str, ...]
     fetch: Model | None = None
     place: Path | None = None
     needed_for: str = ""
@@ -119,11 +119,6 @@ class Diagnosis:
     def to_fix(self) -> list[Finding]:
         """The findings for which the host would refuse to run the workflow, in the order of the report."""
         return [finding for finding in self.findings if not finding.is_good]
-
-    @property
-    def good(self) -> bool:
-        """Whether nothing has to be done."""
-        return not self.to_fix
 
     @property
     def sentences(self) -> list[str]:

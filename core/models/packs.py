@@ -153,11 +153,6 @@ def name_in(root: str, name: str) -> str:
     return name
 
 
-def pack_of_file(root: str, name: str) -> str:
-    """The pack of a file, also where the model folder `root` is a pack itself. name: relative to `root`."""
-    return pack_of(name_in(root, name))
-
-
 def chosen(pack: str, available: Sequence[str], roots: Sequence[str]) -> str | None:
     """The available pack that a workflow means by the name `pack`; None where no pack fits, or several fit alike.
 

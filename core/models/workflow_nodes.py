@@ -158,7 +158,7 @@ def _saved_nodes(graph: Graph) -> Iterator[WorkflowNode]:
     """
     subgraph_of_type = subgraphs(graph)
     opened: set[str] = set()  # boxes with their texts whose subgraphs have been gone through
-    level = _listed(graph, "nodes")
+    level = listed_in(graph, "nodes")
     count = len(level)
     _require_few(count)
     waiting = _stacked(graph, level, _NO_BOX, boxes=())
@@ -181,7 +181,7 @@ def _saved_nodes(graph: Graph) -> Iterator[WorkflowNode]:
         if stands_in_itself or box_with_texts in opened:
             continue
         opened.add(box_with_texts)
-        level = _listed(subgraph, "nodes")
+        level = listed_in(subgraph, "nodes")
         count += len(level)
         _require_few(count)
         waiting += _stacked(subgraph, level, box_values, (*saved.boxes, box.kind))
@@ -419,7 +419,7 @@ def _listed_widgets(box: Mapping[str, Any]) -> list[Widget | None]:
 def _inputs_with_widget(subgraph: Mapping[str, Any]) -> dict[Widget, str]:
     """The widgets in a subgraph that its inputs lead to, each -> the name of the subgraph's input."""
     inputs = _slots(subgraph)
-    nodes_by_id = {str(node.get("id")): node for node in _listed(subgraph, "nodes")}
+    nodes_by_id = {str(node.get("id")): node for node in listed_in(subgraph, "nodes")}
     input_of_widget: dict[Widget, str] = {}
     for link in links(subgraph).values():
         if link.source != INPUTS:
@@ -466,26 +466,10 @@ def subgraphs(graph: Graph) -> dict[str, dict[str, Any]]:
 
     Raises ValueError where the list is damaged.
     """
-    return {str(subgraph.get("id")): subgraph for subgraph in _listed(graph.get("definitions"), "subgraphs")}
+    return {str(subgraph.get("id")): subgraph for subgraph in listed_in(graph.get("definitions"), "subgraphs")}
 
 
-def nodes_in(graph: Graph) -> Iterator[dict[str, Any]]:
-    """Every node of a saved workflow, as it is saved. After a node that stands for a subgraph come those of the
-    subgraph.
-
-    A subgraph that stands in several places comes once. Raises ValueError where a list of nodes or subgraphs is
-    damaged.
-    """
-    subgraph_of_type = subgraphs(graph)
-    waiting = _listed(graph, "nodes")[::-1]  # a stack: the next node is the last
-    while waiting:
-        node = waiting.pop()
-        yield node
-        subgraph = subgraph_of_type.pop(str(node.get("type")), None)  # taken out: it comes once, and cannot repeat
-        waiting += _listed(subgraph, "nodes")[::-1]
-
-
-def _listed(holder: Any, name: str) -> list[dict[str, Any]]:
+def listed_in(holder: Any, name: str) -> list[dict[str, Any]]:
     """The nodes or subgraphs that stand under a name in a part of a saved workflow; [] where there is nothing.
 
     Raises ValueError where it is no list of dictionaries.

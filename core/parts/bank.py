@@ -121,7 +121,7 @@ class PartWeights:
     """
 
     weights: Sequence[float]
-    targets: Tensor | None = None
+    targets: Tensor | None
 
     def of_queries(self, grid: tuple[int, int]) -> Tensor:
         """The weight of each part for each query of a layer, (parts, queries); (parts, 1) where all queries have one.
@@ -141,7 +141,7 @@ def key_bias(
     picture_tokens: int,
     part_weights: PartWeights,
     grid: tuple[int, int],
-    dtype: torch.dtype = torch.float32,
+    dtype: torch.dtype,
 ) -> Tensor | None:
     """A bias for the logits of a layer's self-attention, whose keys are [picture's tokens | kept tokens | sinks].
 

@@ -194,7 +194,7 @@ def _upright(picture: Image.Image) -> Image.Image:
     return picture
 
 
-def _on_white(picture: Image.Image, name: str, is_white_zero: bool = False) -> Image.Image:
+def _on_white(picture: Image.Image, name: str, is_white_zero: bool) -> Image.Image:
     """A loaded picture of any mode on white, as mode RGB.
 
     name: of the file, for messages. is_white_zero: whether 0 is white in grey of more than 8 bits. Raises BadPhoto for

@@ -48,8 +48,8 @@ class FileParts:
     """
 
     file: bytes
-    end: bytes = b""
-    info: Info = field(default_factory=dict[str, bytes | str])
+    end: bytes
+    info: Info
     had_end: bool = True
     scans: int = 1
     has_all_scans: bool = True

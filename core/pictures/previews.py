@@ -268,7 +268,6 @@ class PictureGroup(NamedTuple):
 
     @property
     def drawn(self) -> Sequence[GroupedPicture]:
-        """The pictures that a sheet shows."""
         return self.pictures[:_OF_A_GROUP]
 
     @property

@@ -98,7 +98,7 @@ class _Part(NamedTuple):
 ADULT = Build()
 
 
-def build(years: float, sex: str = "", centimetres: float = 0.0) -> Build:
+def build(years: float, sex: str, centimetres: float) -> Build:
     """The build at an age. sex: "m", "f" or "" for the mean. centimetres: height, 0 for the usual one of the age."""
     age = _age(years)
     grown_up = _AGES[-1]

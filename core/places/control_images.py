@@ -138,7 +138,7 @@ def _dwpose_picture(places: Sequence[Slot], width: int, height: int, hands_and_f
         if hands_and_faces:
             _draw_hand(picture, slot.left_hand or ())
             _draw_hand(picture, slot.right_hand or ())
-            _draw_face(picture, slot.face_points or ())
+            _draw_points(picture, slot.face_points or (), _FACE_POINT_RADIUS, _FACE_POINT_COLOR)
     return torch.as_tensor(picture).float() / 255
 
 
@@ -177,10 +177,6 @@ def _draw_hand(canvas: Pixels, points: Sequence[Joint]) -> None:
             if _is_drawn(start) and _is_drawn(end):
                 thick_line(canvas, _pixel(start), _pixel(end), color)
     _draw_points(canvas, points, _JOINT_RADIUS, _FINGER_POINT_COLOR)
-
-
-def _draw_face(canvas: Pixels, points: Sequence[Joint]) -> None:
-    _draw_points(canvas, points, _FACE_POINT_RADIUS, _FACE_POINT_COLOR)
 
 
 def _draw_points(canvas: Pixels, points: Sequence[Joint], radius: int, color: Color) -> None:

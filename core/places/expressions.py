@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, TypeVar, cast
 
 import numpy as np
@@ -11,6 +11,7 @@ from ..cast import FacePoints, Keypoints, Layout, Point, Slot
 from ..checks.errors import LikenessError, counted
 from ..faces import landmarks
 from . import bodies, poses
+from .layouts import NotedLayout
 from .poses import OpenPose
 
 FaceT = TypeVar("FaceT")
@@ -33,14 +34,6 @@ _OTHER_TURN = 25
 
 class BadExpression(LikenessError):
     """A photo of which no expression can be taken, or a place that can have none."""
-
-
-@dataclass(frozen=True)
-class ExpressiveLayout:
-    """A layout with the expressions of photos. notes: what to look at, a line each."""
-
-    layout: Layout
-    notes: list[str]
 
 
 def of_meshes(face_landmarks: Mapping[str, Any]) -> list[FacePoints]:
@@ -113,7 +106,7 @@ def _mean_of(points: FacePoints, numbers: Sequence[int]) -> Point:
     return (float(x), float(y))
 
 
-def with_expressions(layout: Layout, faces: Sequence[FacePoints], first_place: int, mirror: bool) -> ExpressiveLayout:
+def with_expressions(layout: Layout, faces: Sequence[FacePoints], first_place: int, mirror: bool) -> NotedLayout:
     """The layout with the first face at `first_place` (from 1), the second face at the next place, and so on.
 
     Each face is turned, shifted and scaled as a whole to fit the face of its place, so that its shape stays that of the
@@ -139,7 +132,7 @@ def with_expressions(layout: Layout, faces: Sequence[FacePoints], first_place: i
             )
         notes += _notes(number, slot.keypoints, keypoints_of(points))
         slots[number - 1] = _with_expression(slot, slot.keypoints, points)
-    return ExpressiveLayout(replace(layout, slots=tuple(slots)), notes)
+    return NotedLayout(replace(layout, slots=tuple(slots)), notes)
 
 
 def _with_expression(slot: Slot, keypoints: Keypoints, points: FacePoints) -> Slot:

@@ -44,7 +44,7 @@ class _Spot:
         return geometry.Fit(scale_x=self.head_height, scale_y=self.head_height, shift_x=x, shift_y=y).box(box)
 
 
-def add(layout: Layout, where: str, nose: Point, face_size: float, body: str, count: int = 1) -> Layout:
+def add(layout: Layout, where: str, nose: Point, face_size: float, body: str, count: int) -> Layout:
     """The layout with more places after its own, for people who look into the camera.
 
     The heads of the new places are on the canvas and cover no other head, and no two noses are too close.

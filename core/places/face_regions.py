@@ -19,9 +19,8 @@ from .region_settings import BY_METHOD, FACE_BOXES, REGIONS
 from .regions import (
     BadRegion,
     RegionShape,
-    check_one_picture,
-    masks_of,
     region_of_slot,
+    regions_of_people,
     require_box,
     require_distinct,
     settings_of,
@@ -82,7 +81,7 @@ def _small_face_boxes(cast: PlacedCast, least: int) -> list[str]:
 
 
 def regions_of_faces(
-    taking: TakingPart, mask: Tensor | None, shape: RegionShape, node_name: str, acts_in: str = REGIONS
+    taking: TakingPart, mask: Tensor | None, shape: RegionShape, node_name: str, acts_in: str
 ) -> Tensor | None:
     """The regions in which the faces of a cast act, (people, H, W); None for the whole picture.
 
@@ -90,21 +89,14 @@ def regions_of_faces(
     1 everywhere.
     mask: (people, h, w), one for everybody in the cast, those of weight 0 included; None for regions around the faces.
     shape: of extent "face". node_name: for messages. acts_in: REGIONS or FACE_BOXES.
-    Checks only people who take part. Raises NotPlaced, and BadRegion for a place without box and mask, for an empty
-    region and for two equal ones. Also raises BadRegion for masks where everybody has a row, and for another number of
-    masks than people in the cast.
+    Checks only people who take part. Raises what `regions_of_people` raises, NotPlaced, and BadRegion for a place
+    without box and mask.
     """
-    cast = taking.cast
-    if mask is None and (taking.is_alone or cast.by_row):
+    if mask is None and (taking.is_alone or taking.cast.by_row):
         return None
-    if mask is not None:
-        check_one_picture(cast)
-        regions = masks_of(mask, cast, cast.people)
-    else:
-        regions = _regions_around_faces(taking, shape, node_name, acts_in)
-    acting_regions = require_distinct(regions[list(taking.acts)], taking.people)
+    regions = regions_of_people(taking, mask, lambda: _regions_around_faces(taking, shape, node_name, acts_in))
     # A mask that is 1 everywhere limits its person to nothing.
-    is_everywhere = mask is not None and bool((acting_regions == 1).all())
+    is_everywhere = bool((regions[list(taking.acts)] == 1).all())
     return None if taking.is_alone and is_everywhere else regions
 
 

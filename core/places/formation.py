@@ -93,7 +93,6 @@ class Formation:
 
     @property
     def smallest(self) -> float:
-        """The smallest head."""
         return min(posed.build.head for posed in self.people)
 
     @property

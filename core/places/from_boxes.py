@@ -3,7 +3,6 @@
 Boxes are BOUNDING_BOX of detectors and of ComfyUI's editor, or lines of text.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
@@ -14,7 +13,7 @@ from torch import Tensor
 from ..cast import Box, CanvasSize, Layout, Point, Slot, is_a
 from ..checks import value_checks
 from ..checks.errors import LikenessError, counted, gathered, listed
-from ..checks.text import AS_NUMBER, COLONS, MOST_NAME_LETTERS, items_in, plain, with_commas
+from ..checks.text import AS_NUMBER, COLON, MOST_NAME_LETTERS, items_in, pieces, plain, unquoted, with_commas
 from ..pictures.geometry import Fit, bounds, check_size, patch_rect, shorter_side
 from ..pictures.previews import color_of
 from . import bodies, layouts, poses
@@ -303,7 +302,7 @@ def read(boxes: object) -> tuple[Marked, ...]:
     if dictionaries is None:
         problem = f"they are {value_checks.named(boxes)} without x, y, width and height"
         raise BadBoxes(problem, "Connect the bboxes of a detector or an editor, or a layout where one is taken")
-    return tuple(_marked(number, dictionary) for number, dictionary in enumerate(dictionaries, 1))
+    return tuple(_marked(number, box, _name_of(box)) for number, box in enumerate(dictionaries, 1))
 
 
 def _of_one_picture(boxes: object) -> object:
@@ -322,18 +321,21 @@ def _of_one_picture(boxes: object) -> object:
     return of_one_picture
 
 
-def _marked(number: int, dictionary: Mapping[str, Any]) -> Marked:
+def _name_of(dictionary: Mapping[str, Any]) -> str:
+    """The name of a box: what stands in its description before the first comma or end of line."""
+    metadata = dictionary.get("metadata")
+    if not isinstance(metadata, Mapping):
+        return ""
+    texts = cast("Mapping[str, Any]", metadata)
+    return items_in(str(texts.get("desc") or texts.get("text") or ""))[0]
+
+
+def _marked(number: int, dictionary: Mapping[str, Any], name: str) -> Marked:
     """One box of a BOUNDING_BOX. number: which box it is, from 1, for messages. Raises BadInput."""
     x = _side(number, dictionary, "x", least=-poses.WIDEST)
     y = _side(number, dictionary, "y", least=-poses.WIDEST)
     width = _side(number, dictionary, "width", least=0)
     height = _side(number, dictionary, "height", least=0)
-    metadata = dictionary.get("metadata")
-    if not isinstance(metadata, Mapping):
-        metadata = {}
-    texts = cast("Mapping[str, Any]", metadata)
-    description = str(texts.get("desc") or texts.get("text") or "").strip()
-    name = items_in(description)[0]  # what stands before the first comma or end of line
     label = plain(dictionary.get("label"), MOST_NAME_LETTERS).lower()
     return Marked((x, y, x + width, y + height), plain(name, MOST_NAME_LETTERS), label)
 
@@ -355,7 +357,8 @@ def written(text: str) -> tuple[Marked, ...]:
         if not line:
             continue
         try:
-            boxes.append(_marked(number, _dictionary_of_line(line)))  # in messages a box has the number of its line
+            *name, numbers = pieces(line, COLON)  # the name may have colons
+            boxes.append(_marked(number, _sides(numbers), unquoted(":".join(name))))  # messages count lines
         except ValueError:
             quoted = line if len(line) < 60 else f"{line[:60]}..."
             problem = f"line {number} of the text is {quoted!r}, without four numbers at its end"
@@ -363,14 +366,10 @@ def written(text: str) -> tuple[Marked, ...]:
     return tuple(boxes)
 
 
-def _dictionary_of_line(line: str) -> dict[str, Any]:
-    """A line of text as a dictionary of BOUNDING_BOX. Raises ValueError unless four numbers stand at its end."""
-    # The name may hold colons itself.
-    *name, numbers = re.split(f"[{COLONS}]", line)
-    words = with_commas(numbers).replace(",", " ").split()
-    sides = [float(word.translate(AS_NUMBER)) for word in words]
-    x, y, width, height = sides  # ValueError for any other count of numbers
-    return {"x": x, "y": y, "width": width, "height": height, "metadata": {"desc": ":".join(name)}}
+def _sides(numbers: str) -> dict[str, float]:
+    """Four numbers as the sides of a BOUNDING_BOX. Raises ValueError for anything else."""
+    x, y, width, height = [float(word.translate(AS_NUMBER)) for word in with_commas(numbers).replace(",", " ").split()]
+    return {"x": x, "y": y, "width": width, "height": height}
 
 
 def for_editor(boxes: Sequence[Marked]) -> list[dict[str, Any]]:

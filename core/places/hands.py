@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from ..cast import Hand, Layout, Pose, Slot
 from . import bodies, poses
-from .expressions import ExpressiveLayout
+from .layouts import NotedLayout
 from .poses import OpenPose
 
 _OTHER_SIDE = {"left": "right", "right": "left"}
@@ -36,7 +36,7 @@ class _Arm:
     forearm: _Forearm | None
 
 
-def with_hands(layout: Layout, people: Sequence[OpenPose], first_place: int, mirror: bool) -> ExpressiveLayout:
+def with_hands(layout: Layout, people: Sequence[OpenPose], first_place: int, mirror: bool) -> NotedLayout:
     """The layout with the hands of the first person at `first_place` (from 1), of the second at the next, and so on.
 
     A hand is moved from the wrist in the photo to the wrist of the place, turned about it by the angle between the two
@@ -60,7 +60,7 @@ def with_hands(layout: Layout, people: Sequence[OpenPose], first_place: int, mir
                 where = "layout" if arm.forearm else "photo"
                 notes.append(f"Place {number}: {side} hand left out, the {where} shows no elbow or no wrist of it")
         slots[number - 1] = replace(slot, **hands)
-    return ExpressiveLayout(replace(layout, slots=tuple(slots)), notes)
+    return NotedLayout(replace(layout, slots=tuple(slots)), notes)
 
 
 def _arm(person: OpenPose, side: str) -> _Arm:

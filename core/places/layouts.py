@@ -51,8 +51,11 @@ def from_faces(faces: Faces, width: int, height: int, fit: str, body: str) -> La
 
 
 @dataclass(frozen=True)
-class PoseLayout:
-    """A layout made of poses. notes: what was guessed, and who was left out, a line each."""
+class NotedLayout:
+    """A layout made of poses, or with expressions or hands of photos.
+
+    notes: what was guessed, who was left out, and what to look at, a line each.
+    """
 
     layout: Layout
     notes: list[str]
@@ -66,7 +69,7 @@ class _PosePlace:
     note: str
 
 
-def from_poses(pose_keypoint: object, width: int, height: int, fit: str) -> PoseLayout:
+def from_poses(pose_keypoint: object, width: int, height: int, fit: str) -> NotedLayout:
     """One place per person of a POSE_KEYPOINT. Of a person who was found twice, the skeleton with more joints is used.
 
     width or height 0 takes the pose's own. fit: see geometry.Fit.into.
@@ -89,7 +92,7 @@ def from_poses(pose_keypoint: object, width: int, height: int, fit: str) -> Pose
         notes.append(f"{without_head} of {len(everybody)} people left out: neither head nor neck is seen")
     if twice:
         notes.append(f"{len(twice)} of {len(everybody)} people left out: found twice")
-    return PoseLayout(Layout(*canvas, tuple(place.slot for place in unique)), notes)
+    return NotedLayout(Layout(*canvas, tuple(place.slot for place in unique)), notes)
 
 
 def _place_of_pose(person: OpenPose) -> _PosePlace | None:

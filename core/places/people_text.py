@@ -5,7 +5,7 @@ import unicodedata
 from dataclasses import dataclass
 
 from ..checks.errors import BadLayout, listed
-from ..checks.text import COLONS, items_in, number_in, plain
+from ..checks.text import COLON, items_in, number_in, pieces, plain
 from . import builds
 from .actions import ACTIONS
 from .builds import ADULT, Build
@@ -60,7 +60,7 @@ def read(text: str, count: int) -> tuple[Described, ...]:
         place += 1  # unless the item has a number of its own, it is about the next place
         if not item:  # nothing is said of this place
             continue
-        *before_colon, person = re.split(f"[{COLONS}]", item, maxsplit=1)
+        *before_colon, person = pieces(item, COLON, most_cuts=1)
         if before_colon:
             numbered = number_in(plain(before_colon[0]))
             if numbered is None:

@@ -4,7 +4,7 @@ A region is a tensor (height, width) of the canvas, float32, 0..1: how much a pi
 the formulas of boxes and limbs, face_regions.py the regions of methods that read faces alone.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -15,6 +15,7 @@ from ..cast import Cast, Layout, Member, PlacedCast, Slot, is_a, require_places
 from ..checks.errors import BadCast, BadLayout, BadSize, LikenessError, counted, listed
 from ..checks.value_checks import TRY_OTHER_WORDS
 from ..pictures.tensors import as_masks, joined_masks
+from ..taking_part import TakingPart
 from .region_settings import REGIONS, Extent, RegionSettings
 from .shapes import body_region, box_region, widened
 
@@ -62,7 +63,7 @@ def shape_of_bodies(cast: Cast) -> RegionShape:
     return RegionShape(settings.extent, _MARGIN * settings.region_margin, settings.feather)
 
 
-def region_of_person(cast: PlacedCast, number: int, shape: RegionShape, staying: Sequence[Slot] = ()) -> Tensor:
+def region_of_person(cast: PlacedCast, number: int, shape: RegionShape, staying: Sequence[Slot]) -> Tensor:
     """The region of one person, or of all people together: (H, W) float32 0..1.
 
     With shape.extent "body" the mask of a place is the region as it is. Nothing is left out of it.
@@ -194,29 +195,41 @@ def check_one_picture(cast: Cast | None, advice: str = "Disconnect the mask.") -
         raise BadRegion(", ".join(member.name for member in cast.people), why, advice)
 
 
-def regions_of_people(cast: Cast, people: Sequence[Member], masks: Tensor | None, shape: RegionShape) -> Tensor:
-    """The regions of some of the people present in a cast, (people, H, W), by masks or by their places.
+def regions_of_people(taking: TakingPart, masks: Tensor | None, of_places: Callable[[], Tensor]) -> Tensor:
+    """The regions of everybody of a cast, (people, H, W): the masks, else those that `of_places` makes of their places.
 
-    people: those whose regions are returned, the same objects as in the cast and in its order.
-    masks: (everybody of the cast, h, w), read by `masks_of`; None for the regions of their places. The cast must be a
-    PlacedCast then.
-    shape: of the regions where there are no masks.
-    Raises what `masks_of` and `region_of_person` raise, and BadRegion for an empty region, two alike, or where each
-    person has a picture of their own.
+    masks: (everybody of the cast, h, w), read by `masks_of`.
+    Raises what `masks_of` and `of_places` raise. Raises BadRegion where each person has a picture of their own, and for
+    people who take part whose region is empty or who have the same one.
     """
-    check_one_picture(cast, "Leave this node out of the second pass.")
-    if masks is not None:
-        return require_distinct(masks_of(masks, cast, people), people)
-    assert is_a(cast, PlacedCast)
-    regions = [_region_of(member, cast, shape) for member in people]
-    return require_distinct(torch.stack(regions), people)
+    advice = "Leave this node out of the second pass." if masks is None else "Disconnect the mask."
+    check_one_picture(taking.cast, advice)
+    regions = of_places() if masks is None else masks_of(masks, taking.cast)
+    require_distinct(regions[list(taking.acts)], taking.people)
+    return regions
 
 
-def masks_of(masks: Tensor, cast: Cast, people: Sequence[Member]) -> Tensor:
-    """The masks of some people of a cast, (people, H, W), stretched over the canvas if there is one.
+def regions_of_bodies(taking: TakingPart, masks: Tensor | None, shape: RegionShape) -> Tensor:
+    """The regions of the bodies of those who take part, (people, H, W).
 
-    masks: (everybody of the cast, h, w), in the cast's order. people: whose masks are returned, the same objects as in
-    the cast and in its order. Raises BadRegion for another number of masks than people of the cast.
+    masks: see `regions_of_people`; without them the cast must be a PlacedCast. shape: of the regions of places.
+    Raises what `regions_of_people` and `region_of_person` raise.
+    """
+    cast = taking.cast
+
+    def of_places() -> Tensor:
+        assert is_a(cast, PlacedCast)
+        nowhere = torch.zeros(cast.height, cast.width, dtype=torch.float32)
+        everybody = zip(cast.people, taking.acts, strict=True)
+        return torch.stack([_region_of(member, cast, shape) if acts else nowhere for member, acts in everybody])
+
+    return regions_of_people(taking, masks, of_places)[list(taking.acts)]
+
+
+def masks_of(masks: Tensor, cast: Cast) -> Tensor:
+    """The masks of everybody of a cast, (people, H, W), stretched over the canvas if there is one.
+
+    masks: (people, h, w). Raises BadRegion for another number of masks than people.
     """
     masks = as_masks(masks)
     if len(masks) != len(cast.people):
@@ -225,14 +238,11 @@ def masks_of(masks: Tensor, cast: Cast, people: Sequence[Member]) -> Tensor:
         why = f"there {verb} {counted(len(masks), 'mask')} for {everybody}"
         raise BadRegion(", ".join(member.name for member in cast.people), why)
     size = (cast.height, cast.width) if is_a(cast, PlacedCast) else tuple(masks.shape[-2:])
-    # By the object, because two people may be equal.
-    is_asked_for = [any(member is person for person in people) for member in cast.people]
-    of_people = masks[is_asked_for]  # (people, h, w)
-    return functional.interpolate(of_people[:, None], size=size, mode="nearest")[:, 0]
+    return functional.interpolate(masks[:, None], size=size, mode="nearest")[:, 0]
 
 
-def require_distinct(regions: Tensor, people: Sequence[Member]) -> Tensor:
-    """The regions (people, H, W) of these people. Raises BadRegion for an empty one or two alike."""
+def require_distinct(regions: Tensor, people: Sequence[Member]) -> None:
+    """Raise BadRegion where one of the regions (people, H, W) of these people is empty, or two are alike."""
     names = [member.name for member in people]
     for row, region in enumerate(regions):
         if not region.any():
@@ -241,7 +251,6 @@ def require_distinct(regions: Tensor, people: Sequence[Member]) -> Tensor:
             if torch.equal(region, regions[other]):
                 pair = f"{names[other]} and {names[row]}"
                 raise BadRegion(pair, "both have the same region, so they would blend")
-    return regions
 
 
 @dataclass(frozen=True)
@@ -255,9 +264,7 @@ class PersonMask:
     notes: list[str]
 
 
-def from_masks(
-    masks: Tensor, cast: PlacedCast, number: int, shape: RegionShape, staying: Sequence[Slot] = ()
-) -> PersonMask:
+def from_masks(masks: Tensor, cast: PlacedCast, number: int, shape: RegionShape, staying: Sequence[Slot]) -> PersonMask:
     """The masks of a MASK batch that belong to one person of a placed cast, counted from 1, or to ALL_PEOPLE.
 
     masks: (masks, h, w), one per thing or person, as a detector gives them. They are stretched over the canvas and not
@@ -310,11 +317,11 @@ def _no_mask_in_place(names: str, masks: int, nearest: float) -> BadRegion:
 def regions_of_everybody(cast: Cast, masks: Tensor | None, node_name: str) -> Tensor:
     """Where everybody of a cast is, also people of weight 0: (people, H, W), by masks or by their places.
 
-    The arguments are those of `regions_of_people`, but a region may be empty. Raises NotPlaced, and BadRegion for
+    masks: read by `masks_of`. A region may be empty. Raises NotPlaced, and BadRegion for
     another number of masks than people.
     """
     if masks is not None:
-        return masks_of(masks, cast, cast.people)
+        return masks_of(masks, cast)
     placed_cast = require_places(cast, node_name)
     shape = RegionShape("body", margin=_WHOSE_MARGIN)
     return torch.stack([region_of_slot(member.slot, placed_cast, shape) for member in cast.people])

@@ -62,7 +62,6 @@ class Candidate:
 
     @property
     def name(self) -> str:
-        """The name of the person."""
         return self.member.name
 
 

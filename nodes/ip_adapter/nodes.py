@@ -235,7 +235,7 @@ def _features_of_photos(loaded: IPAdapter, person: Person, clip_vision: ClipVisi
 
 
 STYLES = "Style per Person"
-NOBODY = "No person is drawn in this style: those who are meant have weight 0."
+NO_STYLE = "No person is drawn in this style: those who are meant have weight 0."
 
 
 @dataclass(frozen=True)
@@ -301,7 +301,7 @@ class StylePerPerson(io.ComfyNode):
             placed = require_places(cast, STYLES)
             in_style = _people_in_style(placed, settings.who)
             taking = _taking_part(placed, in_style)
-            scope = begin(cls, STYLES, taking, settings.weight, None, OnBodies(alone=False), when, nothing=NOBODY)
+            scope = begin(cls, STYLES, taking, settings.weight, None, OnBodies(alone=False), when, nothing=NO_STYLE)
             shares = in_style if placed.by_row else [True]
         if scope is None:
             return io.NodeOutput(model, positive, negative)

@@ -18,13 +18,14 @@ from ...bridge.sampling.on_model import with_runs
 from ...core import taking_part
 from ...core.attention.cross_attention import on_tokens
 from ...core.attention.reference_groups import belongs
-from ...core.cast import Cast, Member, require_places
+from ...core.cast import Member, require_places
 from ...core.places import place_previews, regions
+from ...core.taking_part import TakingPart
 from . import NAME
 from .pictures import Reference
 
-NOBODY = "nobody"
-EVERYBODY = "everybody"
+NOBODY_OUTSIDE = "nobody"
+EVERYBODY_OUTSIDE = "everybody"
 """The options of the input `outside`: whose references are read outside of all regions."""
 
 
@@ -33,8 +34,8 @@ class RegionLimit:
     """How references are limited to regions, as it is set on the node.
 
     region_strength: 0..1, at 0 nothing is limited. start_percent, end_percent: 0..1, the part of the schedule in which
-    the limit acts. outside: NOBODY or EVERYBODY, whose references are read outside of all regions. mask: (people, H,
-    W) 0..1, the regions instead of the places' own.
+    the limit acts. outside: NOBODY_OUTSIDE or EVERYBODY_OUTSIDE, whose references are read outside of all regions.
+    mask: (people, H, W) 0..1, the regions instead of the places' own.
     """
 
     region_strength: float
@@ -71,29 +72,27 @@ class ReferenceRegions:
 
 
 def regions_of_references(
-    everybody: Cast, present: Sequence[Member], settings: RegionLimit, sources: Sequence[Reference] = ()
+    taking: TakingPart, settings: RegionLimit, sources: Sequence[Reference] = ()
 ) -> ReferenceRegions | None:
     """The regions in which each person's references are read.
 
     None where nothing is limited to regions: at a strength of 0, where no person has a weight above 0, and where each
     person has a row of the batch.
-    everybody: the node's cast. present: those of it of weight above 0. sources: the references, of which parts may have
-    regions of their own.
+    taking: the people of weight above 0. sources: the references, of which parts may have regions of their own.
     Raises BadRange. Raises NotPlaced for people without places and masks. Raises BadRegion for a region that covers no
-    token, for two that are the same, and for masks of people who have a picture of their own.
+    token, and as `regions.regions_of_bodies` does.
     """
+    everybody, present = taking.cast, taking.people
     if settings.region_strength == 0 or not present:
         return None
     schedule = ScheduleRange(settings.start_percent, settings.end_percent).checked(NAME)
-    if settings.mask is not None:
-        regions.check_one_picture(everybody)
-    elif everybody.by_row:
-        return None
-    else:
+    if settings.mask is None:
+        if everybody.by_row:
+            return None
         require_places(everybody, NAME)
     # A token belongs to a person or does not, so regions have hard edges.
     shape = replace(regions.shape_of_bodies(everybody), feather=0)
-    of_people = regions.regions_of_people(everybody, present, settings.mask, shape)  # (people, H, W)
+    of_people = regions.regions_of_bodies(taking, settings.mask, shape)  # (people, H, W)
     height, width = of_people.shape[1:]
     all_regions = [of_people]
     names = taking_part.names(present)
@@ -133,7 +132,7 @@ def read_by_region(
             regions=read_regions.regions,
             names=tuple(read_regions.names),
             strength=read_regions.settings.region_strength,
-            everybody_outside=read_regions.settings.outside == EVERYBODY,
+            everybody_outside=read_regions.settings.outside == EVERYBODY_OUTSIDE,
         )
     assert given.model is not None
     model = with_runs(given.model, RegionalReferencesRun)

@@ -29,7 +29,7 @@ from ..categories import IN_OTHER_METHODS
 from ..sockets import CastOrPersonSocket, PartsSocket
 from . import NAME
 from .encoding import TRAININGS, EncoderFamily, check_model, encoded_pictures, family_as_set, unlike_training
-from .limits import EVERYBODY, NOBODY, ReferenceRegions, RegionLimit, regions_of_references
+from .limits import EVERYBODY_OUTSIDE, NOBODY_OUTSIDE, ReferenceRegions, RegionLimit, regions_of_references
 from .parts import OwnedPart, owned_parts
 from .pictures import (
     AS_TRAINED,
@@ -213,7 +213,7 @@ class _Given:
             return None
         if family.transformer is None:
             check_model(self.model, family)  # it raises, before anybody is asked for places
-        regions = regions_of_references(self.taking.cast, self.taking.people, self.settings, self.sources)
+        regions = regions_of_references(self.taking, self.settings, self.sources)
         weights = [member.weight for member in self.taking.people] + [part.part.weight for part in self.owned]
         is_changed = self.settings.reference_boost != 1 or self.settings.portrait_masks is not None
         needs_run = regions is not None or is_changed or any(weight != 1 for weight in weights)
@@ -250,7 +250,7 @@ def _region_inputs() -> list[io.Input]:
     return [
         schema.optional(io.Float.Input("region_strength", default=1.0, min=0.0, max=1.0, step=0.05)),
         *[schema.optional(widget) for widget in schema.range_inputs()],
-        schema.optional(io.Combo.Input("outside", options=[NOBODY, EVERYBODY])),
+        schema.optional(io.Combo.Input("outside", options=[NOBODY_OUTSIDE, EVERYBODY_OUTSIDE])),
         io.Mask.Input("mask", optional=True),
     ]
 

@@ -9,25 +9,23 @@ from ...bridge.host.schedule import ScheduleRange
 from ...bridge.sampling.conditioning import JUST_BEHIND
 from ...core.checks.errors import BadRange, BadSetup
 from ...core.checks.prompts import per_member
-from ...core.checks.text import plain
+from ...core.checks.text import AS_NUMBER, items_in, plain
 from ...core.taking_part import TakingPart
 
 INPUT = "reference_ranges"
-_RANGE = re.compile(r"(\d*\.?\d+)\s*(?:[-\u2013\u2014\uff0d~\uff5e]|to)\s*(\d*\.?\d+)")
-"""Two numbers with a dash or a "to" between them; Chinese keyboards write the dash in full width, or a tilde."""
-_NEXT = re.compile("[;\uff1b]")
-"""Between two people, as a new line is."""
+_RANGE = re.compile(r"(\d*\.?\d+)\s*(?:[-\u2014~\uff5e]|to)\s*(\d*\.?\d+)", re.IGNORECASE)
+"""Two numbers with a dash, a tilde or a "to" between them."""
 
 
 def ranges_of_people(text: str, taking: TakingPart, of_others: ScheduleRange) -> list[ScheduleRange]:
     """When the references of each of taking.people are read.
 
-    text: "name: start - end" or "number: start - end" for each, with a semicolon or a new line between them. of_others:
+    text: "name: start - end" or "number: start - end" for each, as the items of a list. of_others:
     for people who are not in it. Raises BadPrompts for what is said of nobody, BadRange for what is no range of the
     schedule, and BadSetup where people who have a row of the batch each would be read in different ranges.
     """
     ranges: list[ScheduleRange] = []
-    lines = per_member(_NEXT.sub("\n", text), taking.cast, INPUT)
+    lines = per_member("\n".join(items_in(text)), taking.cast, INPUT)
     for acts, line, member in zip(taking.acts, lines, taking.cast.people, strict=True):
         if acts:
             ranges.append(_range(line, member.name) if line else of_others)
@@ -41,7 +39,7 @@ def ranges_of_people(text: str, taking: TakingPart, of_others: ScheduleRange) ->
 
 def _range(text: str, name: str) -> ScheduleRange:
     """The range that stands behind the name of a person. Raises BadRange."""
-    numbers = _RANGE.fullmatch(text)
+    numbers = _RANGE.fullmatch(text.translate(AS_NUMBER))
     schedule = ScheduleRange(*map(float, numbers.groups())) if numbers else None
     if schedule is None or max(schedule.start, schedule.end) > 1:
         why = f"{INPUT} says {plain(text, 40)!r} of {plain(name, 40)}, which is no range of the schedule."

@@ -499,7 +499,7 @@ def parts2whole(networks: Networks, count: int) -> Applied:
         seen = normal(number, tokens, layer.attn1.to_q.in_features)
         # Every part is the same one, as it costs the same.
         bank[name, number, index] = [tokens_inside(token_mask(mask, tokens), seen).of(seen)] * count
-    weights = PartWeights([1.0] * count)
+    weights = PartWeights([1.0] * count, None)
     source = object()
     with_parts = SharedParts(source, WHOLE_SCHEDULE, bank, weights)
     without_parts = SharedParts(source, WHOLE_SCHEDULE, None, weights)

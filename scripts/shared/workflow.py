@@ -73,9 +73,25 @@ def load(path: Path) -> dict[str, Any]:
     return json.loads(path.read_text("utf-8"))
 
 
+def all_nodes(graph: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Every node of a saved workflow, as it is saved. After a node that stands for a subgraph come those of the
+    subgraph.
+
+    A subgraph that stands in several places comes once. Raises ValueError where a list of nodes or subgraphs is
+    damaged.
+    """
+    subgraph_of_type = subgraphs(graph)
+    waiting = workflow_nodes.listed_in(graph, "nodes")[::-1]  # a stack: the next node is the last
+    while waiting:
+        node = waiting.pop()
+        yield node
+        subgraph = subgraph_of_type.pop(str(node.get("type")), None)  # taken out: it comes once, and cannot repeat
+        waiting += workflow_nodes.listed_in(subgraph, "nodes")[::-1]
+
+
 def nodes_in(workflow: Json) -> Iterator[dict[str, Any]]:
     """Every node, those inside of subgraphs in the place of the node that stands for them."""
-    return (node for node in workflow_nodes.nodes_in(workflow) if node["type"] not in subgraphs(workflow))
+    return (node for node in all_nodes(workflow) if node["type"] not in subgraphs(workflow))
 
 
 def offered(entry: Model) -> dict[str, str] | None:
@@ -496,7 +512,7 @@ def fill(workflow: Json, values: Mapping[str, Any], images: Sequence[str]) -> No
     values: by the name of the input. images: those of its Load Image nodes, in the file's order.
     """
     waiting = iter(images)
-    for node in workflow_nodes.nodes_in(workflow):
+    for node in all_nodes(workflow):
         for place, name in enumerate(workflow_nodes.names_in_row(node)):
             if name == "image":
                 node["widgets_values"][place] = next(waiting)

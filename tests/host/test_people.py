@@ -29,9 +29,9 @@ from safetensors.torch import load_file
 from torch.nn.functional import cosine_similarity, interpolate
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
-NO_DETECTOR, NO_RECOGNISER = "none (faces from landmarks)", "none (pictures alone)"
+NO_DETECTOR, PICTURES_ALONE = "none (faces from landmarks)", "none (pictures alone)"
 MBF, IR_SE50 = "w600k_mbf", "arcface-ir-se50"
-LISTED = ["all found", "antelopev2", IR_SE50, MBF, "w600k_r50", NO_RECOGNISER]
+LISTED = ["all found", "antelopev2", IR_SE50, MBF, "w600k_r50", PICTURES_ALONE]
 """Recognisers where w600k_mbf is installed: it, those that methods ask for, and none."""
 
 
@@ -258,7 +258,7 @@ def test_a_face_is_recognised_in_the_photo_as_instant_id_s_authors_resize_it(fac
 
 def test_people_of_pictures_alone(models):
     """No file of any recogniser: made, saved and loaded; what needs numbers says so."""
-    pictures_alone = load(NO_DETECTOR, NO_RECOGNISER)
+    pictures_alone = load(NO_DETECTOR, PICTURES_ALONE)
     assert not pictures_alone.ids
     assert not pictures_alone.get_models()
     photo = picture("YAO")

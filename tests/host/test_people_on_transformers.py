@@ -26,6 +26,7 @@ from pack.core.attention.token_groups import Group, Split
 from pack.core.cast import Lora, PlacedCast, RowCast, Slot
 from pack.core.checks.errors import BadSetup, BadSize, WrongBaseModel
 from pack.core.places import group
+from pack.core.taking_part import present_in
 from pack.nodes.references.limits import RegionLimit, read_by_region, regions_of_references
 from peers import apply, without_options
 from tiny import people_made, tiny_dits, tiny_networks
@@ -106,7 +107,7 @@ def by_region(made, positive, negative, record, masks):
     settings = RegionLimit(
         region_strength=1.0, start_percent=0.0, end_percent=1.0, outside="nobody", mask=masks,
     )  # fmt: skip
-    read_regions = regions_of_references(record.cast, record.present, settings)
+    read_regions = regions_of_references(present_in(record.cast), settings)
     limited = read_by_region(SamplerInputs(made, positive, negative), record, read_regions, None)
     return limited.model, limited.positive, limited.negative
 

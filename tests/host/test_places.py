@@ -62,7 +62,7 @@ def test_added_places_are_the_last_and_the_others_stay(side: str) -> None:
     plain = from_masks()[0]
     unchanged = from_masks(more_places=0, **options)[0]
     extended = from_masks(more_places=1, **options)[0]
-    expected = extra_places.add(plain, side, nose, size, "bust")
+    expected = extra_places.add(plain, side, nose, size, "bust", 1)
     assert len(unchanged.slots) == 2
     assert [slot.center for slot in unchanged.slots] == [slot.center for slot in plain.slots]
     assert len(extended.slots) == 3

@@ -21,7 +21,6 @@ from pack.core.faces import analysis
 from pack.core.faces.bgr_pictures import to_picture
 from pack.core.faces.finding import find_faces
 from pack.core.methods import methods
-from pack.core.models import workflow_nodes
 from pack.core.places import bodies
 from PIL import Image, ImageOps
 from prompts import node
@@ -128,7 +127,7 @@ def prepared(
     titles of what is on instead of off, or off instead of on."""
     graph = workflow.load(file)
     templates.skip_unless_known(file, known)
-    for one in workflow_nodes.nodes_in(graph):
+    for one in workflow.all_nodes(graph):
         mode = 0 if all_on else one["mode"]
         one["mode"] = workflow.BYPASSED - mode if one.get("title") in switched else mode
     prompt = workflow.to_prompt(graph, known)

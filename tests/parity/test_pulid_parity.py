@@ -3,7 +3,6 @@ formula in its processors, on FLUX.1 and Chroma against the formula in hooks beh
 
 import comfy.patcher_extension
 import marks
-import pulid_made
 import pytest
 import tiny_sdxl
 import torch
@@ -16,6 +15,7 @@ from pack.core.models.tensors import below
 from pack.nodes.pulid import face_parser as parser_of_pack
 from pack.nodes.pulid.net import reads_behind
 from peers import Sampling, apply, attend, linear, norm, read
+from seeded_files import eva_file, face_parser_file, pulid_file, pulid_flux_file
 from tiny import devices, tiny_dits
 from tiny.people_made import a_member
 
@@ -160,7 +160,7 @@ def pictures(count=2):
 
 @torch.no_grad()
 def test_what_eva_clip_sees():
-    file = pulid_made.eva_file()
+    file = eva_file()
     embeddings, states = seen(below("visual.", file), pictures())
     result = read("pulid_eva", file).net(pictures())
     assert relative(result.embeddings, embeddings) <= EXACT
@@ -170,7 +170,7 @@ def test_what_eva_clip_sees():
 
 @torch.no_grad()
 def test_the_face_parser():
-    file = pulid_made.parser_file()
+    file = face_parser_file()
     assert relative(read("pulid_parser", file).net(pictures(1)), parsed(file, pictures(1))) <= EXACT
 
 
@@ -181,7 +181,7 @@ def test_tokens_of_a_person(version, photos):
     generator = torch.Generator().manual_seed(5)
     ids = torch.randn(photos, 544, generator=generator)
     states = [torch.randn(photos, 577, 64, generator=generator) for _ in range(5)]
-    file = pulid_made.sdxl_file([64], version)
+    file = pulid_file([64], version)
     net = read("pulid", file).net
     p = below("id_adapter.", file)
     assert relative(net.tokens(ids, states), encoded(p, ids, states)) <= EXACT
@@ -195,8 +195,8 @@ def test_tokens_of_a_person(version, photos):
 
 def tokens_of(people, p):
     """Of each person, (2, T, width): of zeros, and of the photos. The parser has a test of its own."""
-    parser = read("pulid_parser", pulid_made.parser_file()).net
-    eva = below("visual.", pulid_made.eva_file())
+    parser = read("pulid_parser", face_parser_file()).net
+    eva = below("visual.", eva_file())
     by_person = []
     for member in people:
         head = member.person.portraits.ffhq.movedim(-1, 1) / 255
@@ -232,8 +232,8 @@ def alone(photos=1):
 
 def seeing():
     return {
-        "eva_clip": read("pulid_eva", pulid_made.eva_file()),
-        "face_parser": read("pulid_parser", pulid_made.parser_file()),
+        "eva_clip": read("pulid_eva", eva_file()),
+        "face_parser": read("pulid_parser", face_parser_file()),
     }
 
 
@@ -293,7 +293,7 @@ def test_sampling_of_sdxl_equals_diffusers(case):
     version, cast, changed, zeros = SDXL_CASES[case]
     unet = tiny_sdxl.diffusers_unet()
     model = tiny_sdxl.host_model(unet)
-    file = pulid_made.sdxl_file(attention_widths(model), version)
+    file = pulid_file(attention_widths(model), version)
     sampling = Sampling(WIDTH, HEIGHT, 4, cfg=4.0)
     inputs = {"pulid": read("pulid", file), "cast": cast, **seeing(), **changed}
     latents = sampling.ours(*apply("LikenessApplyPuLID", model=model, **sampling.sides, **inputs))
@@ -356,7 +356,7 @@ FLUX_CASES = {
 def test_sampling_of_flux_and_chroma_equals_the_formulas(case):
     """With CFG, so that the tokens of nobody count too."""
     family, cast = FLUX_CASES[case]
-    model, file = tiny_dits.model(family), pulid_made.flux_file()
+    model, file = tiny_dits.model(family), pulid_flux_file()
     sides = {side: tiny_dits.conditioning(n) for n, side in enumerate(("positive", "negative"), 1)}
     start = tiny_dits.latent(family, WIDTH, HEIGHT)
     masks = regions()

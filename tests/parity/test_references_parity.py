@@ -25,6 +25,7 @@ from pack.core import families
 from pack.core.cast import Cast, PlacedCast, Slot
 from pack.core.checks.errors import BadSetup
 from pack.core.parts.parts import Part
+from pack.core.taking_part import present_in
 from pack.nodes.references.limits import RegionLimit, read_by_region, regions_of_references
 from pack.nodes.references.parts import OwnedPart
 from pack.nodes.references.pictures import Reference
@@ -135,7 +136,7 @@ def bind(model, positive, negative, sources=(), **changed):
     of three families are not needed for what is compared here."""
     settings = RegionLimit(**{**DEFAULTS, **changed})
     record = positive[0][1][REFERENCES]
-    read_regions = regions_of_references(record.cast, record.present, settings, sources)
+    read_regions = regions_of_references(present_in(record.cast), settings, sources)
     limited = read_by_region(SamplerInputs(model, positive, negative), record, read_regions, None)
     if "reference_latents_text_embeds" in positive[0][1]:
         limited = as_trained(limited, FrameTextsBatch, "")

@@ -18,12 +18,20 @@ from pack.core.cast import Cast, PlacedCast, Slot
 from pack.core.models.tensors import below
 from peers import Sampling, apply, attend, face_tokens, linear, norm, perceived, read
 from PIL import Image
-from story_maker_made import body, story_maker_file
+from seeded_files import story_maker_file
 from tiny import tiny_encoders
 from tiny.people_made import a_member
 
 TOLERANCE = 2e-6  # relative to the largest latent value, in double precision
 WIDTH, HEIGHT, STATES = 136, 104, 32  # odd multiples of 8; of the tiny CLIP
+
+
+def body(seed: int, width: int = 60, height: int = 90) -> tuple[torch.Tensor, torch.Tensor]:
+    """A picture (1, height, width, 3) and where the person is in it, (1, height, width)."""
+    picture = torch.rand(1, height, width, 3, generator=torch.Generator().manual_seed(seed))
+    mask = torch.zeros(1, height, width)
+    mask[:, 10 + seed : height - 5, 7 : width - 12 - seed] = 1
+    return picture, mask
 
 
 @cache

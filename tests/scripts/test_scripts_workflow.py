@@ -10,9 +10,9 @@ import standins_made
 import torch
 from batch.worker import packs_of
 from environment import Host
-from pack.core.models.workflow_nodes import nodes_in
 from shared import shapes, workflow
 from shared.host_server import HostServer, link_pack
+from shared.workflow import all_nodes
 
 
 def definition(required: dict[str, Any], **optional: Any) -> dict[str, Any]:
@@ -73,7 +73,7 @@ def test_nodes_inside_of_subgraphs_inside_of_subgraphs() -> None:
     inner = {"id": "inner", "nodes": [node(5, "Sampler", []), node(6, "outer", [])]}
     outer = {"id": "outer", "nodes": [node(3, "inner", []), node(4, "Sampler", [])]}
     ui = graph(node(1, "OldSeed", []), node(2, "outer", [])) | {"definitions": {"subgraphs": [inner, outer]}}
-    assert [opened_node["id"] for opened_node in nodes_in(ui)] == [1, 2, 3, 5, 6, 4]
+    assert [opened_node["id"] for opened_node in all_nodes(ui)] == [1, 2, 3, 5, 6, 4]
 
 
 def link(number: int, source: int, output: int, target: int, slot: int) -> dict[str, int]:

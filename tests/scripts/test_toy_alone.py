@@ -53,7 +53,7 @@ def faces() -> FaceModel:
 def with_onnx(faces: FaceModel, tmp_path_factory: pytest.TempPathFactory) -> FaceModel:
     path = tmp_path_factory.mktemp("antelope") / "glintr100.onnx"
     path.write_bytes(recogniser.onnx_file())
-    return FaceModel(faces.detector, (open_recogniser("antelopev2", str(path), on_cpu),))
+    return FaceModel(faces.detector, (open_recogniser("antelopev2", str(path), on_cpu, None),))
 
 
 def seen(faces: FaceModel, name: str, path: Path, smaller: int = 1) -> Person:

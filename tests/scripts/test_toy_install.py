@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pack.core.models.workflow_nodes import nodes_in
 from shared import workflow as workflows
+from shared.workflow import all_nodes
 from toy import built, export, install, net
 
 
@@ -24,7 +24,7 @@ def every_file(folder: Path) -> dict[str, int]:
 
 def chosen(workflow: dict[str, Any]) -> set[str]:
     """Pictures, and files of models, of the nodes that run."""
-    running = (node for node in nodes_in(workflow) if node.get("mode", 0) != workflows.BYPASSED)
+    running = (node for node in all_nodes(workflow) if node.get("mode", 0) != workflows.BYPASSED)
     kinds = ("LoadImage", "CheckpointLoaderSimple", "CLIPVisionLoader", "VAELoader", "LikenessLoadParts2Whole")
     return {node["widgets_values"][0] for node in running if node["type"] in kinds}
 
@@ -59,7 +59,7 @@ def test_its_workflows_name_nothing_that_is_to_be_fetched(installed: Path) -> No
     text = json.dumps(group).replace("standin-toy-id-patch.bin", "")
     for real in ("sd_xl_base", "id-patch.bin", "antelopev2", "diffusion_pytorch_model", "example.png"):
         assert real not in text, real
-    photos = {node["widgets_values"][0] for node in nodes_in(group) if node["type"] == "LoadImage"}
+    photos = {node["widgets_values"][0] for node in all_nodes(group) if node["type"] == "LoadImage"}
     assert len(photos) == 2 and photos | {built.build().checkpoint.name, built.build().control_net.name} < there
     assert len(chosen(outfit)) == 9 and chosen(outfit) < there
 
@@ -74,7 +74,7 @@ def test_its_photos_are_copies_of_drawn_ones(installed: Path) -> None:
 
 
 def test_the_sampler_is_set_as_the_toy_was_trained(installed: Path) -> None:
-    (sampler,) = (node for node in nodes_in(left(installed, install.GROUP)) if node["type"] == "KSampler")
+    (sampler,) = (node for node in all_nodes(left(installed, install.GROUP)) if node["type"] == "KSampler")
     assert sampler["widgets_values"][1:6] == ["fixed", net.Settings().steps, 1.0, "euler", "normal"]
 
 

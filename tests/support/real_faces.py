@@ -54,11 +54,11 @@ def picture(path: Path) -> np.ndarray:
 
 
 def detector(hold: Holder = model.on_cpu) -> scrfd.Scrfd:
-    return model.open_detector(str(DETECTOR), hold)
+    return model.open_detector(str(DETECTOR), hold, None)
 
 
 def recogniser(hold: Holder = model.on_cpu) -> model.ArcFace:
-    return model.open_recogniser("w600k_mbf", str(RECOGNISER), hold)
+    return model.open_recogniser("w600k_mbf", str(RECOGNISER), hold, None)
 
 
 def six(folder: Path) -> list[Path]:

@@ -21,7 +21,6 @@ import other_packs
 import parts_made
 import parts_run
 import photo_maker_made
-import pulid_made
 import real_faces
 import tiny_sd15
 import tiny_sdxl
@@ -53,11 +52,20 @@ from pack.core.places import bodies
 from pack.core.places.region_settings import RegionSettings
 from pack.nodes.adapters import LOADERS
 from safetensors.torch import load_file, save_file
-from seeded_files import adapter_shapes, id_patch_file, instant_id_file, ip_adapter_file
-from story_maker_made import story_maker_file
+from seeded_files import (
+    adapter_shapes,
+    eva_file,
+    face_parser_file,
+    id_patch_file,
+    instant_id_file,
+    ip_adapter_file,
+    pulid_file,
+    pulid_flux_file,
+    story_maker_file,
+    with_anyone_file,
+)
 from tiny import devices, lora_made, tiny_dits, tiny_encoders, tiny_networks
 from tiny.seeded import fill, normal, seeded
-from with_anyone_made import with_anyone_file
 
 WIDTH, HEIGHT = 128, 96
 RECOGNISERS = ("arcface-ir-se50", "antelopev2", "w600k_mbf", "w600k_r50")
@@ -116,11 +124,11 @@ FILES = {
     "photo_maker": lambda widths: photo_maker_made.file(1),
     "infinite_you": lambda widths: infuse_made.projection_file(),
     "with_anyone": lambda widths: with_anyone_file(),
-    "pulid": pulid_made.sdxl_file,
-    "pulid_v1": lambda widths: pulid_made.sdxl_file(widths, "encoder"),
-    "pulid_flux": lambda widths: pulid_made.flux_file(),
-    "pulid_eva": lambda widths: pulid_made.eva_file(),
-    "pulid_parser": lambda widths: pulid_made.parser_file(),
+    "pulid": pulid_file,
+    "pulid_v1": lambda widths: pulid_file(widths, "encoder"),
+    "pulid_flux": lambda widths: pulid_flux_file(),
+    "pulid_eva": lambda widths: eva_file(),
+    "pulid_parser": lambda widths: face_parser_file(),
 }
 """By the folder of a method: a file as a user has it, for a UNet of these widths. Of others see `by_record`. Further
 files of a method have another name, which begins with that of the folder."""

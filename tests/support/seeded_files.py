@@ -1,6 +1,7 @@
 """The authors' files at small sizes (shared/shapes.txt), with weights from seeds."""
 
 from collections.abc import Iterable, Mapping
+from itertools import chain
 from typing import Any
 
 from shared import adapters
@@ -29,6 +30,54 @@ def instant_id_file(layer_widths: list[int]) -> dict[str, Any]:
     adapter = adapter_shapes(layer_widths, 2048)
     resampler = resampler_shapes(16, 2048, width=128, heads=2)
     return {"image_proj": seeded(resampler, 173), "ip_adapter": seeded(adapter, 174)}
+
+
+def story_maker_file(widths: list[int], states: int) -> dict[str, dict[str, Tensor]]:
+    """A mask.bin for a UNet whose transformer blocks have these widths, in diffusers' order. states: width of what its
+    CLIP sees."""
+    shapes = of("story_maker", text=2048, states=states, body=128, hidden=64, forward=128, depth=1)
+    projection = seeded(parts(shapes)["image_proj_model"], 193)
+    # Places and background as loud as the other tokens.
+    projection |= {key: projection[key] * (20 * 2048) ** 0.5 for key in ("pos_embed", "bg_embed")}
+    return {"image_proj_model": projection, "ip_adapter": seeded(adapter_shapes(widths, 2048, 4), 194)}
+
+
+def with_anyone_file() -> dict[str, Tensor]:
+    """The branch that reads face embeddings, and some of the other one."""
+    branches = (of("withanyone", width=64, branch=branch) for branch in ("arc", "sig"))
+    return seeded(dict([*chain(*branches), ("siglip_in_sig.0.weight", (64, 768))]), 303)
+
+
+def pulid_file(widths: list[int], version: str = "former") -> dict[str, Tensor]:
+    """For a UNet whose cross-attention layers have these widths, in diffusers' order, under the authors' names.
+
+    version: "encoder" of v1, "former" of v1.1. It reads an embedding of 512 numbers, and of EVA-CLIP's file below 32
+    numbers and states of 64.
+    """
+    small = of(f"pulid_{version}", inside=64, states=64, seen=544)
+    shapes = {f"id_adapter.{key}": shape for key, shape in small}
+    for number, width in enumerate(widths):
+        for side in "kv":
+            shapes[f"id_adapter_attn_layers.{2 * number + 1}.id_to_{side}.weight"] = (width, 2048)
+    return seeded(shapes, 505)
+
+
+def pulid_flux_file() -> dict[str, Tensor]:
+    """For a FLUX.1 of width 64, of two double and two single blocks."""
+    return seeded(dict(of("pulid-flux", width=64)), 506)
+
+
+def eva_file() -> dict[str, Tensor]:
+    return seeded(dict(of("eva-clip")), 507)
+
+
+def face_parser_file() -> dict[str, Tensor]:
+    """Its norms keep what goes through them as large as it is."""
+    state = seeded(dict(of("face-parser")), 508)
+    for key, tensor in state.items():
+        if key.endswith("running_var") or (tensor.ndim == 1 and key.endswith("weight")):
+            state[key] = 1 + tensor.abs()
+    return state
 
 
 def parts(shapes: Iterable[tuple[str, tuple[int, ...]]]) -> Mapping[str, Shapes]:

@@ -135,7 +135,7 @@ def test_a_region_leaves_those_who_stay_as_they_are() -> None:
     added = add(THREE, "at x, y", (690.0, 120.0), 120)
     cast, _ = joined(added, 1.0)
     region = regions.region_of_person(cast, 1, RegionShape("body", 0.3, 16), regions.free_slots(cast, added))
-    alone = regions.region_of_person(cast, 1, RegionShape("body", 0.3, 16))
+    alone = regions.region_of_person(cast, 1, RegionShape("body", 0.3, 16), ())
     assert (region <= alone).all()
     assert region.sum() < alone.sum()
     for slot in THREE.slots:

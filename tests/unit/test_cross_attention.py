@@ -4,9 +4,9 @@ import pytest
 import torch
 import torch.nn.functional as functional
 from pack.core.attention.cross_attention import (
-    EVERYBODY,
     EXCLUDED,
-    NOBODY,
+    OWNED_BY_ALL,
+    OWNED_BY_NOBODY,
     decoupled,
     on_grid,
     region_bias,
@@ -46,7 +46,7 @@ def test_people_without_a_region_are_refused():
 
 def test_a_pixel_of_a_coarse_grid_reads_by_the_mean_of_what_it_covers():
     regions = [torch.tensor([[[1.0, 0.0, 0.0, 0.5], [1.0, 1.0, 0.0, 0.5]]])]
-    bias = region_bias(regions, torch.tensor([0, EVERYBODY, NOBODY]), (1, 2))
+    bias = region_bias(regions, torch.tensor([0, OWNED_BY_ALL, OWNED_BY_NOBODY]), (1, 2))
     assert torch.allclose(bias[:, 0].exp(), torch.tensor([0.75, 0.25]), rtol=5e-6, atol=0)
     assert bias[:, 1].tolist() == [0.0, 0.0]
     assert bias[:, 2].tolist() == [EXCLUDED, EXCLUDED]

@@ -200,7 +200,7 @@ def test_a_pack_that_is_chosen_is_missing_beside_another(complete):
         assert finding.detail.endswith("Or choose the face pack buffalo_sc, which is there.")
         assert finding.as_json()["details"] == ("Or choose the face pack buffalo_sc, which is there.",)
         assert names_to_fix(graph, folders(complete)) == ["antelopev2"]
-        for node in workflow_nodes.nodes_in(graph):
+        for node in rig_workflow.all_nodes(graph):
             values = node.get("widgets_values")
             # The values of the box are changed, as newer frontends save them, not those inside of it.
             is_loader = node["type"] == "LikenessLoadFaceEmbedder"
@@ -359,7 +359,7 @@ def test_what_is_said_of_a_workflow(complete, case):
     lines = sorted((finding.what, f"{finding.state}: {finding.detail}") for finding in wrong)
     assert len(lines) == len(expected)
     assert "\x1b" not in diagnosis.text()
-    assert diagnosis.good is not bool(expected)
+    assert bool(diagnosis.to_fix) is bool(expected)
     for (subject, line), (name, words) in zip(lines, sorted(expected.items()), strict=True):
         assert subject.startswith(name), (subject, line)
         assert re.search(words, line), (subject, line)

@@ -293,7 +293,7 @@ def test_modes_that_few_files_have(mode: str) -> None:
     alpha.paste(0, (0, 0, 48, 64))
     plain.putalpha(alpha)
     picture = plain.convert(mode) if mode != "PA" else plain.convert("P").convert("PA")
-    pixels = np.asarray(_on_white(picture, "a"))
+    pixels = np.asarray(_on_white(picture, "a", False))
     assert pixels.shape == (64, 96, 3)
     if mode != "PA":
         expected = np.asarray(plain.convert("RGB"))[:, ~HIDDEN].astype(int)

@@ -1,12 +1,17 @@
 """What is said of single people, and where tokens are heard."""
 
+from typing import Any, cast
+
 import pytest
 import torch
-from pack.core.attention.cross_attention import EVERYBODY, EXCLUDED, NOBODY, region_bias
+from pack.core.attention.cross_attention import EXCLUDED, OWNED_BY_ALL, OWNED_BY_NOBODY, region_bias
 from pack.core.cast import Cast, Layout, Member, Person, RowCast, Slot
 from pack.core.checks.errors import BadCast, BadSetup
 from pack.core.checks.prompts import BadPrompts, BadText, check_text, named, per_member, per_person, per_scene
-from pack.core.places import placing
+from pack.core.checks.text import list_of, names_in
+from pack.core.grouping import PhotoFace
+from pack.core.grouping.corrections import apply_corrections
+from pack.core.places import from_boxes, placing
 from pack.core.places.placing import BadOrder
 
 NAMES = ["Anna", "Ben", "Käthe"]
@@ -89,7 +94,7 @@ def test_scenes_are_plain_lines() -> None:
     assert per_scene(text, always) == ["at the beach, a photo of them", "[31min the kitchen, a photo of them"]
 
 
-LISTED = ["Anna", "Ben", "2", "Mary Ann", "person"]
+LISTED = ["Anna", "Ben", "2", "Mary Ann", "person", "Lee, Jo: Sr", "O'Neil", "Zoe\u0308"]
 ONE = {
     0: (
         "1",
@@ -106,6 +111,9 @@ ONE = {
     2: ("2", "\uff02 2 \uff02", "3"),  # a number is a name first
     3: ("Mary Ann", '"mary  ann"', "4"),
     4: ("person", "person 5", "5"),
+    5: ('"Lee, Jo: Sr"', "\u201clee, jo: sr\u201d,", "\uff02Lee, Jo: Sr\uff02"),
+    6: ("o'neil", "O\u2019Neil", "'O\u2019Neil'"),
+    7: ("Zo\u00eb", "ZOE\u0308"),
 }
 """Index of a person in LISTED -> what may be typed for them alone."""
 SEVERAL = {
@@ -114,9 +122,12 @@ SEVERAL = {
     "'Ben'\uff1b\u0663\n\u00abAnna\u00bb": [1, 2, 0],
     "4\u30011 person": [3, 0, 4],
     "Mary Ann; Ben 5,": [3, 1, 4],
+    "'Mary Ann' \"Lee, Jo: Sr\"\u061b7": [3, 5, 6],
 }
 """What may be typed for several -> their indices."""
-MEANS_NOBODY = ("Cleo", "6", "\u00b2", "9" * 5000, "Ben Mary", "person 6", "-1", "1.5", "1-2", "\u201c\u201d Cleo")
+MEANS_NOBODY = (
+    "Cleo", "9", "\u00b2", "9" * 5000, "Ben Mary", "person 9", "Lee, Jo: Sr", "-1", "1.5", "1-2", "\u201c\u201d Cleo",
+)  # fmt: skip
 
 
 def in_custom_order(text: str, count: int) -> list[int | None]:
@@ -124,13 +135,25 @@ def in_custom_order(text: str, count: int) -> list[int | None]:
     return [*placing.assign(Cast(people), Layout(9, 9, (Slot((4.0, 4.0)),) * count), "custom", text)]
 
 
+def in_corrections(text: str) -> list[int]:
+    """Of a photo of each person."""
+    files = [f"{number}.jpg" for number in range(len(LISTED))]
+    faces = [PhotoFace(number, 0, file, cast(Any, None)) for number, file in enumerate(files, 1)]
+    corrected = apply_corrections(faces, LISTED, files, f"{text.strip(' ,')}\uff1a \u00abX\u00bb")
+    return [index for index, name in enumerate(corrected) if name == "X"]
+
+
 @pytest.mark.parametrize("text, people", [*((text, [who]) for who in ONE for text in ONE[who]), *SEVERAL.items()])
 def test_people_are_named_alike_wherever_their_names_are_typed(text: str, people: list[int]) -> None:
     assert named(text, LISTED, "Node") == sorted(people)
     assert in_custom_order(text, len(people)) == people
     if len(people) == 1:
-        line = f"{text.strip(' ,')}: up"
+        line = f"{text.strip(' ,')}: 5 5 20 20"
         assert [index for index, words in enumerate(per_person(line, LISTED)) if words] == people
+        (box,) = from_boxes.written(line)
+        assert named(list_of([box.name]), LISTED, "Node") == people
+        if text != "person 5":  # the photos are called person 1 to person 8 only where nobody named them
+            assert in_corrections(text) == people
 
 
 @pytest.mark.parametrize("text", MEANS_NOBODY)
@@ -140,6 +163,10 @@ def test_nobody_is_meant_anywhere(text: str) -> None:
     ):  # fmt: skip
         with pytest.raises((BadCast, BadOrder, BadPrompts)):
             reader()
+
+
+def test_names_that_a_node_lists_are_read_again() -> None:
+    assert names_in(list_of(["", *LISTED])) == ["", *LISTED]
 
 
 def test_people_of_one_name_are_told_apart_by_their_numbers() -> None:
@@ -154,7 +181,7 @@ def test_tokens_are_heard_where_their_owner_is() -> None:
     regions = torch.zeros(2, 4, 8)
     regions[0, :, :4] = 1
     regions[1, :, 4:] = 2
-    bias = region_bias([regions[:1], regions[1:]], torch.tensor([EVERYBODY, 0, 1, 1, NOBODY]), (2, 4))
+    bias = region_bias([regions[:1], regions[1:]], torch.tensor([OWNED_BY_ALL, 0, 1, 1, OWNED_BY_NOBODY]), (2, 4))
     left = [0.0, 0.0, EXCLUDED, EXCLUDED, EXCLUDED]
     right = [0.0, EXCLUDED, *[torch.tensor(2.0).log().item()] * 2, EXCLUDED]
     assert torch.allclose(bias, torch.tensor([left, left, right, right] * 2))

@@ -9,7 +9,7 @@ from pack.core.checks.errors import BadCast
 from pack.core.places import bodies, face_regions, group, regions, shapes
 from pack.core.places.region_settings import FACE_BOXES, REGIONS, RegionSettings
 from pack.core.places.regions import BadRegion, RegionShape
-from pack.core.taking_part import present, with_photos
+from pack.core.taking_part import present_in, with_photos
 from tiny import people_made
 from tiny.people_made import painted
 
@@ -35,8 +35,8 @@ def in_face_boxes(placed_cast, areas=None):
     return face_regions.regions_in_face_boxes(with_photos(placed_cast), areas, "node")
 
 
-def from_masks(masks, placed_cast):
-    return regions.regions_of_people(placed_cast, present(placed_cast).people, masks, RegionShape("body", 0))
+def from_masks(masks, placed_cast, taking_part=present_in):
+    return regions.regions_of_bodies(taking_part(placed_cast), masks, RegionShape("body", 0))
 
 
 def test_a_box_is_widened_by_its_own_width_and_height():
@@ -171,7 +171,7 @@ def test_who_has_a_lora_alone_is_asked_for_no_region(place):
     assert torch.equal(boxed * sharers, painted((10, 10, 20, 20))[0])
     masks = torch.cat([1 - RIGHT, 0 * RIGHT])
     assert torch.equal(around_faces(with_lora, masks, RegionShape("face", 0.5, 8.0)), masks)
-    assert torch.equal(regions.regions_of_people(with_lora, alone.people, masks, RegionShape("body", 0)), masks[:1])
+    assert torch.equal(from_masks(masks, with_lora, with_photos), masks[:1])
     with pytest.raises(BadRegion, match=r"person 2 .*empty"):
         from_masks(masks, with_lora)
 
@@ -211,7 +211,7 @@ def test_the_torso_has_no_hole(hidden):
     """From the collar to the belly, also where the hips are not seen."""
     slot = standing(256)
     hidden = replace(slot, pose=hide(slot.pose, *hidden))
-    region = regions.region_of_person(cast(hidden, width=512, height=384), 1, RegionShape("body", 0.0, 0))
+    region = regions.region_of_person(cast(hidden, width=512, height=384), 1, RegionShape("body", 0.0, 0), ())
     shoulder = slot.pose[6]
     hip = slot.pose[12]
     rows = slice(int(shoulder[1]) + 2, int(hip[1]) - 2)
@@ -228,7 +228,7 @@ def test_the_region_of_a_body_has_its_face_and_reaches_by_the_width_of_it():
     joints[9] = (200.0, 250.0, 1.0)
     joints[0] = (40.0, 50.0, 1.0)
     slot = Slot((40.0, 50.0), (25.0, 20.0, 55.0, 80.0), pose=tuple(joints))
-    region = regions.region_of_person(cast(slot, width=320, height=320), 1, RegionShape("body", 0.5, 0))
+    region = regions.region_of_person(cast(slot, width=320, height=320), 1, RegionShape("body", 0.5, 0), ())
     assert region[50, 40] == region[21, 54] == 1, "the face"
     assert region[200, 200 - 14] == region[200, 200 + 13] == 1
     assert region[200, 200 - 17] == region[200, 200 + 16] == 0
@@ -251,22 +251,22 @@ def test_a_face_box_is_as_small_as_what_is_on_the_canvas():
 def test_all_people_have_all_that_their_regions_reach():
     across = torch.linspace(0, 1, 96).expand(64, 96)
     sharing = cast(replace(box(10, 10, 22, 22), mask=across), replace(box(60, 10, 72, 22), mask=1 - across))
-    assert (regions.region_of_person(sharing, regions.ALL_PEOPLE, RegionShape("body", 0)) > 0.9999).all()
+    assert (regions.region_of_person(sharing, regions.ALL_PEOPLE, RegionShape("body", 0), ()) > 0.9999).all()
     neighbours = cast(standing(100), standing(280), width=512, height=384)
     shape = RegionShape("body", 1.0, 24)
-    everybody, first, second = (regions.region_of_person(neighbours, number, shape) for number in range(3))
+    everybody, first, second = (regions.region_of_person(neighbours, number, shape, ()) for number in range(3))
     assert torch.equal(everybody, (first + second).clamp(max=1))
     assert ((torch.minimum(first, second) > 0) & (everybody < 1)).any(), "their soft edges cross"
 
 
 def test_no_region_covers_the_face_of_another():
     two = cast(standing(100), standing(150), width=512, height=384)
-    region = regions.region_of_person(two, 1, RegionShape("body", 1.0, 8))
+    region = regions.region_of_person(two, 1, RegionShape("body", 1.0, 8), ())
     x0, y0, x1, y1 = (round(side) for side in two.people[1].slot.box)
     assert not region[y0 + 1 : y1 - 1, x0 + 1 : x1 - 1].any()
     assert region[y1 + 4, x0 + 4] == 1
     absent = replace(two, people=(two.people[0], replace(two.people[1], weight=0.0)))
-    region = regions.region_of_person(absent, 1, RegionShape("body", 1.0, 8))
+    region = regions.region_of_person(absent, 1, RegionShape("body", 1.0, 8), ())
     assert region[y0 + 1 : y1 - 1, x0 + 1 : x1 - 1].any(), "is not there"
 
 
@@ -292,13 +292,13 @@ WHOLE = painted((56, 8, 80, 64), (40, 0, 46, 8), (4, 8, 28, 64))
     ids=["first", "second", "all"],
 )
 def test_masks_of_a_detector_belong_to_those_whose_place_they_lie_in(number, mask_numbers):
-    mask = regions.from_masks(WHOLE, PEOPLE, number, RegionShape("face", 0.25))
+    mask = regions.from_masks(WHOLE, PEOPLE, number, RegionShape("face", 0.25), ())
     assert torch.equal(mask.region, sum(WHOLE[n - 1] for n in mask_numbers))
     assert mask.notes == [f"Of 3 masks taken: {', '.join(map(str, mask_numbers))}; outside all places: 2"]
 
 
 def test_masks_of_another_size_are_stretched_and_that_is_said():
-    mask = regions.from_masks(WHOLE.repeat_interleave(2, 2), PEOPLE, 1, RegionShape("face", 0.25))
+    mask = regions.from_masks(WHOLE.repeat_interleave(2, 2), PEOPLE, 1, RegionShape("face", 0.25), ())
     assert torch.equal(mask.region, WHOLE[2])
     width, height = PEOPLE.width, PEOPLE.height
     sizes = f"The masks are {2 * width}x{height} px and the layout {width}x{height} px"
@@ -320,7 +320,7 @@ NO_PIXEL = "has no pixel on the canvas of 96x64 px"
 
 
 def of_person(slot, number=1, extent="face", *neighbours):
-    return lambda: regions.region_of_person(cast(slot, *neighbours), number, RegionShape(extent, 0.0, 0))
+    return lambda: regions.region_of_person(cast(slot, *neighbours), number, RegionShape(extent, 0.0, 0), ())
 
 
 def of_masks(masks):
@@ -332,7 +332,7 @@ def in_box(slot, areas=None):
 
 
 def of_detector(masks, number):
-    return lambda: regions.from_masks(masks, PEOPLE, number, RegionShape("face", 0.25))
+    return lambda: regions.from_masks(masks, PEOPLE, number, RegionShape("face", 0.25), ())
 
 
 REFUSED = {

@@ -17,7 +17,7 @@ WHOSE = (0, None, 1)
 
 def owned_by(owners, weights=(1.0, 1.0, 1.0)):
     """References of these people, each read in the region of its person."""
-    return [ReadReference(owner, owner, weight) for owner, weight in zip(owners, weights, strict=True)]
+    return [ReadReference(owner, owner, weight, 1.0, None) for owner, weight in zip(owners, weights, strict=True)]
 
 
 CPU = torch.device("cpu")

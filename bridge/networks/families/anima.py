@@ -3,7 +3,7 @@
 from ....core import families
 from ..transformer_families import HostNetwork, LayerStream, Stream, TransformerFamily
 
-ANIMA = TransformerFamily(
+TRANSFORMER = TransformerFamily(
     name=families.ANIMA.name,
     made=HostNetwork(
         network="comfy.ldm.anima.model.Anima",

@@ -4,7 +4,7 @@ from ....core import families
 from ..transformer_families import BlockInputs, HostNetwork, TransformerFamily
 from .flux import FLUX_SIZES, FLUX_STREAMS
 
-CHROMA = TransformerFamily(
+TRANSFORMER = TransformerFamily(
     name=families.CHROMA.name,
     made=HostNetwork(
         network="comfy.ldm.chroma.model.Chroma",

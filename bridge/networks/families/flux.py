@@ -24,16 +24,16 @@ FLUX_SIZES = (
     "in_channels out_channels vec_in_dim context_in_dim hidden_size mlp_ratio num_heads depth depth_single_blocks "
     "axes_dim theta patch_size qkv_bias "
 )
-FLUX_1 = HostNetwork(
+FLUX_NETWORK = HostNetwork(
     network="comfy.ldm.flux.model.Flux",
     model="Flux",
     image_model="flux",
     latent=(families.FLUX.latent, 2),
     sizes=FLUX_SIZES + "guidance_embed",
 )
-FLUX = TransformerFamily(
+TRANSFORMER = TransformerFamily(
     name=families.FLUX.name,
-    made=FLUX_1,
+    made=FLUX_NETWORK,
     blocks=("double_blocks", "single_blocks"),
     telling_block=18,
     text_layers=("txt_in",),

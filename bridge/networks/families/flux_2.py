@@ -4,12 +4,12 @@ from dataclasses import replace
 
 from ....core import families
 from ..transformer_families import POST_INPUT, LayerName, ReferencePictures, TransformerFamily
-from .flux import FLUX_1, FLUX_SIZES, FLUX_STREAMS
+from .flux import FLUX_NETWORK, FLUX_SIZES, FLUX_STREAMS
 
-FLUX_2 = TransformerFamily(
+TRANSFORMER = TransformerFamily(
     name=families.FLUX_2.name,
     made=replace(
-        FLUX_1,
+        FLUX_NETWORK,
         model="Flux2",
         image_model="flux2",
         latent=(families.FLUX_2.latent, 2),

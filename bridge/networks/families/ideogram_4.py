@@ -3,7 +3,7 @@
 from ....core import families
 from ..transformer_families import BlockInputs, HostNetwork, LayerStream, Stream, TransformerFamily
 
-IDEOGRAM_4 = TransformerFamily(
+TRANSFORMER = TransformerFamily(
     name=families.IDEOGRAM_4.name,
     made=HostNetwork(
         network="comfy.ldm.ideogram4.model.Ideogram4Transformer2DModel",

@@ -31,7 +31,7 @@ _WIDTHS = {
     2048: (512, 512),
 }
 """Height -> the narrowest and the widest of the pictures that JoyImage was trained with, 64 px apart."""
-JOYIMAGE = TransformerFamily(
+TRANSFORMER = TransformerFamily(
     name=families.JOYIMAGE.name,
     made=HostNetwork(
         network="comfy.ldm.joyimage.model.JoyImageTransformer3DModel",

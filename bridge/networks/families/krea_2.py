@@ -36,7 +36,7 @@ _OSTRIS_EDIT = replace(
     most={"Krea 2": 3},
     pictures_first=False,
 )
-KREA_2 = TransformerFamily(
+TRANSFORMER = TransformerFamily(
     name=families.KREA_2.name,
     made=HostNetwork(
         network="comfy.ldm.krea2.model.SingleStreamDiT",

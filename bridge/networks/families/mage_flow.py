@@ -4,7 +4,7 @@ from ....core import families
 from ..transformer_families import POST_INPUT, HostNetwork, ReferencePictures, TransformerFamily
 from .qwen import QWEN_STREAMS, qwen_modulations
 
-MAGE_FLOW = TransformerFamily(
+TRANSFORMER = TransformerFamily(
     name=families.MAGE_FLOW.name,
     made=HostNetwork(
         network="comfy.ldm.mage_flow.model.MageFlowTransformer2DModel",

@@ -56,7 +56,7 @@ def qwen_modulations(zero_time: bool) -> tuple[Modulation, ...]:
     return (*modulations, last)
 
 
-QWEN = TransformerFamily(
+TRANSFORMER = TransformerFamily(
     name=families.QWEN.name,
     made=HostNetwork(
         network="comfy.ldm.qwen_image.model.QwenImageTransformer2DModel",
@@ -87,10 +87,10 @@ QWEN = TransformerFamily(
 )
 
 
-QWEN_LAYERED = replace(
-    QWEN,
+LAYERED = replace(
+    TRANSFORMER,
     name="Qwen-Image-Layered",
-    made=replace(QWEN.made, required={"use_additional_t_cond": True}),
+    made=replace(TRANSFORMER.made, required={"use_additional_t_cond": True}),
     references=None,  # its VAE has an alpha channel, and its latents a frame for each layer
     control_net="",
 )

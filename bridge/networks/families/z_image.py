@@ -33,7 +33,7 @@ def _z_image_modulation(blocks: str, stream: Stream) -> Modulation:
     )
 
 
-Z_IMAGE = TransformerFamily(
+TRANSFORMER = TransformerFamily(
     name=families.Z_IMAGE.name,
     made=HostNetwork(
         network="comfy.ldm.lumina.model.NextDiT",
@@ -88,17 +88,17 @@ Z_IMAGE = TransformerFamily(
         has_frame_texts=True,
     ),
 )
-Z_IMAGE_PIXELS = replace(
-    Z_IMAGE,
+IN_PIXEL_SPACE = replace(
+    TRANSFORMER,
     name="Z-Image in pixel space",
     made=replace(
-        Z_IMAGE.made,
+        TRANSFORMER.made,
         network="comfy.ldm.lumina.model.NextDiTPixelSpace",
         model="ZImagePixelSpace",
         image_model="zimage_pixel",
         latent=(3, 2),
-        sizes=f"{Z_IMAGE.made.sizes} decoder_hidden_size decoder_num_res_blocks decoder_max_freqs decoder_in_channels "
-        "use_x0",
+        sizes=f"{TRANSFORMER.made.sizes} decoder_hidden_size decoder_num_res_blocks decoder_max_freqs "
+        "decoder_in_channels use_x0",
     ),
     references=None,  # its cells are pixels, and its tokens 16 or 32 of them wide
     control_net="",

@@ -38,7 +38,7 @@ from comfy.ldm.modules.attention import attention_pytorch
 from comfy.samplers import CFGGuider
 from torch import Tensor
 
-from ....core.attention.cross_attention import EVERYBODY, NOBODY, Block, region_bias
+from ....core.attention.cross_attention import OWNED_BY_ALL, OWNED_BY_NOBODY, Block, region_bias
 from ....core.checks.memory import is_out_of_memory
 from ...host.unet import Grid, Options, Replacement, check_tokens, grid_of, with_patch
 from ...networks.file_attention import attend_with, tell_of_file_attention
@@ -392,7 +392,7 @@ class TextBiases:
     def _make_bias_of_chunk(self, words_of_nodes: Sequence[UnetWords], grid: Grid, text_length: int) -> Tensor:
         """The bias of the rows of one chunk: (N, keys), with as many keys as in `for_grid`."""
         # The owner of every token: inline and appended tokens are of a person, all others of the text are everybody's.
-        of_text = torch.full((text_length,), EVERYBODY)
+        of_text = torch.full((text_length,), OWNED_BY_ALL)
         of_appended: list[Tensor] = []
         regions: list[Tensor] = []
         people_count = 0  # of the nodes so far: people are numbered through all nodes
@@ -406,7 +406,7 @@ class TextBiases:
             people_count += words.people_count
         of_keys = torch.cat([of_text, *of_appended])
         key_count = KEYS_AT_ONCE * math.ceil((text_length + self._appended_count) / KEYS_AT_ONCE)
-        of_keys = functional.pad(of_keys, (0, key_count - len(of_keys)), value=NOBODY)
+        of_keys = functional.pad(of_keys, (0, key_count - len(of_keys)), value=OWNED_BY_NOBODY)
         return region_bias(regions, of_keys, grid)
 
     def _regions_of(self, words: UnetWords) -> Tensor:

@@ -8,7 +8,7 @@ from pack.bridge.networks import families as described
 from .record import FamilyRecord, NameInFiles
 
 RECORD = FamilyRecord(
-    described=described.ANIMA,
+    described=described.anima.TRANSFORMER,
     clip=partial(encoder, "anima", "te", "AnimaTokenizer", qwen3_06b={**LLAMA, "num_hidden_layers": 3}),
     reads_clip={"crossattn_emb_channels": WIDTH},
     without_place=r"t_embedder|llm_adapter|\.adaln_modulation\w*\.\d",

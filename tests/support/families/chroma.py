@@ -8,7 +8,7 @@ from pack.bridge.networks import families as described
 from .record import FamilyRecord, NameInFiles
 
 RECORD = FamilyRecord(
-    described=described.CHROMA,
+    described=described.chroma.TRANSFORMER,
     clip=partial(encoder, "pixart_t5", "pixart_te", "PixArtTokenizer", t5xxl=T5),
     reads_clip={"context_in_dim": WIDTH},
     without_place="distilled_guidance_layer",

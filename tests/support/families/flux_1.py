@@ -14,7 +14,7 @@ def clip() -> comfy.sd.CLIP:
 
 
 RECORD = FamilyRecord(
-    described=described.FLUX,
+    described=described.flux.TRANSFORMER,
     clip=clip,
     reads_clip={"context_in_dim": WIDTH, "vec_in_dim": 64},
     without_place="(time|vector|guidance)_in",

@@ -28,7 +28,7 @@ def count_positions(positions: Tensor, numbers: Tensor) -> None:
 
 
 RECORD = FamilyRecord(
-    described=described.FLUX_2,
+    described=described.flux_2.TRANSFORMER,
     often=True,
     clip=clip,
     reads_clip={"context_in_dim": 3 * WIDTH},

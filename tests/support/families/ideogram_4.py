@@ -25,7 +25,7 @@ def several_texts(network: Any, lengths: Sequence[int]) -> tuple[str, Callable[.
 
 
 RECORD = FamilyRecord(
-    described=described.IDEOGRAM_4,
+    described=described.ideogram_4.TRANSFORMER,
     clip=partial(encoder, "ideogram4", "te", "Ideogram4Tokenizer", qwen3vl_8b={**LLAMA, "num_hidden_layers": 36}),
     reads_clip={"llm_features_dim": 13 * WIDTH},
     several_texts=several_texts,

@@ -8,7 +8,7 @@ from pack.bridge.networks import families as described
 from .record import FamilyRecord, NameInFiles
 
 RECORD = FamilyRecord(
-    described=described.JOYIMAGE,
+    described=described.joyimage.TRANSFORMER,
     often=True,
     clip=partial(encoder, "joyimage", "te", "JoyImageTokenizer", qwen3vl_8b={**LLAMA, "num_hidden_layers": 3}),
     reads_clip={"text_dim": WIDTH},

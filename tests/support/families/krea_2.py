@@ -8,7 +8,7 @@ from pack.bridge.networks import families as described
 from .record import FamilyRecord, NameInFiles
 
 RECORD = FamilyRecord(
-    described=described.KREA_2,
+    described=described.krea_2.TRANSFORMER,
     clip=partial(encoder, "krea2", "te", "Krea2Tokenizer", qwen3vl_4b={**LLAMA, "num_hidden_layers": 36}),
     reads_clip={"txtdim": WIDTH, "txtlayers": 12},
     without_place="^tmlp",

@@ -8,7 +8,7 @@ from pack.bridge.networks import families as described
 from .record import FamilyRecord, NameInFiles
 
 RECORD = FamilyRecord(
-    described=described.MAGE_FLOW,
+    described=described.mage_flow.TRANSFORMER,
     clip=partial(encoder, "mage_flow", "te", "MageFlowTokenizer", qwen3vl_4b={**LLAMA, "num_hidden_layers": 3}),
     reads_clip={"joint_attention_dim": WIDTH},
     without_place="time_text_embed",

@@ -24,7 +24,7 @@ def count_positions(positions: Tensor, numbers: Tensor) -> None:
 
 
 RECORD = FamilyRecord(
-    described=described.QWEN,
+    described=described.qwen.TRANSFORMER,
     often=True,
     clip=clip,
     reads_clip={"joint_attention_dim": WIDTH},

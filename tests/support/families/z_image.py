@@ -28,7 +28,7 @@ def several_texts(network: Any, lengths: Sequence[int]) -> tuple[str, Callable[.
 
 
 RECORD = FamilyRecord(
-    described=described.Z_IMAGE,
+    described=described.z_image.TRANSFORMER,
     often=True,
     clip=partial(encoder, "z_image", "te", "ZImageTokenizer", qwen3_4b={**LLAMA, "num_hidden_layers": 3}),
     reads_clip={"cap_feat_dim": WIDTH},

@@ -9,7 +9,6 @@ import family_encoders
 import infuse_made
 import other_packs
 import parts_made
-import pulid_made
 import tiny_sdxl
 import tiny_vaes
 import torch
@@ -74,6 +73,7 @@ from sample_values import (
     unplaced,
     with_regions,
 )
+from seeded_files import face_parser_file
 from tiny import tiny_dits, tiny_encoders, tiny_networks
 
 
@@ -152,7 +152,7 @@ def ssd_1b() -> Any:
 
 
 def parser_that_finds_no_face() -> Any:
-    file = pulid_made.parser_file()
+    file = face_parser_file()
     file["conv_out.conv_out.weight"] *= 0  # the first class, background, everywhere
     return read("pulid_parser", file)
 
