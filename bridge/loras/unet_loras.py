@@ -75,7 +75,7 @@ from ..networks.layers import (
 )
 from ..networks.row_tracking import of_source_rows, repeat_rows
 from ..sampling.calls import Site, part_around
-from ..sampling.forward import ForwardInput
+from ..sampling.forward import ForwardShape
 from ..sampling.made_rows import made_rows_error
 from ..sampling.model_conds import PerChunk
 from .layer_hooks import Forward, LayerHook, LayerHooks, begin_additions, current_additions
@@ -150,19 +150,19 @@ class UNetLorasRun(CrossAttentionRun[PersonLoras]):
         tell_of_file_attention(self._model, by_region, "attn2")
         self.networks: dict[nn.Module, LoraNetwork] = {}
 
-    def new_batch(self, acting: tuple[PerChunk[PersonLoras], ...], forward_input: ForwardInput) -> UNetLorasBatch:
+    def new_batch(self, acting: tuple[PerChunk[PersonLoras], ...], forward_shape: ForwardShape) -> UNetLorasBatch:
         """A new batch for the forwards in which these nodes act.
 
         The LoraNetwork of the UNet is made at its first batch.
         """
-        unet = forward_input.model.diffusion_model
+        unet = forward_shape.model.diffusion_model
         # torch.compile puts a module around the UNet, whose layers are the same.
         module = network_within(unet)
         if module not in self.networks:
             self.networks[module] = LoraNetwork(self.arrival.modules_in(module), self._model)
         network = self.networks[module]
-        query_shape = query_shape_of(self.layers, forward_input)
-        block_grids = grids(unet, *forward_input.x.shape[-2:])
+        query_shape = query_shape_of(self.layers, forward_shape)
+        block_grids = grids(unet, *forward_shape.latent[-2:])
         nodes: list[UNetNodeLoras] = []
         for of_node in acting:
             people_layers_of_node = network.layers(of_node[0], query_shape)  # the same for all chunks

@@ -284,7 +284,7 @@ class PartsCache:
         """options_of_run: what other nodes have put into attentions for the whole run, as transformer_options.
         inpainting: as in PartsRecorder."""
         self._inpainting = inpainting
-        self._like = forward_input.empty_like_network()  # of its device and dtype are the tensors made here
+        self._like = forward_input.shape.empty_like_network()  # of its device and dtype are the tensors made here
         self._unet = forward_input.model.diffusion_model
         self._options_of_run = options_of_run
         self._attentions: dict[Block, Any] = {}
@@ -321,9 +321,10 @@ class PartsCache:
         if live is None:
             return parts
         if live not in self._recorders:
-            self._recorders[live] = PartsRecorder(live, self._like, forward_input.options, self._inpainting)
+            self._recorders[live] = PartsRecorder(live, self._like, self._inpainting)
         if live not in self._banks:
-            self._banks[live] = self._recorders[live].record(forward_input.model, forward_input.sigmas[:1])
+            recorder = self._recorders[live]
+            self._banks[live] = recorder.record(forward_input.model, forward_input.sigmas[:1], forward_input.options)
         if parts not in self._recorded:
             self._recorded[parts] = replace(parts, bank=self._banks[live], live=None)
         return self._recorded[parts]
