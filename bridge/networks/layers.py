@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from comfy.samplers import CFGGuider
@@ -102,7 +102,7 @@ class CrossAttentionBatch(Batch):
         for layer_index, block in enumerate(self.layers):
             if self.changes_layer(layer_index):
                 replacement = replacement_in(options, "attn2", block)  # of another pack, or None
-                # _ours_in_layer takes these two arguments out again.
+                # of_other_pack and can_read_some_pixels take these two arguments out again.
                 attentions[block] = partial(self.called_in_layer, layer_index, replacement)
         patches_of_others = tuple(options.get("patches", {}).get("attn2_patch", ()))
         options = with_replacements(options, "attn2", attentions)
@@ -163,36 +163,26 @@ def patches_dropped() -> ConditioningLost:
     return ConditioningLost("", "hands on no attn2 patches to a layer")
 
 
-class _OursInLayer(NamedTuple):
-    """A batch of ours that stands in a layer, and what stood there before it."""
+def _batch_in_layer(replacement: Any) -> CrossAttentionBatch | None:
+    """The batch of ours that stands in a layer, as a partial of its method, see `options_with_attention`.
 
-    batch: CrossAttentionBatch
-    before: Replacement | None
-
-
-def _ours_in_layer(replacement: Replacement | None) -> _OursInLayer | None:
-    """The batch of ours that is called in a layer; None where that is a function of another pack, or the host's own.
-
-    replacement: what stands in the layer, of a batch as `options_with_attention` has put it there.
+    None where a function of another pack stands there, or nothing (None).
     """
-    batch = getattr(replacement.func, "__self__", None) if isinstance(replacement, partial) else None
-    if not isinstance(replacement, partial) or not isinstance(batch, CrossAttentionBatch):
-        return None
-    _layer_index, before = replacement.args
-    return _OursInLayer(batch, before)
+    batch = getattr(getattr(replacement, "func", None), "__self__", None)
+    return batch if isinstance(batch, CrossAttentionBatch) else None
 
 
-def of_other_pack(replacement: Replacement | None) -> Replacement | None:
-    """What another pack has put into a layer, also where batches of ours stand around it; None for nothing.
+def of_other_pack(replacement: Any) -> Replacement | None:
+    """What another pack has put in place of an attention, also where batches of ours stand around it; None for nothing.
 
     replacement: what stands in the layer.
     """
-    while (ours := _ours_in_layer(replacement)) is not None:
-        replacement = ours.before
+    while _batch_in_layer(replacement) is not None:
+        _layer_index, replacement = replacement.args
     return replacement
 
 
-def can_read_some_pixels(before: Replacement | None) -> bool:
+def can_read_some_pixels(before: Any) -> bool:
     """Whether an attention can be asked for some pixels alone, see PIXELS.
 
     before: None for the host's own attention, which can. A batch of ours with `reads_some_pixels` can, unless it calls
@@ -201,8 +191,8 @@ def can_read_some_pixels(before: Replacement | None) -> bool:
     """
     if before is None:
         return True
-    ours = _ours_in_layer(before)
-    return ours is not None and ours.batch.reads_some_pixels and ours.before is None
+    batch = _batch_in_layer(before)
+    return batch is not None and batch.reads_some_pixels and before.args[1] is None
 
 
 class CrossAttentionRun(Run[CarriedT]):

@@ -44,10 +44,10 @@ class CurrentReferences:
 class Known(NamedTuple):
     """What is known of a forward, under the names of CurrentForward."""
 
-    texts: CurrentTexts | None = None
-    references: CurrentReferences | None = None
-    embedded: int | None = None
-    additions: Any = None
+    texts: CurrentTexts | None
+    references: CurrentReferences | None
+    embedded: int | None
+    additions: Any
 
 
 class CurrentForward(threading.local):
@@ -85,17 +85,6 @@ class CurrentForward(threading.local):
 
 
 current = CurrentForward()
-
-
-@contextmanager
-def outside_of_forwards() -> Iterator[None]:
-    """A context in which nothing is known of a forward, for calls of layers that are none of the network's."""
-    before = current.known()
-    current.know_again(Known())
-    try:
-        yield
-    finally:
-        current.know_again(before)
 
 
 @contextmanager
