@@ -72,7 +72,9 @@ class Run(NeverCopied, Generic[CarriedT]):
         self._sigma_ranges: dict[ScheduleRange, SigmaRange] = {}
         self._batches: dict[Hashable, Batch] = {}
         self._making = threading.RLock()
-        """Held while something is made that is kept: MultiGPU CFG Split asks from several threads at once."""
+        """Held while a batch is made, for which the host may be asked for memory: MultiGPU CFG Split asks from several
+        threads at once, and the host counts what is loaded for all of them. It guards no dictionary: each thread has a
+        network and a card of its own, and by these is kept what a run keeps."""
         self.everything = [carried for entry in entries_with(guider, self.key) for carried in self.carried_by(entry)]
         """All that the conditioning of this run carries under `key`, of all entries."""
         self._check_latent(latent)
