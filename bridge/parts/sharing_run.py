@@ -97,7 +97,7 @@ class SharingRun(Run[SharedParts]):
         """The PartsCache of this forward's network and device, made once in a run."""
         key = forward_input.model, forward_input.x.device
         if key not in self._caches:
-            self._caches[key] = PartsCache(forward_input, self._options_of_run, self._inpainting)
+            self._caches[key] = PartsCache(*key, self._options_of_run, self._inpainting)
         return self._caches[key]
 
     def _cache_of_recording(
@@ -280,12 +280,13 @@ class KeyBiases:
 class PartsCache:
     """What one sampling run makes of parts once only, for one network on one device."""
 
-    def __init__(self, forward_input: ForwardInput, options_of_run: Options, inpainting: bool) -> None:
+    def __init__(self, model: BaseModel, device: torch.device, options_of_run: Options, inpainting: bool) -> None:
         """options_of_run: what other nodes have put into attentions for the whole run, as transformer_options.
         inpainting: as in PartsRecorder."""
         self._inpainting = inpainting
-        self._like = forward_input.shape.empty_like_network()  # of its device and dtype are the tensors made here
-        self._unet = forward_input.model.diffusion_model
+        # Of its device and dtype are the tensors made here.
+        self._like = torch.empty(0, device=device, dtype=unet.dtype_of(model))
+        self._unet = model.diffusion_model
         self._options_of_run = options_of_run
         self._attentions: dict[Block, Any] = {}
         """The host's self-attention of every layer."""

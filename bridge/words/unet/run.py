@@ -154,7 +154,7 @@ class UnetWordsBatch(CrossAttentionBatch):
     def of_forwards(cls, layers: Sequence[Block], words_by_chunk: WordsByChunk, forward_shape: ForwardShape) -> Self:
         """The batch of the forwards of this shape. layers, words_by_chunk: as in the class."""
         trial = None
-        # Other packs' attention is not given the appended tokens.
+        # Only inline tokens can be ignored: other packs' attention is not given the appended ones.
         if has_inline_tokens(words_by_chunk):
             trial = Trial(forward_shape, length_without_inline_tokens(words_by_chunk))
         query_shape = query_shape_of(layers, forward_shape)
