@@ -202,11 +202,11 @@ def with_their_classes(model: Any) -> Any:
     for name, module in network.named_modules():
         if isinstance(module, comfy.ldm.modules.attention.SpatialTransformer):
             clone.add_object_patch(f"diffusion_model.{name}.__class__", TheirTransformer)
-    clone.set_model_patch((TheirTransformer, _called), "forward_timestep_embed_patch")
+    clone.set_model_patch((TheirTransformer, called), "forward_timestep_embed_patch")
     return clone
 
 
-def _called(layer: Any, x: Tensor, emb: Any, context: Any, options: Any, *_: Any) -> Tensor:
+def called(layer: Any, x: Tensor, emb: Any, context: Any, options: Any, *_: Any) -> Tensor:
     """The host's UNet has a patch that calls classes that it does not know."""
     return layer(x, context, options)
 
