@@ -27,7 +27,7 @@ from ..host.unet import Options, dtype_of, with_replacements
 from ..networks.model_family import network_of, require_family, tokens_of
 from ..sampling.calls import Site
 from ..sampling.conditioning import Conditioning, check_conditioning
-from ..sampling.forward import Batch, ForwardInput
+from ..sampling.forward import Batch, ForwardShape
 from ..sampling.model_conds import ConditioningLost, PerChunk
 from ..sampling.runs import Run
 from .injections import Injection
@@ -145,8 +145,8 @@ class BlocksRun(Run[BlockInjection]):
         of_model: torch.device = self._device
         return device.type == of_model.type and of_model.index in (None, device.index)
 
-    def new_batch(self, acting: tuple[PerChunk[BlockInjection], ...], forward_input: ForwardInput) -> BlocksBatch:
-        return BlocksBatch(self, acting, forward_input)
+    def new_batch(self, acting: tuple[PerChunk[BlockInjection], ...], forward_shape: ForwardShape) -> BlocksBatch:
+        return BlocksBatch(self, acting, forward_shape)
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,29 +177,30 @@ _EVERYWHERE = torch.ones(1, 1, 1, dtype=torch.float32, device="cpu")
 """The region of one person who has none, (people, H, W)."""
 
 
-def _readers_apart(injection: BlockInjection, rows: slice, layers: list[Read], x: Tensor) -> list[_Readers]:
-    """One _Readers for each person of an injection, in these rows.
-
-    layers: of the injection, on the device. x: (B, C, h, w), the latents of the batch.
-    """
+def _readers_apart(
+    injection: BlockInjection, rows: slice, layers: list[Read], forward_shape: ForwardShape
+) -> list[_Readers]:
+    """One _Readers for each person of an injection, in these rows. layers: of the injection, on the device."""
     shares = _EVERYWHERE if injection.shares is None else injection.shares
     # A token is 2x2 latent pixels: (people, rows, columns of tokens) -> (people, tokens).
-    shares_of_people = on_tokens(shares, *x.shape[-2:], side=2).flatten(1)
+    shares_of_people = on_tokens(shares, *forward_shape.latent[-2:], side=2).flatten(1)
     readers: list[_Readers] = []
     for person, by_token in enumerate(shares_of_people):
         tokens = by_token.nonzero()[:, 0]  # (n,)
-        own_shares = by_token[tokens, None].to(x.device)  # (n, 1)
-        readers.append(_Readers(rows, tokens.to(x.device), (person,), layers, own_shares))
+        own_shares = by_token[tokens, None].to(forward_shape.device)  # (n, 1)
+        readers.append(_Readers(rows, tokens.to(forward_shape.device), (person,), layers, own_shares))
     return readers
 
 
-def _readers_together(injection: BlockInjection, rows: slice, layers: list[Read], x: Tensor) -> list[_Readers]:
+def _readers_together(
+    injection: BlockInjection, rows: slice, layers: list[Read], forward_shape: ForwardShape
+) -> list[_Readers]:
     """One _Readers for each set of people of an injection whose regions share tokens. Arguments as `_readers_apart`."""
     regions = _EVERYWHERE if injection.acting_regions is None else injection.acting_regions
-    height, width = x.shape[-2:]
+    height, width = forward_shape.latent[-2:]
     readers: list[_Readers] = []
     for people, tokens in tokens_by_people(tokens_in_regions(regions, (height, width))):
-        readers.append(_Readers(rows, tokens.to(x.device), people, layers, shares=None))
+        readers.append(_Readers(rows, tokens.to(forward_shape.device), people, layers, shares=None))
     return readers
 
 
@@ -210,12 +211,12 @@ _Replacement = Callable[[Options, Options], Options]
 class BlocksBatch(Batch):
     """What comes out of each block, plus what the picture's tokens in somebody's region read of them."""
 
-    def __init__(self, run: BlocksRun, acting: Sequence[PerChunk[BlockInjection]], forward_input: ForwardInput) -> None:
+    def __init__(self, run: BlocksRun, acting: Sequence[PerChunk[BlockInjection]], forward_shape: ForwardShape) -> None:
         """acting: for each node what it has put into each chunk of the batch; all chunks have as many rows."""
         super().__init__()
         self.blocks = run.blocks
-        self.row_count = len(forward_input.x)
-        self._length = tokens_of(forward_input.model, forward_input.x)  # how many tokens the picture has
+        self.row_count = forward_shape.row_count
+        self._length = tokens_of(forward_shape.model, forward_shape.latent)  # how many tokens the picture has
         self._readers: list[_Readers] = []
         for of_node in acting:
             rows_of_chunk = self.row_count // len(of_node)
@@ -223,10 +224,10 @@ class BlocksBatch(Batch):
                 first_row = chunk_number * rows_of_chunk
                 rows = slice(first_row, first_row + rows_of_chunk)
                 if injection.active:
-                    layers = run.layers_on_device(injection, forward_input.x.device)
+                    layers = run.layers_on_device(injection, forward_shape.device)
                     # Apart: each person is read alone. Together: people who share tokens are read in one attention.
                     readers_of = _readers_apart if injection.apart else _readers_together
-                    self._readers += readers_of(injection, rows, layers, forward_input.x)
+                    self._readers += readers_of(injection, rows, layers, forward_shape)
 
     def sites(self, modules: Mapping[str, nn.Module]) -> Mapping[Site, nn.Module]:
         """The modules of the blocks behind which anybody is read. modules: of the network, by name."""

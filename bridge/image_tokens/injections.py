@@ -27,7 +27,7 @@ from ..host.unet import Grid, Options, Replacement, grid_of
 from ..networks.file_attention import attend_whole_with, attend_with
 from ..networks.layers import CrossAttentionBatch, CrossAttentionRun, QueryShape, query_shape_of
 from ..networks.row_tracking import of_source_rows, repeat_rows
-from ..sampling.forward import ForwardInput
+from ..sampling.forward import ForwardShape
 from ..sampling.made_rows import attention_of_other_pack
 from ..sampling.model_conds import CarriedOfPeople, PerChunk
 
@@ -96,8 +96,8 @@ class InjectionsRun(CrossAttentionRun[Injection]):
 
     key = Injection.key
 
-    def new_batch(self, acting: tuple[PerChunk[Injection], ...], forward_input: ForwardInput) -> InjectionsBatch:
-        return InjectionsBatch(self.layers, acting, query_shape_of(self.layers, forward_input))
+    def new_batch(self, acting: tuple[PerChunk[Injection], ...], forward_shape: ForwardShape) -> InjectionsBatch:
+        return InjectionsBatch(self.layers, acting, query_shape_of(self.layers, forward_shape))
 
 
 class InjectionsBatch(CrossAttentionBatch):

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from ...core.checks.errors import BadSetup
 from ..host.unet import NETWORK, WEIGHT, layer_shape, patched_shape
-from ..sampling.forward import ForwardInput
+from ..sampling.forward import ForwardShape
 from ..sampling.runs import Run
 from .layer_hooks import LayerHooks
 from .people_layers import PeopleLayer, PersonLoras
@@ -30,7 +30,7 @@ class LorasRun(Run[PersonLoras]):
             self._hooks[network] = LayerHooks(self.arrival.modules_in(network))
         return self._hooks[network]
 
-    def layers_of(self, loras: PersonLoras, network: nn.Module, forward_input: ForwardInput) -> dict[str, PeopleLayer]:
+    def layers_of(self, loras: PersonLoras, network: nn.Module, forward_shape: ForwardShape) -> dict[str, PeopleLayer]:
         """What one node adds to the layers of a network, by name: made once in a run, on the device.
 
         All PersonLoras of a node have the same source, also those of single rows and of areas, so they share one set.
@@ -39,7 +39,7 @@ class LorasRun(Run[PersonLoras]):
         """
         key = loras.source, network
         if key not in self._layers:
-            self._layers[key] = self._new_layers(loras, network, forward_input.empty_like_network())
+            self._layers[key] = self._new_layers(loras, network, forward_shape.empty_like_network())
         return self._layers[key]
 
     def _new_layers(self, loras: PersonLoras, network: nn.Module, like: Tensor) -> dict[str, PeopleLayer]:

@@ -14,7 +14,7 @@ from ...core.checks.errors import BadSetup
 from ..host.unet import dtype_of
 from ..networks.transformer_families import LayerStream, Stream
 from ..sampling.current_forward import current
-from ..sampling.forward import ForwardInput
+from ..sampling.forward import ForwardShape
 from ..sampling.model_conds import ConditioningLost
 from .layer_hooks import Forward
 from .people_layers import PeopleLayer
@@ -39,10 +39,10 @@ class RankWeights:
     tokens: how much of each person's LoRAs the tokens of these forwards have.
     """
 
-    def __init__(self, tokens: TokenWeights, forward_input: ForwardInput) -> None:
+    def __init__(self, tokens: TokenWeights, forward_shape: ForwardShape) -> None:
         self._tokens = tokens
-        self._row_count = len(forward_input.x)
-        self._like = torch.empty(0, device=forward_input.x.device, dtype=dtype_of(forward_input.model))
+        self._row_count = forward_shape.row_count
+        self._like = torch.empty(0, device=forward_shape.device, dtype=dtype_of(forward_shape.model))
         self._weights: dict[Any, Tensor] = {}
 
     def _kept(self, forward: Forward) -> dict[Any, Tensor]:

@@ -17,7 +17,7 @@ from ..networks.forward_layout import layout_of, with_front
 from ..networks.model_family import tokens_of
 from ..networks.transformer_families import Stream, TransformerFamily
 from ..sampling.current_forward import current
-from ..sampling.forward import ForwardInput
+from ..sampling.forward import ForwardShape
 from ..sampling.model_conds import ConditioningLost
 
 
@@ -42,11 +42,11 @@ class TokenWeights:
     picture: the number of tokens of the picture, without references.
     """
 
-    def __init__(self, family: TransformerFamily, forward_input: ForwardInput) -> None:
+    def __init__(self, family: TransformerFamily, forward_shape: ForwardShape) -> None:
         self._family = family
-        self._layout_with_references = layout_of(forward_input)
+        self._layout_with_references = layout_of(forward_shape)
         self._layout = self._layout_with_references
-        self.picture = tokens_of(forward_input.model, forward_input.x)
+        self.picture = tokens_of(forward_shape.model, forward_shape.latent)
         self._counted_text: int | None = None
         self._counted_picture: int | None = None
 

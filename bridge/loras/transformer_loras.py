@@ -24,7 +24,7 @@ from ..networks.modulation import ModulatedLayer, ModulationUse, TimeModulation,
 from ..networks.patched_methods import EmbeddedPieces, patched_inputs, with_input_patch
 from ..networks.transformer_families import LayerStream, Stream, TransformerFamily
 from ..sampling.calls import Site, part_around
-from ..sampling.forward import Batch, ForwardInput
+from ..sampling.forward import Batch, ForwardShape
 from ..sampling.model_conds import PerChunk, rows_of_nodes
 from .layer_hooks import Forward, LayerAddition, LayerHook, LayerHooks, Mark, begin_additions
 from .loras_run import LorasRun
@@ -60,21 +60,21 @@ class TransformerLorasRun(LorasRun):
     """One sampling run of a transformer with people's LoRAs."""
 
     def new_batch(
-        self, acting: tuple[PerChunk[PersonLoras], ...], forward_input: ForwardInput
+        self, acting: tuple[PerChunk[PersonLoras], ...], forward_shape: ForwardShape
     ) -> TransformerLorasBatch:
         """What is added in the forwards in which these nodes act.
 
         Raises ConditioningLost where another pack has joined rows of people with different LoRAs.
         """
-        network = network_of(forward_input.model)
+        network = network_of(forward_shape.model)
         mixed = self.arrival.error_around_model("joins rows of people with different LoRAs")
         # For each node a tuple: its PersonLoras of all rows together, or one for each row where people have rows.
-        rows_by_node = rows_of_nodes(acting, len(forward_input.x), mixed, may_differ=False)
+        rows_by_node = rows_of_nodes(acting, forward_shape.row_count, mixed, may_differ=False)
         nodes: list[TransformerNodeLoras] = []
         for number, of_rows in enumerate(rows_by_node):
-            layers = self.layers_of(of_rows[0], network, forward_input)
-            nodes.append(TransformerNodeLoras(number, of_rows, layers, forward_input))
-        return TransformerLorasBatch(self.hooks_in(network), nodes, forward_input)
+            layers = self.layers_of(of_rows[0], network, forward_shape)
+            nodes.append(TransformerNodeLoras(number, of_rows, layers, forward_shape))
+        return TransformerLorasBatch(self.hooks_in(network), nodes, forward_shape)
 
 
 class TransformerNodeLoras:
@@ -89,7 +89,7 @@ class TransformerNodeLoras:
         number: int,
         of_rows: Sequence[PersonLoras],
         layers: dict[str, PeopleLayer],
-        forward_input: ForwardInput,
+        forward_shape: ForwardShape,
     ) -> None:
         """number: of the node, among those of the batch. of_rows: the node's PersonLoras of all rows of the batch
         together, or one for each row. layers: of the node, by name."""
@@ -102,8 +102,8 @@ class TransformerNodeLoras:
             # Every `row` is set: Carried.for_picture has made these. The test is for the type checker.
             self.person_of_row = tuple(of_row.row for of_row in of_rows if of_row.row is not None)
         elif shares is not None:
-            weights = in_steps(regions_on_tokens(shares, forward_input.model, forward_input.x))  # (people, tokens)
-            self.people = PeopleOnPicture(number, loras.names, weights.to(forward_input.x.device))
+            weights = in_steps(regions_on_tokens(shares, forward_shape.model, forward_shape.latent))  # (people, tokens)
+            self.people = PeopleOnPicture(number, loras.names, weights.to(forward_shape.device))
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,18 +132,18 @@ class PersonLorasInLayer(LayerAddition):
 class TransformerLorasBatch(Batch):
     """What is added to the layers of one network in the forwards that carry the same."""
 
-    def __init__(self, hooks: LayerHooks, nodes: Sequence[TransformerNodeLoras], forward_input: ForwardInput) -> None:
+    def __init__(self, hooks: LayerHooks, nodes: Sequence[TransformerNodeLoras], forward_shape: ForwardShape) -> None:
         super().__init__()
-        family = taken_family(forward_input.model)
-        self.row_count = len(forward_input.x)
+        family = taken_family(forward_shape.model)
+        self.row_count = forward_shape.row_count
         self.hooks = hooks
         self._family = family
-        self._network = network_of(forward_input.model)
+        self._network = network_of(forward_shape.model)
         self._nodes = nodes
-        self._has_references = len(forward_input.references) > 0
-        self._token_weights = TokenWeights(family, forward_input)
-        self._rank_weights = RankWeights(self._token_weights, forward_input)
-        self._pieces = EmbeddedPieces(self._network, len(forward_input.references))
+        self._has_references = len(forward_shape.references) > 0
+        self._token_weights = TokenWeights(family, forward_shape)
+        self._rank_weights = RankWeights(self._token_weights, forward_shape)
+        self._pieces = EmbeddedPieces(self._network, len(forward_shape.references))
         # In this order: _new_in_layers reads _modulated and _mark.
         self._modulated = self._modulated_layers()
         self._mark = Mark()

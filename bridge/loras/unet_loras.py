@@ -73,7 +73,7 @@ from ..networks.layers import (
 from ..networks.model_family import network_of
 from ..networks.row_tracking import of_source_rows, repeat_rows
 from ..sampling.calls import Site, part_around
-from ..sampling.forward import ForwardInput
+from ..sampling.forward import ForwardShape
 from ..sampling.made_rows import made_rows_error
 from ..sampling.model_conds import PerChunk
 from .layer_hooks import Forward, LayerHook, LayerHooks, begin_additions, current_additions
@@ -123,17 +123,17 @@ class UNetLorasRun(LorasRun, CrossAttentionRun[PersonLoras]):
         tell_of_file_attention(self._model, by_region, "attn2")
         self._text_layers: dict[nn.Module, list[TextLayers]] = {}  # by UNet
 
-    def new_batch(self, acting: tuple[PerChunk[PersonLoras], ...], forward_input: ForwardInput) -> UNetLorasBatch:
+    def new_batch(self, acting: tuple[PerChunk[PersonLoras], ...], forward_shape: ForwardShape) -> UNetLorasBatch:
         """A new batch for the forwards in which these nodes act."""
-        unet = network_of(forward_input.model)
+        unet = network_of(forward_shape.model)
         hooks = self.hooks_in(unet)
         if unet not in self._text_layers:
             self._text_layers[unet] = _text_layers_of(hooks.modules)
-        query_shape = query_shape_of(self.layers, forward_input)
-        block_grids = grids(unet, *forward_input.x.shape[-2:])
+        query_shape = query_shape_of(self.layers, forward_shape)
+        block_grids = grids(unet, *forward_shape.latent[-2:])
         nodes: list[UNetNodeLoras] = []
         for of_node in acting:
-            layers_of_node = self.layers_of(of_node[0], unet, forward_input)  # the same for all chunks
+            layers_of_node = self.layers_of(of_node[0], unet, forward_shape)  # the same for all chunks
             nodes.append(UNetNodeLoras(of_node, layers_of_node, query_shape, block_grids))
         return UNetLorasBatch(self.layers, hooks, self._text_layers[unet], query_shape, nodes)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from comfy.samplers import CFGGuider
@@ -20,6 +20,7 @@ from ..host.unet import (
     Grid,
     Options,
     Replacement,
+    dtype_of,
     grids,
     layers_of,
     replacement_in,
@@ -29,7 +30,7 @@ from ..host.unet import (
     with_replacements,
 )
 from ..sampling.calls import Site
-from ..sampling.forward import Batch, ForwardInput
+from ..sampling.forward import Batch, ForwardShape
 from ..sampling.made_rows import made_rows_error
 from ..sampling.model_conds import CarriedT, ConditioningLost
 from ..sampling.runs import Run
@@ -58,15 +59,14 @@ class QueryShape(NamedTuple):
         return x.to(self.device, self.dtype)
 
 
-def query_shape_of(layers: Sequence[Block], forward_input: ForwardInput) -> QueryShape:
-    """The QueryShape of one forward. layers: cross-attention layers of its UNet."""
-    unet = forward_input.model.diffusion_model
-    block_grids = grids(unet, *forward_input.x.shape[-2:])
-    like = forward_input.empty_like_network()
+def query_shape_of(layers: Sequence[Block], forward_shape: ForwardShape) -> QueryShape:
+    """The QueryShape of forwards of this shape. layers: cross-attention layers of its UNet."""
+    unet = forward_shape.model.diffusion_model
+    block_grids = grids(unet, *forward_shape.latent[-2:])
     grids_of_layers = frozenset(block_grids[name, number] for name, number, _transformer in layers)
     attention_of_file = attention_of_file_in_layers(unet, "attn2")
-    row_count = len(forward_input.x)
-    return QueryShape(row_count, grids_of_layers, like.device, like.dtype, attention_of_file)
+    dtype = dtype_of(forward_shape.model)
+    return QueryShape(forward_shape.row_count, grids_of_layers, forward_shape.device, dtype, attention_of_file)
 
 
 class CrossAttentionBatch(Batch):
@@ -102,7 +102,7 @@ class CrossAttentionBatch(Batch):
         for layer_index, block in enumerate(self.layers):
             if self.changes_layer(layer_index):
                 replacement = replacement_in(options, "attn2", block)  # of another pack, or None
-                # can_read_some_pixels takes these two arguments out again.
+                # of_other_pack and can_read_some_pixels take these two arguments out again.
                 attentions[block] = partial(self.called_in_layer, layer_index, replacement)
         patches_of_others = tuple(options.get("patches", {}).get("attn2_patch", ()))
         options = with_replacements(options, "attn2", attentions)
@@ -163,7 +163,26 @@ def patches_dropped() -> ConditioningLost:
     return ConditioningLost("", "hands on no attn2 patches to a layer")
 
 
-def can_read_some_pixels(before: Replacement | None) -> bool:
+def _batch_in_layer(replacement: Any) -> CrossAttentionBatch | None:
+    """The batch of ours that stands in a layer, as a partial of its method, see `options_with_attention`.
+
+    None where a function of another pack stands there, or nothing (None).
+    """
+    batch = getattr(getattr(replacement, "func", None), "__self__", None)
+    return batch if isinstance(batch, CrossAttentionBatch) else None
+
+
+def of_other_pack(replacement: Any) -> Replacement | None:
+    """What another pack has put in place of an attention, also where batches of ours stand around it; None for nothing.
+
+    replacement: what stands in the layer.
+    """
+    while _batch_in_layer(replacement) is not None:
+        _layer_index, replacement = replacement.args
+    return replacement
+
+
+def can_read_some_pixels(before: Any) -> bool:
     """Whether an attention can be asked for some pixels alone, see PIXELS.
 
     before: None for the host's own attention, which can. A batch of ours with `reads_some_pixels` can, unless it calls
@@ -172,15 +191,8 @@ def can_read_some_pixels(before: Replacement | None) -> bool:
     """
     if before is None:
         return True
-    # A batch of ours stands in the layer as a partial of its method, see `options_with_attention`.
-    if not isinstance(before, partial):
-        return False
-    batch = getattr(before.func, "__self__", None)
-    if not isinstance(batch, CrossAttentionBatch):
-        return False
-    # The bound arguments: the index of the layer, and what stood there before that batch.
-    _, before_that_batch = before.args
-    return batch.reads_some_pixels and before_that_batch is None
+    batch = _batch_in_layer(before)
+    return batch is not None and batch.reads_some_pixels and before.args[1] is None
 
 
 class CrossAttentionRun(Run[CarriedT]):

@@ -236,22 +236,23 @@ def cells_per_token(model: BaseModel) -> int:
     return patch if isinstance(patch, int) else getattr(network_of(model), patch)
 
 
-def regions_on_tokens(regions: Tensor, model: BaseModel, latent: Tensor) -> Tensor:
+def regions_on_tokens(regions: Tensor, model: BaseModel, latent: torch.Size) -> Tensor:
     """How much of each token of a picture lies in each region: (regions, tokens of all frames).
 
-    Every frame has the same regions. regions: (regions, H, W), from 0, of the whole picture. latent: (B, C, h, w) or
-    (B, C, T, h, w).
+    Every frame has the same regions. regions: (regions, H, W), from 0, of the whole picture. latent: its shape, (B, C,
+    h, w) or (B, C, T, h, w).
     """
     pixels = pixels_of(model)  # of a latent pixel's side
-    height, width = latent.shape[-2:]
+    height, width = latent[-2:]
     token_side = cells_per_token(model) * pixels
     of_frame = on_tokens(regions, height * pixels, width * pixels, token_side).flatten(1)  # (regions, tokens)
     frames = tokens_of(model, latent) // of_frame.shape[1]
     return of_frame.repeat(1, frames)
 
 
-def tokens_of(model: BaseModel, latent: Tensor) -> int:
-    """How many tokens a latent (B, C, h, w) or (B, C, T, h, w) has, in all frames. Sides are rounded up to tokens."""
+def tokens_of(model: BaseModel, latent: torch.Size) -> int:
+    """How many tokens a latent of this shape, (B, C, h, w) or (B, C, T, h, w), has in all frames. Sides are rounded up
+    to tokens."""
     patch = cells_per_token(model)
-    frames = latent.shape[2] if latent.dim() == 5 else 1
-    return frames * math.prod(math.ceil(side / patch) for side in latent.shape[-2:])
+    frames = latent[2] if len(latent) == 5 else 1
+    return frames * math.prod(math.ceil(side / patch) for side in latent[-2:])

@@ -180,12 +180,11 @@ class PartsRecorder:
     MODEL that samples says, because a node between ours and the sampler may have changed how.
     """
 
-    def __init__(self, reference: SelfReference, like: Tensor, options: Options, inpainting: bool) -> None:
-        """like: a tensor on the device and in the dtype of the UNet. options: transformer_options of the run.
-        inpainting: see is_inpainting, of the MODEL that samples."""
+    def __init__(self, reference: SelfReference, like: Tensor, inpainting: bool) -> None:
+        """like: a tensor on the device and in the dtype of the UNet. inpainting: see is_inpainting, of the MODEL that
+        samples."""
         self._reference = reference
         self._inpainting = inpainting
-        self._layer_calls: Sequence[ClassCall] = options.get("patches", {}).get(LAYER_CALLS, ())
         self._latents = reference.latents.to(like.device)
         self._noise = reference.noise.to(like.device).expand_as(self._latents)
         self._contexts = reference.contexts.to(like)
@@ -195,16 +194,21 @@ class PartsRecorder:
         self._kept_tokens: dict[Hashable, TokensInside] = {}
         """What `_tokens_in_mask` has given, which is the same at every step, by part, block of the UNet, and device."""
 
-    def record(self, model: BaseModel, sigmas: Tensor) -> Bank:
+    def record(self, model: BaseModel, sigmas: Tensor, options: Options) -> Bank:
         """What the layers of the model's UNet see of the parts, of the tokens in each part's mask alone.
 
-        sigmas: (1,), the level of noise of this step; not used where the parts are recorded without noise.
+        sigmas: (1,), the level of noise of this step; not used where the parts are recorded without noise. options: the
+        transformer_options of the forward.
         """
+        layer_calls: Sequence[ClassCall] = options.get("patches", {}).get(LAYER_CALLS, ())
         unet = model.diffusion_model
         layers = self._shared_layers(unet)
         without_noise = self._reference.steps is None
         # By number of the part: what each layer sees of the part's window, (tokens, C).
-        parts = self._at_zero(model, layers) if without_noise else self._at_noise(model, sigmas, layers)
+        if without_noise:
+            parts = self._at_zero(model, layers, layer_calls)
+        else:
+            parts = self._at_noise(model, sigmas, layers, layer_calls)
         bank: dict[Block, list[PartTokens]] = {block: [] for block in layers}
         for number in range(len(parts)):  # in the order of the parts, which _at_noise groups by size
             for block, states in parts[number].items():
@@ -225,7 +229,9 @@ class PartsRecorder:
                 layers.append(block)
         return layers
 
-    def _at_noise(self, model: BaseModel, sigmas: Tensor, layers: list[Block]) -> dict[int, Recorded]:
+    def _at_noise(
+        self, model: BaseModel, sigmas: Tensor, layers: list[Block], layer_calls: Sequence[ClassCall]
+    ) -> dict[int, Recorded]:
         """What the layers see of each part, by its number, at the noise level of this step.
 
         Parts of one size are one batch.
@@ -241,19 +247,19 @@ class PartsRecorder:
             unet_input = self._unet_input(x, numbers)
             timesteps_of_rows = timesteps.expand(len(numbers))
             # block -> (parts of this size, tokens, C)
-            recorded = record(model.diffusion_model, unet_input, timesteps_of_rows, layers, self._layer_calls)
+            recorded = record(model.diffusion_model, unet_input, timesteps_of_rows, layers, layer_calls)
             for row, number in enumerate(numbers):
                 parts[number] = {block: recorded[block][row] for block in layers}
         return parts
 
-    def _at_zero(self, model: BaseModel, layers: list[Block]) -> dict[int, Recorded]:
+    def _at_zero(self, model: BaseModel, layers: list[Block], layer_calls: Sequence[ClassCall]) -> dict[int, Recorded]:
         """What the layers see of each part without noise, by its number, on the CPU: one forward for each part."""
         clean = model.process_latent_in(self._latents)
         x = self._with_picture(clean, clean)
         parts: dict[int, Recorded] = {}
         for number in range(len(x)):
             unet_input = self._unet_input(x, [number])
-            parts[number] = record_one(model.diffusion_model, unet_input, layers, self._layer_calls)
+            parts[number] = record_one(model.diffusion_model, unet_input, layers, layer_calls)
         return parts
 
     def _with_picture(self, latents: Tensor, clean: Tensor) -> Tensor:

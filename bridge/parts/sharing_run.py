@@ -97,7 +97,7 @@ class SharingRun(Run[SharedParts]):
         """The PartsCache of this forward's network and device, made once in a run."""
         key = forward_input.model, forward_input.x.device
         if key not in self._caches:
-            self._caches[key] = PartsCache(forward_input, self._options_of_run, self._inpainting)
+            self._caches[key] = PartsCache(*key, self._options_of_run, self._inpainting)
         return self._caches[key]
 
     def _cache_of_recording(
@@ -280,12 +280,13 @@ class KeyBiases:
 class PartsCache:
     """What one sampling run makes of parts once only, for one network on one device."""
 
-    def __init__(self, forward_input: ForwardInput, options_of_run: Options, inpainting: bool) -> None:
+    def __init__(self, model: BaseModel, device: torch.device, options_of_run: Options, inpainting: bool) -> None:
         """options_of_run: what other nodes have put into attentions for the whole run, as transformer_options.
         inpainting: as in PartsRecorder."""
         self._inpainting = inpainting
-        self._like = forward_input.empty_like_network()  # of its device and dtype are the tensors made here
-        self._unet = forward_input.model.diffusion_model
+        # Of its device and dtype are the tensors made here.
+        self._like = torch.empty(0, device=device, dtype=unet.dtype_of(model))
+        self._unet = model.diffusion_model
         self._options_of_run = options_of_run
         self._attentions: dict[Block, Any] = {}
         """The host's self-attention of every layer."""
@@ -321,9 +322,10 @@ class PartsCache:
         if live is None:
             return parts
         if live not in self._recorders:
-            self._recorders[live] = PartsRecorder(live, self._like, forward_input.options, self._inpainting)
+            self._recorders[live] = PartsRecorder(live, self._like, self._inpainting)
         if live not in self._banks:
-            self._banks[live] = self._recorders[live].record(forward_input.model, forward_input.sigmas[:1])
+            recorder = self._recorders[live]
+            self._banks[live] = recorder.record(forward_input.model, forward_input.sigmas[:1], forward_input.options)
         if parts not in self._recorded:
             self._recorded[parts] = replace(parts, bank=self._banks[live], live=None)
         return self._recorded[parts]

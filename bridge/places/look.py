@@ -32,7 +32,7 @@ from ..sampling.areas import will_have_area
 from ..sampling.calls import Site
 from ..sampling.conditioning import ID_TOKENS, IDTokens, RunEntry
 from ..sampling.current_forward import current
-from ..sampling.forward import Batch, ForwardInput
+from ..sampling.forward import Batch, ForwardInput, ForwardShape
 from ..sampling.made_rows import attention_of_other_pack
 from ..sampling.model_conds import Carried, PerChunk, carry_instead, entries_with
 from ..sampling.runs import Run
@@ -245,8 +245,8 @@ class LookRun(Run[Sought]):
         if step_of(self.schedule, forward_input.sigmas) < wanted_step:
             return None
         if has_unet(forward_input.model):
-            return _UnetLook(sought, forward_input)
-        return _JointLook(sought, forward_input)
+            return _UnetLook(sought, forward_input.shape)
+        return _JointLook(sought, forward_input.shape)
 
     def wrap_calc_cond_batch(
         self, executor: Any, model: Any, conds: Sequence[Any], x_in: Tensor, *args: Any, **kwargs: Any
@@ -277,13 +277,13 @@ def _rows_of(sought: Sequence[Sought], row_count: int) -> list[int]:
 class _UnetLook(CrossAttentionBatch):
     """A look at every cross-attention of a UNet in one forward. sought: of each chunk."""
 
-    def __init__(self, sought: Sequence[Sought], forward_input: ForwardInput) -> None:
-        layers = layers_of(forward_input.model.diffusion_model)
-        super().__init__(layers, query_shape_of(layers, forward_input))
+    def __init__(self, sought: Sequence[Sought], forward_shape: ForwardShape) -> None:
+        layers = layers_of(forward_shape.model.diffusion_model)
+        super().__init__(layers, query_shape_of(layers, forward_shape))
         self._look = sought[0].look
         self._rows = _rows_of(sought, self.row_count)
-        self._latent_height = forward_input.x.shape[-2]
-        text = forward_input.context.shape[1]  # without the words of people: attention adds them
+        self._latent_height = forward_shape.latent[-2]
+        text = forward_shape.text_length  # without the words of people: attention adds them
         self._tokens = next(carried for carried in sought if carried.active).in_unet_text(text)
         self._hidden: Tensor | None = None
 
@@ -343,16 +343,16 @@ class _UnetLook(CrossAttentionBatch):
 class _JointLook(Batch):
     """A look at every attention of a transformer over text and picture together, in one forward."""
 
-    def __init__(self, sought: Sequence[Sought], forward_input: ForwardInput) -> None:
+    def __init__(self, sought: Sequence[Sought], forward_shape: ForwardShape) -> None:
         super().__init__()
-        self.row_count = len(forward_input.x)
+        self.row_count = forward_shape.row_count
         self._sought = next(carried for carried in sought if carried.active)
         self._look = self._sought.look
         self._rows = _rows_of(sought, self.row_count)
-        self._family = taken_family(forward_input.model)
-        self._layout = layout_of(forward_input)
-        self._cell = cells_per_token(forward_input.model)
-        height, width = (-(-side // self._cell) for side in forward_input.x.shape[-2:])
+        self._family = taken_family(forward_shape.model)
+        self._layout = layout_of(forward_shape)
+        self._cell = cells_per_token(forward_shape.model)
+        height, width = (-(-side // self._cell) for side in forward_shape.latent[-2:])
         self._size = height, width
         self._number = 0
         """Of the next attention over all tokens, as TransformerFamily.telling_block counts blocks."""

@@ -28,7 +28,7 @@ from ..networks.model_family import cells_per_token, network_of
 from ..networks.patched_methods import PatchedMethod
 from ..sampling.calls import Site
 from ..sampling.conditioning import Conditioning, SamplerInputs
-from ..sampling.forward import Batch, ForwardInput
+from ..sampling.forward import Batch, ForwardInput, ForwardShape
 from ..sampling.model_conds import Carried, PerChunk, carry
 from ..sampling.on_model import with_runs
 from ..sampling.runs import Run
@@ -53,29 +53,29 @@ class AsTrainedRun(Run[AsTrained]):
         return super().batch_for_forward(of_nodes, forward_input) if forward_input.references else None
 
     def new_batch(
-        self, acting: tuple[PerChunk[AsTrained], ...], forward_input: ForwardInput
+        self, acting: tuple[PerChunk[AsTrained], ...], forward_shape: ForwardShape
     ) -> "CentredBatch | FrameTextsBatch":
-        return acting[0][0].batch(forward_input)
+        return acting[0][0].batch(forward_shape)
 
 
 class CentredBatch(Batch):
     """The forwards of one size: positions of references are moved to the middle of the picture."""
 
-    def __init__(self, forward_input: ForwardInput) -> None:
+    def __init__(self, forward_shape: ForwardShape) -> None:
         super().__init__()
-        self.row_count = len(forward_input.x)
-        patch = cells_per_token(forward_input.model)
-        rows, columns = _grid(forward_input.x, patch)
+        self.row_count = forward_shape.row_count
+        patch = cells_per_token(forward_shape.model)
+        rows, columns = _grid(forward_shape.latent, patch)
         self._picture = rows * columns
         # (tokens, 3) each, the picture's and then each reference's: what is added to frame, row and column.
         offsets = [torch.zeros(self._picture, 3, dtype=torch.float32)]
-        for reference in forward_input.references:
+        for reference in forward_shape.references:
             own_rows, own_columns = _grid(reference, patch)
             missing_rows = max(0, rows - own_rows)
             missing_columns = max(0, columns - own_columns)
             offset = torch.tensor([0.0, missing_rows / 2, missing_columns / 2], dtype=torch.float32)
             offsets.append(offset.expand(own_rows * own_columns, 3))
-        self._offsets = torch.cat(offsets).to(forward_input.x.device)  # (tokens of the picture and its references, 3)
+        self._offsets = torch.cat(offsets).to(forward_shape.device)  # (tokens of the picture and its references, 3)
 
     def sites(self, modules: Mapping[str, nn.Module]) -> Mapping[Site, nn.Module]:
         return {CentredBatch: modules[""]}
@@ -98,20 +98,21 @@ class CentredBatch(Batch):
         return {**inputs, "img_ids": positions + self._offsets}
 
 
-def _grid(latent: Tensor, patch: int) -> tuple[int, int]:
-    """How many rows and columns of tokens a latent has, (B, C, ..., h, w). patch: cells to a side of a token."""
-    height, width = latent.shape[-2:]
+def _grid(latent: torch.Size, patch: int) -> tuple[int, int]:
+    """How many rows and columns of tokens a latent of this shape has, (B, C, ..., h, w). patch: cells to a side of a
+    token."""
+    height, width = latent[-2:]
     return math.ceil(height / patch), math.ceil(width / patch)
 
 
 class FrameTextsBatch(Batch):
     """The forwards of one size, in which the network makes the positions of every text once for all rows."""
 
-    def __init__(self, forward_input: ForwardInput) -> None:
+    def __init__(self, forward_shape: ForwardShape) -> None:
         super().__init__()
-        self.row_count = len(forward_input.x)
+        self.row_count = forward_shape.row_count
         # embed_cap is the method of the host's network that makes a text's tokens with their positions.
-        self._positions = PatchedMethod(network_of(forward_input.model), "embed_cap", _with_one_row_of_positions)
+        self._positions = PatchedMethod(network_of(forward_shape.model), "embed_cap", _with_one_row_of_positions)
 
     def sites(self, modules: Mapping[str, nn.Module]) -> Mapping[Site, nn.Module]:
         return {self._positions: modules[""]}

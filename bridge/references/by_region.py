@@ -48,7 +48,7 @@ from ..networks.patched_methods import LAYERS, REFINER, patched_inputs, patched_
 from ..sampling.calls import Site
 from ..sampling.conditioning import RunEntry
 from ..sampling.current_forward import CurrentReferences, current
-from ..sampling.forward import Batch, ForwardInput
+from ..sampling.forward import Batch, ForwardInput, ForwardShape
 from ..sampling.model_conds import CarriedOfPeople, PerChunk, carry_instead, entries_with, one_for_each_row
 from ..sampling.node_of_run import NodeOfRun
 from ..sampling.runs import Run
@@ -222,23 +222,23 @@ class RegionalReferencesRun(Run[RegionalReferences]):
             raise self.arrival.error_around_model(why)
         return self.kept(ActingReferences(tuple(rows), strength), forward_input)
 
-    def new_batch(self, acting: ActingReferences, forward_input: ForwardInput) -> RegionalReferencesBatch:
+    def new_batch(self, acting: ActingReferences, forward_shape: ForwardShape) -> RegionalReferencesBatch:
         """The batch with its plans made."""
         rows, strength = acting
-        layout = layout_of(forward_input)  # without the words of Prompt per Person
+        layout = layout_of(forward_shape)  # without the words of Prompt per Person
         regions = None
         if strength > 0:
             regions_in_pixels = rows[0].regions
             assert regions_in_pixels is not None  # only at a strength of 0 there are none
-            on_picture = regions_on_tokens(regions_in_pixels, forward_input.model, forward_input.x)
+            on_picture = regions_on_tokens(regions_in_pixels, forward_shape.model, forward_shape.latent)
             regions = belongs(on_picture)  # (regions, tokens) bool
             # The network may add tokens to fill the picture up. They are outside of all regions.
             regions = functional.pad(regions, (0, layout.picture - regions.shape[1]))
-        own_captions = taken_family(forward_input.model).own_captions
+        own_captions = taken_family(forward_shape.model).own_captions
         batch_class = PaddedReferencesBatch if own_captions else RegionalReferencesBatch
-        batch = batch_class(rows, strength, regions, layout, forward_input)
+        batch = batch_class(rows, strength, regions, layout, forward_shape)
         # Plans are made here, because torch.compile must not see how they are made in a forward.
-        batch.get_ready(forward_input.context.shape[1])
+        batch.get_ready(forward_shape.text_length)
         return batch
 
 
@@ -256,26 +256,26 @@ class RegionalReferencesBatch(Batch):
         strength: float,
         regions: Tensor | None,
         layout: TokenLayout,
-        forward_input: ForwardInput,
+        forward_shape: ForwardShape,
     ) -> None:
         super().__init__()
-        self.row_count = len(forward_input.x)
+        self.row_count = forward_shape.row_count
         regional = rows[0]
         self._rows = rows
         self._strength = strength
         self._regions = regions
         self._layout = layout
-        self._device = forward_input.x.device
+        self._device = forward_shape.device
         self._plans: dict[tuple[str, int], Plan] = {}  # (stage, tokens of the common text), see plan()
         # Words and LoRAs of people act on their references only where references are limited to regions.
         self._people = _people_of(regional) if strength > 0 else None
-        self._cells = cells_per_token(forward_input.model)
+        self._cells = cells_per_token(forward_shape.model)
         kept = [reference.kept for reference in regional.references if reference.kept is not None]
         self._keeps_by_row = any(len(of_reference) > 1 for of_reference in kept)
-        family = taken_family(forward_input.model)
+        family = taken_family(forward_shape.model)
         self._family = family
         self._references = family.references
-        network = network_of(forward_input.model)
+        network = network_of(forward_shape.model)
         # They tell attention in which refiner it is, and what the model's file asks for.
         self._patched = [*patched_refiners(network, family), *patched_file_attention(network)]
         self._patched += patched_inputs(network, family, self.with_plan)

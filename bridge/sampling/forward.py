@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -15,6 +15,39 @@ from torch import Tensor, nn
 from ..host.unet import Options, dtype_of
 from .calls import Calls, Site
 from .current_forward import current
+
+
+class ForwardShape(NamedTuple):
+    """What a Batch is made of, beside what acts in it, and by which a run keeps it.
+
+    It has nothing that may be another at the next step: no sigmas, no transformer_options, no numbers of a tensor.
+
+    model: the host's. MultiGPU CFG Split samples with several, each in a thread of its own.
+    device: of the latents.
+    latent: (B, C, h, w), or (B, C, T, h, w) of a video model.
+    text: (B, T, width).
+    references, reference_texts, reference_looks: of each tensor that ForwardInput has under this name.
+    """
+
+    model: BaseModel
+    device: torch.device
+    latent: torch.Size
+    text: torch.Size
+    references: tuple[torch.Size, ...] = ()
+    reference_texts: tuple[torch.Size, ...] = ()
+    reference_looks: tuple[torch.Size, ...] = ()
+
+    @property
+    def row_count(self) -> int:
+        return self.latent[0]
+
+    @property
+    def text_length(self) -> int:
+        return self.text[1]
+
+    def empty_like_network(self) -> Tensor:
+        """An empty tensor on the device and in the dtype of the network, to give to Tensor.to."""
+        return torch.empty(0, device=self.device, dtype=dtype_of(self.model))
 
 
 class ForwardInput(NamedTuple):
@@ -39,20 +72,11 @@ class ForwardInput(NamedTuple):
     reference_texts: Sequence[Tensor] = ()
     reference_looks: Sequence[Tensor] = ()
 
-    def empty_like_network(self) -> Tensor:
-        """An empty tensor on the device and in the dtype of the UNet, to give to Tensor.to."""
-        return torch.empty(0, device=self.x.device, dtype=dtype_of(self.model))
-
     @property
-    def key(self) -> Hashable:
-        """All that a Batch may be made of in a forward, as a key.
-
-        What changes from step to step is no part of it: the sigmas, and the numbers in the tensors. The MODEL is,
-        because the host's MultiGPU CFG Split samples with several, each in a thread of its own.
-        """
-        references = (self.references, self.reference_texts, self.reference_looks)
-        shapes = tuple(tuple(tensor.shape for tensor in tensors) for tensors in references)
-        return self.model, self.x.shape, self.x.device, self.context.shape[1], shapes
+    def shape(self) -> ForwardShape:
+        of_references = (self.references, self.reference_texts, self.reference_looks)
+        shapes = (tuple(tensor.shape for tensor in tensors) for tensors in of_references)
+        return ForwardShape(self.model, self.x.device, self.x.shape, self.context.shape, *shapes)
 
 
 @dataclass(frozen=True, eq=False)

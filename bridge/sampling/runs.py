@@ -47,7 +47,7 @@ from .areas import row_window
 from .arrival import Arrival
 from .canvas_check import check_canvases
 from .conditioning import NeverCopied, RunEntry
-from .forward import Batch, ForwardInput, Sent, argument, call_network
+from .forward import Batch, ForwardInput, ForwardShape, Sent, argument, call_network
 from .model_conds import CarriedT, Chunk, ConditioningLost, PerChunk, entries_with
 from .refusals import Refusals
 from .row_tables import RowTables
@@ -72,7 +72,9 @@ class Run(NeverCopied, Generic[CarriedT]):
         self._sigma_ranges: dict[ScheduleRange, SigmaRange] = {}
         self._batches: dict[Hashable, Batch] = {}
         self._making = threading.RLock()
-        """Held while something is made that is kept: MultiGPU CFG Split asks from several threads at once."""
+        """Held while a batch is made, for which the host may be asked for memory: MultiGPU CFG Split asks from several
+        threads at once, and the host counts what is loaded for all of them. It guards no dictionary: each thread has a
+        network and a card of its own, and by these is kept what a run keeps."""
         self.everything = [carried for entry in entries_with(guider, self.key) for carried in self.carried_by(entry)]
         """All that the conditioning of this run carries under `key`, of all entries."""
         self._check_latent(latent)
@@ -312,21 +314,22 @@ class Run(NeverCopied, Generic[CarriedT]):
         return self.kept(acting, forward_input) if acting else None
 
     def kept(self, acting: Any, forward_input: ForwardInput) -> Batch:
-        """The batch that `new_batch` makes of these arguments. It is made once, and kept until the run ends.
+        """The batch that `new_batch` makes of these. It is made once, and kept until the run ends.
 
-        Its key names all that `new_batch` makes it of. So forwards with one key would all get the same batch.
+        Its key is all that `new_batch` is given, so forwards with one key would all get the same batch.
         """
-        key = acting, forward_input.key
+        key = acting, forward_input.shape
         with self._making:
             if key not in self._batches:
-                self._batches[key] = self.new_batch(acting, forward_input)
+                self._batches[key] = self.new_batch(*key)
             return self._batches[key]
 
-    def new_batch(self, acting: Any, forward_input: ForwardInput) -> Batch:
-        """The batch of all forwards like this one in which the same acts.
+    def new_batch(self, acting: Any, forward_shape: ForwardShape) -> Batch:
+        """The batch of all forwards of this shape in which the same acts.
 
-        acting: hashable; what `acting` gives, unless a subclass gives `kept` something else. Nothing else than these
-        two arguments, and what is the same in all of the run, decides about the batch.
+        acting: hashable; what `acting` gives, unless a subclass gives `kept` something else. Beside these two it is
+        made of what is the same in all of the run. A batch that depends on transformer_options reads them in its
+        `options_with_attention`, in each forward.
         """
         raise NotImplementedError
 

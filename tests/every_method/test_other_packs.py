@@ -4,7 +4,7 @@ carries moves with the rows that functions around the MODEL or its UNet move; th
 import re
 from collections.abc import Callable
 from copy import deepcopy
-from functools import cache
+from functools import cache, partial
 from itertools import product
 from typing import Any
 
@@ -12,6 +12,7 @@ import pytest
 import sample_values
 import torch
 from comfy.ldm.modules.attention import SpatialTransformer
+from comfy.patcher_extension import WrappersMP
 from figures import relative
 from graph_run import run
 from graphs import DEFAULTS, Node, node, sampler, value
@@ -20,6 +21,8 @@ from marks import each
 from method_rows import BESIDE_OTHERS, Row, applies_to, around, in_front, inside, latents, model_behind
 from other_packs import (
     CacheBetweenSteps,
+    TheirTransformer,
+    called,
     its_own_options,
     one_by_one,
     one_by_one_where_it_knows,
@@ -28,6 +31,7 @@ from other_packs import (
     with_copied_code,
     with_their_classes,
 )
+from pack.bridge.parts.recording import LAYER_CALLS
 from pack.bridge.sampling.model_conds import ConditioningLost
 from pack.core.checks.errors import BadSetup
 from torch import Tensor
@@ -207,6 +211,35 @@ def test_a_recording_of_parts_does_not_call_what_counts_the_layers_of_the_pictur
     graph.inputs["model"] = value(counting, model_behind(row, applied))
     latents(graph, dict(outputs))
     assert calls == of_plain
+
+
+def test_a_recording_of_parts_calls_layers_of_a_pack_by_the_function_of_its_step() -> None:
+    row = Row(None, "LikenessSharePartsAttention")
+    calls = list[tuple[int, int]]()  # the step, and the step of which the function is
+    step = 0
+
+    def called_at(step_of_function: int, *args: Any) -> Tensor:
+        calls.append((step, step_of_function))
+        return called(*args)
+
+    def another_in_each_step(model: Any) -> Any:
+        def wrapper(executor: Any, *args: Any) -> list[Tensor]:
+            nonlocal step
+            step += 1
+            *others, options = args
+            of_network = options["transformer_options"]
+            of_step = {LAYER_CALLS: [(TheirTransformer, partial(called_at, step))]}
+            patches = {**of_network["patches"], **of_step}
+            return executor(*others, {**options, "transformer_options": {**of_network, "patches": patches}})
+
+        clone = with_their_classes(model)
+        clone.add_wrapper_with_key(WrappersMP.CALC_COND_BATCH, "theirs", wrapper)
+        return clone
+
+    graph = row.sampled(row.node(), steps=2)
+    graph.inputs["model"] = value(another_in_each_step, graph.inputs["model"])
+    latents(graph)
+    assert {*calls} == {(1, 1), (2, 2)}
 
 
 @applies_to(*CARRIED)

@@ -1,5 +1,7 @@
 """Packs that make rows or read texts of their own inside attention: our people are heard in these as well."""
 
+from functools import partial
+from itertools import product
 from typing import Any
 
 import other_packs
@@ -7,9 +9,10 @@ import pytest
 import sample_values
 import torch
 from figures import relative
-from graphs import Node, value
+from graphs import Node, node, value
 from marks import each
 from method_rows import BESIDE_OTHERS, Condition, Row, bypassed, in_front, latents, model_behind, two
+from pack.bridge.host.unet import transformers
 from pack.bridge.sampling.model_conds import ConditioningLost
 from sample_values import control_net, normal, sdxl
 
@@ -74,6 +77,14 @@ def test_regions_that_read_the_same_text_change_nothing(row: Row, couple: str) -
     assert relative(behind, drawn(applied)) <= 2e-5
 
 
+def reading(model: Any) -> Any:
+    """As many packs do: plain attention to whatever text comes."""
+    clone = model.clone()
+    for name, number, index, _ in transformers(model.get_model_object("diffusion_model")):
+        clone.set_model_attn2_replace(other_packs.Attn2Replace(0.0), name, number, index)
+    return clone
+
+
 ID_PATCH = Row(None, "LikenessApplyIDPatch")
 WORDS = Row(None, "LikenessPromptPerPerson")
 OFF = {"start_percent": 1.0, "id_start_percent": 0.0}
@@ -125,6 +136,25 @@ def test_id_tokens_beside_a_text_of_keys_and_values_in_turns() -> None:
     words = WORDS.node(**{side: text(n, 77, 48, 2) for n, side in enumerate(("positive", "negative"), 1)})
     with pytest.raises(ConditioningLost, match=r"other_packs\) makes 77 tokens of the 154 of a text"):
         drawn(words, model=value(other_packs.halved, words))
+
+
+@pytest.mark.parametrize(
+    ("variant", "kind"),
+    [("", "calc_cond_batch"), *product(["by region"], ["calc_cond_batch", "apply_model", "diffusion_model"])],
+)
+def test_in_place_of_attention_another_function_may_stand_at_each_step(variant: str, kind: str) -> None:
+    """Also where it comes with a copy of the options: nothing, what reads the text that comes, and what does not."""
+    row = Row(None, "LikenessApplyIDPatch", variant)
+    applied = row.node()
+    sides = [bypassed(applied, side) for side in ("positive", "negative")]
+
+    def theirs(model: Any, *texts: Any) -> Any:
+        packs = (None, reading, partial(in_place_of_attention, positive=texts[0], negative=texts[1]))
+        return other_packs.changing(model, [*packs, partial(masks_of_the_text, positive=texts[0], negative=None)], kind)
+
+    graph = row.sampled(applied, steps=4)
+    beside = node(graph.kind, **{**graph.inputs, "model": value(theirs, model_behind(row, applied), *sides)})
+    assert relative(latents(beside), latents(graph)) <= 2e-5
 
 
 def memory_that_runs_out_once(model: Any) -> Any:

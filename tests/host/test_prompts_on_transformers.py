@@ -15,7 +15,6 @@ from marks import EACH
 from pack.bridge.networks import families, model_family
 from pack.bridge.networks.attention import OVERRIDE
 from pack.bridge.sampling import model_conds, on_model
-from pack.bridge.sampling.forward import ForwardInput
 from pack.bridge.sampling.model_conds import ConditioningLost
 from pack.bridge.words.transformer.run import TransformerWordsRun
 from pack.bridge.words.transformer.slots import TextSlot
@@ -23,7 +22,7 @@ from pack.core.attention.word_groups import TextLayout, split_by_words
 from pack.core.checks.errors import BadSetup, WrongBaseModel
 from peers import apply, without_options
 from tiny import devices, people_made, tiny_dits
-from tiny.tiny_dits import EVERY, FLUX, FLUX_2, IDEOGRAM_4, KREA_2, QWEN, Z_IMAGE
+from tiny.tiny_dits import EVERY, FLUX, FLUX_2, IDEOGRAM_4, KREA_2, QWEN
 from words_made import carried_words, encoded
 
 pytestmark = marks.transformers
@@ -69,25 +68,6 @@ def with_texts_of(model, people, areas, common="common", negative="common"):
 
 def sample(family, applied, rows=1, cfg=1.0, **more):
     return tiny_dits.sample(*applied, tiny_dits.latent(family, WIDTH, HEIGHT, rows=rows), cfg=cfg, **more)
-
-
-def test_forwards_of_one_batch_have_one_shape_text_model_and_device(models):
-    """A batch has counted the tokens, and its tensors lie on the device."""
-
-    first_model = models(Z_IMAGE)
-
-    def key(model=first_model, rows=1, width=WIDTH, tokens=5, references=(), device=devices.DEVICE):
-        x = tiny_dits.latent(Z_IMAGE, width, HEIGHT, rows=rows).to(device)
-        context = torch.zeros(rows, tokens, 8)
-        return ForwardInput(model.model, x, torch.ones(rows), context, {}, references).key
-
-    reference = tiny_dits.latent(Z_IMAGE, WIDTH, HEIGHT)
-    others = [
-        key(rows=2), key(width=64), key(tokens=6), key(references=[reference]), key(device="meta"),
-        key(model=tiny_dits.model(Z_IMAGE)),
-    ]  # fmt: skip
-    assert key() == key()
-    assert len({key(), *others}) == 7
 
 
 def test_words_that_the_network_has_read_and_a_row_without_words_come_together_on_the_card():

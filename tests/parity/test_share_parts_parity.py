@@ -204,9 +204,9 @@ def test_renewed_every_third_step(model, monkeypatch, name, sigmas, recorded):
     recorded_sigmas = []
     plain = PartsRecorder.record
 
-    def counted(self, model, sigma):
+    def counted(self, model, sigma, options):
         recorded_sigmas.append(round(float(sigma), 4))
-        return plain(self, model, sigma)
+        return plain(self, model, sigma, options)
 
     monkeypatch.setattr(PartsRecorder, "record", counted)
     zeros = torch.zeros(2, 4, HEIGHT // 8, WIDTH // 8)

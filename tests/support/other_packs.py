@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 from unittest.mock import patch
 
@@ -202,11 +202,11 @@ def with_their_classes(model: Any) -> Any:
     for name, module in network.named_modules():
         if isinstance(module, comfy.ldm.modules.attention.SpatialTransformer):
             clone.add_object_patch(f"diffusion_model.{name}.__class__", TheirTransformer)
-    clone.set_model_patch((TheirTransformer, _called), "forward_timestep_embed_patch")
+    clone.set_model_patch((TheirTransformer, called), "forward_timestep_embed_patch")
     return clone
 
 
-def _called(layer: Any, x: Tensor, emb: Any, context: Any, options: Any, *_: Any) -> Tensor:
+def called(layer: Any, x: Tensor, emb: Any, context: Any, options: Any, *_: Any) -> Tensor:
     """The host's UNet has a patch that calls classes that it does not know."""
     return layer(x, context, options)
 
@@ -444,6 +444,43 @@ def masked_in_place(model: Any, tokens: int) -> Any:
     clone = model.clone()
     for name, number, index, _ in transformers(model.get_model_object("diffusion_model")):
         clone.set_model_attn2_replace(attention, name, number, index)
+    return clone
+
+
+def changing(model: Any, packs: Sequence[Callable[[Any], Any] | None], kind: str) -> Any:
+    """A pack that has in place of attention, at each step, what one of `packs` puts there; None: nothing.
+
+    It changes no options but copies, in a wrapper of this kind of the host's.
+    """
+    by_step: list[dict[Any, Any]] = []
+    for pack in packs:
+        options = pack(model).model_options["transformer_options"] if pack else {}
+        by_step.append(options.get("patches_replace", {}).get("attn2", {}))
+    sigmas = list[float]()  # of the steps so far
+
+    def changed(options: dict[str, Any], sigma: Tensor) -> dict[str, Any]:
+        if float(sigma) not in sigmas:
+            sigmas.append(float(sigma))
+        replacements = {**options.get("patches_replace", {}), "attn2": by_step[len(sigmas) - 1]}
+        return {**options, "patches_replace": replacements}
+
+    def around_step(
+        executor: Any, network: Any, conds: Any, x: Tensor, sigma: Tensor, options: dict[str, Any]
+    ) -> list[Tensor]:
+        of_network = changed(options["transformer_options"], sigma[0])
+        return executor(network, conds, x, sigma, {**options, "transformer_options": of_network})
+
+    def around_network(executor: Any, *args: Any, **named: Any) -> Tensor:
+        arguments = [
+            changed(value, value["sigmas"][0]) if isinstance(value, dict) and "sigmas" in value else value
+            for value in args
+        ]
+        return executor(*arguments, **named)
+
+    clone = model.clone()
+    wrapper = around_step if kind == comfy.patcher_extension.WrappersMP.CALC_COND_BATCH else around_network
+    wrapper.__module__ = __name__
+    clone.add_wrapper_with_key(kind, "theirs", wrapper)
     return clone
 
 

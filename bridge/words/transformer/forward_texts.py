@@ -11,7 +11,7 @@ from ....core.checks.errors import BadSetup
 from ...networks.forward_layout import layout_of, reads_looks, with_front
 from ...networks.model_family import network_of
 from ...networks.transformer_families import TransformerFamily
-from ...sampling.forward import ForwardInput
+from ...sampling.forward import ForwardShape
 from .slots import TextSlot, filled_up
 
 
@@ -22,15 +22,15 @@ class ForwardTexts:
     of the batch.
     """
 
-    def __init__(self, slots: Sequence[TextSlot], forward_input: ForwardInput, family: TransformerFamily) -> None:
+    def __init__(self, slots: Sequence[TextSlot], forward_shape: ForwardShape, family: TransformerFamily) -> None:
         self.slots = slots
         self.sizes = tuple(slot.tokens for slot in slots)
-        self.common = forward_input.context.shape[1]
-        self.row_count = len(forward_input.x)
+        self.common = forward_shape.text_length
+        self.row_count = forward_shape.row_count
         self.family = family
-        self.network = network_of(forward_input.model)
-        self._layout = layout_of(forward_input)
-        self._is_omni = reads_looks(forward_input)
+        self.network = network_of(forward_shape.model)
+        self._layout = layout_of(forward_shape)
+        self._is_omni = reads_looks(forward_shape)
         self._check_rows()
 
     @property

@@ -24,7 +24,7 @@ from ...networks.patched_methods import EmbeddedPieces, patched_inputs, patched_
 from ...networks.transformer_families import TransformerFamily
 from ...sampling.calls import Site
 from ...sampling.current_forward import CurrentTexts, current
-from ...sampling.forward import Batch, ForwardInput, argument
+from ...sampling.forward import Batch, ForwardShape, argument
 from ...sampling.model_conds import PerChunk, entries_with, rows_of_nodes
 from ...sampling.runs import Run
 from .alone import TextsAlone
@@ -65,20 +65,20 @@ class TransformerWordsRun(Run[TransformerWords]):
         return [*others, height + math.ceil(cells / (width * frames)), width]
 
     def new_batch(
-        self, acting: tuple[PerChunk[TransformerWords], ...], forward_input: ForwardInput
+        self, acting: tuple[PerChunk[TransformerWords], ...], forward_shape: ForwardShape
     ) -> TransformerWordsBatch:
         """The batch of a forward.
 
         Raises ConditioningLost where other packs have joined rows of different nodes' words.
         """
         mixed = self.arrival.error_around_model("joins rows in which different words are read")
-        by_node = rows_of_nodes(acting, len(forward_input.x), mixed, may_differ=True)
+        by_node = rows_of_nodes(acting, forward_shape.row_count, mixed, may_differ=True)
         # Rows that share a TransformerWords share what is made of it.
-        as_read = {words: _as_read(words, forward_input) for of_rows in by_node for words in of_rows}
-        return TransformerWordsBatch([[as_read[words] for words in of_rows] for of_rows in by_node], forward_input)
+        as_read = {words: _as_read(words, forward_shape) for of_rows in by_node for words in of_rows}
+        return TransformerWordsBatch([[as_read[words] for words in of_rows] for of_rows in by_node], forward_shape)
 
 
-def _as_read(words: TransformerWords, forward_input: ForwardInput) -> TransformerWords:
+def _as_read(words: TransformerWords, forward_shape: ForwardShape) -> TransformerWords:
     """The words as the blocks read them, without T5Tokens.
 
     Where a text has T5Tokens, the network makes one text of both, as it does of a prompt. Words without any stay as
@@ -86,8 +86,8 @@ def _as_read(words: TransformerWords, forward_input: ForwardInput) -> Transforme
     """
     if not words.t5:
         return words
-    network = network_of(forward_input.model)
-    like = forward_input.empty_like_network()
+    network = network_of(forward_shape.model)
+    like = forward_shape.empty_like_network()
     texts = list(words.texts)
     for number, t5 in enumerate(words.t5):
         if t5 is not None:
@@ -138,20 +138,20 @@ class TransformerWordsBatch(Batch):
     nodes: for each node one TransformerWords, which all rows have, or one for each row.
     """
 
-    def __init__(self, nodes: Sequence[Sequence[TransformerWords]], forward_input: ForwardInput) -> None:
+    def __init__(self, nodes: Sequence[Sequence[TransformerWords]], forward_shape: ForwardShape) -> None:
         super().__init__()
-        family = taken_family(forward_input.model)
-        self.row_count = len(forward_input.x)
+        family = taken_family(forward_shape.model)
+        self.row_count = forward_shape.row_count
         self._family = family
-        slots = [slot for node in nodes for slot in slots_of(node, forward_input, family)]
+        slots = [slot for node in nodes for slot in slots_of(node, forward_shape, family)]
         # How long all texts are, and which of the tokens are whose.
-        self._texts = ForwardTexts(slots, forward_input, family)
-        device = forward_input.x.device
+        self._texts = ForwardTexts(slots, forward_shape, family)
+        device = forward_shape.device
         words = [slot.words_on(device).expand(self.row_count, -1, -1) for slot in slots]
         self._words = torch.cat(words, dim=1)  # (rows, tokens of all slots, width)
-        self._pieces = EmbeddedPieces(self._texts.network, len(forward_input.references))
+        self._pieces = EmbeddedPieces(self._texts.network, len(forward_shape.references))
         # Who reads which words.
-        self._reading = WordsReading(self._texts, tokens_of(forward_input.model, forward_input.x), self.calls)
+        self._reading = WordsReading(self._texts, tokens_of(forward_shape.model, forward_shape.latent), self.calls)
         self._reading.get_ready(device)  # now, before any code that torch.compile sees
         # What stands in the network: methods that are called for one text at a time, and others that know of all texts.
         self._texts_alone = TextsAlone(self._texts).patched()

@@ -14,7 +14,7 @@ from ....core.attention.token_groups import in_steps
 from ...networks.forward_layout import Padding
 from ...networks.model_family import regions_on_tokens, tokens_of
 from ...networks.transformer_families import TransformerFamily
-from ...sampling.forward import ForwardInput
+from ...sampling.forward import ForwardShape
 from .words import TransformerWords
 
 
@@ -73,7 +73,7 @@ class TextSlot:
 
 
 def slots_of(
-    node: Sequence[TransformerWords], forward_input: ForwardInput, family: TransformerFamily
+    node: Sequence[TransformerWords], forward_shape: ForwardShape, family: TransformerFamily
 ) -> list[TextSlot]:
     """The slots behind the common text that hold the words of one node.
 
@@ -81,11 +81,11 @@ def slots_of(
     """
     nobody = _PersonInRow(
         name=None,
-        text=torch.zeros(1, 0, forward_input.context.shape[-1], dtype=torch.float32),
-        weights=torch.zeros(tokens_of(forward_input.model, forward_input.x), dtype=torch.float32),
+        text=torch.zeros(1, 0, forward_shape.text[-1], dtype=torch.float32),
+        weights=torch.zeros(tokens_of(forward_shape.model, forward_shape.latent), dtype=torch.float32),
     )
     # Rows that share a TransformerWords share what it says of people.
-    people_of = {of_row: _people_of(of_row, nobody, forward_input, family) for of_row in node}
+    people_of = {of_row: _people_of(of_row, nobody, forward_shape, family) for of_row in node}
     slots: list[TextSlot] = []
     # Rows of the positive have all people, those of the negative have nobody.
     for number in range(max(len(people) for people in people_of.values())):
@@ -112,10 +112,10 @@ class _PersonInRow(NamedTuple):
 
 
 def _people_of(
-    words: TransformerWords, nobody: _PersonInRow, forward_input: ForwardInput, family: TransformerFamily
+    words: TransformerWords, nobody: _PersonInRow, forward_shape: ForwardShape, family: TransformerFamily
 ) -> list[_PersonInRow]:
     """The people of a TransformerWords, as its rows have them. nobody: what is read of who has no words."""
-    weights = _on_picture(words, forward_input)  # (people, picture tokens)
+    weights = _on_picture(words, forward_shape)  # (people, picture tokens)
     people: list[_PersonInRow] = []
     for number, text in enumerate(words.texts):
         name = words.names[number] if words.names else None
@@ -126,12 +126,12 @@ def _people_of(
     return people
 
 
-def _on_picture(words: TransformerWords, forward_input: ForwardInput) -> Tensor:
+def _on_picture(words: TransformerWords, forward_shape: ForwardShape) -> Tensor:
     """How often each person's words are read in every token of the picture: (people, picture tokens), in the steps of
     in_steps."""
     if not words.active:  # nobody: (0, picture tokens)
-        return words.regions.new_zeros(0, tokens_of(forward_input.model, forward_input.x))
-    return in_steps(regions_on_tokens(words.regions, forward_input.model, forward_input.x))
+        return words.regions.new_zeros(0, tokens_of(forward_shape.model, forward_shape.latent))
+    return in_steps(regions_on_tokens(words.regions, forward_shape.model, forward_shape.latent))
 
 
 def left_padded(text: Tensor, family: TransformerFamily) -> Tensor:

@@ -10,12 +10,9 @@ from torch import Tensor
 
 from ...host.unet import Options, Replacement, layers_of
 from ...networks.file_attention import attend_whole_with
-from ...networks.layers import query_shape_of
-from ...networks.other_attention import layers_ignoring_text
 from ...networks.row_tracking import SOURCE_ROWS
 from ...sampling.conditioning import IDTokens
-from ...sampling.forward import ForwardInput, call_network
-from .others import length_without_inline_tokens
+from ...sampling.forward import ForwardShape, call_network
 from .run import UnetWordsBatch
 from .words import UnetWords, guessed_repeats, id_tokens_read_everywhere
 
@@ -30,10 +27,10 @@ class _EverywhereBatch(UnetWordsBatch):
     pack's attention ignores the text, or another pack's attn2 patch makes rows with texts of their own.
     """
 
-    def needed(self, options: Options) -> bool:
-        """Whether this batch has anything to do in a forward with these transformer_options."""
-        # self._ignoring: the cross-attention layers in which another pack's attention ignores our tokens.
-        return bool(self._ignoring or options.get("patches", {}).get("attn2_patch"))
+    def options_with_attention(self, options: Options) -> Options:
+        """transformer_options as in UnetWordsBatch; as they are where no other pack is in the way of the text."""
+        with_attention = super().options_with_attention(options)
+        return with_attention if self._ignoring or options.get("patches", {}).get("attn2_patch") else options
 
     def attention_output(
         self,
@@ -87,29 +84,26 @@ class IDTokensReader:
         if not any(id_tokens) or UnetWords.key in cond:
             return
         context: Tensor = cond["c_crossattn"]
-        # The host gives each conditioning entry a uuid, so a batch serves all steps with the same entries and sizes.
-        forward = ForwardInput(self._model, x, options["sigmas"], context, options)
-        key = tuple(options["uuids"]), tuple(id_tokens), forward.key
+        forward_shape = ForwardShape(self._model, x.device, x.shape, context.shape)
+        # By the numbers of the texts: a batch has the ID tokens in it. One channel tells two texts apart.
+        key = tuple(id_tokens), forward_shape, tuple(context[..., 0].flatten().tolist())
         if key not in self._batches:
-            self._batches[key] = self._batch(id_tokens, forward)
+            self._batches[key] = self._batch(id_tokens, context, forward_shape)
         batch = self._batches[key]
         # No check that the wrapper is called: a copy of the host's code that leaves it out leaves out the other packs'
         # functions too, and then the layers read the text.
-        if batch.needed(options):
-            kind = comfy.patcher_extension.WrappersMP.DIFFUSION_MODEL
-            comfy.patcher_extension.add_wrapper_with_key(kind, _KEY, partial(call_network, batch), options)
+        kind = comfy.patcher_extension.WrappersMP.DIFFUSION_MODEL
+        comfy.patcher_extension.add_wrapper_with_key(kind, _KEY, partial(call_network, batch), options)
 
-    def _batch(self, id_tokens: Sequence[IDTokens | None], forward: ForwardInput) -> _EverywhereBatch:
-        """The batch for a forward. id_tokens: as in change_inputs."""
-        contexts = forward.context.chunk(len(id_tokens))  # (rows, T, width) each
+    def _batch(
+        self, id_tokens: Sequence[IDTokens | None], context: Tensor, forward_shape: ForwardShape
+    ) -> _EverywhereBatch:
+        """The batch for forwards of this shape. id_tokens: as in change_inputs. context: the texts, (B, T, width)."""
         words_by_chunk: list[tuple[UnetWords, ...]] = []
-        for tokens, context in zip(id_tokens, contexts, strict=True):
+        for tokens, text in zip(id_tokens, context.chunk(len(id_tokens)), strict=True):  # (rows, T, width) each
             # The host repeats a text that is shorter than others of the forward. Only the first copy is handed on, so
             # that its ID tokens are read once.
-            length = context.shape[1] // int(guessed_repeats(context[:1]))  # [:1]: all rows of a chunk repeat alike
-            words_by_chunk.append((id_tokens_read_everywhere(tokens, context[:, :length]),))
+            length = text.shape[1] // int(guessed_repeats(text[:1]))  # [:1]: all rows of a chunk repeat alike
+            words_by_chunk.append((id_tokens_read_everywhere(tokens, text[:, :length]),))
         layers = layers_of(self._model.diffusion_model)
-        query_shape = query_shape_of(layers, forward)
-        text_length = forward.context.shape[1]
-        ignoring = layers_ignoring_text(forward, length_without_inline_tokens(tuple(words_by_chunk)))
-        return _EverywhereBatch(layers, tuple(words_by_chunk), text_length, query_shape, ignoring)
+        return _EverywhereBatch.of_forwards(layers, tuple(words_by_chunk), forward_shape)

@@ -37,6 +37,7 @@ import torch.nn.functional as functional
 from comfy.ldm.modules.attention import attention_pytorch
 from comfy.samplers import CFGGuider
 from torch import Tensor
+from typing_extensions import Self
 
 from ....core.attention.cross_attention import OWNED_BY_ALL, OWNED_BY_NOBODY, Block, region_bias
 from ....core.checks.memory import is_out_of_memory
@@ -50,11 +51,11 @@ from ...networks.layers import (
     patches_dropped,
     query_shape_of,
 )
-from ...networks.other_attention import layers_ignoring_text
+from ...networks.other_attention import Trial
 from ...networks.row_tracking import SOURCE_ROWS, LayerInput, TextPatch, of_source_rows, repeat_rows
 from ...sampling.calls import modules_of
 from ...sampling.conditioning import ID_TOKENS, IDTokens, RunEntry
-from ...sampling.forward import ForwardInput
+from ...sampling.forward import ForwardShape
 from ...sampling.made_rows import attention_of_other_pack
 from ...sampling.model_conds import ConditioningLost, PerChunk, carry_instead, entries_with
 from .others import bias_of_other_rows, length_without_inline_tokens, with_appended_tokens, without_inline_tokens
@@ -105,24 +106,17 @@ class UnetWordsRun(CrossAttentionRun[UnetWords]):
         super().__init__(guider, latent)
         tell_of_file_attention(guider.model_patcher, self.everything, "attn2")
 
-    def new_batch(self, acting: tuple[PerChunk[UnetWords], ...], forward_input: ForwardInput) -> UnetWordsBatch:
+    def new_batch(self, acting: tuple[PerChunk[UnetWords], ...], forward_shape: ForwardShape) -> UnetWordsBatch:
         words_by_chunk = tuple(zip(*acting, strict=True))  # for each chunk a tuple, of each node
-        ignoring = frozenset[Block]()
-        # Whether layers ignore our text matters for inline tokens alone: no function of another pack is given the
-        # appended ones.
-        if has_inline_tokens(words_by_chunk):
-            ignoring = layers_ignoring_text(forward_input, length_without_inline_tokens(words_by_chunk))
-        query_shape = query_shape_of(self.layers, forward_input)
-        text_length = forward_input.context.shape[1]
-        return UnetWordsBatch(self.layers, words_by_chunk, text_length, query_shape, ignoring)
+        return UnetWordsBatch.of_forwards(self.layers, words_by_chunk, forward_shape)
 
 
 class UnetWordsBatch(CrossAttentionBatch):
     """The attention of all layers in one forward: to the text, and to the tokens of people appended to it, by region.
 
     words_by_chunk: what each chunk carries, a UnetWords for each node. text_length: how many tokens the text has that
-    the host gives, repeats included: (B, text_length, width). ignoring: layers in which another pack's attention reads
-    texts of its own. appended_count: how many tokens are appended to the text of every row.
+    the host gives, repeats included: (B, text_length, width). trial: of other packs' attention; None where the text has
+    no inline tokens, which it could ignore. appended_count: how many tokens are appended to the text of every row.
     """
 
     reads_some_pixels = True
@@ -133,12 +127,14 @@ class UnetWordsBatch(CrossAttentionBatch):
         words_by_chunk: WordsByChunk,
         text_length: int,
         query_shape: QueryShape,
-        ignoring: frozenset[Block] = frozenset(),
+        trial: Trial | None = None,
     ) -> None:
         super().__init__(layers, query_shape)
         self._words_by_chunk = words_by_chunk
         self._text_length = text_length
-        self._ignoring = ignoring
+        self._trial = trial
+        self._ignoring = frozenset[Block]()
+        """Layers in which another pack's attention ignores inline tokens, in the forward that is on."""
         self.appended_count = max(_appended_count(words_of_nodes) for words_of_nodes in words_by_chunk)
         # (rows of the batch, appended_count, width), on the device and in the dtype of the queries.
         self._appended = query_shape.like_queries(
@@ -153,6 +149,16 @@ class UnetWordsBatch(CrossAttentionBatch):
         it. It travels in the options, which belong to one call of one layer, as the host's own values do, and not in a
         field of the batch, which serves all layers and steps. The id of the batch is in the key, because several
         batches may share a layer, and each has a bias of its own."""
+
+    @classmethod
+    def of_forwards(cls, layers: Sequence[Block], words_by_chunk: WordsByChunk, forward_shape: ForwardShape) -> Self:
+        """The batch of the forwards of this shape. layers, words_by_chunk: as in the class."""
+        trial = None
+        # Only inline tokens can be ignored: other packs' attention is not given the appended ones.
+        if has_inline_tokens(words_by_chunk):
+            trial = Trial(forward_shape, length_without_inline_tokens(words_by_chunk))
+        query_shape = query_shape_of(layers, forward_shape)
+        return cls(layers, words_by_chunk, forward_shape.text_length, query_shape, trial)
 
     @cached_property
     def batch_of_other_texts(self) -> UnetWordsBatch | None:
@@ -178,6 +184,8 @@ class UnetWordsBatch(CrossAttentionBatch):
         It is left out where there is nothing to append: no tokens, and no patches of other packs that could make rows
         in which inline tokens have to be appended.
         """
+        if self._trial is not None:
+            self._ignoring = self._trial.layers_ignoring_text(options)
         options = super().options_with_attention(options)
         patches = options.get("patches", {}).get("attn2_patch")
         if not self.appended_count and not patches:
