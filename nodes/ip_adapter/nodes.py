@@ -333,7 +333,7 @@ def _people_in_style(placed: PlacedCast, who: str) -> list[bool]:
     several people have.
     """
     named_numbers = named(who, [member.person.name for member in placed.people], STYLES)
-    return [number in named_numbers and member.weight > 0 for number, member in enumerate(placed.people)]
+    return [number in named_numbers and member.is_present for number, member in enumerate(placed.people)]
 
 
 def _taking_part(placed: PlacedCast, in_style: Sequence[bool]) -> TakingPart:

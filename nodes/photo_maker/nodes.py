@@ -156,7 +156,7 @@ def encode_prompt(
     plain_layout = prompt.laid_out([1] * len(people))
     photo_tokens: dict[int, Tensor] = {}  # number of a person of weight above 0 -> (n, width)
     for number, member in enumerate(people):
-        if member.weight > 0:
+        if member.is_present:
             photo_tokens[number] = loaded.tokens(member)
     # One copy of a class word for each token; the word of a person of weight 0 stands once.
     copies = [len(photo_tokens[number]) if number in photo_tokens else 1 for number in range(len(people))]
