@@ -50,6 +50,11 @@ class TakingPart:
             people.append(member if acts else replace(member, weight=0.0))
         return replace(self.cast, people=tuple(people))
 
+    @property
+    def cast_of_people(self) -> Cast:
+        """The cast of those alone who take part."""
+        return replace(self.cast, people=self.people)
+
     @cached_property
     def names_apart(self) -> list[str]:
         """A name for each of those who take part, which no other person of the cast has, whatever they are called.
@@ -69,6 +74,10 @@ class TakingPart:
                 apart.append(f"{name}\n{so_far[name]}" if so_far[name] else name)
             so_far[name] += 1
         return apart
+
+
+NO_PEOPLE = TakingPart(Cast(()), ())
+"""For what nobody of a cast takes part in, such as parts, or a style of the whole picture."""
 
 
 def present_in(linked: Cast | Person) -> TakingPart:

@@ -65,15 +65,15 @@ class PromptPerPerson(io.ComfyNode):
         words_in_use = words_of_cast if strength else [""] * len(words_of_cast)
         taking = _taking_part(placed_cast, words_in_use)
         nothing = NOTHING_IN_ROWS if placed_cast.by_row else NOTHING
-        scope = begin(cls, NAME, taking, strength, mask, OnBodies(alone=False), nothing=nothing)
+        given = SamplerInputs(model, positive, negative)
+        where = OnBodies(alone=False)
+        scope = begin(cls, NAME, given, taking, strength, mask, where, fits=encode.check_texts, nothing=nothing)
         if scope is None:
             return io.NodeOutput(model, positive, negative)
-        given = SamplerInputs(model, positive, negative)
-        text = encode.text_read(given, NAME)
         words = [of_member for of_member, acts in zip(words_of_cast, taking.acts, strict=True) if acts]
         # By row people without words act, too. The notes of a run name only the people with words.
         names = [member.name for member, has_words in zip(scope.people, words, strict=True) if has_words]
-        return encode.applied(scope, text, [clip] * len(words), words, strength, given, names=names)
+        return encode.applied(scope, [clip] * len(words), words, strength, given, scope.apply_node(names=names))
 
 
 def _taking_part(cast: PlacedCast, words_of_cast: Sequence[str]) -> TakingPart:

@@ -27,7 +27,7 @@ def check_fits(loaded: Loaded[Any], method: Method, given: SamplerInputs, node_n
     """
     model = given.model
     assert model is not None
-    check_conditioning([*given.positive, *given.negative], loaded.width, node_name)
+    check_conditioning(given.texts, loaded.width, node_name)
     layer_widths = list(loaded.net.ip_adapter.widths)
     model_layer_widths = unet.attention_widths(model)
     if layer_widths != model_layer_widths:

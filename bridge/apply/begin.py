@@ -1,4 +1,4 @@
-"""How an apply node begins: who acts, when, and where. It says under the node who is left out."""
+"""How an apply node begins: who acts, when, where, and whether MODEL and prompts fit. It notes who is left out."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -13,6 +13,7 @@ from ...core.places.region_settings import FACE_BOXES, REGIONS
 from ...core.taking_part import TakingPart
 from ..host import notes
 from ..host.schedule import WHOLE_SCHEDULE, ScheduleRange
+from ..sampling.conditioning import SamplerInputs
 from ..sampling.node_of_run import NodeOfRun
 from .scope import Scope
 
@@ -115,27 +116,35 @@ class When(NamedTuple):
     end: float
 
 
+Fits = Callable[[SamplerInputs, str], object]
+"""Raises an error unless MODEL and prompts are such as a node needs. The text is the name of the node, for messages."""
+
+
 def begin(
     node: type[io.ComfyNode],
     name: str,
+    given: SamplerInputs,
     taking: TakingPart,
     strength: float,
     mask: Tensor | None,
     where: AtFaces | OnBodies | None,
     when: When | None = None,
     *,
+    fits: Fits,
     more: Sequence[str] = (),
     nothing: str = "",
+    without_people: bool = False,
 ) -> Scope | None:
-    """The scope of an apply node: who acts, when and where.
+    """The scope of an apply node: who acts, when and where. What is linked to the node has been found to fit.
 
-    None where the node is switched off or nobody acts: the node then returns its inputs.
+    None where the node is switched off or nobody acts: the node then returns its inputs, which nobody has checked.
     It tells the notes of the node in either case: who is left out, `more`, `nothing` where nobody acts, and the notes
     of `where` about masks and boxes.
-    name: of the node, for messages. taking: who acts, found out by core.taking_part. strength: the weight or strength
-    of the node, 0 where it is switched off. mask: regions instead of the places' own, (people, h, w), or None. where:
-    None for everywhere. when: None for the whole schedule.
-    Raises BadRange for a range that ends before it starts, and what `limited` of `where` raises.
+    name: of the node, for messages. given: what is linked to the node. taking: who acts, found out by core.taking_part.
+    strength: the weight or strength of the node, 0 where it is switched off. mask: regions instead of the places' own,
+    (people, h, w), or None. where: None for everywhere. when: None for the whole schedule. fits: called with `given`
+    and `name`. without_people: whether the node acts also where nobody takes part; it then gets a scope of nobody.
+    Raises BadRange for a range that ends before it starts, what `limited` of `where` raises, and what `fits` raises.
     """
     lines = [*taking.left_out, *more]
     if not taking.people:
@@ -143,10 +152,13 @@ def begin(
     if where is not None:
         lines += where.notes(taking, mask)
     notes.tell("\n".join(filter(None, lines)))
-    if not strength or not taking.people:
+    if not strength or not (taking.people or without_people):
         return None
     schedule = ScheduleRange(when.start, when.end).checked(when.acting_part) if when else WHOLE_SCHEDULE
     row_count = len(taking.people) if taking.cast.by_row else 0  # 0: rows of the batch belong to nobody
     node_of_run = NodeOfRun(name, notes.node_of(node), row_count)
-    everywhere = Scope(node, taking, schedule, node_of_run)
-    return everywhere if where is None else where.limited(everywhere, mask)
+    scope = Scope(node, taking, schedule, node_of_run)
+    if where is not None and taking.people:
+        scope = where.limited(scope, mask)
+    fits(given, name)
+    return scope

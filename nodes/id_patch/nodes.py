@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -19,16 +20,14 @@ from ...bridge.control_nets.attachment import Attachment
 from ...bridge.host import notes, schema
 from ...bridge.host.load import FileLoader, Loaded, Published
 from ...bridge.host.schedule import ScheduleRange
-from ...bridge.host.unet import text_width
 from ...bridge.sampling import conditioning
 from ...bridge.sampling.conditioning import ID_TOKENS, Conditioning, IDTokens, SamplerInputs
-from ...bridge.sampling.missing_people import ApplyNode, NamedRange, apply_node_of_people, with_missing_notes
+from ...bridge.sampling.missing_people import ApplyNode, NamedRange, with_missing_notes
 from ...bridge.sampling.net_report import NetReport
-from ...bridge.sampling.node_of_run import NodeOfRun, Pictures
+from ...bridge.sampling.node_of_run import Pictures
 from ...bridge.sampling.on_model import with_runs
 from ...bridge.words.unet.run import UnetWordsRun
 from ...bridge.words.unet.words import id_tokens_by_region
-from ...core import taking_part
 from ...core.cast import Cast, Member, in_order_of_places, require_places, require_somebody
 from ...core.checks.errors import BadCast, counted
 from ...core.methods import method
@@ -44,7 +43,7 @@ METHOD = method("id_patch")
 IMAGE = "ID-Patch Condition Image"
 APPLY = "Apply ID-Patch"
 
-NO_IDENTITIES = (
+WITHOUT_PEOPLE = (
     "No people applied: all weights are 0 or off-canvas. The skeletons still guide; for the prompt alone bypass "
     "this node or set strength to 0."
 )
@@ -205,10 +204,9 @@ class ApplyIDPatch(io.ComfyNode):
     ) -> io.NodeOutput:
         settings = Settings(**values)  # `values` are the inputs that are its fields
         lines = optional_model.without_model(model, [] if mask is None else ["mask"], "ID tokens")
-        if settings.strength == 0:  # the node is switched off
+        if settings.strength == 0:  # the node is switched off, and nobody needs a place
             notes.tell("\n".join(lines))
             return io.NodeOutput(positive, negative, optional_model.model_out(model, APPLY))
-        conditioning.check_control_net(control_net, id_patch.width, APPLY)
         notes.tell(conditioning.other_net(cls))
         participants = participants_of(require_places(cast, APPLY))
         if image is None:  # otherwise ID-Patch Condition Image, which has made it, has warned already
@@ -217,27 +215,46 @@ class ApplyIDPatch(io.ComfyNode):
         by_region = model is not None and not cast.by_row
         if model is not None and cast.by_row and participants.members:
             lines.append(optional_model.BY_ROW)
-        where = OnBodies(alone=False) if by_region else None
-        taking = participants.taking
-        # `begin` also writes the note. The scope is None where nobody takes part: the ControlNet acts nonetheless.
-        scope = begin(cls, APPLY, taking, settings.strength, mask, where, more=lines, nothing=NO_IDENTITIES)
-        people = _People.of(participants, id_patch, settings, notes.node_of(cls))
+        given = SamplerInputs(model, positive, negative)
+        scope = begin(
+            cls,
+            APPLY,
+            given,
+            participants.taking,
+            settings.strength,
+            mask,
+            OnBodies(alone=False) if by_region else None,
+            fits=partial(_check_fits, control_net, id_patch.width),
+            more=lines,
+            nothing=WITHOUT_PEOPLE,
+            without_people=True,  # the ControlNet acts nonetheless
+        )
+        assert scope is not None  # the node is not switched off
+        people = _People(id_patch, settings, participants, id_patch.faces(participants.people, settings.photos), scope)
         hint = people.own_hint() if image is None else _checked_hint(image, participants)
-        given = people.put_into(SamplerInputs(model, positive, negative), scope)
+        with_people = people.put_into(given)
         percents = (settings.start_percent, settings.end_percent)
         attachment = Attachment(control_net, hint, settings.strength, percents, vae, people.net_settings())
-        with_net = attachment.attach_to_both(given)
-        model_out = optional_model.model_out(given.model, APPLY)
+        with_net = attachment.attach_to_both(with_people)
+        model_out = optional_model.model_out(with_net.model, APPLY)
         previews = _previews(cls, hint if image is None else None, scope)
         return io.NodeOutput(with_net.positive, with_net.negative, model_out, ui=previews)
 
 
-def _previews(cls: type[io.ComfyNode], drawn_hint: Tensor | None, scope: Scope | None) -> ui.PreviewImage | None:
+def _check_fits(control_net: ControlBase, width: int, given: SamplerInputs, node_name: str) -> None:
+    """Raise WrongBaseModel for a ControlNet, a text or a MODEL, where one is connected, of another text width."""
+    conditioning.check_control_net(control_net, width, node_name)
+    conditioning.check_conditioning(given.texts, width, node_name)
+    if given.model is not None:
+        conditioning.check_texts_of_unet(given, node_name)
+
+
+def _previews(cls: type[io.ComfyNode], drawn_hint: Tensor | None, scope: Scope) -> ui.PreviewImage | None:
     """The previews of the hint, where this node has drawn it, and of the regions in which people are read."""
     previews: list[ui.PreviewImage] = []
     if drawn_hint is not None:
         previews.append(ui.PreviewImage(drawn_hint.clamp(0, 1), cls=cls))
-    if scope is not None and scope.regions is not None:
+    if scope.regions is not None:
         picture = place_previews.read_regions(scope.regions, scope.people)[None]
         previews.append(ui.PreviewImage(picture, cls=cls))
     return optional_model.joined_previews(previews)
@@ -261,26 +278,19 @@ class _People:
     """The people whom Apply ID-Patch applies.
 
     participants: who they are, and where; nobody where only the ControlNet acts. faces: what is read of each of them.
-    canvas_node: this node, for checks of the canvas in a run. apply_node: this node and its people, for notes of a run.
     """
 
     id_patch: IDPatch
     settings: Settings
     participants: Participants
     faces: Sequence[Face]
-    canvas_node: NodeOfRun
-    apply_node: ApplyNode
+    scope: Scope
 
-    @classmethod
-    def of(cls, participants: Participants, id_patch: IDPatch, settings: Settings, node_id: str | None) -> "_People":
-        """The participants, with what is read of their faces. node_id: of this node. Raises what `faces` raises."""
-        # Without people the ControlNet still acts, by the skeletons in the places.
-        names = taking_part.names(participants.people) or ["The places"]
-        apply_node = apply_node_of_people(names, APPLY, node_id)
-        faces = id_patch.faces(participants.people, settings.photos)
-        row_count = len(faces) if participants.cast.by_row else 0
-        canvas_node = NodeOfRun(APPLY, node_id, row_count)
-        return cls(id_patch, settings, participants, faces, canvas_node, apply_node)
+    def apply_node(self) -> ApplyNode:
+        """The node and its people, for notes of a run."""
+        if self.faces:
+            return self.scope.apply_node()
+        return self.scope.apply_node(names=["The places"], several=True)  # by whose skeletons the ControlNet acts
 
     def own_hint(self) -> Tensor:
         """The picture for the ControlNet where no image is connected: skeletons, with the ID patches drawn on top.
@@ -292,15 +302,15 @@ class _People:
         skeletons = control_images.skeletons(in_order_of_places(cast).layout, cast.by_row)  # (1 or people, H, W, 3)
         return condition_image(skeletons, self.id_patch.patches(self.faces), self.participants, APPLY)
 
-    def put_into(self, given: SamplerInputs, scope: Scope | None) -> SamplerInputs:
-        """The MODEL and both prompts with the ID tokens of the people in a scope; None where nobody is applied."""
-        if scope is None:
+    def put_into(self, given: SamplerInputs) -> SamplerInputs:
+        """The MODEL and both prompts with the ID tokens of the people, of whom there may be none."""
+        if not self.faces:
             return given
         with_tokens = self.with_tokens(given)
-        if scope.regions is None:  # they are read in the whole picture
+        if self.scope.regions is None:  # they are read in the whole picture
             return with_tokens
-        self.check_texts(with_tokens)
-        return self.read_by_region(with_tokens, scope.regions)
+        self.check_tokens(with_tokens)
+        return self.read_by_region(with_tokens, self.scope.regions)
 
     def with_tokens(self, given: SamplerInputs) -> SamplerInputs:
         """The same MODEL, and both prompts with ID tokens appended.
@@ -314,26 +324,22 @@ class _People:
         for side, tokens in ((given.positive, face_tokens), (given.negative, no_face_tokens)):
             # (rows, people of a row, 16, width): by row each person's alone, else one row with all people
             in_rows = tokens[:, None] if self.participants.cast.by_row else tokens[None]
-            sides.append(conditioning.append_tokens(side, in_rows, self.settings.id_start_percent, APPLY))
+            sides.append(conditioning.append_tokens(side, in_rows, self.settings.id_start_percent))
         return SamplerInputs(given.model, *sides)
 
-    def check_texts(self, given: SamplerInputs) -> None:
-        """Raise an error for prompts with ID tokens that cannot be read by region.
+    def check_tokens(self, given: SamplerInputs) -> None:
+        """Raise BadPatches for prompts that also hold tokens of an Apply ID-Patch with another number of people.
 
-        BadPatches: they also hold tokens of another Apply ID-Patch with another number of people. WrongBaseModel: the
-        MODEL does not read these texts. given: with ID tokens, and with a MODEL.
+        They cannot be read by region. given: with ID tokens.
         """
-        assert given.model is not None
-        entries = [*given.positive, *given.negative]
         count = len(self.faces)
-        for _, options in entries:
+        for _, options in given.texts:
             tokens: IDTokens | None = options.get(ID_TOKENS)
             if tokens is not None and tokens.people_count != count:
                 text_people = counted(tokens.people_count, "person", "people")
                 cast_people = counted(count, "person", "people")
                 why = f"The conditioning already holds the ID tokens of {text_people}, and this cast has {cast_people}."
                 raise BadPatches(why, "Put all people into one Apply ID-Patch, or disconnect its model.")
-        conditioning.check_conditioning(entries, text_width(given.model), APPLY)
 
     def read_by_region(self, given: SamplerInputs, person_regions: Tensor) -> SamplerInputs:
         """A MODEL and prompts with which each person's ID tokens are read in that person's region alone.
@@ -342,8 +348,8 @@ class _People:
         given: with ID tokens, and with a MODEL. person_regions: (people, H, W).
         """
         assert given.model is not None
-        by_region = id_tokens_by_region(given, person_regions, self.canvas_node)
-        return with_missing_notes(self.apply_node, replace(by_region, model=with_runs(given.model, UnetWordsRun)))
+        by_region = id_tokens_by_region(given, person_regions, self.scope.node_of_run)
+        return with_missing_notes(self.apply_node(), replace(by_region, model=with_runs(given.model, UnetWordsRun)))
 
     def net_settings(self) -> NetSettings:
         """The settings of the ControlNet.
@@ -355,13 +361,14 @@ class _People:
         if self.faces:
             schedule_of_tokens = ScheduleRange(self.settings.id_start_percent, 1.0)
             tokens = NamedRange("the ID tokens", schedule_of_tokens, "id_start_percent")
+        node_of_run = self.scope.node_of_run
         return NetSettings(
             self.id_patch.width,
-            self.canvas_node,
-            Pictures("condition picture", self.canvas_node),
+            node_of_run,
+            Pictures("condition picture", node_of_run),
             has_id_tokens=True,
-            report=NetReport(self.apply_node, NamedRange("the ControlNet", schedule), tokens),
-            latents_note_node=self.canvas_node,
+            report=NetReport(self.apply_node(), NamedRange("the ControlNet", schedule), tokens),
+            latents_note_node=node_of_run,
         )
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -119,12 +120,12 @@ class ApplyInstantID(io.ComfyNode):
         # The node is switched off only where both the adapter and IdentityNet are: `begin` compares this with 0.
         strength = settings.adapter_weight or settings.control_strength
         when = When("The adapter", settings.adapter_start_percent, settings.adapter_end_percent)
-        scope = begin(cls, APPLY, with_photos(cast), strength, mask, AtFaces(SDXL.token), when)
+        given = SamplerInputs(model, positive, negative)
+        fits = partial(check_fits, instant_id, METHOD)
+        scope = begin(cls, APPLY, given, with_photos(cast), strength, mask, AtFaces(SDXL.token), when, fits=fits)
         if scope is None:  # switched off, or nobody takes part
             return io.NodeOutput(model, positive, negative)
-        given = SamplerInputs(model, positive, negative)
         check_control_net(control_net, instant_id.width, APPLY)
-        check_fits(instant_id, METHOD, given, APPLY)
         # (1, 1, 512)
         no_face = unconditional(settings.negative_noise, instant_id.net.image_proj.embedding)
         no_face_tokens = instant_id.tokens([no_face])  # (1, 16, width)
@@ -164,9 +165,8 @@ def _injections(
     embeddings_of_people = [embeddings(member, METHOD, photos)[None] for member in people]  # (1, photos, 512) each
     face_tokens = loaded.tokens(embeddings_of_people)  # (people, T, width)
     no_faces = no_face_tokens.expand(len(people), -1, -1)  # (people, T, width)
-    # (people,): what each person's values in attention are multiplied with
-    scales = torch.tensor([weight * member.weight for member in people], dtype=torch.float32)
-    return injections(loaded, scope, (face_tokens, no_faces), scales)
+    # What each person's values in attention are multiplied with is their weight.
+    return injections(loaded, scope, (face_tokens, no_faces), scope.weights(weight))
 
 
 def _net_settings(scope: Scope, width: int) -> NetSettings:

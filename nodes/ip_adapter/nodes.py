@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -14,15 +15,13 @@ from torch.nn.functional import normalize
 from ...bridge.apply.adapters import check_fits, injections
 from ...bridge.apply.begin import AtFaces, OnBodies, When, begin
 from ...bridge.apply.scope import Scope
-from ...bridge.host import encode, notes, schema, unet
+from ...bridge.host import encode, schema, unet
 from ...bridge.host.load import FileLoader, Loaded, Published
-from ...bridge.host.schedule import ScheduleRange
 from ...bridge.image_tokens.injections import Injection
 from ...bridge.loras import adapter_files
 from ...bridge.loras.adapter_files import with_lora
 from ...bridge.sampling.conditioning import Conditioning, SamplerInputs
 from ...bridge.sampling.missing_people import NamedRange
-from ...bridge.sampling.node_of_run import NodeOfRun
 from ...core.cast import Cast, Person, PlacedCast, require_places
 from ...core.checks.errors import BadCast, BadSetup
 from ...core.checks.prompts import named
@@ -33,7 +32,7 @@ from ...core.persons import PHOTOS, combine, portraits
 from ...core.pictures.tensors import as_masks, joined_masks
 from ...core.places import regions
 from ...core.places.regions import BadRegion
-from ...core.taking_part import TakingPart, with_photos
+from ...core.taking_part import NO_PEOPLE, TakingPart, with_photos
 from ..categories import IN_OTHER_METHODS
 from ..sockets import CastOrPersonSocket, CastSocket, adapter_socket
 from . import net
@@ -157,13 +156,14 @@ class ApplyIPAdapter(io.ComfyNode):
         settings = Settings(**values)  # `values` are the inputs that are its fields
         family = family_of_text_width(ip_adapter.width) or SDXL
         when = When("The adapter", settings.start_percent, settings.end_percent)
-        scope = begin(cls, APPLY, with_photos(cast), settings.weight, mask, AtFaces(family.token), when)
+        given = SamplerInputs(model, positive, negative)
+        fits = partial(check_fits, ip_adapter, METHOD)
+        where = AtFaces(family.token)
+        scope = begin(cls, APPLY, given, with_photos(cast), settings.weight, mask, where, when, fits=fits)
         if scope is None:  # switched off, or nobody takes part
             return io.NodeOutput(model, positive, negative)
-        check_fits(ip_adapter, METHOD, SamplerInputs(model, positive, negative), APPLY)
         carried = _injections(ip_adapter, scope, clip_vision, settings)
-        model_with_lora = with_lora(model, ip_adapter.lora, settings.lora_weight)
-        given = SamplerInputs(model_with_lora, positive, negative)
+        given = replace(given, model=with_lora(model, ip_adapter.lora, settings.lora_weight))
         return scope.applied(given, carried, [NamedRange("the adapter", scope.schedule)])
 
 
@@ -183,8 +183,7 @@ def _injections(
         blanks = _blank_inputs(inputs, blank)
         face_tokens.append(loaded.tokens(inputs.embeddings, inputs.clip_features, settings.shortcut))
         blank_tokens.append(loaded.tokens(blanks.embeddings, blanks.clip_features, settings.shortcut))
-    # (people,): what each person's values in attention are multiplied with
-    scales = torch.tensor([settings.weight * member.weight for member in scope.people], dtype=torch.float32)
+    scales = scope.weights(settings.weight)  # what each person's values in attention are multiplied with
     sides = [net.with_equal_counts(face_tokens), net.with_equal_counts(blank_tokens)]
     return injections(loaded, scope, sides, scales)
 
@@ -293,37 +292,31 @@ class StylePerPerson(io.ComfyNode):
             advice = "Connect the cast of Place Cast, or leave who empty for a style of the whole picture."
             raise BadCast(f"{STYLES}: who is {plain(settings.who, 60)!r}, but no cast is connected.", advice)
         when = When(STYLES, settings.start_percent, settings.end_percent)
+        given = SamplerInputs(model, positive, negative)
+        fits = partial(_check_fits_pictures, ip_adapter)
         # For each set of tokens whether the style acts: one set for all, or by row one for each person.
         shares = [True]
         if cast is None or mask is not None:
-            scope = _scope_of_picture(cls, cast, mask, when) if settings.weight else None
+            # A style of the whole picture, or of a mask, whoever stands there: nobody in particular takes part.
+            scope = begin(
+                cls, STYLES, given, NO_PEOPLE, settings.weight, None, None, when, fits=fits, without_people=True
+            )
+            if scope is not None and mask is not None:
+                scope = replace(scope, regions=_painted(cast, mask))
         else:
             placed = require_places(cast, STYLES)
             in_style = _people_in_style(placed, settings.who)
             taking = _taking_part(placed, in_style)
-            scope = begin(cls, STYLES, taking, settings.weight, None, OnBodies(alone=False), when, nothing=NOBODY)
+            where = OnBodies(alone=False)
+            scope = begin(cls, STYLES, given, taking, settings.weight, None, where, when, fits=fits, nothing=NOBODY)
             shares = in_style if placed.by_row else [True]
         if scope is None:
             return io.NodeOutput(model, positive, negative)
-        given = SamplerInputs(model, positive, negative)
-        _check_reads_pictures(ip_adapter)
-        check_fits(ip_adapter, METHOD, given, STYLES)
         acts_in_layers = net.chosen_layers(unet.layers_of(unet.unet_of(model)), settings.layers)
         scales = settings.weight * torch.tensor(shares, dtype=torch.float32)  # (people,) by row, else (1,)
         pictures = net.fitted(images, settings.fit)
         carried = _injections_of_pictures(ip_adapter, scope, clip_vision, pictures, acts_in_layers, scales)
-        return scope.applied(given, carried, [NamedRange("the style", scope.schedule)], subject="The style")
-
-
-def _scope_of_picture(node: type[io.ComfyNode], cast: Cast | None, mask: Tensor | None, when: When) -> Scope:
-    """The scope of a style of the whole picture, or of a mask, whoever stands there: nobody in particular takes part.
-
-    cast: only for the check that a mask belongs to one picture. Raises what `checked` and _painted raise.
-    """
-    schedule = ScheduleRange(when.start, when.end).checked(STYLES)
-    painted = None if mask is None else _painted(cast, mask)  # (1, H, W), the only region of the scope
-    no_people = TakingPart(Cast(()), ())
-    return Scope(node, no_people, schedule, NodeOfRun(STYLES, notes.node_of(node)), painted)
+        return scope.applied(given, carried, [NamedRange("the style", scope.schedule)], names=["The style"])
 
 
 def _people_in_style(placed: PlacedCast, who: str) -> list[bool]:
@@ -346,8 +339,11 @@ def _taking_part(placed: PlacedCast, in_style: Sequence[bool]) -> TakingPart:
     return TakingPart(placed, tuple(acts))
 
 
-def _check_reads_pictures(loaded: IPAdapter) -> None:
-    """Raise BadSetup for a file that reads face embeddings, because a picture of a style need not show a face."""
+def _check_fits_pictures(loaded: IPAdapter, given: SamplerInputs, node_name: str) -> None:
+    """Raise BadSetup for a file that reads face embeddings, because a picture of a style need not show a face.
+
+    Raises what check_fits raises.
+    """
     if loaded.variant.embedding:
         raise BadSetup(
             f"{STYLES} reads pictures, but the ip_adapter is {loaded.variant.title}, which reads the embedding of a "
@@ -355,6 +351,7 @@ def _check_reads_pictures(loaded: IPAdapter) -> None:
             "Load a plain or plus file with Load Adapter, such as ip-adapter-plus_sdxl_vit-h.safetensors from "
             "https://huggingface.co/h94/IP-Adapter, into models/ipadapter.",
         )
+    check_fits(loaded, METHOD, given, node_name)
 
 
 def _injections_of_pictures(

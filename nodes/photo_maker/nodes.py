@@ -250,14 +250,17 @@ class ApplyPhotoMaker(io.ComfyNode):
         **values: Any,
     ) -> io.NodeOutput:
         settings = Settings(**values)
-        check_family("The model input", TEXT_WIDTH, text_width(model), photo_maker.net.width, SAME_CLIP)
-        check_conditioning(negative, photo_maker.net.width, APPLY)
+        given = SamplerInputs(model, [], negative)
+        fits = partial(_check_fits, photo_maker)
         taking = taking_part.with_photos(_with_weight(taking_part.as_cast(cast), settings.weight))
         where = OnBodies(rows=False)  # there is one prompt, so people of whom each has a row of the batch are refused
-        scope = begin(cls, APPLY, taking, settings.weight, mask, where, nothing=WITHOUT_PEOPLE)
-        # Unlike other nodes, this one encodes the prompt also where it is switched off: it has no positive input.
+        # Unlike other nodes, this one encodes a prompt also at weight 0, where nobody takes part: it has no positive
+        # input.
+        scope = begin(
+            cls, APPLY, given, taking, 1.0, mask, where, fits=fits, nothing=WITHOUT_PEOPLE, without_people=True
+        )
         encoded = encode_prompt(photo_maker, clip, settings.text, settings.trigger, taking.weighted.people)
-        if scope is None:
+        if scope is None or not scope.people:
             return io.NodeOutput(model, encoded.plain, negative)
         sides = _sides(encoded, negative, scope)
         positive = changed_in_turn([(0.0, sides.before), (settings.start_percent, sides.after)])
@@ -270,7 +273,14 @@ class ApplyPhotoMaker(io.ComfyNode):
         if scope.regions is None:
             tell_of_checkpoint(scope.node_of_run, model.get_model_object("latent_format"))
         runs = [] if scope.regions is None else [UnetWordsRun]
-        return scope.outputs(made, runs, [photo_range])
+        return scope.outputs(made, runs, scope.apply_node([photo_range]))
+
+
+def _check_fits(loaded: PhotoMaker, given: SamplerInputs, node_name: str) -> None:
+    """Raise WrongBaseModel for a MODEL or a negative prompt of another text width than the file's."""
+    assert given.model is not None
+    check_family("The model input", TEXT_WIDTH, text_width(given.model), loaded.net.width, SAME_CLIP)
+    check_conditioning(given.texts, loaded.net.width, node_name)
 
 
 def _with_weight(cast: Cast, weight: float) -> Cast:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -110,10 +111,11 @@ class ApplyStoryMaker(io.ComfyNode):
         taking = with_photos(cast)
         when = When(METHOD.title, settings.start_percent, settings.end_percent)
         where = OnBodies(unplaced=True)  # as published: without places and masks all people are in the whole picture
-        scope = begin(cls, APPLY, taking, settings.weight, mask, where, when)
+        given = SamplerInputs(model, positive, negative)
+        fits = partial(check_fits, story_maker, METHOD)
+        scope = begin(cls, APPLY, given, taking, settings.weight, mask, where, when, fits=fits)
         if scope is None:
             return io.NodeOutput(model, positive, negative)
-        check_fits(story_maker, METHOD, SamplerInputs(model, positive, negative), APPLY)
         # Bodies and masks are in the order of the whole cast. Who does not act has weight 0 here, and gets no Body.
         cut_bodies = cut_out(taking.weighted.people, bodies, body_masks)  # one for each of those who act
         # Masks belong to pictures of bodies; without bodies, and with Parts, they are not used.
@@ -122,8 +124,7 @@ class ApplyStoryMaker(io.ComfyNode):
         features = _features(story_maker, clip_vision, scope.people, settings.photos, cut_bodies)
         carried = _injections(story_maker, scope, features, settings.weight)
         preview = _preview(cls, scope.people, cut_bodies, scope.regions)
-        model_with_lora = adapter_files.with_lora(model, story_maker.lora, settings.lora_weight)
-        given = SamplerInputs(model_with_lora, positive, negative)
+        given = replace(given, model=adapter_files.with_lora(model, story_maker.lora, settings.lora_weight))
         return scope.applied(given, carried, [NamedRange(METHOD.title, scope.schedule)], preview=preview)
 
 
@@ -170,8 +171,7 @@ def _injections(loaded: StoryMaker, scope: Scope, features: Sequence[PersonFeatu
         # The background counts as one more person, the first, whose region is what the others leave.
         scope = replace(scope, regions=with_background(scope.regions))  # (1 + people, H, W)
     background = net.background().cpu()  # (1, 20, width)
-    weights = torch.tensor([member.weight for member in scope.people], dtype=torch.float32)
-    weights_of_tokens = weights[:, None].expand(-1, background.shape[1])  # (people, 20)
+    weights_of_tokens = scope.weights()[:, None].expand(-1, background.shape[1])  # (people, 20)
     scales = _in_softmaxes(scope, torch.ones_like(weights_of_tokens[:1]), weights_of_tokens) * weight  # of the values
     sides: list[Tensor] = []
     for of_side in (features, [person_features.unconditional for person_features in features]):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -76,18 +77,17 @@ class ApplyToy(io.ComfyNode):
         mask: Tensor | None = None,
     ) -> io.NodeOutput:
         when = When("The adapter", start_percent, end_percent)
-        scope = begin(cls, APPLY, with_photos(cast), weight, mask, AtFaces(SDXL.token), when)
+        given = SamplerInputs(model, positive, negative)
+        fits = partial(check_fits, toy, METHOD)
+        scope = begin(cls, APPLY, given, with_photos(cast), weight, mask, AtFaces(SDXL.token), when, fits=fits)
         if scope is None:
             return io.NodeOutput(model, positive, negative)
-        given = SamplerInputs(model, positive, negative)
-        check_fits(toy, METHOD, given, APPLY)
         means: list[Tensor] = []
         for person in scope.people:
             face_embeddings = embeddings(person, METHOD, photos)  # (photos, 512)
             means.append(face_embeddings.mean(0, keepdim=True))
-        scales = torch.tensor([weight * person.weight for person in scope.people])
         tokens = toy.net.tokens(toy.on_device(torch.cat(means))).cpu()
-        carried = injections(toy, scope, (tokens, torch.zeros_like(tokens)), scales)
+        carried = injections(toy, scope, (tokens, torch.zeros_like(tokens)), scope.weights(weight))
         return scope.applied(given, carried, [NamedRange("the adapter", scope.schedule)])
 
 
