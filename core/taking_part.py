@@ -88,6 +88,18 @@ def present_in(linked: Cast | Person) -> TakingPart:
     return TakingPart(cast, tuple(member.is_present for member in cast.people), tuple(left_out))
 
 
+def meant(cast: Cast, are_meant: Sequence[bool]) -> TakingPart:
+    """The people of weight above 0 who are meant. are_meant: for everybody of the cast.
+
+    Where each person has a row of the batch and anybody is meant, all of them take part, so that every row has its
+    person.
+    """
+    acts = [member.is_present and is_meant for member, is_meant in zip(cast.people, are_meant, strict=True)]
+    if cast.by_row and any(acts):
+        return present_in(cast)
+    return TakingPart(cast, tuple(acts))
+
+
 def with_photos(linked: Cast | Person) -> TakingPart:
     """The people for a method that reads photos: all of weight above 0 who have one.
 

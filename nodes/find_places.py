@@ -12,10 +12,9 @@ from comfy.sd import CLIP
 from comfy_api.latest import io, ui
 from torch import Tensor
 
-from ..bridge.apply.begin import begin
+from ..bridge.apply.begin import begin_acting
 from ..bridge.host import notes
-from ..bridge.host.schema import advanced, body_input
-from ..bridge.networks.model_family import transformer_of
+from ..bridge.host.schema import advanced, applied_inputs, body_input
 from ..bridge.places.finding import Sampling, SeenPeople, look_at
 from ..bridge.references.record import REFERENCES
 from ..bridge.sampling.conditioning import ID_TOKENS, Conditioning, SamplerInputs
@@ -42,9 +41,7 @@ class FindPlaces(io.ComfyNode):
             node_id="LikenessFindPlaces",
             category=IN_PLACES,
             inputs=[
-                io.Model.Input("model"),
-                io.Conditioning.Input("positive"),
-                io.Conditioning.Input("negative"),
+                *applied_inputs(),
                 io.Clip.Input("clip"),
                 CastSocket.Input("cast"),
                 io.Latent.Input("latent_image"),
@@ -86,7 +83,7 @@ class FindPlaces(io.ComfyNode):
         require_somebody(cast, NAME)
         taking = taking_part.present_in(cast)
         # From here on the people are those of weight above 0, and so are `words`.
-        words = [words for words, acts in zip(per_member(prompts, cast), taking.acts, strict=True) if acts]
+        words = [of_member for of_member, acts in zip(per_member(prompts, cast), taking.acts, strict=True) if acts]
         people = taking.cast_of_people
         if not people.people:
             raise BadCast(f"Everybody in the cast given to {NAME} has weight 0.", "Raise a weight in the Cast.")
@@ -164,10 +161,8 @@ def _check_all_can_be_found(given: SamplerInputs, people: Cast, words: Sequence[
 
 
 def _check_fits(given: SamplerInputs, node_name: str) -> None:
-    """Raise BadSetup for a MODEL that reads its text apart from the picture, and what encode.check_texts raises."""
-    encode.check_texts(given, node_name)
-    assert given.model is not None
-    transformer = transformer_of(given.model, node_name)
+    """Raise BadSetup for a MODEL that reads its text apart from the picture, and what text_read raises."""
+    transformer = encode.text_read(given, node_name).transformer
     if transformer is not None and transformer.text_reader:
         raise BadSetup(
             f"Find Places does not know {transformer.name}, which reads its text apart from the picture.",
@@ -187,11 +182,10 @@ def seen_of_people(
 ) -> SeenPeople:
     """What the MODEL sees of people in the first steps, while the whole picture reads everybody's words, see look_at.
 
-    taking: with one person at least. words: of each person who takes part, "" for none. latent: of one picture. share:
-    the part of the steps after which it looks. Raises what _check_fits raises, and BadSetup where nothing is seen.
+    words: of each person who takes part, "" for none. latent: of one picture. share: the part of the steps after which
+    it looks. Raises what _check_fits raises, and BadSetup where nothing is seen.
     """
-    everywhere = begin(node, NAME, given, taking, 1.0, mask=None, where=None, fits=_check_fits)
-    assert everywhere is not None  # somebody takes part
+    everywhere = begin_acting(node, NAME, given, taking, where=None, fits=_check_fits)
     clips = [clip] * len(words)
     # The outputs of `applied` are model, positive and negative.
     outputs = encode.applied(everywhere, clips, words, 1.0, given, everywhere.apply_node())

@@ -107,8 +107,7 @@ class LoRAPerPerson(io.ComfyNode):
             taking = replace(taking, acts=(False,) * len(taking.acts))  # nobody does
         when = When("The range of the LoRAs", start_percent, end_percent)
         given = SamplerInputs(model, positive, negative)
-        fits = encode.check_texts
-        scope = begin(cls, APPLY, given, taking, strength, mask, OnBodies(), when, fits=fits, nothing=NO_LORA)
+        scope = begin(cls, APPLY, given, taking, strength, OnBodies(mask), when, fits=encode.text_read, nothing=NO_LORA)
         if scope is None:
             return io.NodeOutput(model, positive, negative)
         layers = layers_of(model, APPLY)

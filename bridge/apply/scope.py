@@ -105,10 +105,9 @@ class Scope(InBoxes):
         "The parts". in_negative: as in ApplyNode.
         """
         names = names or taking_part.names(self.people)
+        several = several or len(names) != 1
         node = self.node_of_run
-        return ApplyNode(
-            node.node_name, node.node_id, joined(names), several or len(names) != 1, tuple(ranges), in_negative
-        )
+        return ApplyNode(node.node_name, node.node_id, joined(names), several, tuple(ranges), in_negative)
 
     def preview(self) -> ui.PreviewImage | None:
         """The preview under the node: where each person acts. None where they act everywhere, or nobody acts."""
@@ -137,6 +136,14 @@ class Scope(InBoxes):
         apply_node = self.apply_node(ranges, names, in_negative=of_negative.active)
         return self.outputs(carrying, [run], apply_node, preview)
 
+    def with_runs(self, given: SamplerInputs, runs: Sequence[type[Run[Any]]], apply_node: ApplyNode) -> SamplerInputs:
+        """The same, with runs on the MODEL that say under the node what of it is missing from their prompts.
+
+        given: with a MODEL, and with sides that carry what the runs read.
+        """
+        assert given.model is not None
+        return with_missing_notes(apply_node, replace(given, model=with_runs(given.model, *runs)))
+
     def outputs(
         self,
         given: SamplerInputs,
@@ -146,11 +153,8 @@ class Scope(InBoxes):
     ) -> io.NodeOutput:
         """The outputs of an apply node: the MODEL with the node's runs, and both sides of the conditioning.
 
-        The runs say under the node what of it is missing from their prompts. It is for nodes whose sides of `given`
-        already carry what they are to carry; for the others `applied` puts that in. given: with a MODEL. preview: as in
-        `applied`.
+        It is for nodes whose sides of `given` already carry what they are to carry; for the others `applied` puts that
+        in. given: with a MODEL. preview: as in `applied`.
         """
-        assert given.model is not None
-        with_node_runs = replace(given, model=with_runs(given.model, *runs))
-        outputs = with_missing_notes(apply_node, with_node_runs)
+        outputs = self.with_runs(given, runs, apply_node)
         return io.NodeOutput(outputs.model, outputs.positive, outputs.negative, ui=preview or self.preview())

@@ -25,13 +25,12 @@ from .unet.run import UnetWordsRun
 from .unet.words import UnetWords
 
 
-def check_texts(given: SamplerInputs, node_name: str) -> None:
-    """Raise WrongBaseModel for a MODEL of no known family, and for prompts that it does not read. given: with a MODEL.
-
-    Raises BadSetup as text_of_model.
-    """
+def text_read(given: SamplerInputs, node_name: str) -> ModelText:
+    """The text that a MODEL reads. given: with a MODEL. Raises WrongBaseModel for prompts of another width."""
     assert given.model is not None
-    check_conditioning(given.texts, text_of_model(given.model, node_name).width, node_name)
+    text = text_of_model(given.model, node_name)
+    check_conditioning(given.texts, text.width, node_name)
+    return text
 
 
 def applied(

@@ -1,8 +1,7 @@
 """ID-Patch: load the projections, draw the condition image, apply both to the conditioning."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -13,7 +12,7 @@ from comfy_api.latest import io, ui
 from torch import Tensor
 
 from ...bridge.apply import optional_model
-from ...bridge.apply.begin import OnBodies, begin
+from ...bridge.apply.begin import OnBodies, begin_acting
 from ...bridge.apply.scope import Scope
 from ...bridge.control_nets.attached_net import NetSettings
 from ...bridge.control_nets.attachment import Attachment
@@ -22,10 +21,9 @@ from ...bridge.host.load import FileLoader, Loaded, Published
 from ...bridge.host.schedule import ScheduleRange
 from ...bridge.sampling import conditioning
 from ...bridge.sampling.conditioning import ID_TOKENS, Conditioning, IDTokens, SamplerInputs
-from ...bridge.sampling.missing_people import ApplyNode, NamedRange, with_missing_notes
+from ...bridge.sampling.missing_people import NamedRange
 from ...bridge.sampling.net_report import NetReport
 from ...bridge.sampling.node_of_run import Pictures
-from ...bridge.sampling.on_model import with_runs
 from ...bridge.words.unet.run import UnetWordsRun
 from ...bridge.words.unet.words import id_tokens_by_region
 from ...core.cast import Cast, Member, in_order_of_places, require_places, require_somebody
@@ -62,6 +60,12 @@ class IDPatch(Loaded[IDPatchNet]):
     """A loaded id-patch file."""
 
     method_title = METHOD.title
+
+    def check_fits(self, given: SamplerInputs, node_name: str) -> None:
+        """Raise WrongBaseModel for a text, or a MODEL where one is connected, of another text width than the file's."""
+        conditioning.check_conditioning(given.texts, self.width, node_name)
+        if given.model is not None:
+            conditioning.check_texts_of_unet(given, node_name)
 
     def faces(self, people: Sequence[Member], photos: str) -> list[Face]:
         """What both projections read of people.
@@ -207,6 +211,7 @@ class ApplyIDPatch(io.ComfyNode):
         if settings.strength == 0:  # the node is switched off, and nobody needs a place
             notes.tell("\n".join(lines))
             return io.NodeOutput(positive, negative, optional_model.model_out(model, APPLY))
+        conditioning.check_control_net(control_net, id_patch.width, APPLY)
         notes.tell(conditioning.other_net(cls))
         participants = participants_of(require_places(cast, APPLY))
         if image is None:  # otherwise ID-Patch Condition Image, which has made it, has warned already
@@ -216,37 +221,19 @@ class ApplyIDPatch(io.ComfyNode):
         if model is not None and cast.by_row and participants.members:
             lines.append(optional_model.BY_ROW)
         given = SamplerInputs(model, positive, negative)
-        scope = begin(
-            cls,
-            APPLY,
-            given,
-            participants.taking,
-            settings.strength,
-            mask,
-            OnBodies(alone=False) if by_region else None,
-            fits=partial(_check_fits, control_net, id_patch.width),
-            more=lines,
-            nothing=WITHOUT_PEOPLE,
-            without_people=True,  # the ControlNet acts nonetheless
-        )
-        assert scope is not None  # the node is not switched off
+        taking = participants.taking
+        where = OnBodies(mask, alone=False) if by_region else None
+        fits = id_patch.check_fits
+        # Without people the ControlNet acts nonetheless.
+        scope = begin_acting(cls, APPLY, given, taking, where, fits=fits, more=lines, nothing=WITHOUT_PEOPLE)
         people = _People(id_patch, settings, participants, id_patch.faces(participants.people, settings.photos), scope)
         hint = people.own_hint() if image is None else _checked_hint(image, participants)
-        with_people = people.put_into(given)
         percents = (settings.start_percent, settings.end_percent)
         attachment = Attachment(control_net, hint, settings.strength, percents, vae, people.net_settings())
-        with_net = attachment.attach_to_both(with_people)
+        with_net = attachment.attach_to_both(people.put_into(given))
         model_out = optional_model.model_out(with_net.model, APPLY)
         previews = _previews(cls, hint if image is None else None, scope)
         return io.NodeOutput(with_net.positive, with_net.negative, model_out, ui=previews)
-
-
-def _check_fits(control_net: ControlBase, width: int, given: SamplerInputs, node_name: str) -> None:
-    """Raise WrongBaseModel for a ControlNet, a text or a MODEL, where one is connected, of another text width."""
-    conditioning.check_control_net(control_net, width, node_name)
-    conditioning.check_conditioning(given.texts, width, node_name)
-    if given.model is not None:
-        conditioning.check_texts_of_unet(given, node_name)
 
 
 def _previews(cls: type[io.ComfyNode], drawn_hint: Tensor | None, scope: Scope) -> ui.PreviewImage | None:
@@ -286,12 +273,6 @@ class _People:
     faces: Sequence[Face]
     scope: Scope
 
-    def apply_node(self) -> ApplyNode:
-        """The node and its people, for notes of a run."""
-        if self.faces:
-            return self.scope.apply_node()
-        return self.scope.apply_node(names=["The places"], several=True)  # by whose skeletons the ControlNet acts
-
     def own_hint(self) -> Tensor:
         """The picture for the ControlNet where no image is connected: skeletons, with the ID patches drawn on top.
 
@@ -303,14 +284,19 @@ class _People:
         return condition_image(skeletons, self.id_patch.patches(self.faces), self.participants, APPLY)
 
     def put_into(self, given: SamplerInputs) -> SamplerInputs:
-        """The MODEL and both prompts with the ID tokens of the people, of whom there may be none."""
+        """The MODEL and both prompts with the ID tokens of the people, of whom there may be none.
+
+        With regions, each person's tokens are read in that person's alone, and the run notes who is missing in it.
+        """
         if not self.faces:
             return given
         with_tokens = self.with_tokens(given)
-        if self.scope.regions is None:  # they are read in the whole picture
+        scope = self.scope
+        if scope.regions is None:  # they are read in the whole picture
             return with_tokens
         self.check_tokens(with_tokens)
-        return self.read_by_region(with_tokens, self.scope.regions)
+        by_region = id_tokens_by_region(with_tokens, scope.regions, scope.node_of_run)
+        return scope.with_runs(by_region, [UnetWordsRun], scope.apply_node())
 
     def with_tokens(self, given: SamplerInputs) -> SamplerInputs:
         """The same MODEL, and both prompts with ID tokens appended.
@@ -341,16 +327,6 @@ class _People:
                 why = f"The conditioning already holds the ID tokens of {text_people}, and this cast has {cast_people}."
                 raise BadPatches(why, "Put all people into one Apply ID-Patch, or disconnect its model.")
 
-    def read_by_region(self, given: SamplerInputs, person_regions: Tensor) -> SamplerInputs:
-        """A MODEL and prompts with which each person's ID tokens are read in that person's region alone.
-
-        The run also notes people who are missing in it.
-        given: with ID tokens, and with a MODEL. person_regions: (people, H, W).
-        """
-        assert given.model is not None
-        by_region = id_tokens_by_region(given, person_regions, self.scope.node_of_run)
-        return with_missing_notes(self.apply_node(), replace(by_region, model=with_runs(given.model, UnetWordsRun)))
-
     def net_settings(self) -> NetSettings:
         """The settings of the ControlNet.
 
@@ -362,12 +338,15 @@ class _People:
             schedule_of_tokens = ScheduleRange(self.settings.id_start_percent, 1.0)
             tokens = NamedRange("the ID tokens", schedule_of_tokens, "id_start_percent")
         node_of_run = self.scope.node_of_run
+        # Without people the ControlNet acts by the skeletons in the places.
+        places = [] if self.faces else ["The places"]
+        apply_node = self.scope.apply_node(names=places, several=not self.faces)
         return NetSettings(
             self.id_patch.width,
             node_of_run,
             Pictures("condition picture", node_of_run),
             has_id_tokens=True,
-            report=NetReport(self.apply_node(), NamedRange("the ControlNet", schedule), tokens),
+            report=NetReport(apply_node, NamedRange("the ControlNet", schedule), tokens),
             latents_note_node=node_of_run,
         )
 

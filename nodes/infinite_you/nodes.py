@@ -176,8 +176,8 @@ class ApplyInfiniteYou(io.ComfyNode):
         when = When(METHOD.title, *percents)
         given = SamplerInputs(None, positive, negative)
         fits = partial(check_fits, control_net, vae, infinite_you.width)
-        where = AtFaces(FLUX.token)
-        scope = begin(cls, APPLY, given, taking, settings.strength, mask, where, when, fits=fits, more=lines)
+        where = AtFaces(FLUX.token, mask)
+        scope = begin(cls, APPLY, given, taking, settings.strength, where, when, fits=fits, more=lines)
         if scope is None:  # switched off, or nobody takes part
             return io.NodeOutput(positive, negative)
         notes.tell(other_net(cls))

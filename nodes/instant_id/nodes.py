@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
@@ -11,14 +10,14 @@ from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io
 from torch import Tensor
 
-from ...bridge.apply.adapters import check_fits, injections
+from ...bridge.apply.adapters import UNetAdapter
 from ...bridge.apply.begin import AtFaces, When, begin
 from ...bridge.apply.scope import Scope
 from ...bridge.control_nets.attached_net import NetSettings
 from ...bridge.control_nets.attachment import Attachment
 from ...bridge.control_nets.sdxl_net import TokenControlNet
 from ...bridge.host import notes, schema
-from ...bridge.host.load import FileLoader, Loaded, Published
+from ...bridge.host.load import FileLoader, Published
 from ...bridge.host.schedule import ScheduleRange
 from ...bridge.image_tokens.injections import Injection
 from ...bridge.sampling.conditioning import Conditioning, SamplerInputs, check_control_net, other_net
@@ -43,7 +42,7 @@ IDENTITY_NET = "IdentityNet is a plain SDXL ControlNet"
 ITS_FILE = "Load InstantID's ControlNetModel/diffusion_pytorch_model.safetensors with Load ControlNet Model."
 
 
-class InstantID(Loaded[InstantIDNet]):
+class InstantID(UNetAdapter[InstantIDNet]):
     """A loaded ip-adapter file."""
 
     method_title = METHOD.title
@@ -121,8 +120,8 @@ class ApplyInstantID(io.ComfyNode):
         strength = settings.adapter_weight or settings.control_strength
         when = When("The adapter", settings.adapter_start_percent, settings.adapter_end_percent)
         given = SamplerInputs(model, positive, negative)
-        fits = partial(check_fits, instant_id, METHOD)
-        scope = begin(cls, APPLY, given, with_photos(cast), strength, mask, AtFaces(SDXL.token), when, fits=fits)
+        where = AtFaces(SDXL.token, mask)
+        scope = begin(cls, APPLY, given, with_photos(cast), strength, where, when, fits=instant_id.check_fits)
         if scope is None:  # switched off, or nobody takes part
             return io.NodeOutput(model, positive, negative)
         check_control_net(control_net, instant_id.width, APPLY)
@@ -143,19 +142,16 @@ class ApplyInstantID(io.ComfyNode):
             # IdentityNet reads the tokens of the Injections of this source. Positive and negative have the same one.
             source = carried[0].source
             net = TokenControlNet(control_net, source, no_face_tokens, IDENTITY_NET, ITS_FILE)
-            of_net = _net_settings(scope, instant_id.width)
+            # Where the scope is placed, the run compares the canvas of the Injections with the latent, so the net need
+            # not check it again when it reads the hint.
+            canvas_node = None if scope.placed else scope.node_of_run
+            of_net = NetSettings(instant_id.width, canvas_node, Pictures("keypoint picture", scope.node_of_run))
             attachment = Attachment(net, hint, settings.control_strength, net_percents, settings=of_net)
             given = attachment.attach_to_both(given)
         return scope.applied(given, carried, ranges)
 
 
-def _injections(
-    loaded: InstantID,
-    scope: Scope,
-    photos: str,
-    weight: float,
-    no_face_tokens: Tensor,
-) -> list[Injection]:
+def _injections(loaded: InstantID, scope: Scope, photos: str, weight: float, no_face_tokens: Tensor) -> list[Injection]:
     """What positive and negative carry, in this order: the tokens of the people in a scope, and as many of no face.
 
     photos: how several photos of a person are joined, as schema.photos_input. weight: of the adapter. no_face_tokens:
@@ -166,15 +162,7 @@ def _injections(
     face_tokens = loaded.tokens(embeddings_of_people)  # (people, T, width)
     no_faces = no_face_tokens.expand(len(people), -1, -1)  # (people, T, width)
     # What each person's values in attention are multiplied with is their weight.
-    return injections(loaded, scope, (face_tokens, no_faces), scope.weights(weight))
-
-
-def _net_settings(scope: Scope, width: int) -> NetSettings:
-    """The settings of IdentityNet. width: of one token."""
-    # Where the scope is placed, the run compares the canvas of the Injections with the latent, so the net need not
-    # check it again when it reads the hint.
-    canvas_node = None if scope.placed else scope.node_of_run
-    return NetSettings(width, canvas_node, Pictures("keypoint picture", scope.node_of_run))
+    return loaded.injections(scope, (face_tokens, no_faces), scope.weights(weight))
 
 
 def _hint(image: Tensor | None, cast: Cast, control_net: ControlBase | None, strength: float) -> Tensor:

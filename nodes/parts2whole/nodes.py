@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 
 import comfy.model_management
 import torch
@@ -12,7 +11,7 @@ from comfy.sd import CLIP, VAE
 from comfy_api.latest import io, ui
 from torch import Tensor
 
-from ...bridge.apply.begin import When, begin
+from ...bridge.apply.begin import When, begin_acting
 from ...bridge.host import folders, load, notes, unet
 from ...bridge.host.encode import check_family, latent_of, text_of
 from ...bridge.host.notes import stepwise
@@ -61,6 +60,36 @@ class Features:
     tokens: Tensor
     regions: Tensor | None
     size: tuple[int, int]
+
+    def check_fits(self, given: SamplerInputs, node_name: str) -> None:
+        """Raise WrongBaseModel unless the MODEL has the attention layers that the parts were recorded in.
+
+        Each self-attention layer must have the same address and width as in the bank, each cross-attention layer the
+        width that DecoupledAttn has for it, and MODEL, prompts and reference UNet must have texts of the same width.
+        given: with a MODEL.
+        """
+        model = given.model
+        assert model is not None
+        width = unet.text_width(self.networks.reference)
+        advice = "Encode both prompts with the CLIP of an SD1.5 checkpoint."
+        check_conditioning(given.texts, width, node_name, "SD1.5", advice)
+        model_widths: dict[Block, int] = {}  # address of a self-attention layer -> width of the states that it reads
+        for block, number, position, layer in unet.transformers(unet.unet_of(model)):
+            model_widths[block, number, position] = layer.attn1.to_q.in_features
+        # In a layer the states of all parts have one width, so the first part's will do. kept: (tokens, C).
+        bank_widths = {address: of_parts[0].kept.shape[-1] for address, of_parts in self.bank.items()}
+        same_layers = bank_widths == model_widths
+        same_cross_attention = self.networks.decoupled.model.widths == unet.attention_widths(model)
+        if same_layers and same_cross_attention and unet.text_width(model) == width:
+            return
+        name = type(model.model.model_config).__name__
+        advice = "Connect the model of Load Parts2Whole. For your own SD1.5 or SDXL model use Share Parts Attention."
+        raise WrongBaseModel(
+            "The features input",
+            f"a UNet with {len(bank_widths)} attention layers and text width {width}",
+            f"one with {len(model_widths)} and text width {unet.text_width(model)} ({name})",
+            unet.advice_on(model, advice),
+        )
 
 
 @torch.no_grad()
@@ -194,38 +223,6 @@ def pose_features(features: Features, pose: Tensor) -> Tensor:
     guider = features.networks.pose_guider
     pictures = load.on_device(guider, pose_picture(pose, width, height))
     return guider.model(pictures).cpu()
-
-
-def check_fits(features: Features, given: SamplerInputs, node_name: str) -> None:
-    """Raise WrongBaseModel unless the MODEL has the attention layers that the parts were recorded in.
-
-    Each self-attention layer must have the same address and width as in the bank, each cross-attention layer the width
-    that DecoupledAttn has for it, and MODEL, prompts and reference UNet must have texts of the same width. given: with
-    a MODEL.
-    """
-    model = given.model
-    assert model is not None
-    width = unet.text_width(features.networks.reference)
-    advice = "Encode both prompts with the CLIP of an SD1.5 checkpoint."
-    check_conditioning(given.texts, width, node_name, "SD1.5", advice)
-    model_widths: dict[Block, int] = {}  # address of a self-attention layer -> width of the states that it reads
-    for block, number, position, layer in unet.transformers(unet.unet_of(model)):
-        model_widths[block, number, position] = layer.attn1.to_q.in_features
-    # In a layer the states of all parts have one width, so the first part's will do. kept: (tokens, C).
-    bank_widths = {address: of_parts[0].kept.shape[-1] for address, of_parts in features.bank.items()}
-    same_layers = bank_widths == model_widths
-    same_cross_attention = features.networks.decoupled.model.widths == unet.attention_widths(model)
-    if same_layers and same_cross_attention and unet.text_width(model) == width:
-        return
-    name = type(model.model.model_config).__name__
-    raise WrongBaseModel(
-        "The features input",
-        f"a UNet with {len(bank_widths)} attention layers and text width {width}",
-        f"one with {len(model_widths)} and text width {unet.text_width(model)} ({name})",
-        unet.advice_on(
-            model, "Connect the model of Load Parts2Whole. For your own SD1.5 or SDXL model use Share Parts Attention."
-        ),
-    )
 
 
 @torch.no_grad()
@@ -381,16 +378,12 @@ class ApplyParts2Whole(io.ComfyNode):
         end_percent: float,
         pose: Tensor | None = None,
     ) -> io.NodeOutput:
-        given = SamplerInputs(model, positive, negative)
-        of_all = strength if pose is None else 1.0  # the pose acts also at a strength of 0
-        when = When("The range of the parts", start_percent, end_percent)
-        fits = partial(check_fits, features)
-        hints = [] if pose is None else [pose_hint(pose)]
-        scope = begin(
-            cls, APPLY, given, NO_PEOPLE, of_all, None, None, when, fits=fits, more=hints, without_people=True
-        )
-        if scope is None:
+        if strength == 0 and pose is None:
             return io.NodeOutput(model, positive, negative)
+        given = SamplerInputs(model, positive, negative)
+        when = When("The range of the parts", start_percent, end_percent)
+        hints = [] if pose is None else [pose_hint(pose)]
+        scope = begin_acting(cls, APPLY, given, NO_PEOPLE, None, when, fits=features.check_fits, more=hints)
         features_of_pose = None if pose is None else pose_features(features, pose)
         with_parts = put_in(given, features, strength, scope.schedule, features_of_pose, scope.node_of_run)
         # At strength 0 only the pose acts, and a run says nothing of parts.

@@ -12,7 +12,7 @@ from comfy.sd import CLIP
 from comfy_api.latest import io
 from torch import Tensor
 
-from ...bridge.apply.begin import OnBodies, begin
+from ...bridge.apply.begin import OnBodies, begin_acting
 from ...bridge.apply.scope import Scope
 from ...bridge.host import schema
 from ...bridge.host.encode import TEXT_WIDTH, check_family, vision_of
@@ -54,6 +54,12 @@ class PhotoMaker(Loaded[PhotoMakerNet]):
     """
 
     method_title = METHOD.title
+
+    def check_fits(self, given: SamplerInputs, node_name: str) -> None:
+        """Raise WrongBaseModel for a MODEL or a negative prompt of another text width than the file's."""
+        assert given.model is not None
+        check_family("The model input", TEXT_WIDTH, text_width(given.model), self.width, SAME_CLIP)
+        check_conditioning(given.texts, self.width, node_name)
 
     def tokens(self, member: Member) -> Tensor:
         """The tokens of a person's photos, one photo after the other: (n, width) float32 on the CPU.
@@ -128,13 +134,7 @@ class EncodedPrompt:
     class_words: list[ClassWord]
 
 
-def encode_prompt(
-    loaded: PhotoMaker,
-    clip: CLIP,
-    text: str,
-    trigger: str,
-    people: Sequence[Member],
-) -> EncodedPrompt:
+def encode_prompt(loaded: PhotoMaker, clip: CLIP, text: str, trigger: str, people: Sequence[Member]) -> EncodedPrompt:
     """A prompt encoded twice: plainly, and with people in its class words.
 
     text: has a class word for each of `people` in their order, each followed by the trigger word. The class words of
@@ -251,16 +251,12 @@ class ApplyPhotoMaker(io.ComfyNode):
     ) -> io.NodeOutput:
         settings = Settings(**values)
         given = SamplerInputs(model, [], negative)
-        fits = partial(_check_fits, photo_maker)
         taking = taking_part.with_photos(_with_weight(taking_part.as_cast(cast), settings.weight))
-        where = OnBodies(rows=False)  # there is one prompt, so people of whom each has a row of the batch are refused
-        # Unlike other nodes, this one encodes a prompt also at weight 0, where nobody takes part: it has no positive
-        # input.
-        scope = begin(
-            cls, APPLY, given, taking, 1.0, mask, where, fits=fits, nothing=WITHOUT_PEOPLE, without_people=True
-        )
+        where = OnBodies(mask, rows=False)  # there is one prompt: people of whom each has a row are refused
+        # Without people it encodes the prompt nonetheless: it has no positive input.
+        scope = begin_acting(cls, APPLY, given, taking, where, fits=photo_maker.check_fits, nothing=WITHOUT_PEOPLE)
         encoded = encode_prompt(photo_maker, clip, settings.text, settings.trigger, taking.weighted.people)
-        if scope is None or not scope.people:
+        if not scope.people:
             return io.NodeOutput(model, encoded.plain, negative)
         sides = _sides(encoded, negative, scope)
         positive = changed_in_turn([(0.0, sides.before), (settings.start_percent, sides.after)])
@@ -274,13 +270,6 @@ class ApplyPhotoMaker(io.ComfyNode):
             tell_of_checkpoint(scope.node_of_run, model.get_model_object("latent_format"))
         runs = [] if scope.regions is None else [UnetWordsRun]
         return scope.outputs(made, runs, scope.apply_node([photo_range]))
-
-
-def _check_fits(loaded: PhotoMaker, given: SamplerInputs, node_name: str) -> None:
-    """Raise WrongBaseModel for a MODEL or a negative prompt of another text width than the file's."""
-    assert given.model is not None
-    check_family("The model input", TEXT_WIDTH, text_width(given.model), loaded.net.width, SAME_CLIP)
-    check_conditioning(given.texts, loaded.net.width, node_name)
 
 
 def _with_weight(cast: Cast, weight: float) -> Cast:

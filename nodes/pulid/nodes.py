@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import torch
@@ -10,7 +9,7 @@ from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io
 from torch import Tensor
 
-from ...bridge.apply.adapters import AdapterMismatch, check_fits, injections
+from ...bridge.apply.adapters import AdapterMismatch, UNetAdapter
 from ...bridge.apply.begin import AtFaces, When, begin
 from ...bridge.host import notes, schema
 from ...bridge.host.load import FileLoader, Loaded, Published
@@ -40,7 +39,7 @@ BLOCK_FAMILIES = (FLUX.name, CHROMA.name)
 FILE = Published.of_method(METHOD, "PuLID file")
 
 
-class PuLID(Loaded[PuLIDNet]):
+class PuLID(UNetAdapter[PuLIDNet]):
     """A loaded file for SDXL, of version 1 or 1.1."""
 
     method_title = f"{METHOD.title} for {SDXL.name}"
@@ -50,6 +49,10 @@ class PuLIDFlux(Loaded[PuLIDFluxNet]):
     """A loaded file for FLUX.1."""
 
     method_title = f"{METHOD.title} for {FLUX.name}"
+
+    def check_fits(self, given: SamplerInputs, node_name: str) -> None:
+        """Raise an error unless the file fits the MODEL and the texts, see check_blocks."""
+        check_blocks(reads_behind, len(self.net.pulid_ca), self.net.block_width, BLOCK_FAMILIES, given, node_name)
 
 
 class EvaClip(Loaded[EvaNet]):
@@ -268,9 +271,8 @@ class ApplyPuLID(io.ComfyNode):
         settings = SettingsOfSDXL(**values)
         when = When(METHOD.title, settings.start_percent, settings.end_percent)
         given = SamplerInputs(model, positive, negative)
-        fits = partial(check_fits, pulid, METHOD)
-        where = AtFaces(SDXL.token)
-        scope = begin(cls, APPLY, given, with_photos(cast), settings.weight, mask, where, when, fits=fits)
+        where = AtFaces(SDXL.token, mask)
+        scope = begin(cls, APPLY, given, with_photos(cast), settings.weight, where, when, fits=pulid.check_fits)
         if scope is None:
             return io.NodeOutput(model, positive, negative)
         photos = _photos_joined(pulid.net, scope.people, settings.photos)
@@ -280,7 +282,7 @@ class ApplyPuLID(io.ComfyNode):
         scales = scope.weights(settings.weight)  # by which the values of each are multiplied
         how_people_are_read = PROJECTIONS[settings.projection]
         carried: list[Injection] = []
-        for injection in injections(pulid, scope, sides, scales):
+        for injection in pulid.injections(scope, sides, scales):
             carried.append(replace(injection, reads=how_people_are_read))
         return scope.applied(given, carried, [NamedRange("the faces", scope.schedule)])
 
@@ -340,10 +342,8 @@ class ApplyPuLIDFlux(io.ComfyNode):
         settings = Settings(**values)
         when = When(METHOD.title, settings.start_percent, settings.end_percent)
         given = SamplerInputs(model, positive, negative)
-        net = pulid.net
-        fits = partial(check_blocks, reads_behind, len(net.pulid_ca), net.block_width, BLOCK_FAMILIES)
-        where = AtFaces(FLUX.token)
-        scope = begin(cls, APPLY_FLUX, given, with_photos(cast), settings.weight, mask, where, when, fits=fits)
+        where = AtFaces(FLUX.token, mask)
+        scope = begin(cls, APPLY_FLUX, given, with_photos(cast), settings.weight, where, when, fits=pulid.check_fits)
         if scope is None:
             return io.NodeOutput(model, positive, negative)
         acts_behind = reads_by_block(model, reads_behind)

@@ -70,25 +70,32 @@ class ReferenceRegions:
         return place_previews.read_regions(pixels[:, :height, :width], self.people)
 
 
+def are_limited(everybody: Cast, present: Sequence[Member], settings: RegionLimit) -> bool:
+    """Whether references are limited to regions: with a strength above 0, and people of weight above 0 in one picture.
+
+    Where each has a picture, they are with a mask, which is then refused. Arguments as in regions_of_references.
+    """
+    if settings.region_strength == 0 or not present:
+        return False
+    return settings.mask is not None or not everybody.by_row
+
+
 def regions_of_references(
     everybody: Cast, present: Sequence[Member], settings: RegionLimit, sources: Sequence[Reference] = ()
 ) -> ReferenceRegions | None:
     """The regions in which each person's references are read.
 
-    None where nothing is limited to regions: at a strength of 0, where no person has a weight above 0, and where each
-    person has a row of the batch.
+    None where nothing is limited to regions, see are_limited.
     everybody: the node's cast. present: those of it of weight above 0. sources: the references, of which parts may have
     regions of their own.
     Raises BadRange. Raises NotPlaced for people without places and masks. Raises BadRegion for a region that covers no
     token, for two that are the same, and for masks of people who have a picture of their own.
     """
-    if settings.region_strength == 0 or not present:
+    if not are_limited(everybody, present, settings):
         return None
     schedule = ScheduleRange(settings.start_percent, settings.end_percent).checked(NAME)
     if settings.mask is not None:
         regions.check_one_picture(everybody)
-    elif everybody.by_row:
-        return None
     else:
         require_places(everybody, NAME)
     # A token belongs to a person or does not, so regions have hard edges.

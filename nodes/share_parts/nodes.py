@@ -16,7 +16,7 @@ from comfy.sd import CLIP, VAE
 from comfy_api.latest import io
 from torch import Tensor
 
-from ...bridge.apply.begin import When, begin
+from ...bridge.apply.begin import When, begin_acting
 from ...bridge.host.encode import latent_of, text_of
 from ...bridge.host.schema import applied_inputs, applied_outputs, range_inputs
 from ...bridge.host.shared_network import model_of
@@ -157,14 +157,11 @@ class SharePartsAttention(io.ComfyNode):
         **values: Any,
     ) -> io.NodeOutput:
         settings = Settings(**values)
-        given = SamplerInputs(model, positive, negative)
-        strength = settings.strength if parts.present else 0.0
-        when = When("The range of the parts", settings.start_percent, settings.end_percent)
-        scope = begin(
-            cls, APPLY, given, NO_PEOPLE, strength, None, None, when, fits=check_texts_of_unet, without_people=True
-        )
-        if scope is None:
+        if settings.strength == 0 or not parts.present:
             return io.NodeOutput(model, positive, negative)
+        given = SamplerInputs(model, positive, negative)
+        when = When("The range of the parts", settings.start_percent, settings.end_percent)
+        scope = begin_acting(cls, APPLY, given, NO_PEOPLE, None, when, fits=check_texts_of_unet)
         size = (settings.width, settings.height)
         geometry.check_size("The picture", *size)
         self_reference = reference_of(model, parts, clip, vae, settings)

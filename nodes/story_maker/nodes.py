@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import torch
@@ -12,11 +11,11 @@ from comfy_api.latest import io, ui
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from ...bridge.apply.adapters import check_fits, injections
+from ...bridge.apply.adapters import UNetAdapter
 from ...bridge.apply.begin import OnBodies, When, begin
 from ...bridge.apply.scope import Scope
 from ...bridge.host import encode, notes, schema
-from ...bridge.host.load import FileLoader, Loaded, Published
+from ...bridge.host.load import FileLoader, Published
 from ...bridge.image_tokens.injections import Injection
 from ...bridge.loras import adapter_files
 from ...bridge.sampling.conditioning import Conditioning, SamplerInputs
@@ -39,7 +38,7 @@ METHOD = method("story_maker")
 APPLY = "Apply StoryMaker"
 
 
-class StoryMaker(Loaded[StoryMakerNet]):
+class StoryMaker(UNetAdapter[StoryMakerNet]):
     """A loaded mask.bin.
 
     lora: the tensors of its LoRA under the file's own keys, which have the number of the attention layer in them.
@@ -110,10 +109,9 @@ class ApplyStoryMaker(io.ComfyNode):
         settings = Settings(**values)
         taking = with_photos(cast)
         when = When(METHOD.title, settings.start_percent, settings.end_percent)
-        where = OnBodies(unplaced=True)  # as published: without places and masks all people are in the whole picture
+        where = OnBodies(mask, unplaced=True)  # as published: without places and masks all are in the whole picture
         given = SamplerInputs(model, positive, negative)
-        fits = partial(check_fits, story_maker, METHOD)
-        scope = begin(cls, APPLY, given, taking, settings.weight, mask, where, when, fits=fits)
+        scope = begin(cls, APPLY, given, taking, settings.weight, where, when, fits=story_maker.check_fits)
         if scope is None:
             return io.NodeOutput(model, positive, negative)
         # Bodies and masks are in the order of the whole cast. Who does not act has weight 0 here, and gets no Body.
@@ -129,11 +127,7 @@ class ApplyStoryMaker(io.ComfyNode):
 
 
 def _features(
-    loaded: StoryMaker,
-    clip_vision: ClipVisionModel,
-    people: Sequence[Member],
-    photos: str,
-    bodies: Sequence[Body],
+    loaded: StoryMaker, clip_vision: ClipVisionModel, people: Sequence[Member], photos: str, bodies: Sequence[Body]
 ) -> list[PersonFeatures]:
     """What the network reads of each person. bodies: one of each person. Raises WrongEncoder, BadCast.
 
@@ -178,7 +172,7 @@ def _injections(loaded: StoryMaker, scope: Scope, features: Sequence[PersonFeatu
         on_device = [_on_network_device(loaded, person_features) for person_features in of_side]
         tokens = net.tokens(on_device, alone=scope.by_row).cpu()  # (people, 20, width)
         sides.append(_in_softmaxes(scope, background, tokens))
-    return injections(loaded, scope, sides, scales)
+    return loaded.injections(scope, sides, scales)
 
 
 def _in_softmaxes(scope: Scope, background: Tensor, people: Tensor) -> Tensor:

@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import replace
-from functools import partial
 
 import torch
 from comfy.model_patcher import ModelPatcher
@@ -36,6 +35,10 @@ class WithAnyone(Loaded[WithAnyoneNet]):
     """A loaded withanyone.safetensors."""
 
     method_title = METHOD.title
+
+    def check_fits(self, given: SamplerInputs, node_name: str) -> None:
+        """Raise an error unless the file fits the MODEL and the texts, see check_blocks."""
+        check_blocks(_reads_behind, len(self.net.ipa_arc), self.net.width, (FLUX.name,), given, node_name)
 
 
 WithAnyoneSocket = adapter_socket(WithAnyone)
@@ -79,12 +82,10 @@ class ApplyWithAnyone(io.ComfyNode):
         mask: Tensor | None = None,
     ) -> io.NodeOutput:
         # It acts in face boxes unless Place Cast says otherwise.
-        where = AtFaces(FLUX.token, hard=True, boxed=_with_whole_far_edges)
+        where = AtFaces(FLUX.token, mask, hard=True, boxed=_with_whole_far_edges)
         when = When(METHOD.title, start_percent, end_percent)
-        net = with_anyone.net
-        fits = partial(check_blocks, _reads_behind, len(net.ipa_arc), net.width, (FLUX.name,))
         given = SamplerInputs(model, positive, negative)
-        scope = begin(cls, APPLY, given, with_photos(cast), weight, mask, where, when, fits=fits)
+        scope = begin(cls, APPLY, given, with_photos(cast), weight, where, when, fits=with_anyone.check_fits)
         if scope is None:
             return io.NodeOutput(model, positive, negative)
         faces = _injection(with_anyone, scope, photos, weight, dtype_of(model_of(model)))
@@ -117,13 +118,7 @@ def _with_whole_far_edges(cast: Cast) -> Cast:
     return replace(cast, people=tuple(people))
 
 
-def _injection(
-    loaded: WithAnyone,
-    scope: Scope,
-    photos: str,
-    weight: float,
-    dtype: torch.dtype,
-) -> Injection:
+def _injection(loaded: WithAnyone, scope: Scope, photos: str, weight: float, dtype: torch.dtype) -> Injection:
     """What the positive carries: for each block the keys and values of the tokens of all people who act.
 
     The values are times the weight of the node and times that of each person. photos: how several photos of a person
