@@ -188,6 +188,10 @@ class Member:
             return f"{UNNAMED} {self.number}"
         return self.person.name
 
+    @property
+    def is_present(self) -> bool:
+        return self.weight > 0
+
 
 class Absent(NamedTuple):
     """Somebody who was listed and has no photo with a face. number: in the list, from 1."""
@@ -252,7 +256,7 @@ class RowCast(PlacedCast):
 
     def __post_init__(self) -> None:
         for member in self.people:
-            if member.weight <= 0:
+            if not member.is_present:
                 advice = "Set the weight in the Cast before Crop Faces, which gives nobody of weight 0 a picture."
                 raise BadCast(f"{member.name} has weight 0 and a picture in a cast of Crop Faces.", advice)
 

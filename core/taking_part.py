@@ -18,7 +18,7 @@ def as_cast(cast_or_person: Cast | Person) -> Cast:
 
 def present(cast: Cast) -> Cast:
     """The cast without the people of weight 0."""
-    return replace(cast, people=tuple(member for member in cast.people if member.weight > 0))
+    return replace(cast, people=tuple(member for member in cast.people if member.is_present))
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +49,11 @@ class TakingPart:
             people.append(member if acts else replace(member, weight=0.0))
         return replace(self.cast, people=tuple(people))
 
+    @property
+    def cast_of_people(self) -> Cast:
+        """The cast of those alone who take part."""
+        return replace(self.cast, people=self.people)
+
     @cached_property
     def names_apart(self) -> list[str]:
         """A name for each of those who take part, which no other person of the cast has, whatever they are called.
@@ -70,12 +75,28 @@ class TakingPart:
         return apart
 
 
+NO_PEOPLE = TakingPart(Cast(()), ())
+"""For what nobody of a cast takes part in, such as parts, or a style of the whole picture."""
+
+
 def present_in(linked: Cast | Person) -> TakingPart:
     """All people of weight above 0. linked: what is linked to a node, a cast or a single person."""
     cast = as_cast(linked)
-    weightless = [member for member in cast.people if member.weight <= 0]
+    weightless = [member for member in cast.people if not member.is_present]
     left_out = gathered("Weight 0, left out", names(weightless))
-    return TakingPart(cast, tuple(member.weight > 0 for member in cast.people), tuple(left_out))
+    return TakingPart(cast, tuple(member.is_present for member in cast.people), tuple(left_out))
+
+
+def meant(cast: Cast, are_meant: Sequence[bool]) -> TakingPart:
+    """The people of weight above 0 who are meant. are_meant: for everybody of the cast.
+
+    Where each person has a row of the batch and anybody is meant, all of them take part, so that every row has its
+    person.
+    """
+    acts = [member.is_present and is_meant for member, is_meant in zip(cast.people, are_meant, strict=True)]
+    if cast.by_row and any(acts):
+        return present_in(cast)
+    return TakingPart(cast, tuple(acts))
 
 
 def with_photos(linked: Cast | Person) -> TakingPart:
@@ -87,7 +108,7 @@ def with_photos(linked: Cast | Person) -> TakingPart:
     """
     all_present = present_in(linked)
     cast = all_present.cast
-    acts = tuple(member.weight > 0 and not member.person.by_lora_alone for member in cast.people)
+    acts = tuple(member.is_present and not member.person.by_lora_alone for member in cast.people)
     if cast.by_row or not any(acts):
         return all_present
     acting = TakingPart(cast, acts)
@@ -102,7 +123,7 @@ def by_lora(cast: Cast) -> list[str]:
 def _left_to_loras(taking: TakingPart) -> list[str]:
     """A line that names who is present and takes no part; none where everybody who is present takes part."""
     everybody = zip(taking.cast.people, taking.acts, strict=True)
-    people = [member for member, acts in everybody if member.weight > 0 and not acts]
+    people = [member for member, acts in everybody if member.is_present and not acts]
     return gathered("A LoRA and no photo, left to LoRA per Person", names(people))
 
 

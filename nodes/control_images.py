@@ -152,7 +152,7 @@ def _layout_with_keypoints(cast: Cast | None, layout: Layout | None) -> Layout:
     """
     # Where everybody has weight 0, Apply InstantID needs no picture, but the graph must still run: all are drawn.
     drawn_cast = cast
-    if cast is not None and any(member.weight > 0 for member in cast.people):
+    if cast is not None and any(member.is_present for member in cast.people):
         drawn_cast = taking_part.present(cast)
     places = places_of(drawn_cast, layout, DRAW)
     numbers_without = [str(number) for number, slot in enumerate(places.slots, 1) if slot.keypoints is None]

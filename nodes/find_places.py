@@ -12,14 +12,12 @@ from comfy.sd import CLIP
 from comfy_api.latest import io, ui
 from torch import Tensor
 
-from ..bridge.apply.scope import Scope
+from ..bridge.apply.begin import begin_acting
 from ..bridge.host import notes
-from ..bridge.host.schedule import WHOLE_SCHEDULE
-from ..bridge.host.schema import advanced, body_input
+from ..bridge.host.schema import advanced, applied_inputs, body_input
 from ..bridge.places.finding import Sampling, SeenPeople, look_at
 from ..bridge.references.record import REFERENCES
 from ..bridge.sampling.conditioning import ID_TOKENS, Conditioning, SamplerInputs
-from ..bridge.sampling.node_of_run import NodeOfRun
 from ..bridge.words import encode
 from ..core import taking_part
 from ..core.cast import Cast, Layout, require_somebody, require_together
@@ -27,6 +25,7 @@ from ..core.checks.errors import BadCast, BadSetup, counted, joined
 from ..core.checks.prompts import per_member
 from ..core.pictures.geometry import check_shape
 from ..core.places import found, layouts, place_previews, placing, regions
+from ..core.taking_part import TakingPart
 from .categories import IN_PLACES
 from .sockets import CastSocket, LayoutSocket
 
@@ -42,9 +41,7 @@ class FindPlaces(io.ComfyNode):
             node_id="LikenessFindPlaces",
             category=IN_PLACES,
             inputs=[
-                io.Model.Input("model"),
-                io.Conditioning.Input("positive"),
-                io.Conditioning.Input("negative"),
+                *applied_inputs(),
                 io.Clip.Input("clip"),
                 CastSocket.Input("cast"),
                 io.Latent.Input("latent_image"),
@@ -84,11 +81,10 @@ class FindPlaces(io.ComfyNode):
         # sampling: the inputs that are fields of Sampling under the same names.
         require_together(cast, NAME)
         require_somebody(cast, NAME)
-        words_of_cast = per_member(prompts, cast)
         taking = taking_part.present_in(cast)
         # From here on the people are those of weight above 0, and so are `words`.
-        words = [member_words for member_words, acts in zip(words_of_cast, taking.acts, strict=True) if acts]
-        people = taking_part.present(cast)
+        words = [of_member for of_member, acts in zip(per_member(prompts, cast), taking.acts, strict=True) if acts]
+        people = taking.cast_of_people
         if not people.people:
             raise BadCast(f"Everybody in the cast given to {NAME} has weight 0.", "Raise a weight in the Cast.")
         _check_sampling(model, positive, latent_image["samples"], sampling["sigmas"])
@@ -100,7 +96,7 @@ class FindPlaces(io.ComfyNode):
             )
         given = SamplerInputs(model, positive, negative)
         _check_all_can_be_found(given, people, words)
-        seen = seen_of_people(cls, given, clip, people, words, latent_image, Sampling(**sampling), look_at)
+        seen = seen_of_people(cls, given, clip, taking, words, latent_image, Sampling(**sampling), look_at)
         where = _among_cells(seen, people, body) if layout is None else _among_bodies(seen, people, layout)
         return _placed(cls, people, where, seen, taking.left_out)
 
@@ -164,11 +160,21 @@ def _check_all_can_be_found(given: SamplerInputs, people: Cast, words: Sequence[
             )
 
 
+def _check_fits(given: SamplerInputs, node_name: str) -> None:
+    """Raise BadSetup for a MODEL that reads its text apart from the picture, and what text_read raises."""
+    transformer = encode.text_read(given, node_name).transformer
+    if transformer is not None and transformer.text_reader:
+        raise BadSetup(
+            f"Find Places does not know {transformer.name}, which reads its text apart from the picture.",
+            "Use Place Cast, or one of the models that the help page of Find Places lists.",
+        )
+
+
 def seen_of_people(
     node: type[io.ComfyNode],
     given: SamplerInputs,
     clip: CLIP,
-    people: Cast,
+    taking: TakingPart,
     words: Sequence[str],
     latent: Mapping[str, Any],
     sampling: Sampling,
@@ -176,21 +182,13 @@ def seen_of_people(
 ) -> SeenPeople:
     """What the MODEL sees of people in the first steps, while the whole picture reads everybody's words, see look_at.
 
-    words: of each person, "" for none. latent: of one picture. share: the part of the steps after which it looks.
-    Raises BadSetup for a MODEL that reads its text apart from the picture, and where nothing is seen.
+    words: of each person who takes part, "" for none. latent: of one picture. share: the part of the steps after which
+    it looks. Raises what _check_fits raises, and BadSetup where nothing is seen.
     """
-    node_of_run = NodeOfRun(NAME, notes.node_of(node))
-    model_text = encode.text_read(given, NAME)  # how the MODEL takes its text
-    if model_text.transformer is not None and model_text.transformer.text_reader:
-        raise BadSetup(
-            f"Find Places does not know {model_text.transformer.name}, which reads its text apart from the picture.",
-            "Use Place Cast, or one of the models that the help page of Find Places lists.",
-        )
-    everybody = taking_part.present_in(people)
-    everywhere = Scope(node, everybody, WHOLE_SCHEDULE, node_of_run)  # without regions: in the whole picture
+    everywhere = begin_acting(node, NAME, given, taking, where=None, fits=_check_fits)
     clips = [clip] * len(words)
     # The outputs of `applied` are model, positive and negative.
-    outputs = encode.applied(everywhere, model_text, clips, words, strength=1.0, given=given)
+    outputs = encode.applied(everywhere, clips, words, 1.0, given, everywhere.apply_node())
     given_with_words = SamplerInputs(*outputs.args)
     return look_at(given_with_words, latent, sampling, share, clip, words)
 
@@ -234,7 +232,7 @@ def _among_cells(seen: SeenPeople, people: Cast, body: str) -> _Where:
 def _placed(
     node: type[io.ComfyNode], people: Cast, where: _Where, seen: SeenPeople, left_out: Sequence[str]
 ) -> io.NodeOutput:
-    """The outputs of the node. Also writes the note under it.
+    """The outputs of the node. Also writes the note under it, but for `left_out`, which `begin` has written.
 
     left_out: lines that name who of the linked cast is not among `people`.
     """
@@ -243,7 +241,7 @@ def _placed(
     # The order tells `troubles` whether people of a photo stay in free places. Here nobody does, as with CUSTOM.
     troubles = placing.troubles(people, where.layout, where.people_of_places, placing.CUSTOM)
     lines = [*left_out, *troubles]
-    notes.tell("\n".join(lines))
+    notes.tell("\n".join(troubles))
     preview = place_previews.numbered_layout(
         where.layout, names_by_place, lines[: place_previews.MOST_LINES], background=seen.picture, fit="stretch"
     )[None]

@@ -103,26 +103,23 @@ class LoRAPerPerson(io.ComfyNode):
         mask: Tensor | None = None,
     ) -> io.NodeOutput:
         taking = taking_part.present_in(cast)  # with or without LoRAs
-        has_loras = any(_active_loras(member) for member in taking.people)
+        if not any(_active_loras(member) for member in taking.people):
+            taking = replace(taking, acts=(False,) * len(taking.acts))  # nobody does
         when = When("The range of the LoRAs", start_percent, end_percent)
-        more_notes = [] if has_loras else [NO_LORA]
-        scope = begin(cls, APPLY, taking, strength, mask, OnBodies(), when, more=more_notes)
-        # `begin` has checked places and masks, also where nobody has a LoRA.
-        if scope is None or not has_loras:
-            return io.NodeOutput(model, positive, negative)
         given = SamplerInputs(model, positive, negative)
-        text = encode.text_read(given, APPLY)
-        layers = layers_of(model, text.transformer)
+        scope = begin(cls, APPLY, given, taking, strength, OnBodies(mask), when, fits=encode.text_read, nothing=NO_LORA)
+        if scope is None:
+            return io.NodeOutput(model, positive, negative)
+        layers = layers_of(model, APPLY)
         people_loras = _read_loras(scope, model, clip, layers, strength)
         with_loras = _with_loras(scope, people_loras, given)
         words: list[str] = []  # of each person, "" for none
         for member in scope.people:
             words.append(", ".join(lora.words for lora in _active_loras(member) if lora.words))
-        ranges = [NamedRange("the LoRAs", scope.schedule)]
-        clips = people_loras.clips
+        apply_node = scope.apply_node([NamedRange("the LoRAs", scope.schedule)], in_negative=True)
         words_strength = 1.0  # the node's own strength is that of the LoRAs
         return encode.applied(
-            scope, text, clips, words, words_strength, with_loras, runs=[layers.run], ranges=ranges, in_negative=True
+            scope, people_loras.clips, words, words_strength, with_loras, apply_node, runs=[layers.run]
         )
 
 

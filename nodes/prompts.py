@@ -3,20 +3,18 @@
 Scenes: a text of many scenes as a list of prompts.
 """
 
-from collections.abc import Sequence
-
 from comfy.model_patcher import ModelPatcher
 from comfy.sd import CLIP
 from comfy_api.latest import io
 from torch import Tensor
 
 from ..bridge.apply.begin import OnBodies, begin
-from ..bridge.host.schema import applied_outputs
+from ..bridge.host.schema import applied_inputs, applied_outputs
 from ..bridge.sampling.conditioning import Conditioning, SamplerInputs
 from ..bridge.words import encode
-from ..core.cast import Cast, PlacedCast, require_places
+from ..core.cast import Cast, require_places
 from ..core.checks.prompts import per_member, per_scene
-from ..core.taking_part import TakingPart, present_in
+from ..core.taking_part import meant
 from .categories import IN_PROMPTS
 from .sockets import CastSocket
 
@@ -34,9 +32,7 @@ class PromptPerPerson(io.ComfyNode):
             node_id="LikenessPromptPerPerson",
             category=IN_PROMPTS,
             inputs=[
-                io.Model.Input("model"),
-                io.Conditioning.Input("positive"),
-                io.Conditioning.Input("negative"),
+                *applied_inputs(),
                 # After positive and negative: otherwise a bypassed node would give out the positive as the negative.
                 io.Clip.Input("clip"),
                 CastSocket.Input("cast"),
@@ -62,31 +58,17 @@ class PromptPerPerson(io.ComfyNode):
         placed_cast = require_places(cast, NAME)
         words_of_cast = per_member(prompts, placed_cast)
         # At strength 0 nobody takes part, so that `begin` tells `nothing`.
-        words_in_use = words_of_cast if strength else [""] * len(words_of_cast)
-        taking = _taking_part(placed_cast, words_in_use)
+        taking = meant(placed_cast, [bool(words and strength) for words in words_of_cast])
         nothing = NOTHING_IN_ROWS if placed_cast.by_row else NOTHING
-        scope = begin(cls, NAME, taking, strength, mask, OnBodies(alone=False), nothing=nothing)
+        given = SamplerInputs(model, positive, negative)
+        where = OnBodies(mask, alone=False)
+        scope = begin(cls, NAME, given, taking, strength, where, fits=encode.text_read, nothing=nothing)
         if scope is None:
             return io.NodeOutput(model, positive, negative)
-        given = SamplerInputs(model, positive, negative)
-        text = encode.text_read(given, NAME)
         words = [of_member for of_member, acts in zip(words_of_cast, taking.acts, strict=True) if acts]
         # By row people without words act, too. The notes of a run name only the people with words.
         names = [member.name for member, has_words in zip(scope.people, words, strict=True) if has_words]
-        return encode.applied(scope, text, [clip] * len(words), words, strength, given, names=names)
-
-
-def _taking_part(cast: PlacedCast, words_of_cast: Sequence[str]) -> TakingPart:
-    """The people of weight above 0 about whom a line has words. words_of_cast: of everybody, "" for none.
-
-    Where each person has a row of the batch and anybody has words, all people of weight above 0 take part, so that
-    every row has its person.
-    """
-    is_present = present_in(cast).acts  # of everybody, whether their weight is above 0
-    has_words = tuple(here and bool(words) for here, words in zip(is_present, words_of_cast, strict=True))
-    if cast.by_row and any(has_words):
-        return TakingPart(cast, is_present)
-    return TakingPart(cast, has_words)
+        return encode.applied(scope, [clip] * len(words), words, strength, given, scope.apply_node(names=names))
 
 
 class Scenes(io.ComfyNode):

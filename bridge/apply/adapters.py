@@ -1,14 +1,12 @@
 """Adapters of cross-attention: whether their layers fit a MODEL, and the image tokens that people carry."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from torch import Tensor
 
 from ...core.checks.errors import LikenessError, WrongBaseModel
-from ...core.methods import Method
 from ..host import unet
-from ..host.load import Loaded
+from ..host.load import Loaded, NetT
 from ..image_tokens.injections import Injection
 from ..sampling.conditioning import SamplerInputs, check_conditioning
 from .scope import Scope
@@ -18,35 +16,55 @@ class AdapterMismatch(LikenessError):
     """An adapter whose layers do not fit the MODEL's cross-attention layers."""
 
 
-def check_fits(loaded: Loaded[Any], method: Method, given: SamplerInputs, node_name: str) -> None:
-    """Raise an error unless a method's file fits the texts and the MODEL.
+class UNetAdapter(Loaded[NetT]):
+    """A loaded file with a layer for each cross-attention layer of a UNet."""
 
-    AdapterMismatch: unless the file has a layer for each cross-attention layer of the MODEL, of the same width.
-    WrongBaseModel: for texts of another width than the file's, and for a MODEL that reads texts of another width.
-    given: with a MODEL.
-    """
-    model = given.model
-    assert model is not None
-    check_conditioning([*given.positive, *given.negative], loaded.width, node_name)
-    layer_widths = list(loaded.net.ip_adapter.widths)
-    model_layer_widths = unet.attention_widths(model)
-    if layer_widths != model_layer_widths:
-        model_name = type(model.model.model_config).__name__
-        difference = _first_difference(layer_widths, model_layer_widths)
-        advice = (
-            "Use a MODEL with the own layout of the file's family (SD1.5 or SDXL, Turbo, Lightning, LCM and their "
-            "fine-tunes), or an adapter that was trained for this one."
-        )
-        raise AdapterMismatch(
-            f"This {method.title} file has {len(layer_widths)} cross-attention layers and does not fit the MODEL "
-            f"({model_name}, {len(model_layer_widths)} layers): {difference}.",
-            unet.advice_on(model, advice),
-        )
-    text_width = unet.text_width(model)
-    if text_width != loaded.width:
-        advice = unet.advice_between(text_width, loaded.width)
-        kind = unet.kind_of(model.model, text_width)
-        raise WrongBaseModel(f"The MODEL given to {node_name}", kind, unet.family(loaded.width), advice)
+    def check_fits(self, given: SamplerInputs, node_name: str) -> None:
+        """Raise an error unless the file fits the texts and the MODEL.
+
+        AdapterMismatch: unless the file has a layer for each cross-attention layer of the MODEL, of the same width.
+        WrongBaseModel: for texts of another width than the file's, and for a MODEL that reads texts of another width.
+        given: with a MODEL.
+        """
+        model = given.model
+        assert model is not None
+        check_conditioning(given.texts, self.width, node_name)
+        layer_widths = list(self.net.ip_adapter.widths)
+        model_layer_widths = unet.attention_widths(model)
+        if layer_widths != model_layer_widths:
+            model_name = type(model.model.model_config).__name__
+            difference = _first_difference(layer_widths, model_layer_widths)
+            advice = (
+                "Use a MODEL with the own layout of the file's family (SD1.5 or SDXL, Turbo, Lightning, LCM and their "
+                "fine-tunes), or an adapter that was trained for this one."
+            )
+            raise AdapterMismatch(
+                f"This {self.method_title} file has {len(layer_widths)} cross-attention layers and does not fit the "
+                f"MODEL ({model_name}, {len(model_layer_widths)} layers): {difference}.",
+                unet.advice_on(model, advice),
+            )
+        text_width = unet.text_width(model)
+        if text_width != self.width:
+            advice = unet.advice_between(text_width, self.width)
+            kind = unet.kind_of(model.model, text_width)
+            raise WrongBaseModel(f"The MODEL given to {node_name}", kind, unet.family(self.width), advice)
+
+    def injections(self, scope: Scope, sides: Sequence[Tensor], scales: Tensor) -> list[Injection]:
+        """The Injection of each side of the conditioning, positive and negative: keys and values, float32 on the CPU.
+
+        sides: the tokens of each side, (people, T, width). scales: (people,) or (people, T), what the values are
+        multiplied with. Where all scales are 0, the Injections have no layers, and the UNet reads nothing.
+        """
+        source = object()  # the same for both sides: by it a run knows that they are of one node
+        scales_of_values = scales.reshape(len(scales), -1, 1)  # (people, 1 or T, 1)
+        of_sides: list[Injection] = []
+        for tokens in sides:
+            layers: list[tuple[Tensor, Tensor]] = []  # keys and values (people, T, C) for every layer of the file
+            if scales.any():  # else `layers` stays empty: no layer reads anything, see Injection.layers
+                for keys, values in self.net.ip_adapter.keys_and_values(self.on_device(tokens)):
+                    layers.append((keys.cpu(), values.cpu() * scales_of_values))
+            of_sides.append(scope.injection(source, tokens, tuple(layers)))
+        return of_sides
 
 
 def _first_difference(widths: Sequence[int], model_widths: Sequence[int]) -> str:
@@ -58,21 +76,3 @@ def _first_difference(widths: Sequence[int], model_widths: Sequence[int]) -> str
         if width != model_width:
             return f"layer {number} has another width"
     return "another number of layers"
-
-
-def injections(loaded: Loaded[Any], scope: Scope, sides: Sequence[Tensor], scales: Tensor) -> list[Injection]:
-    """The Injection of each side of the conditioning, positive and negative: keys and values, float32 on the CPU.
-
-    sides: the tokens of each side, (people, T, width). scales: (people,) or (people, T), what the values are multiplied
-    with. Where all scales are 0, the Injections have no layers, and the UNet reads nothing.
-    """
-    source = object()  # the same for both sides: by it a run knows that they are of one node
-    scales_of_values = scales.reshape(len(scales), -1, 1)  # (people, 1 or T, 1)
-    of_sides: list[Injection] = []
-    for tokens in sides:
-        layers: list[tuple[Tensor, Tensor]] = []  # keys and values (people, T, C) for every layer of the file
-        if scales.any():  # else `layers` stays empty: no layer reads anything, see Injection.layers
-            for keys, values in loaded.net.ip_adapter.keys_and_values(loaded.on_device(tokens)):
-                layers.append((keys.cpu(), values.cpu() * scales_of_values))
-        of_sides.append(scope.injection(source, tokens, tuple(layers)))
-    return of_sides

@@ -1,4 +1,4 @@
-"""How an apply node begins: who acts, when, and where. It says under the node who is left out."""
+"""How an apply node begins: who acts, when, where, and whether MODEL and prompts fit. It notes who is left out."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -13,36 +13,39 @@ from ...core.places.region_settings import FACE_BOXES, REGIONS
 from ...core.taking_part import TakingPart
 from ..host import notes
 from ..host.schedule import WHOLE_SCHEDULE, ScheduleRange
+from ..sampling.conditioning import SamplerInputs
 from ..sampling.node_of_run import NodeOfRun
 from .scope import Scope
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class AtFaces:
     """People act around their face boxes, or in the masks: for methods that read faces.
 
-    cell: the side in pixels of the coarsest token, below which a face box is small. hard: as in face_regions.acts_in.
-    boxed: gives the same cast with the face boxes to act in, where these are not its own.
+    cell: the side in pixels of the coarsest token, below which a face box is small. mask: (people, h, w), regions of
+    everybody in the cast instead of the places' own, or None. hard: as in face_regions.acts_in. boxed: gives the same
+    cast with the face boxes to act in, where these are not its own.
     """
 
     cell: int
+    mask: Tensor | None
     hard: bool = False
     boxed: Callable[[Cast], Cast] | None = None
 
-    def notes(self, taking: TakingPart, mask: Tensor | None) -> list[str]:
+    def notes(self, taking: TakingPart) -> list[str]:
         acts_in = face_regions.acts_in(taking.cast, self.hard)
-        return face_regions.notes(taking.cast, mask, acts_in, self.cell)
+        return face_regions.notes(taking.cast, self.mask, acts_in, self.cell)
 
-    def limited(self, everywhere: Scope, mask: Tensor | None) -> Scope:
+    def limited(self, everywhere: Scope) -> Scope:
         """The scope `everywhere` with its regions and boxes. Raises what core.places.face_regions raises.
 
-        mask: (people, h, w), of everybody in the cast, or None. Regions are made for everybody, because people take
-        pixels from each other. The scope gets the regions of those who act.
+        Regions are made for everybody in the cast, because people take pixels from each other. The scope gets the
+        regions of those who act.
         """
         taking, name = everywhere.taking, everywhere.node_of_run.node_name
         acts_in = face_regions.acts_in(taking.cast, self.hard)
         shape = face_regions.shape_of_faces(taking.cast, self.hard)
-        person_regions = face_regions.regions_of_faces(taking, mask, shape, name, acts_in)  # of everybody
+        person_regions = face_regions.regions_of_faces(taking, self.mask, shape, name, acts_in)  # of everybody
         acting = list(taking.acts)  # picks the regions of those who act
         boxes: Tensor | None = None
         if acts_in == FACE_BOXES:
@@ -57,39 +60,34 @@ class AtFaces:
         return replace(everywhere, regions=person_regions, boxes=boxes, placed=placed)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class OnBodies:
     """People act by torso, limbs and face, or in the masks: for methods that act on bodies.
 
+    mask: (people, h, w), regions instead of the places' own, or None.
     alone: whether a person who is the only one in the cast, and has no mask, acts everywhere instead of in a region.
     rows: whether people of whom each has a row of the batch act everywhere in it; otherwise they are refused.
     unplaced: whether people without places and masks act everywhere; otherwise they are refused.
     """
 
+    mask: Tensor | None
     alone: bool = True
     rows: bool = True
     unplaced: bool = False
 
-    def notes(self, taking: TakingPart, mask: Tensor | None) -> list[str]:
-        return face_regions.notes(taking.cast, mask, REGIONS, cell=0)  # the cell matters for face boxes alone
+    def notes(self, taking: TakingPart) -> list[str]:
+        return face_regions.notes(taking.cast, self.mask, REGIONS, cell=0)  # the cell matters for face boxes alone
 
-    def _need_no_region(self, taking: TakingPart) -> bool:
-        """Whether people without a mask act everywhere."""
-        if self.alone and taking.is_alone:
-            return True
-        if self.rows and taking.cast.by_row:
-            return True
-        return self.unplaced and not is_a(taking.cast, PlacedCast)
-
-    def limited(self, everywhere: Scope, mask: Tensor | None) -> Scope:
+    def limited(self, everywhere: Scope) -> Scope:
         """The scope `everywhere` with its regions, or unchanged where people act everywhere.
 
-        mask: (people, h, w), or None. Raises NotPlaced where a region is needed and the cast has no places, and what
-        core.places.regions raises.
+        Raises NotPlaced where a region is needed and the cast has no places, and what core.places.regions raises.
         """
+        mask = self.mask
         cast, name = everywhere.cast, everywhere.node_of_run.node_name
         placed = is_a(cast, PlacedCast)
-        if mask is None and self._need_no_region(everywhere.taking):
+        alone = self.alone and everywhere.taking.is_alone
+        if mask is None and (alone or (self.rows and cast.by_row) or (self.unplaced and not placed)):
             return everywhere
         # A mask stands in for places. But a placed cast is checked also then: who was listed after places were given
         # has none.
@@ -113,38 +111,68 @@ class When(NamedTuple):
     end: float
 
 
+Fits = Callable[[SamplerInputs, str], object]
+"""Raises an error unless MODEL and prompts are such as a node needs. The text is the name of the node, for messages."""
+
+
 def begin(
     node: type[io.ComfyNode],
     name: str,
+    given: SamplerInputs,
     taking: TakingPart,
     strength: float,
-    mask: Tensor | None,
     where: AtFaces | OnBodies | None,
     when: When | None = None,
     *,
+    fits: Fits,
     more: Sequence[str] = (),
     nothing: str = "",
 ) -> Scope | None:
-    """The scope of an apply node: who acts, when and where.
+    """The scope of an apply node; None where it is switched off or nobody takes part.
 
-    None where the node is switched off or nobody acts: the node then returns its inputs.
-    It tells the notes of the node in either case: who is left out, `more`, `nothing` where nobody acts, and the notes
-    of `where` about masks and boxes.
-    name: of the node, for messages. taking: who acts, found out by core.taking_part. strength: the weight or strength
-    of the node, 0 where it is switched off. mask: regions instead of the places' own, (people, h, w), or None. where:
-    None for everywhere. when: None for the whole schedule.
-    Raises BadRange for a range that ends before it starts, and what `limited` of `where` raises.
+    The node then returns its inputs, which nobody has checked. strength: the weight or strength of the node, 0 where it
+    is switched off. The other arguments, the notes and the errors are those of begin_acting.
     """
+    if strength and taking.people:
+        return begin_acting(node, name, given, taking, where, when, fits=fits, more=more)
+    _tell(taking, where, more, nothing)
+    return None
+
+
+def begin_acting(
+    node: type[io.ComfyNode],
+    name: str,
+    given: SamplerInputs,
+    taking: TakingPart,
+    where: AtFaces | OnBodies | None,
+    when: When | None = None,
+    *,
+    fits: Fits,
+    more: Sequence[str] = (),
+    nothing: str = "",
+) -> Scope:
+    """The scope of a node that acts also where nobody takes part: who acts, when and where.
+
+    What is linked to the node has been found to fit. Notes under the node are told: who is left out, `more`, `nothing`
+    where nobody takes part, and those of `where` about masks and boxes.
+    name: of the node, for messages. given: what is linked to the node. taking: who acts, found out by core.taking_part.
+    where: None for everywhere. when: None for the whole schedule. fits: called with `given` and `name`.
+    Raises BadRange for a range that ends before it starts, what `limited` of `where` raises, and what `fits` raises.
+    """
+    _tell(taking, where, more, nothing)
+    schedule = ScheduleRange(when.start, when.end).checked(when.acting_part) if when else WHOLE_SCHEDULE
+    row_count = len(taking.people) if taking.cast.by_row else 0  # 0: rows of the batch belong to nobody
+    scope = Scope(node, taking, schedule, NodeOfRun(name, notes.node_of(node), row_count))
+    if where is not None and taking.people:
+        scope = where.limited(scope)
+    fits(given, name)
+    return scope
+
+
+def _tell(taking: TakingPart, where: AtFaces | OnBodies | None, more: Sequence[str], nothing: str) -> None:
     lines = [*taking.left_out, *more]
     if not taking.people:
         lines.append(nothing)
     if where is not None:
-        lines += where.notes(taking, mask)
+        lines += where.notes(taking)
     notes.tell("\n".join(filter(None, lines)))
-    if not strength or not taking.people:
-        return None
-    schedule = ScheduleRange(when.start, when.end).checked(when.acting_part) if when else WHOLE_SCHEDULE
-    row_count = len(taking.people) if taking.cast.by_row else 0  # 0: rows of the batch belong to nobody
-    node_of_run = NodeOfRun(name, notes.node_of(node), row_count)
-    everywhere = Scope(node, taking, schedule, node_of_run)
-    return everywhere if where is None else where.limited(everywhere, mask)

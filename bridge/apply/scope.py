@@ -4,17 +4,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
 from comfy_api.latest import io, ui
 from torch import Tensor
 
 from ...core import taking_part
 from ...core.cast import Cast, Member
+from ...core.checks.errors import joined
 from ...core.places import place_previews
 from ...core.taking_part import TakingPart
 from ..host.schedule import ScheduleRange
 from ..image_tokens.injections import Injection, InjectionsRun
 from ..sampling.conditioning import SamplerInputs
-from ..sampling.missing_people import NamedRange, apply_node_of_people, with_missing_notes
+from ..sampling.missing_people import ApplyNode, NamedRange, with_missing_notes
 from ..sampling.model_conds import InBoxes, carry_both
 from ..sampling.node_of_run import NodeOfRun
 from ..sampling.on_model import with_runs
@@ -60,6 +62,10 @@ class Scope(InBoxes):
         """
         return self.node_of_run if self.placed or self.by_row else None
 
+    def weights(self, weight: float = 1.0) -> Tensor:
+        """The weight of each person, times that of the node: (people,) float32."""
+        return torch.tensor([weight * member.weight for member in self.people], dtype=torch.float32)
+
     def injection(
         self,
         source: object,
@@ -83,6 +89,30 @@ class Scope(InBoxes):
             canvas_node=self.canvas_node,
         )
 
+    def apply_node(
+        self,
+        ranges: Sequence[NamedRange] = (),
+        names: Sequence[str] = (),
+        *,
+        several: bool = False,
+        in_negative: bool = False,
+        for_sdxl: bool = False,
+        has_id_tokens: bool = False,
+    ) -> ApplyNode:
+        """The node, and what it puts in, for the notes of a run.
+
+        ranges: all of the node, for the note of a run in which no step lies in one. names: of what it puts in, such as
+        "The style"; () for the people of the scope. several: whether a single name is of several things, such as
+        "The parts". The others: as in ApplyNode.
+        """
+        names = names or taking_part.names(self.people)
+        several = several or len(names) != 1
+        node = self.node_of_run
+        what = joined(names)
+        return ApplyNode(
+            node.node_name, node.node_id, what, several, tuple(ranges), in_negative, for_sdxl, has_id_tokens
+        )
+
     def preview(self) -> ui.PreviewImage | None:
         """The preview under the node: where each person acts. None where they act everywhere, or nobody acts."""
         if not self.people:
@@ -97,45 +127,38 @@ class Scope(InBoxes):
         ranges: Sequence[NamedRange],
         *,
         run: type[Run[Any]] = InjectionsRun,
-        subject: str = "",
+        names: Sequence[str] = (),
         preview: ui.PreviewImage | None = None,
     ) -> io.NodeOutput:
         """The outputs of an apply node: the MODEL, and both sides of the conditioning with what they carry.
 
-        given: with a MODEL. carried: of positive and negative. ranges: all ranges of the node, for the note of a run in
-        which no step lies in one. run: the class of the run that reads what they carry. subject: what the node puts in,
-        in words, such as "The style"; "" for a node that puts in people. preview: None for that of the scope.
+        given: with a MODEL. carried: of positive and negative. ranges, names: as in apply_node. run: the class of the
+        run that reads what they carry. preview: None for that of the scope.
         """
         of_positive, of_negative = carried  # in the order of `injections`
         carrying = carry_both(given, of_positive, of_negative)
-        names = [subject] if subject else ()
-        return self.outputs(
-            carrying, [run], ranges, names, in_negative=of_negative.active, for_sdxl=True, preview=preview
-        )
+        apply_node = self.apply_node(ranges, names, in_negative=of_negative.active, for_sdxl=True)
+        return self.outputs(carrying, [run], apply_node, preview)
+
+    def with_runs(self, given: SamplerInputs, runs: Sequence[type[Run[Any]]], apply_node: ApplyNode) -> SamplerInputs:
+        """The same, with runs on the MODEL that say under the node what of it is missing from their prompts.
+
+        given: with a MODEL, and with sides that carry what the runs read.
+        """
+        assert given.model is not None
+        return with_missing_notes(apply_node, replace(given, model=with_runs(given.model, *runs)))
 
     def outputs(
         self,
         given: SamplerInputs,
         runs: Sequence[type[Run[Any]]],
-        ranges: Sequence[NamedRange] = (),
-        names: Sequence[str] = (),
-        *,
-        in_negative: bool = False,
-        for_sdxl: bool = False,
+        apply_node: ApplyNode,
         preview: ui.PreviewImage | None = None,
     ) -> io.NodeOutput:
         """The outputs of an apply node: the MODEL with the node's runs, and both sides of the conditioning.
 
-        The runs say under the node who is missing from its prompts. It is for nodes whose sides of `given` already
-        carry what they are to carry; for the others `applied` puts that in. given: with a MODEL. ranges, in_negative,
-        for_sdxl: as in ApplyNode. names: of the people on both sides; () for all of the scope. preview: as in
-        `applied`.
+        It is for nodes whose sides of `given` already carry what they are to carry; for the others `applied` puts that
+        in. given: with a MODEL. preview: as in `applied`.
         """
-        assert given.model is not None
-        names_in_notes = names or taking_part.names(self.people)
-        apply_node = apply_node_of_people(
-            names_in_notes, self.node_of_run.node_name, self.node_of_run.node_id, ranges, in_negative, for_sdxl
-        )
-        with_node_runs = replace(given, model=with_runs(given.model, *runs))
-        outputs = with_missing_notes(apply_node, with_node_runs)
+        outputs = self.with_runs(given, runs, apply_node)
         return io.NodeOutput(outputs.model, outputs.positive, outputs.negative, ui=preview or self.preview())

@@ -18,6 +18,7 @@ from torch import nn
 
 from ..host.shared_network import model_of, network_within
 from ..host.unet import NETWORK, WEIGHT, advice_on, block_of, layer_shape
+from ..networks.model_family import transformer_of
 from ..networks.transformer_families import TransformerFamily
 from .lora_files import LoraLayers
 from .transformer_loras import TransformerLorasRun, has_place, is_in_forward
@@ -32,8 +33,9 @@ Target = Any
 None, function) for one whose outputs stand in another order."""
 
 
-def layers_of(model: ModelPatcher, transformer: TransformerFamily | None) -> LoraLayers:
-    """What of a MODEL's network can have a LoRA of a single person. transformer: its family; None for a UNet."""
+def layers_of(model: ModelPatcher, node_name: str) -> LoraLayers:
+    """What of a MODEL's network can have a LoRA of a single person. Raises as transformer_of."""
+    transformer = transformer_of(model, node_name)
     return layers_of_unet(model) if transformer is None else layers_of_transformer(model, transformer)
 
 

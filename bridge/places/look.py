@@ -19,12 +19,12 @@ from torch import Tensor, nn
 from ...core.attention.token_layout import TokenKind, TokenLayout, placed_spans
 from ...core.checks.errors import BadSetup
 from ...core.places.found import contrasted, scores_of_cross_attention, scores_of_joint_attention, smoothness
-from ..host.unet import Grid, Options, Replacement, grid_of, has_unet, layers_of, with_patch
+from ..host.unet import Grid, Options, Replacement, grid_of, layers_of, with_patch
 from ..networks.attention import around_attention, untraced
 from ..networks.file_attention import Attention, attend_whole_with
 from ..networks.forward_layout import layout_of
 from ..networks.layers import CrossAttentionBatch, query_shape_of
-from ..networks.model_family import cells_per_token, taken_family
+from ..networks.model_family import cells_per_token, taken_family, transformer_family
 from ..networks.row_tracking import SOURCE_ROWS
 from ..parts.sharing_run import step_of
 from ..references.record import LATENTS, REFERENCES, PeopleReferences
@@ -244,7 +244,7 @@ class LookRun(Run[Sought]):
         wanted_step = int(look.share * (len(self.schedule) - 1))
         if step_of(self.schedule, forward_input.sigmas) < wanted_step:
             return None
-        if has_unet(forward_input.model):
+        if transformer_family(forward_input.model) is None:
             return _UnetLook(sought, forward_input.shape)
         return _JointLook(sought, forward_input.shape)
 

@@ -22,7 +22,7 @@ from ...core.checks.errors import SAME_FAMILY, WrongBaseModel
 from ...core.models import workflow_needs
 from ..host import notes
 from ..host.schedule import ScheduleRange
-from ..host.unet import advice_between, family
+from ..host.unet import advice_between, family, text_width
 
 Entry = list[Any]
 """[text (B, tokens, width), options]."""
@@ -46,6 +46,11 @@ class SamplerInputs:
     model: ModelPatcher | None
     positive: Conditioning
     negative: Conditioning
+
+    @property
+    def texts(self) -> Conditioning:
+        """The entries of both sides."""
+        return [*self.positive, *self.negative]
 
 
 ID_TOKENS = "likeness_id_tokens"
@@ -75,17 +80,15 @@ it is a few float32 steps of 999 * (1 - percent) before the percentage. A step e
 second entry, with the ID tokens, as in the released code (`i < T * (1 - ratio)` is text only)."""
 
 
-def append_tokens(conditioning: Conditioning, tokens: Tensor, start: float, node_name: str) -> Conditioning:
+def append_tokens(conditioning: Conditioning, tokens: Tensor, start: float) -> Conditioning:
     """Each entry split in two: unchanged before the percentage `start`, with tokens appended to its text from there on.
 
     tokens: (rows, people, n, width), the n tokens of each person; one row, or one for each row of the batch. They stand
     one person after the other. The text and the tokens are repeated to the same number of rows, as the host repeats the
     texts of a batch.
-    Where another node limits an entry to a range of the schedule, that range holds too. Raises WrongBaseModel when the
-    widths differ.
+    Where another node limits an entry to a range of the schedule, that range holds too.
     """
-    _, people_count, tokens_per_person, width = tokens.shape
-    check_conditioning(conditioning, width, node_name)
+    _, people_count, tokens_per_person, _ = tokens.shape
     in_line = tokens.flatten(1, 2)  # (rows, people * n, width)
     entries: Conditioning = []
     for text, options in conditioning:
@@ -215,14 +218,20 @@ def check_conditioning(
     needed, advice: in words, where the width alone does not say which models are meant.
     """
     for text, _ in conditioning:
-        text_width = text.shape[-1]
-        if text_width != width:
+        actual_width = text.shape[-1]
+        if actual_width != width:
             raise WrongBaseModel(
                 f"The conditioning given to {node_name}",
-                family(text_width),
+                family(actual_width),
                 needed or family(width),
-                advice_between(text_width, width, advice),
+                advice_between(actual_width, width, advice),
             )
+
+
+def check_texts_of_unet(given: SamplerInputs, node_name: str) -> None:
+    """Raise WrongBaseModel unless the MODEL has a UNet that reads texts of this width. given: with a MODEL."""
+    assert given.model is not None
+    check_conditioning(given.texts, text_width(given.model), node_name)
 
 
 def other_net(cls: type[io.ComfyNode]) -> str:

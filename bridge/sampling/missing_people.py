@@ -16,7 +16,6 @@ from comfy.model_patcher import ModelPatcher
 from comfy.samplers import CFGGuider
 from torch import Tensor
 
-from ...core.checks.errors import joined
 from ..host import notes
 from ..host.schedule import WHOLE_SCHEDULE, ScheduleRange, is_unfinished, percent_of, steps_of
 from .conditioning import Conditioning, NeverCopied, RunEntry, SamplerInputs, is_zeroed
@@ -108,20 +107,6 @@ class NodeMark(NeverCopied):
 
     apply_node: ApplyNode
     side: Side
-
-
-def apply_node_of_people(
-    names: Sequence[str],
-    node_name: str,
-    node_id: str | None,
-    ranges: Sequence[NamedRange] = (),
-    in_negative: bool = False,
-    for_sdxl: bool = False,
-    has_id_tokens: bool = False,
-) -> ApplyNode:
-    """The ApplyNode of people with these names. The other arguments are as in ApplyNode."""
-    several = len(names) != 1
-    return ApplyNode(node_name, node_id, joined(names), several, tuple(ranges), in_negative, for_sdxl, has_id_tokens)
 
 
 def with_missing_notes(apply_node: ApplyNode, given: SamplerInputs) -> SamplerInputs:

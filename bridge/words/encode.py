@@ -16,7 +16,7 @@ from ..host.encode import PeopleWords, words_by_schedule
 from ..host.schedule import WHOLE_SCHEDULE
 from ..networks.model_family import ModelText, text_of_model
 from ..sampling.conditioning import Conditioning, SamplerInputs, check_conditioning, within
-from ..sampling.missing_people import NamedRange
+from ..sampling.missing_people import ApplyNode
 from ..sampling.model_conds import carry
 from ..sampling.runs import Run
 from .transformer.run import TransformerWordsRun
@@ -29,22 +29,19 @@ def text_read(given: SamplerInputs, node_name: str) -> ModelText:
     """The text that a MODEL reads. given: with a MODEL. Raises WrongBaseModel for prompts of another width."""
     assert given.model is not None
     text = text_of_model(given.model, node_name)
-    check_conditioning([*given.positive, *given.negative], text.width, node_name)
+    check_conditioning(given.texts, text.width, node_name)
     return text
 
 
 def applied(
     scope: Scope,
-    text: ModelText,
     clips: Sequence[CLIP],
     all_words: Sequence[str],
     strength: float,
     given: SamplerInputs,
+    apply_node: ApplyNode,
     *,
     runs: Sequence[type[Run[Any]]] = (),
-    ranges: Sequence[NamedRange] = (),
-    names: Sequence[str] = (),
-    in_negative: bool = False,
 ) -> io.NodeOutput:
     """The outputs of a node, with the words of each person read in their region or, by row, in their row of the batch.
 
@@ -52,12 +49,13 @@ def applied(
     the schedule gives an entry for each part of it, as it does of the prompt. Where nobody has words, both sides stay
     as they are.
 
-    text: that the MODEL reads. clips: one for each person's words; all change alike in the schedule. all_words: of each
-    person of the scope, "" for none. strength: how strongly words are read. given: with a MODEL. runs: those that read
-    what the prompts carry already; with them stands the run of the words. ranges, names, in_negative: as in
-    Scope.outputs.
+    clips: one for each person's words; all change alike in the schedule. all_words: of each person of the scope, "" for
+    none. strength: how strongly words are read. given: with a MODEL. apply_node: of the scope. runs: those that read
+    what the prompts carry already; with them stands the run of the words.
     Raises WrongBaseModel for the CLIP of another family, and BadText.
     """
+    assert given.model is not None
+    text = text_of_model(given.model, apply_node.node_name)
     reader = _reader_of(text)
     all_runs = [reader.run, *runs]
     if any(all_words):
@@ -71,7 +69,7 @@ def applied(
             carried = replace(reader.carried(people, part), of_negative=no_words)
             positive += carry(within(given.positive, part.schedule), carried)
         given = SamplerInputs(given.model, positive, carry(given.negative, no_words))
-    return scope.outputs(given, all_runs, ranges, names, in_negative=in_negative)
+    return scope.outputs(given, all_runs, apply_node)
 
 
 class _PeopleWithWords(NamedTuple):

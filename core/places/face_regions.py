@@ -119,7 +119,7 @@ def _regions_around_faces(taking: TakingPart, shape: RegionShape, node_name: str
 
 def _standing(cast: Cast) -> list[Member]:
     """Everybody of the cast; who has weight 0 without a place, because they are not in the picture."""
-    return [member if member.weight > 0 else replace(member, slot=None) for member in cast.people]
+    return [member if member.is_present else replace(member, slot=None) for member in cast.people]
 
 
 @dataclass(frozen=True)

@@ -262,7 +262,7 @@ def troubles(
     return [
         *_note_on_unread_order(order, custom_order),
         *gathered("Left out, no face in the photos", [_with_number(name, number) for number, name in cast.absent]),
-        *_notes_on_faces([each for each in standing if each.member.weight > 0], layout),
+        *_notes_on_faces([each for each in standing if each.member.is_present], layout),
         *_note_on_empty_places(_empty_places(cast, people_of_places, order), layout),
         *_notes_on_left_out(cast, standing),
         *_note_on_prompts(standing, layout),
@@ -297,7 +297,7 @@ def _notes_on_left_out(cast: Cast, standing: Sequence[Standing]) -> list[str]:
     for number, member in zip(cast.numbers, cast.people, strict=True):
         if number not in with_place:
             without_place.append(_with_number(member.person.name, number))
-        elif member.weight <= 0:
+        elif not member.is_present:
             weightless.append(member.name)
     return [
         *gathered("Left out, without a place", without_place),

@@ -97,7 +97,7 @@ def _region_of(member: Member, cast: PlacedCast, shape: RegionShape, staying: Se
     region = region_of_slot(slot, cast, shape, staying)
     if not region.any():
         raise BadRegion(name, "it lies off the canvas", "Use a larger canvas, or fit = pad in the layout node.")
-    others = [other.slot for other in cast.people if other is not member and other.weight > 0]
+    others = [other.slot for other in cast.people if other is not member and other.is_present]
     region = _without_faces(region, [slot for slot in others if slot], staying, shape.feather)
     if not region.any():
         raise BadRegion(name, "the faces of others cover it", "Move the two apart in the layout, or raise margin.")
@@ -177,7 +177,7 @@ def _people_of_number(cast: PlacedCast, number: int) -> list[int]:
     Raises BadCast for a number that no person has.
     """
     if number == ALL_PEOPLE and cast.people:
-        present = [index for index, member in enumerate(cast.people) if member.weight > 0]
+        present = [index for index, member in enumerate(cast.people) if member.is_present]
         return present or list(range(len(cast.people)))
     if not 0 < number <= len(cast.people):
         numbered = [f"{index} {member.person.name}" for index, member in enumerate(cast.people, 1)]
@@ -365,5 +365,5 @@ def free_slots(cast: PlacedCast, layout: Layout) -> tuple[Slot, ...]:
     if size != (cast.width, cast.height):
         expected = f"the cast's canvas is {cast.width}x{cast.height} px"
         raise BadSize("The layout of those who stay", size, expected, "Connect the layout that Place Cast has.")
-    occupied = {member.place for member in cast.people if member.weight > 0}
+    occupied = {member.place for member in cast.people if member.is_present}
     return tuple(slot for number, slot in enumerate(layout.slots, 1) if number not in occupied)

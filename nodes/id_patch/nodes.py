@@ -1,7 +1,7 @@
 """ID-Patch: load the projections, draw the condition image, apply both to the conditioning."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -12,23 +12,20 @@ from comfy_api.latest import io, ui
 from torch import Tensor
 
 from ...bridge.apply import optional_model
-from ...bridge.apply.begin import OnBodies, begin
+from ...bridge.apply.begin import OnBodies, begin_acting
 from ...bridge.apply.scope import Scope
 from ...bridge.control_nets.attached_net import NetSettings
 from ...bridge.control_nets.attachment import Attachment
 from ...bridge.host import notes, schema
 from ...bridge.host.load import FileLoader, Loaded, Published
 from ...bridge.host.schedule import ScheduleRange
-from ...bridge.host.unet import text_width
 from ...bridge.sampling import conditioning
 from ...bridge.sampling.canvas_check import Canvas
 from ...bridge.sampling.conditioning import ID_TOKENS, Conditioning, IDTokens, SamplerInputs
-from ...bridge.sampling.missing_people import ApplyNode, NamedRange, apply_node_of_people, with_missing_notes
-from ...bridge.sampling.node_of_run import NodeOfRun, Pictures
-from ...bridge.sampling.on_model import with_runs
+from ...bridge.sampling.missing_people import ApplyNode, NamedRange
+from ...bridge.sampling.node_of_run import Pictures
 from ...bridge.words.unet.run import UnetWordsRun
 from ...bridge.words.unet.words import id_tokens_by_region
-from ...core import taking_part
 from ...core.cast import Cast, Member, in_order_of_places, require_places, require_somebody
 from ...core.checks.errors import BadCast, counted
 from ...core.methods import method
@@ -44,7 +41,7 @@ METHOD = method("id_patch")
 IMAGE = "ID-Patch Condition Image"
 APPLY = "Apply ID-Patch"
 
-NO_IDENTITIES = (
+WITHOUT_PEOPLE = (
     "No people applied: all weights are 0 or off-canvas. The skeletons still guide; for the prompt alone bypass "
     "this node or set strength to 0."
 )
@@ -63,6 +60,12 @@ class IDPatch(Loaded[IDPatchNet]):
     """A loaded id-patch file."""
 
     method_title = METHOD.title
+
+    def check_fits(self, given: SamplerInputs, node_name: str) -> None:
+        """Raise WrongBaseModel for a text, or a MODEL where one is connected, of another text width than the file's."""
+        conditioning.check_conditioning(given.texts, self.width, node_name)
+        if given.model is not None:
+            conditioning.check_texts_of_unet(given, node_name)
 
     def faces(self, people: Sequence[Member], photos: str) -> list[Face]:
         """What both projections read of people.
@@ -205,7 +208,7 @@ class ApplyIDPatch(io.ComfyNode):
     ) -> io.NodeOutput:
         settings = Settings(**values)  # `values` are the inputs that are its fields
         lines = optional_model.without_model(model, [] if mask is None else ["mask"], "ID tokens")
-        if settings.strength == 0:  # the node is switched off
+        if settings.strength == 0:  # the node is switched off, and nobody needs a place
             notes.tell("\n".join(lines))
             return io.NodeOutput(positive, negative, optional_model.model_out(model, APPLY))
         conditioning.check_control_net(control_net, id_patch.width, APPLY)
@@ -217,31 +220,33 @@ class ApplyIDPatch(io.ComfyNode):
         by_region = model is not None and not cast.by_row
         if model is not None and cast.by_row and participants.members:
             lines.append(optional_model.BY_ROW)
-        where = OnBodies(alone=False) if by_region else None
+        given = SamplerInputs(model, positive, negative)
         taking = participants.taking
-        # `begin` also writes the note. The scope is None where nobody takes part: the ControlNet acts nonetheless.
-        scope = begin(cls, APPLY, taking, settings.strength, mask, where, more=lines, nothing=NO_IDENTITIES)
-        people = _People.of(participants, id_patch, settings, notes.node_of(cls))
+        where = OnBodies(mask, alone=False) if by_region else None
+        fits = id_patch.check_fits
+        # Without people the ControlNet acts nonetheless.
+        scope = begin_acting(cls, APPLY, given, taking, where, fits=fits, more=lines, nothing=WITHOUT_PEOPLE)
+        people = _People(id_patch, settings, participants, id_patch.faces(participants.people, settings.photos), scope)
         hint = people.own_hint() if image is None else _checked_hint(image, participants)
-        given = people.put_into(SamplerInputs(model, positive, negative), scope)
+        given = people.put_into(given)
         of_net = people.net_settings(hint)
-        pictures = Pictures("condition picture", people.canvas_node)
+        pictures = Pictures("condition picture", scope.node_of_run)
         percents = (settings.start_percent, settings.end_percent)
         # Where ID tokens are read by region, the MODEL writes the notes about people.
-        apply_node = people.apply_node if scope is None or scope.regions is None else None
+        apply_node = people.apply_node() if scope.regions is None else None
         attachment = Attachment(control_net, hint, settings.strength, percents, of_net, vae, pictures, apply_node)
         with_net = attachment.attach_to_both(given)
-        model_out = optional_model.model_out(given.model, APPLY)
+        model_out = optional_model.model_out(with_net.model, APPLY)
         previews = _previews(cls, hint if image is None else None, scope)
         return io.NodeOutput(with_net.positive, with_net.negative, model_out, ui=previews)
 
 
-def _previews(cls: type[io.ComfyNode], drawn_hint: Tensor | None, scope: Scope | None) -> ui.PreviewImage | None:
+def _previews(cls: type[io.ComfyNode], drawn_hint: Tensor | None, scope: Scope) -> ui.PreviewImage | None:
     """The previews of the hint, where this node has drawn it, and of the regions in which people are read."""
     previews: list[ui.PreviewImage] = []
     if drawn_hint is not None:
         previews.append(ui.PreviewImage(drawn_hint.clamp(0, 1), cls=cls))
-    if scope is not None and scope.regions is not None:
+    if scope.regions is not None:
         picture = place_previews.read_regions(scope.regions, scope.people)[None]
         previews.append(ui.PreviewImage(picture, cls=cls))
     return optional_model.joined_previews(previews)
@@ -265,29 +270,13 @@ class _People:
     """The people whom Apply ID-Patch applies.
 
     participants: who they are, and where; nobody where only the ControlNet acts. faces: what is read of each of them.
-    canvas_node: this node, for checks of the canvas in a run. apply_node: this node and its people, for notes of a run.
     """
 
     id_patch: IDPatch
     settings: Settings
     participants: Participants
     faces: Sequence[Face]
-    canvas_node: NodeOfRun
-    apply_node: ApplyNode
-
-    @classmethod
-    def of(cls, participants: Participants, id_patch: IDPatch, settings: Settings, node_id: str | None) -> "_People":
-        """The participants, with what is read of their faces. node_id: of this node. Raises what `faces` raises."""
-        # Without people the ControlNet still acts, by the skeletons in the places.
-        names = taking_part.names(participants.people) or ["The places"]
-        faces = id_patch.faces(participants.people, settings.photos)
-        ranges = [NamedRange("the ControlNet", ScheduleRange(settings.start_percent, settings.end_percent))]
-        if faces:
-            ranges.append(NamedRange("the ID tokens", ScheduleRange(settings.id_start_percent), "id_start_percent"))
-        apply_node = apply_node_of_people(names, APPLY, node_id, ranges, for_sdxl=True, has_id_tokens=bool(faces))
-        row_count = len(faces) if participants.cast.by_row else 0
-        canvas_node = NodeOfRun(APPLY, node_id, row_count)
-        return cls(id_patch, settings, participants, faces, canvas_node, apply_node)
+    scope: Scope
 
     def own_hint(self) -> Tensor:
         """The picture for the ControlNet where no image is connected: skeletons, with the ID patches drawn on top.
@@ -299,15 +288,20 @@ class _People:
         skeletons = control_images.skeletons(in_order_of_places(cast).layout, cast.by_row)  # (1 or people, H, W, 3)
         return condition_image(skeletons, self.id_patch.patches(self.faces), self.participants, APPLY)
 
-    def put_into(self, given: SamplerInputs, scope: Scope | None) -> SamplerInputs:
-        """The MODEL and both prompts with the ID tokens of the people in a scope; None where nobody is applied."""
-        if scope is None:
+    def put_into(self, given: SamplerInputs) -> SamplerInputs:
+        """The MODEL and both prompts with the ID tokens of the people, of whom there may be none.
+
+        With regions, each person's tokens are read in that person's alone, and the run notes who is missing in it.
+        """
+        if not self.faces:
             return given
         with_tokens = self.with_tokens(given)
+        scope = self.scope
         if scope.regions is None:  # they are read in the whole picture
             return with_tokens
-        self.check_texts(with_tokens)
-        return self.read_by_region(with_tokens, scope.regions)
+        self.check_tokens(with_tokens)
+        by_region = id_tokens_by_region(with_tokens, scope.regions, scope.node_of_run)
+        return scope.with_runs(by_region, [UnetWordsRun], self.apply_node())
 
     def with_tokens(self, given: SamplerInputs) -> SamplerInputs:
         """The same MODEL, and both prompts with ID tokens appended.
@@ -321,41 +315,38 @@ class _People:
         for side, tokens in ((given.positive, face_tokens), (given.negative, no_face_tokens)):
             # (rows, people of a row, 16, width): by row each person's alone, else one row with all people
             in_rows = tokens[:, None] if self.participants.cast.by_row else tokens[None]
-            sides.append(conditioning.append_tokens(side, in_rows, self.settings.id_start_percent, APPLY))
+            sides.append(conditioning.append_tokens(side, in_rows, self.settings.id_start_percent))
         return SamplerInputs(given.model, *sides)
 
-    def check_texts(self, given: SamplerInputs) -> None:
-        """Raise an error for prompts with ID tokens that cannot be read by region.
+    def check_tokens(self, given: SamplerInputs) -> None:
+        """Raise BadPatches for prompts that also hold tokens of an Apply ID-Patch with another number of people.
 
-        BadPatches: they also hold tokens of another Apply ID-Patch with another number of people. WrongBaseModel: the
-        MODEL does not read these texts. given: with ID tokens, and with a MODEL.
+        They cannot be read by region. given: with ID tokens.
         """
-        assert given.model is not None
-        entries = [*given.positive, *given.negative]
         count = len(self.faces)
-        for _, options in entries:
+        for _, options in given.texts:
             tokens: IDTokens | None = options.get(ID_TOKENS)
             if tokens is not None and tokens.people_count != count:
                 text_people = counted(tokens.people_count, "person", "people")
                 cast_people = counted(count, "person", "people")
                 why = f"The conditioning already holds the ID tokens of {text_people}, and this cast has {cast_people}."
                 raise BadPatches(why, "Put all people into one Apply ID-Patch, or disconnect its model.")
-        conditioning.check_conditioning(entries, text_width(given.model), APPLY)
-
-    def read_by_region(self, given: SamplerInputs, person_regions: Tensor) -> SamplerInputs:
-        """A MODEL and prompts with which each person's ID tokens are read in that person's region alone.
-
-        The run also notes people who are missing in it.
-        given: with ID tokens, and with a MODEL. person_regions: (people, H, W).
-        """
-        assert given.model is not None
-        by_region = id_tokens_by_region(given, person_regions, self.canvas_node)
-        return with_missing_notes(self.apply_node, replace(by_region, model=with_runs(given.model, UnetWordsRun)))
 
     def net_settings(self, hint: Tensor) -> NetSettings:
         """The settings of the ControlNet. hint: (B, H, W, 3), of the size of the canvas."""
-        canvas = Canvas(self.canvas_node, (hint.shape[2], hint.shape[1]))
+        canvas = Canvas(self.scope.node_of_run, (hint.shape[2], hint.shape[1]))
         return NetSettings(canvas, self.id_patch.width, has_id_tokens=True)
+
+    def apply_node(self) -> ApplyNode:
+        """The node and what it puts in, for the notes of a run."""
+        ranges = [NamedRange("the ControlNet", ScheduleRange(self.settings.start_percent, self.settings.end_percent))]
+        if self.faces:
+            schedule_of_tokens = ScheduleRange(self.settings.id_start_percent)
+            ranges.append(NamedRange("the ID tokens", schedule_of_tokens, "id_start_percent"))
+        # Without people the ControlNet acts by the skeletons in the places.
+        places = [] if self.faces else ["The places"]
+        has_faces = bool(self.faces)
+        return self.scope.apply_node(ranges, places, several=not has_faces, for_sdxl=True, has_id_tokens=has_faces)
 
 
 LOADER = FileLoader(FILE, lambda path: IDPatch(FILE.build(path, IDPatchNet, FILE.read(path))))

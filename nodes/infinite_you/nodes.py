@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -23,7 +24,7 @@ from ...bridge.host.load import FileLoader, Loaded, Published
 from ...bridge.host.schema import photos_input, range_inputs
 from ...bridge.sampling.canvas_check import Canvas
 from ...bridge.sampling.conditioning import Conditioning, SamplerInputs, check_conditioning, other_net
-from ...bridge.sampling.missing_people import NamedRange, apply_node_of_people
+from ...bridge.sampling.missing_people import NamedRange
 from ...core.cast import Cast, Member, Person, PlacedCast, is_a
 from ...core.checks.errors import WrongBaseModel, gathered
 from ...core.families import FLUX
@@ -31,7 +32,7 @@ from ...core.methods import method
 from ...core.models.tensors import below
 from ...core.persons import embeddings
 from ...core.places import control_images, place_previews
-from ...core.taking_part import names, with_photos
+from ...core.taking_part import with_photos
 from ..categories import IN_OTHER_METHODS
 from ..sockets import CastOrPersonSocket, adapter_socket
 from .net import BLOCKS, GUIDANCE, InfiniteYouNet
@@ -43,11 +44,12 @@ NEEDED = f"InfuseNet is a ControlNet of FLUX.1 with {BLOCKS[0]} double and {BLOC
 ITS_FILES = "Load infusenet_aes_bf16.safetensors (or sim, or fp8e4m3fn) with Load ControlNet Model."
 
 
-def check_infuse_net(control_net: Any, vae: VAE, width: int, node_name: str) -> None:
-    """Raise NotAControlNet for another net than InfuseNet, and WrongBaseModel for a VAE that is not FLUX.1's.
+def check_fits(control_net: Any, vae: VAE, width: int, given: SamplerInputs, node_name: str) -> None:
+    """Raise WrongBaseModel for texts and a VAE that are not FLUX.1's, and NotAControlNet for a net but InfuseNet.
 
     width: of one token that InfuseNet reads. node_name: the node's name, for the message.
     """
+    check_conditioning(given.texts, width, node_name, f"{FLUX.name} (text width {width})", FLUX_ADVICE)
     network: Any = getattr(control_net, "control_model", None)  # the host's module inside of its ControlNet
     if not (isinstance(control_net, ControlNet) and isinstance(network, ControlNetFlux)):
         kind = type(network or control_net).__name__
@@ -173,20 +175,19 @@ class ApplyInfiniteYou(io.ComfyNode):
         lines = _missing_keypoints(taking.people) if settings.keypoints else []  # for the note, which `begin` writes
         percents = (settings.start_percent, settings.end_percent)
         when = When(METHOD.title, *percents)
-        scope = begin(cls, APPLY, taking, settings.strength, mask, AtFaces(FLUX.token), when, more=lines)
+        given = SamplerInputs(None, positive, negative)
+        fits = partial(check_fits, control_net, vae, infinite_you.width)
+        where = AtFaces(FLUX.token, mask)
+        scope = begin(cls, APPLY, given, taking, settings.strength, where, when, fits=fits, more=lines)
         if scope is None:  # switched off, or nobody takes part
             return io.NodeOutput(positive, negative)
-        needed = f"{FLUX.name} (text width {infinite_you.width})"
-        check_conditioning([*positive, *negative], infinite_you.width, APPLY, needed, FLUX_ADVICE)
-        check_infuse_net(control_net, vae, infinite_you.width, APPLY)
         notes.tell(other_net(cls))
         hint = _hint(scope.cast, scope.people, settings.keypoints)
         net = PersonControlNet(control_net, _net_of_people(infinite_you, scope, settings.photos))
-        ranges = [NamedRange("InfuseNet", scope.schedule)]
-        apply_node = apply_node_of_people(names(scope.people), APPLY, scope.node_of_run.node_id, ranges)
+        apply_node = scope.apply_node([NamedRange("InfuseNet", scope.schedule)])
         of_net = NetSettings(_canvas(scope, hint))
         attachment = Attachment(net, hint, settings.strength, percents, of_net, vae, apply_node=apply_node)
-        with_net = attachment.attach_to_both(SamplerInputs(None, positive, negative))
+        with_net = attachment.attach_to_both(given)
         return io.NodeOutput(with_net.positive, with_net.negative, ui=_preview(cls, scope, hint))
 
 

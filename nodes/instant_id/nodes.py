@@ -10,14 +10,14 @@ from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io
 from torch import Tensor
 
-from ...bridge.apply.adapters import check_fits, injections
+from ...bridge.apply.adapters import UNetAdapter
 from ...bridge.apply.begin import AtFaces, When, begin
 from ...bridge.apply.scope import Scope
 from ...bridge.control_nets.attached_net import NetSettings
 from ...bridge.control_nets.attachment import Attachment
 from ...bridge.control_nets.sdxl_net import TokenControlNet
 from ...bridge.host import notes, schema
-from ...bridge.host.load import FileLoader, Loaded, Published
+from ...bridge.host.load import FileLoader, Published
 from ...bridge.host.schedule import ScheduleRange
 from ...bridge.image_tokens.injections import Injection
 from ...bridge.sampling.canvas_check import Canvas
@@ -43,7 +43,7 @@ IDENTITY_NET = "IdentityNet is a plain SDXL ControlNet"
 ITS_FILE = "Load InstantID's ControlNetModel/diffusion_pytorch_model.safetensors with Load ControlNet Model."
 
 
-class InstantID(Loaded[InstantIDNet]):
+class InstantID(UNetAdapter[InstantIDNet]):
     """A loaded ip-adapter file."""
 
     method_title = METHOD.title
@@ -120,12 +120,12 @@ class ApplyInstantID(io.ComfyNode):
         # The node is switched off only where both the adapter and IdentityNet are: `begin` compares this with 0.
         strength = settings.adapter_weight or settings.control_strength
         when = When("The adapter", settings.adapter_start_percent, settings.adapter_end_percent)
-        scope = begin(cls, APPLY, with_photos(cast), strength, mask, AtFaces(SDXL.token), when)
+        given = SamplerInputs(model, positive, negative)
+        where = AtFaces(SDXL.token, mask)
+        scope = begin(cls, APPLY, given, with_photos(cast), strength, where, when, fits=instant_id.check_fits)
         if scope is None:  # switched off, or nobody takes part
             return io.NodeOutput(model, positive, negative)
-        given = SamplerInputs(model, positive, negative)
         check_control_net(control_net, instant_id.width, APPLY)
-        check_fits(instant_id, METHOD, given, APPLY)
         # (1, 1, 512)
         no_face = unconditional(settings.negative_noise, instant_id.net.image_proj.embedding)
         no_face_tokens = instant_id.tokens([no_face])  # (1, 16, width)
@@ -150,13 +150,7 @@ class ApplyInstantID(io.ComfyNode):
         return scope.applied(given, carried, ranges)
 
 
-def _injections(
-    loaded: InstantID,
-    scope: Scope,
-    photos: str,
-    weight: float,
-    no_face_tokens: Tensor,
-) -> list[Injection]:
+def _injections(loaded: InstantID, scope: Scope, photos: str, weight: float, no_face_tokens: Tensor) -> list[Injection]:
     """What positive and negative carry, in this order: the tokens of the people in a scope, and as many of no face.
 
     photos: how several photos of a person are joined, as schema.photos_input. weight: of the adapter. no_face_tokens:
@@ -166,9 +160,8 @@ def _injections(
     embeddings_of_people = [embeddings(member, METHOD, photos)[None] for member in people]  # (1, photos, 512) each
     face_tokens = loaded.tokens(embeddings_of_people)  # (people, T, width)
     no_faces = no_face_tokens.expand(len(people), -1, -1)  # (people, T, width)
-    # (people,): what each person's values in attention are multiplied with
-    scales = torch.tensor([weight * member.weight for member in people], dtype=torch.float32)
-    return injections(loaded, scope, (face_tokens, no_faces), scales)
+    # What each person's values in attention are multiplied with is their weight.
+    return loaded.injections(scope, (face_tokens, no_faces), scope.weights(weight))
 
 
 def _net_settings(scope: Scope, hint: Tensor, width: int) -> NetSettings:

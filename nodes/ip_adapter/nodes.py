@@ -11,19 +11,17 @@ from comfy_api.latest import io
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from ...bridge.apply.adapters import check_fits, injections
-from ...bridge.apply.begin import AtFaces, OnBodies, When, begin
+from ...bridge.apply.adapters import UNetAdapter
+from ...bridge.apply.begin import AtFaces, OnBodies, When, begin, begin_acting
 from ...bridge.apply.scope import Scope
-from ...bridge.host import encode, notes, schema, unet
-from ...bridge.host.load import FileLoader, Loaded, Published
-from ...bridge.host.schedule import ScheduleRange
+from ...bridge.host import encode, schema, unet
+from ...bridge.host.load import FileLoader, Published
 from ...bridge.image_tokens.injections import Injection
 from ...bridge.loras import adapter_files
 from ...bridge.loras.adapter_files import with_lora
 from ...bridge.sampling.conditioning import Conditioning, SamplerInputs
 from ...bridge.sampling.missing_people import NamedRange
-from ...bridge.sampling.node_of_run import NodeOfRun
-from ...core.cast import Cast, Person, PlacedCast, require_places
+from ...core.cast import Cast, Person, require_places
 from ...core.checks.errors import BadCast, BadSetup
 from ...core.checks.prompts import named
 from ...core.checks.text import plain
@@ -33,7 +31,7 @@ from ...core.persons import PHOTOS, combine, portraits
 from ...core.pictures.tensors import as_masks, joined_masks
 from ...core.places import regions
 from ...core.places.regions import BadRegion
-from ...core.taking_part import TakingPart, with_photos
+from ...core.taking_part import NO_PEOPLE, meant, with_photos
 from ..categories import IN_OTHER_METHODS
 from ..sockets import CastOrPersonSocket, CastSocket, adapter_socket
 from . import net
@@ -44,7 +42,7 @@ FILE = Published.of_method(METHOD, "IP-Adapter")
 
 
 @dataclass(frozen=True)
-class IPAdapter(Loaded[IPAdapterNet]):
+class IPAdapter(UNetAdapter[IPAdapterNet]):
     """A loaded file. variant: what it reads, and how its authors used it."""
 
     method_title = METHOD.title
@@ -80,6 +78,20 @@ class IPAdapter(Loaded[IPAdapterNet]):
         if self.variant.clip == "states":
             return encode.encode_grey(clip_vision, self.net.clip_width)  # (1, states, clip_width)
         return torch.zeros(1, self.net.clip_width, dtype=torch.float32)
+
+    def check_fits_pictures(self, given: SamplerInputs, node_name: str) -> None:
+        """Raise what check_fits raises, and BadSetup for a file that reads the embedding of a face.
+
+        A picture need not show a face.
+        """
+        if self.variant.embedding:
+            raise BadSetup(
+                f"{node_name} reads pictures, but the ip_adapter is {self.variant.title}, which reads the embedding of "
+                "a face.",
+                "Load a plain or plus file with Load Adapter, such as ip-adapter-plus_sdxl_vit-h.safetensors from "
+                "https://huggingface.co/h94/IP-Adapter, into models/ipadapter.",
+            )
+        self.check_fits(given, node_name)
 
     @property
     def _clip_output(self) -> str:
@@ -157,13 +169,13 @@ class ApplyIPAdapter(io.ComfyNode):
         settings = Settings(**values)  # `values` are the inputs that are its fields
         family = family_of_text_width(ip_adapter.width) or SDXL
         when = When("The adapter", settings.start_percent, settings.end_percent)
-        scope = begin(cls, APPLY, with_photos(cast), settings.weight, mask, AtFaces(family.token), when)
+        given = SamplerInputs(model, positive, negative)
+        where = AtFaces(family.token, mask)
+        scope = begin(cls, APPLY, given, with_photos(cast), settings.weight, where, when, fits=ip_adapter.check_fits)
         if scope is None:  # switched off, or nobody takes part
             return io.NodeOutput(model, positive, negative)
-        check_fits(ip_adapter, METHOD, SamplerInputs(model, positive, negative), APPLY)
         carried = _injections(ip_adapter, scope, clip_vision, settings)
-        model_with_lora = with_lora(model, ip_adapter.lora, settings.lora_weight)
-        given = SamplerInputs(model_with_lora, positive, negative)
+        given = replace(given, model=with_lora(model, ip_adapter.lora, settings.lora_weight))
         return scope.applied(given, carried, [NamedRange("the adapter", scope.schedule)])
 
 
@@ -183,10 +195,9 @@ def _injections(
         blanks = _blank_inputs(inputs, blank)
         face_tokens.append(loaded.tokens(inputs.embeddings, inputs.clip_features, settings.shortcut))
         blank_tokens.append(loaded.tokens(blanks.embeddings, blanks.clip_features, settings.shortcut))
-    # (people,): what each person's values in attention are multiplied with
-    scales = torch.tensor([settings.weight * member.weight for member in scope.people], dtype=torch.float32)
+    scales = scope.weights(settings.weight)  # what each person's values in attention are multiplied with
     sides = [net.with_equal_counts(face_tokens), net.with_equal_counts(blank_tokens)]
-    return injections(loaded, scope, sides, scales)
+    return loaded.injections(scope, sides, scales)
 
 
 @dataclass(frozen=True, eq=False)
@@ -293,68 +304,31 @@ class StylePerPerson(io.ComfyNode):
             advice = "Connect the cast of Place Cast, or leave who empty for a style of the whole picture."
             raise BadCast(f"{STYLES}: who is {plain(settings.who, 60)!r}, but no cast is connected.", advice)
         when = When(STYLES, settings.start_percent, settings.end_percent)
+        given = SamplerInputs(model, positive, negative)
+        fits = ip_adapter.check_fits_pictures
         # For each set of tokens whether the style acts: one set for all, or by row one for each person.
         shares = [True]
-        if cast is None or mask is not None:
-            scope = _scope_of_picture(cls, cast, mask, when) if settings.weight else None
-        else:
+        scope: Scope | None = None
+        if cast is not None and mask is None:
             placed = require_places(cast, STYLES)
-            in_style = _people_in_style(placed, settings.who)
-            taking = _taking_part(placed, in_style)
-            scope = begin(cls, STYLES, taking, settings.weight, None, OnBodies(alone=False), when, nothing=NO_STYLE)
+            numbers = named(settings.who, [member.person.name for member in placed.people], STYLES)
+            in_style = [number in numbers for number in range(len(placed.people))]
+            taking = meant(placed, in_style)  # by row, who is not drawn in the style gets a scale of 0
+            where = OnBodies(None, alone=False)
+            scope = begin(cls, STYLES, given, taking, settings.weight, where, when, fits=fits, nothing=NO_STYLE)
             shares = in_style if placed.by_row else [True]
+        elif settings.weight:
+            # A style of the whole picture, or of a mask, whoever stands there: nobody in particular takes part.
+            scope = begin_acting(cls, STYLES, given, NO_PEOPLE, None, when, fits=fits)
+            if mask is not None:
+                scope = replace(scope, regions=_painted(cast, mask))
         if scope is None:
             return io.NodeOutput(model, positive, negative)
-        given = SamplerInputs(model, positive, negative)
-        _check_reads_pictures(ip_adapter)
-        check_fits(ip_adapter, METHOD, given, STYLES)
         acts_in_layers = net.chosen_layers(unet.layers_of(unet.unet_of(model)), settings.layers)
         scales = settings.weight * torch.tensor(shares, dtype=torch.float32)  # (people,) by row, else (1,)
         pictures = net.fitted(images, settings.fit)
         carried = _injections_of_pictures(ip_adapter, scope, clip_vision, pictures, acts_in_layers, scales)
-        return scope.applied(given, carried, [NamedRange("the style", scope.schedule)], subject="The style")
-
-
-def _scope_of_picture(node: type[io.ComfyNode], cast: Cast | None, mask: Tensor | None, when: When) -> Scope:
-    """The scope of a style of the whole picture, or of a mask, whoever stands there: nobody in particular takes part.
-
-    cast: only for the check that a mask belongs to one picture. Raises what `checked` and _painted raise.
-    """
-    schedule = ScheduleRange(when.start, when.end).checked(STYLES)
-    painted = None if mask is None else _painted(cast, mask)  # (1, H, W), the only region of the scope
-    no_people = TakingPart(Cast(()), ())
-    return Scope(node, no_people, schedule, NodeOfRun(STYLES, notes.node_of(node)), painted)
-
-
-def _people_in_style(placed: PlacedCast, who: str) -> list[bool]:
-    """For each person of a cast whether they are drawn in the style: named in `who`, and of weight above 0.
-
-    who: names or numbers of people; an empty text names everybody. Raises BadCast for a name that nobody or that
-    several people have.
-    """
-    named_numbers = named(who, [member.person.name for member in placed.people], STYLES)
-    return [number in named_numbers and member.weight > 0 for number, member in enumerate(placed.people)]
-
-
-def _taking_part(placed: PlacedCast, in_style: Sequence[bool]) -> TakingPart:
-    """The people who take part: those who are drawn in the style. in_style: for each person of `placed`.
-
-    By row all take part as soon as anybody is drawn in the style, because each row of the batch needs its tokens. Those
-    who are not drawn in it then have a scale of 0.
-    """
-    acts = [any(in_style)] * len(in_style) if placed.by_row else in_style
-    return TakingPart(placed, tuple(acts))
-
-
-def _check_reads_pictures(loaded: IPAdapter) -> None:
-    """Raise BadSetup for a file that reads face embeddings, because a picture of a style need not show a face."""
-    if loaded.variant.embedding:
-        raise BadSetup(
-            f"{STYLES} reads pictures, but the ip_adapter is {loaded.variant.title}, which reads the embedding of a "
-            "face.",
-            "Load a plain or plus file with Load Adapter, such as ip-adapter-plus_sdxl_vit-h.safetensors from "
-            "https://huggingface.co/h94/IP-Adapter, into models/ipadapter.",
-        )
+        return scope.applied(given, carried, [NamedRange("the style", scope.schedule)], names=["The style"])
 
 
 def _injections_of_pictures(
@@ -382,7 +356,7 @@ def _injections_of_pictures(
         tokens = loaded.tokens(None, clip_features)  # (1, tokens of all pictures, width)
         sides.append(tokens.expand(len(scales), -1, -1))  # (1, ...), or by row (people, ...)
     in_chosen_layers: list[Injection] = []
-    for injection in injections(loaded, scope, sides, scales):
+    for injection in loaded.injections(scope, sides, scales):
         layers: list[tuple[Tensor, ...] | None] = []  # None: this layer reads the text alone
         for layer, acts in zip(injection.layers, acts_in_layers, strict=True):
             layers.append(layer if acts else None)

@@ -88,13 +88,11 @@ def path_of(name: str) -> str:
     # An empty menu sends an empty name, which would be every root itself.
     for root in folders.folders(KEY) if name else []:
         path = root if name == "." else folders.path_within(root, name)
-        if ending(path) in SAFETENSORS and os.path.isfile(path):
-            return path
         if os.path.isdir(path):
             manifest.locate(MODEL, Path(path))  # it raises ModelMissing where files are missing in the folder
             return path
-    folders.refuse_dead_link(name, KEY)
-    raise ModelMissing("Parts2Whole", [name or "a folder"], folders.folders(KEY), MODEL.page, MODEL.size_text)
+    missing = ModelMissing("Parts2Whole", [name or "a folder"], folders.folders(KEY), MODEL.page, MODEL.size_text)
+    return folders.chosen([name], KEY, missing)
 
 
 def files_of(name: str) -> list[str]:

@@ -11,6 +11,7 @@ from comfy.sd import CLIP, VAE
 from comfy_api.latest import io, ui
 from torch import Tensor
 
+from ...bridge.apply.begin import When, begin_acting
 from ...bridge.host import folders, load, notes, unet
 from ...bridge.host.encode import check_family, latent_of, text_of
 from ...bridge.host.notes import stepwise
@@ -21,10 +22,9 @@ from ...bridge.parts.recording import record_at_zero
 from ...bridge.parts.shared_parts import SharedParts, share_with
 from ...bridge.parts.sharing_run import SharingRun
 from ...bridge.sampling.conditioning import Conditioning, SamplerInputs, check_conditioning
-from ...bridge.sampling.missing_people import ApplyNode, NamedRange, with_missing_notes
+from ...bridge.sampling.missing_people import NamedRange
 from ...bridge.sampling.model_conds import carry_both
 from ...bridge.sampling.node_of_run import NodeOfRun, Pictures
-from ...bridge.sampling.on_model import with_runs
 from ...core.attention.cross_attention import Block
 from ...core.checks.errors import BadParts, BadSize, WrongBaseModel, counted
 from ...core.parts.bank import Bank, PartTokens, PartWeights, token_mask, tokens_inside
@@ -32,6 +32,7 @@ from ...core.parts.part_notes import pose_hint, strange_labels, stretched
 from ...core.parts.parts import Part, Parts
 from ...core.parts.parts_preview import sheet
 from ...core.parts.resizing import pose_picture, prepare, targets
+from ...core.taking_part import NO_PEOPLE
 from ..categories import IN_PARTS
 from ..sockets import PartsSocket, socket
 from .files import Parts2Whole, choices, files_of, load_parts2whole, path_of
@@ -59,6 +60,36 @@ class Features:
     tokens: Tensor
     regions: Tensor | None
     size: tuple[int, int]
+
+    def check_fits(self, given: SamplerInputs, node_name: str) -> None:
+        """Raise WrongBaseModel unless the MODEL has the attention layers that the parts were recorded in.
+
+        Each self-attention layer must have the same address and width as in the bank, each cross-attention layer the
+        width that DecoupledAttn has for it, and MODEL, prompts and reference UNet must have texts of the same width.
+        given: with a MODEL.
+        """
+        model = given.model
+        assert model is not None
+        width = unet.text_width(self.networks.reference)
+        advice = "Encode both prompts with the CLIP of an SD1.5 checkpoint."
+        check_conditioning(given.texts, width, node_name, "SD1.5", advice)
+        model_widths: dict[Block, int] = {}  # address of a self-attention layer -> width of the states that it reads
+        for block, number, position, layer in unet.transformers(unet.unet_of(model)):
+            model_widths[block, number, position] = layer.attn1.to_q.in_features
+        # In a layer the states of all parts have one width, so the first part's will do. kept: (tokens, C).
+        bank_widths = {address: of_parts[0].kept.shape[-1] for address, of_parts in self.bank.items()}
+        same_layers = bank_widths == model_widths
+        same_cross_attention = self.networks.decoupled.model.widths == unet.attention_widths(model)
+        if same_layers and same_cross_attention and unet.text_width(model) == width:
+            return
+        name = type(model.model.model_config).__name__
+        advice = "Connect the model of Load Parts2Whole. For your own SD1.5 or SDXL model use Share Parts Attention."
+        raise WrongBaseModel(
+            "The features input",
+            f"a UNet with {len(bank_widths)} attention layers and text width {width}",
+            f"one with {len(model_widths)} and text width {unet.text_width(model)} ({name})",
+            unet.advice_on(model, advice),
+        )
 
 
 @torch.no_grad()
@@ -194,36 +225,6 @@ def pose_features(features: Features, pose: Tensor) -> Tensor:
     return guider.model(pictures).cpu()
 
 
-def check_fit(model: ModelPatcher, texts: Conditioning, features: Features) -> None:
-    """Raise WrongBaseModel unless the MODEL has the attention layers that the parts were recorded in.
-
-    Each self-attention layer must have the same address and width as in the bank, each cross-attention layer the width
-    that DecoupledAttn has for it, and MODEL, prompts and reference UNet must have texts of the same width. texts: the
-    entries of both sides.
-    """
-    width = unet.text_width(features.networks.reference)
-    advice = "Encode both prompts with the CLIP of an SD1.5 checkpoint."
-    check_conditioning(texts, width, APPLY, "SD1.5", advice)
-    model_widths: dict[Block, int] = {}  # address of a self-attention layer -> width of the states that it reads
-    for block, number, position, layer in unet.transformers(unet.unet_of(model)):
-        model_widths[block, number, position] = layer.attn1.to_q.in_features
-    # In a layer the states of all parts have one width, so the first part's will do. kept: (tokens, C).
-    bank_widths = {address: of_parts[0].kept.shape[-1] for address, of_parts in features.bank.items()}
-    same_layers = bank_widths == model_widths
-    same_cross_attention = features.networks.decoupled.model.widths == unet.attention_widths(model)
-    if same_layers and same_cross_attention and unet.text_width(model) == width:
-        return
-    name = type(model.model.model_config).__name__
-    raise WrongBaseModel(
-        "The features input",
-        f"a UNet with {len(bank_widths)} attention layers and text width {width}",
-        f"one with {len(model_widths)} and text width {unet.text_width(model)} ({name})",
-        unet.advice_on(
-            model, "Connect the model of Load Parts2Whole. For your own SD1.5 or SDXL model use Share Parts Attention."
-        ),
-    )
-
-
 @torch.no_grad()
 def put_in(
     given: SamplerInputs,
@@ -231,16 +232,14 @@ def put_in(
     strength: float,
     schedule: ScheduleRange,
     pose: Tensor | None,
-    node_id: str | None = None,
+    node_of_run: NodeOfRun,
 ) -> SamplerInputs:
     """The same MODEL, and positive and negative with what lets the UNet read the parts.
 
     strength: scales the parts' share of the attention and the values of their image tokens; at 0 only the pose is left.
-    pose: (B, channels, h, w) from pose_features, added on both sides, or None for no pose. node_id: in the graph, or
-    None outside of one. Raises BadParts.
+    pose: (B, channels, h, w) from pose_features, added on both sides, or None for no pose. Raises BadParts.
     """
     source = object()  # the same for all that one node puts into the conditioning, see bridge.sampling.model_conds
-    canvas_node = NodeOfRun(APPLY, node_id)
     without_parts = SharedParts(
         source,
         schedule,
@@ -248,8 +247,8 @@ def put_in(
         weights=PartWeights([weight * strength for weight in features.weights], features.targets),
         pose=pose,
         size=features.size,
-        poses=None if pose is None else Pictures("pose picture", canvas_node),
-        canvas_node=canvas_node,
+        poses=None if pose is None else Pictures("pose picture", node_of_run),
+        canvas_node=node_of_run,
     )
     if not strength:
         return share_with(given, without_parts, without_parts)
@@ -379,22 +378,18 @@ class ApplyParts2Whole(io.ComfyNode):
         end_percent: float,
         pose: Tensor | None = None,
     ) -> io.NodeOutput:
-        node_id = notes.node_of(cls)
-        notes.tell("" if pose is None else pose_hint(pose))
         if strength == 0 and pose is None:
             return io.NodeOutput(model, positive, negative)
-        schedule = ScheduleRange(start_percent, end_percent).checked("The range of the parts")
-        check_fit(model, [*positive, *negative], features)
+        given = SamplerInputs(model, positive, negative)
+        when = When("The range of the parts", start_percent, end_percent)
+        hints = [] if pose is None else [pose_hint(pose)]
+        scope = begin_acting(cls, APPLY, given, NO_PEOPLE, None, when, fits=features.check_fits, more=hints)
         features_of_pose = None if pose is None else pose_features(features, pose)
-
-        given = SamplerInputs(with_runs(model, InjectionsRun, SharingRun), positive, negative)
-        with_parts = put_in(given, features, strength, schedule, features_of_pose, node_id)
-        # With its marks a run sees what of the node does not reach the sampler, and says so under it. At strength 0
-        # only the pose acts, and a run says nothing of parts.
-        ranges = (NamedRange("the parts", schedule),) if strength else ()
-        apply_node = ApplyNode(APPLY, node_id, "The parts", several=True, ranges=ranges, in_negative=bool(strength))
-        outputs = with_missing_notes(apply_node, with_parts)
-        return io.NodeOutput(outputs.model, outputs.positive, outputs.negative)
+        with_parts = put_in(given, features, strength, scope.schedule, features_of_pose, scope.node_of_run)
+        # At strength 0 only the pose acts, and a run says nothing of parts.
+        ranges = [NamedRange("the parts", scope.schedule)] if strength else []
+        apply_node = scope.apply_node(ranges, ["The parts"], several=True, in_negative=bool(strength))
+        return scope.outputs(with_parts, [InjectionsRun, SharingRun], apply_node)
 
 
 NODES = [LoadParts2Whole, EncodeParts, ApplyParts2Whole]

@@ -12,7 +12,7 @@ from comfy.sd import CLIP
 from comfy_api.latest import io
 from torch import Tensor
 
-from ...bridge.apply.begin import OnBodies, begin
+from ...bridge.apply.begin import OnBodies, begin_acting
 from ...bridge.apply.scope import Scope
 from ...bridge.host import schema
 from ...bridge.host.encode import TEXT_WIDTH, check_family, vision_of
@@ -53,6 +53,12 @@ class PhotoMaker(Loaded[PhotoMakerNet]):
     """
 
     method_title = METHOD.title
+
+    def check_fits(self, given: SamplerInputs, node_name: str) -> None:
+        """Raise WrongBaseModel for a MODEL or a negative prompt of another text width than the file's."""
+        assert given.model is not None
+        check_family("The model input", TEXT_WIDTH, text_width(given.model), self.width, SAME_CLIP)
+        check_conditioning(given.texts, self.width, node_name)
 
     def tokens(self, member: Member) -> Tensor:
         """The tokens of a person's photos, one photo after the other: (n, width) float32 on the CPU.
@@ -127,13 +133,7 @@ class EncodedPrompt:
     class_words: list[ClassWord]
 
 
-def encode_prompt(
-    loaded: PhotoMaker,
-    clip: CLIP,
-    text: str,
-    trigger: str,
-    people: Sequence[Member],
-) -> EncodedPrompt:
+def encode_prompt(loaded: PhotoMaker, clip: CLIP, text: str, trigger: str, people: Sequence[Member]) -> EncodedPrompt:
     """A prompt encoded twice: plainly, and with people in its class words.
 
     text: has a class word for each of `people` in their order, each followed by the trigger word. The class words of
@@ -155,7 +155,7 @@ def encode_prompt(
     plain_layout = prompt.laid_out([1] * len(people))
     photo_tokens: dict[int, Tensor] = {}  # number of a person of weight above 0 -> (n, width)
     for number, member in enumerate(people):
-        if member.weight > 0:
+        if member.is_present:
             photo_tokens[number] = loaded.tokens(member)
     # One copy of a class word for each token; the word of a person of weight 0 stands once.
     copies = [len(photo_tokens[number]) if number in photo_tokens else 1 for number in range(len(people))]
@@ -249,14 +249,13 @@ class ApplyPhotoMaker(io.ComfyNode):
         **values: Any,
     ) -> io.NodeOutput:
         settings = Settings(**values)
-        check_family("The model input", TEXT_WIDTH, text_width(model), photo_maker.net.width, SAME_CLIP)
-        check_conditioning(negative, photo_maker.net.width, APPLY)
+        given = SamplerInputs(model, [], negative)
         taking = taking_part.with_photos(_with_weight(taking_part.as_cast(cast), settings.weight))
-        where = OnBodies(rows=False)  # there is one prompt, so people of whom each has a row of the batch are refused
-        scope = begin(cls, APPLY, taking, settings.weight, mask, where, nothing=WITHOUT_PEOPLE)
-        # Unlike other nodes, this one encodes the prompt also where it is switched off: it has no positive input.
+        where = OnBodies(mask, rows=False)  # there is one prompt: people of whom each has a row are refused
+        # Without people it encodes the prompt nonetheless: it has no positive input.
+        scope = begin_acting(cls, APPLY, given, taking, where, fits=photo_maker.check_fits, nothing=WITHOUT_PEOPLE)
         encoded = encode_prompt(photo_maker, clip, settings.text, settings.trigger, taking.weighted.people)
-        if scope is None:
+        if not scope.people:
             return io.NodeOutput(model, encoded.plain, negative)
         sides = _sides(encoded, negative, scope)
         positive = changed_in_turn([(0.0, sides.before), (settings.start_percent, sides.after)])
@@ -266,7 +265,7 @@ class ApplyPhotoMaker(io.ComfyNode):
         made = SamplerInputs(model_with_lora, positive, sides.negative)
         photo_range = NamedRange("the photos", ScheduleRange(settings.start_percent, 1.0), "start_percent")
         runs = [] if scope.regions is None else [UnetWordsRun]
-        return scope.outputs(made, runs, [photo_range], for_sdxl=True)
+        return scope.outputs(made, runs, scope.apply_node([photo_range], for_sdxl=True))
 
 
 def _with_weight(cast: Cast, weight: float) -> Cast:

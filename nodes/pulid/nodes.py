@@ -9,13 +9,13 @@ from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io
 from torch import Tensor
 
-from ...bridge.apply.adapters import AdapterMismatch, check_fits, injections
+from ...bridge.apply.adapters import AdapterMismatch, UNetAdapter
 from ...bridge.apply.begin import AtFaces, When, begin
 from ...bridge.host import notes, schema
 from ...bridge.host.load import FileLoader, Loaded, Published
 from ...bridge.host.shared_network import model_of
 from ...bridge.host.unet import dtype_of
-from ...bridge.image_tokens.blocks import BlockInjection, BlocksRun, Read, blocks_with_faces
+from ...bridge.image_tokens.blocks import BlockInjection, BlocksRun, Read, check_blocks, reads_by_block
 from ...bridge.image_tokens.injections import Injection
 from ...bridge.sampling.conditioning import Conditioning, SamplerInputs
 from ...bridge.sampling.missing_people import NamedRange
@@ -39,7 +39,7 @@ BLOCK_FAMILIES = (FLUX.name, CHROMA.name)
 FILE = Published.of_method(METHOD, "PuLID file")
 
 
-class PuLID(Loaded[PuLIDNet]):
+class PuLID(UNetAdapter[PuLIDNet]):
     """A loaded file for SDXL, of version 1 or 1.1."""
 
     method_title = f"{METHOD.title} for {SDXL.name}"
@@ -49,6 +49,10 @@ class PuLIDFlux(Loaded[PuLIDFluxNet]):
     """A loaded file for FLUX.1."""
 
     method_title = f"{METHOD.title} for {FLUX.name}"
+
+    def check_fits(self, given: SamplerInputs, node_name: str) -> None:
+        """Raise an error unless the file fits the MODEL and the texts, see check_blocks."""
+        check_blocks(reads_behind, len(self.net.pulid_ca), self.net.block_width, BLOCK_FAMILIES, given, node_name)
 
 
 class EvaClip(Loaded[EvaNet]):
@@ -266,20 +270,19 @@ class ApplyPuLID(io.ComfyNode):
     ) -> io.NodeOutput:
         settings = SettingsOfSDXL(**values)
         when = When(METHOD.title, settings.start_percent, settings.end_percent)
-        scope = begin(cls, APPLY, with_photos(cast), settings.weight, mask, AtFaces(SDXL.token), when)
+        given = SamplerInputs(model, positive, negative)
+        where = AtFaces(SDXL.token, mask)
+        scope = begin(cls, APPLY, given, with_photos(cast), settings.weight, where, when, fits=pulid.check_fits)
         if scope is None:
             return io.NodeOutput(model, positive, negative)
-        given = SamplerInputs(model, positive, negative)
-        check_fits(pulid, METHOD, given, APPLY)
         photos = _photos_joined(pulid.net, scope.people, settings.photos)
         tokens = _tokens(pulid, eva_clip, face_parser, scope.people, photos)
         zero_tokens = _zero_tokens(pulid.net, settings)
         sides = [_with_zeros(tokens.faces, zero_tokens), _with_zeros(tokens.no_faces, zero_tokens)]
-        weights = [settings.weight * member.weight for member in scope.people]
-        scales = torch.tensor(weights, dtype=torch.float32)  # (people,), by which the values of each are multiplied
+        scales = scope.weights(settings.weight)  # by which the values of each are multiplied
         how_people_are_read = PROJECTIONS[settings.projection]
         carried: list[Injection] = []
-        for injection in injections(pulid, scope, sides, scales):
+        for injection in pulid.injections(scope, sides, scales):
             carried.append(replace(injection, reads=how_people_are_read))
         return scope.applied(given, carried, [NamedRange("the faces", scope.schedule)])
 
@@ -338,23 +341,19 @@ class ApplyPuLIDFlux(io.ComfyNode):
     ) -> io.NodeOutput:
         settings = Settings(**values)
         when = When(METHOD.title, settings.start_percent, settings.end_percent)
-        scope = begin(cls, APPLY_FLUX, with_photos(cast), settings.weight, mask, AtFaces(FLUX.token), when)
+        given = SamplerInputs(model, positive, negative)
+        where = AtFaces(FLUX.token, mask)
+        scope = begin(cls, APPLY_FLUX, given, with_photos(cast), settings.weight, where, when, fits=pulid.check_fits)
         if scope is None:
             return io.NodeOutput(model, positive, negative)
-        net = pulid.net
-        texts = [*positive, *negative]
-        attentions = len(net.pulid_ca)
-        acts_behind = blocks_with_faces(
-            model, texts, APPLY_FLUX, reads_behind, attentions, net.block_width, BLOCK_FAMILIES
-        )
+        acts_behind = reads_by_block(model, reads_behind)
         tokens = _tokens(pulid, eva_clip, face_parser, scope.people, settings.photos)
-        weights = torch.tensor([settings.weight * member.weight for member in scope.people], dtype=torch.float32)
+        weights = scope.weights(settings.weight)
         source = object()  # one for both sides: by it a run knows that they are of one node
         carried: list[Injection] = []
         for side in (tokens.faces, tokens.no_faces):
             layers = _layers(pulid, side, weights, acts_behind, dtype_of(model_of(model)))
             carried.append(scope.injection(source, side, layers, kind=BlockFaces))
-        given = SamplerInputs(model, positive, negative)
         return scope.applied(given, carried, [NamedRange("the faces", scope.schedule)], run=BlocksRun)
 
 

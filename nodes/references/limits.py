@@ -71,24 +71,31 @@ class ReferenceRegions:
         return place_previews.read_regions(pixels[:, :height, :width], self.people)
 
 
+def are_limited(taking: TakingPart, settings: RegionLimit) -> bool:
+    """Whether references are limited to regions: with a strength above 0, and people of weight above 0 in one picture.
+
+    Where each has a picture, they are with a mask, which is then refused. taking: the people of weight above 0.
+    """
+    if settings.region_strength == 0 or not taking.people:
+        return False
+    return settings.mask is not None or not taking.cast.by_row
+
+
 def regions_of_references(
     taking: TakingPart, settings: RegionLimit, sources: Sequence[Reference] = ()
 ) -> ReferenceRegions | None:
     """The regions in which each person's references are read.
 
-    None where nothing is limited to regions: at a strength of 0, where no person has a weight above 0, and where each
-    person has a row of the batch.
+    None where nothing is limited to regions, see are_limited.
     taking: the people of weight above 0. sources: the references, of which parts may have regions of their own.
     Raises BadRange. Raises NotPlaced for people without places and masks. Raises BadRegion for a region that covers no
     token, and as `regions.regions_of_bodies` does.
     """
     everybody, present = taking.cast, taking.people
-    if settings.region_strength == 0 or not present:
+    if not are_limited(taking, settings):
         return None
     schedule = ScheduleRange(settings.start_percent, settings.end_percent).checked(NAME)
     if settings.mask is None:
-        if everybody.by_row:
-            return None
         require_places(everybody, NAME)
     # A token belongs to a person or does not, so regions have hard edges.
     shape = replace(regions.shape_of_bodies(everybody), feather=0)

@@ -14,10 +14,12 @@ from comfy_api.latest import io, ui
 from torch import Tensor
 
 from ...bridge.apply import optional_model
-from ...bridge.host import notes, schema
+from ...bridge.apply.begin import When, begin_acting
+from ...bridge.host import schema
 from ...bridge.host.newer import require_host
 from ...bridge.host.schedule import ScheduleRange
-from ...bridge.sampling.missing_people import NamedRange, apply_node_of_people
+from ...bridge.sampling.conditioning import SamplerInputs
+from ...bridge.sampling.missing_people import NamedRange
 from ...core import taking_part
 from ...core.cast import CanvasSize, Cast, Person, PlacedCast, is_a
 from ...core.checks.errors import BadSetup, joined, listed
@@ -29,7 +31,7 @@ from ..categories import IN_OTHER_METHODS
 from ..sockets import CastOrPersonSocket, PartsSocket
 from . import NAME
 from .encoding import TRAININGS, EncoderFamily, check_model, encoded_pictures, family_as_set, unlike_training
-from .limits import EVERYBODY_OUTSIDE, NOBODY_OUTSIDE, ReferenceRegions, RegionLimit, regions_of_references
+from .limits import EVERYBODY_OUTSIDE, NOBODY_OUTSIDE, ReferenceRegions, RegionLimit, are_limited, regions_of_references
 from .parts import OwnedPart, owned_parts
 from .pictures import (
     AS_TRAINED,
@@ -132,13 +134,14 @@ class PeopleAsReferences(io.ComfyNode):
         family = family_as_set(clip, settings.training, settings.encoder_size)
         taking = taking_part.present_in(cast)
         owned = owned_parts(parts, taking, settings.mask)
-        read_range = ScheduleRange(settings.references_start_percent, settings.references_end_percent)
         sources = _sources(settings, family, taking, pictures, owned)
-        ranges = ranges_of_people(settings.reference_ranges, taking, read_range.checked("The references of people"))
         given = _Given(model, parts, settings, family, taking, owned, sources)
-        regions = given.checked_regions()
-        notes.tell("\n".join(given.note_lines()))
-
+        inputs = SamplerInputs(model, [], [])  # the node makes the prompts
+        when = When("The references of people", settings.references_start_percent, settings.references_end_percent)
+        lines = given.note_lines()
+        scope = begin_acting(cls, NAME, inputs, taking, None, when, fits=given.check_fits, more=lines)
+        ranges = ranges_of_people(settings.reference_ranges, taking, scope.schedule)
+        regions = None if model is None else regions_of_references(taking, settings, sources)
         encoding = Encoding(
             clip=clip,
             family=family,
@@ -150,7 +153,7 @@ class PeopleAsReferences(io.ComfyNode):
             regions=regions,
         )
         names = taking_part.names(taking.people)
-        apply_node = apply_node_of_people(names, NAME, notes.node_of(cls), _named_ranges(names, ranges, regions))
+        apply_node = scope.apply_node(_named_ranges(names, ranges, regions))
         made = encoding.in_turn(ranges, apply_node)
         model_out = optional_model.model_out(made.model, NAME)
         shown = _previews(cls, sources, family, regions)
@@ -166,7 +169,7 @@ def _sources(
 ) -> list[Reference]:
     """The references of the people of weight above 0 and of their parts, of `pictures`, and of poses."""
     sources = references(
-        taking_part.present(taking.cast),
+        taking.cast_of_people,
         photos=settings.photos_per_person,
         size=settings.size,
         pictures=pictures,
@@ -199,34 +202,31 @@ class _Given:
     def boost(self) -> float:
         return 1.0 if self.model is None else self.settings.reference_boost
 
-    def checked_regions(self) -> ReferenceRegions | None:
-        """The regions in which a MODEL reads references, see regions_of_references.
+    def check_fits(self, given: SamplerInputs, node_name: str) -> None:
+        """Check the MODEL where a run has to change how it reads references, which raises as check_model.
 
-        Where a run has to change how the MODEL reads them, the MODEL is checked, which raises as check_model. Raises
-        BadSetup without a MODEL where the family needs one.
+        Raises BadSetup without a MODEL where the family needs one.
         """
-        family = self.family
-        if self.model is None:
+        family, settings, taking = self.family, self.settings, self.taking
+        if given.model is None:
             if family.pictures.isolated:
-                why = f"training is {self.settings.training!r}, and no MODEL is connected."
-                raise BadSetup(why, f"Connect model of {NAME}.")
-            return None
-        if family.transformer is None:
-            check_model(self.model, family)  # it raises, before anybody is asked for places
-        regions = regions_of_references(self.taking, self.settings, self.sources)
-        weights = [member.weight for member in self.taking.people] + [part.part.weight for part in self.owned]
-        is_changed = self.settings.reference_boost != 1 or self.settings.portrait_masks is not None
-        needs_run = regions is not None or is_changed or any(weight != 1 for weight in weights)
-        if needs_run or family.pictures.fitted or family.pictures.isolated:
-            check_model(self.model, family)
-        return regions
+                why = f"training is {settings.training!r}, and no MODEL is connected."
+                raise BadSetup(why, f"Connect model of {node_name}.")
+            return
+        weights = [member.weight for member in taking.people] + [part.part.weight for part in self.owned]
+        is_changed = settings.reference_boost != 1 or settings.portrait_masks is not None
+        is_changed = is_changed or any(weight != 1 for weight in weights)
+        needs_run = is_changed or are_limited(taking, settings)
+        # A family without a transformer can have no run.
+        if needs_run or family.transformer is None or family.pictures.fitted or family.pictures.isolated:
+            check_model(given.model, family)
 
     def note_lines(self) -> list[str]:
         """The lines of the note under the node: what has no effect, and what a family was not trained with."""
         settings, family, sources = self.settings, self.family, self.sources
         has_model = self.model is not None
         by_row = self.taking.cast.by_row
-        lines = unused_weights(self.taking, self.owned, has_model or family.transformer is None)
+        lines = unused_weights(self.taking.cast, self.owned, has_model or family.transformer is None)
         lines += unlike_training(
             family, sources, settings.pictures_first(family), settings.encoder_size, has_model=has_model
         )

@@ -494,15 +494,13 @@ def _name_from_end(distance: int, end: str, noun: str) -> str:
     return f"{nth}{noun} from the {end}"
 
 
-def unused_weights(taking: TakingPart, parts: Sequence[OwnedPart], has_model: bool) -> list[str]:
-    """The lines of the note under the node about a cast: who is left out, and whose weight has no effect.
+def unused_weights(cast: Cast, parts: Sequence[OwnedPart], has_model: bool) -> list[str]:
+    """A line for the note under the node that names whose weight has no effect: without a MODEL, any but 0 and 1.
 
-    parts: of people. has_model: whether a MODEL is connected, without which weights other than 0 and 1 have no effect.
+    parts: of people. has_model: whether a MODEL is connected.
     """
-    lines = list(taking.left_out)  # those of weight 0; people without a photo have been refused before
-    if not has_model:
-        weighted = [member for member in taking.cast.people if member.weight not in (0, 1)]
-        labels = [part.part.label for part in parts if part.part.weight != 1]
-        title = "Weights other than 0 and 1 need model, so they change nothing"
-        lines += gathered(title, [*names(weighted), *labels])
-    return lines
+    if has_model:
+        return []
+    weighted = [member for member in cast.people if member.weight not in (0, 1)]
+    labels = [part.part.label for part in parts if part.part.weight != 1]
+    return gathered("Weights other than 0 and 1 need model, so they change nothing", [*names(weighted), *labels])

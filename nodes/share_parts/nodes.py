@@ -16,24 +16,22 @@ from comfy.sd import CLIP, VAE
 from comfy_api.latest import io
 from torch import Tensor
 
-from ...bridge.host import notes
+from ...bridge.apply.begin import When, begin_acting
 from ...bridge.host.encode import latent_of, text_of
-from ...bridge.host.schedule import ScheduleRange
 from ...bridge.host.schema import applied_inputs, applied_outputs, range_inputs
 from ...bridge.host.shared_network import model_of
-from ...bridge.host.unet import coarsest_token_side, text_width, unet_of
+from ...bridge.host.unet import coarsest_token_side, unet_of
 from ...bridge.parts.recording import LAYERS, SelfReference, is_inpainting
 from ...bridge.parts.shared_parts import SharedParts, share_with
 from ...bridge.parts.sharing_run import SharingRun
-from ...bridge.sampling.conditioning import Conditioning, SamplerInputs, check_conditioning
-from ...bridge.sampling.missing_people import ApplyNode, NamedRange, with_missing_notes
-from ...bridge.sampling.node_of_run import NodeOfRun
-from ...bridge.sampling.on_model import with_runs
+from ...bridge.sampling.conditioning import Conditioning, SamplerInputs, check_texts_of_unet
+from ...bridge.sampling.missing_people import NamedRange
 from ...core.parts.bank import PartWeights, window
 from ...core.parts.parts import Parts
 from ...core.parts.resizing import prepare, targets
 from ...core.pictures import geometry
 from ...core.pictures.geometry import Rect
+from ...core.taking_part import NO_PEOPLE
 from ..categories import IN_PARTS
 from ..sockets import PartsSocket
 
@@ -159,31 +157,30 @@ class SharePartsAttention(io.ComfyNode):
         **values: Any,
     ) -> io.NodeOutput:
         settings = Settings(**values)
-        present = parts.present
-        if settings.strength == 0 or not present:
+        if settings.strength == 0 or not parts.present:
             return io.NodeOutput(model, positive, negative)
-        check_conditioning([*positive, *negative], text_width(model), APPLY)
+        given = SamplerInputs(model, positive, negative)
+        when = When("The range of the parts", settings.start_percent, settings.end_percent)
+        scope = begin_acting(cls, APPLY, given, NO_PEOPLE, None, when, fits=check_texts_of_unet)
         size = (settings.width, settings.height)
         geometry.check_size("The picture", *size)
-        schedule = ScheduleRange(settings.start_percent, settings.end_percent).checked("The range of the parts")
         self_reference = reference_of(model, parts, clip, vae, settings)
         # For the negative, which attends to itself alone.
         without_parts = SharedParts(
             source=object(),
-            schedule=schedule,
+            schedule=scope.schedule,
             bank=None,  # no parts were recorded before sampling
             # strength scales the parts' share of the attention.
-            weights=PartWeights([weight * settings.strength for weight in parts.weights], targets(present, *size)),
+            weights=PartWeights(
+                [weight * settings.strength for weight in parts.weights], targets(parts.present, *size)
+            ),
             size=size,
-            canvas_node=NodeOfRun(APPLY, notes.node_of(cls)),
+            canvas_node=scope.node_of_run,
         )
         # For the positive. Unlike in Parts2Whole the parts are recorded while sampling (live), and not before.
         with_parts = replace(without_parts, live=self_reference)
-        ranges = (NamedRange("the parts", schedule),)
-        apply_node = ApplyNode(APPLY, notes.node_of(cls), "The parts", several=True, ranges=ranges)
-        given = SamplerInputs(with_runs(model, SharingRun), positive, negative)
-        outputs = with_missing_notes(apply_node, share_with(given, with_parts, without_parts))
-        return io.NodeOutput(outputs.model, outputs.positive, outputs.negative)
+        apply_node = scope.apply_node([NamedRange("the parts", scope.schedule)], ["The parts"], several=True)
+        return scope.outputs(share_with(given, with_parts, without_parts), [SharingRun], apply_node)
 
 
 NODES = [SharePartsAttention]

@@ -64,7 +64,7 @@ def cut_out(people: Sequence[Member], bodies: Tensor | Parts | None, masks: Tens
     parts: Sequence[Part | None] = [None] * len(people)
     if bodies is not None:
         parts = _parts(people, bodies, masks)
-    return [_body(part) for member, part in zip(people, parts, strict=True) if member.weight > 0]
+    return [_body(part) for member, part in zip(people, parts, strict=True) if member.is_present]
 
 
 def _parts(people: Sequence[Member], bodies: Tensor | Parts, masks: Tensor | None) -> Sequence[Part]:
@@ -83,7 +83,7 @@ def _parts(people: Sequence[Member], bodies: Tensor | Parts, masks: Tensor | Non
     parts: list[Part] = []
     for member, picture, mask in zip(people, pictures, masks_of_people, strict=True):
         # A part of weight 0 may have an empty mask: nobody looks at it.
-        weight = 1.0 if member.weight > 0 else 0.0
+        weight = 1.0 if member.is_present else 0.0
         parts.append(make_part(member.person.name, picture[None], mask, weight, target=None))
     return parts
 

@@ -11,11 +11,11 @@ from comfy_api.latest import io, ui
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from ...bridge.apply.adapters import check_fits, injections
+from ...bridge.apply.adapters import UNetAdapter
 from ...bridge.apply.begin import OnBodies, When, begin
 from ...bridge.apply.scope import Scope
 from ...bridge.host import encode, notes, schema
-from ...bridge.host.load import FileLoader, Loaded, Published
+from ...bridge.host.load import FileLoader, Published
 from ...bridge.image_tokens.injections import Injection
 from ...bridge.loras import adapter_files
 from ...bridge.sampling.conditioning import Conditioning, SamplerInputs
@@ -38,7 +38,7 @@ METHOD = method("story_maker")
 APPLY = "Apply StoryMaker"
 
 
-class StoryMaker(Loaded[StoryMakerNet]):
+class StoryMaker(UNetAdapter[StoryMakerNet]):
     """A loaded mask.bin.
 
     lora: the tensors of its LoRA under the file's own keys, which have the number of the attention layer in them.
@@ -109,11 +109,11 @@ class ApplyStoryMaker(io.ComfyNode):
         settings = Settings(**values)
         taking = with_photos(cast)
         when = When(METHOD.title, settings.start_percent, settings.end_percent)
-        where = OnBodies(unplaced=True)  # as published: without places and masks all people are in the whole picture
-        scope = begin(cls, APPLY, taking, settings.weight, mask, where, when)
+        where = OnBodies(mask, unplaced=True)  # as published: without places and masks all are in the whole picture
+        given = SamplerInputs(model, positive, negative)
+        scope = begin(cls, APPLY, given, taking, settings.weight, where, when, fits=story_maker.check_fits)
         if scope is None:
             return io.NodeOutput(model, positive, negative)
-        check_fits(story_maker, METHOD, SamplerInputs(model, positive, negative), APPLY)
         # Bodies and masks are in the order of the whole cast. Who does not act has weight 0 here, and gets no Body.
         cut_bodies = cut_out(taking.weighted.people, bodies, body_masks)  # one for each of those who act
         # Masks belong to pictures of bodies; without bodies, and with Parts, they are not used.
@@ -122,17 +122,12 @@ class ApplyStoryMaker(io.ComfyNode):
         features = _features(story_maker, clip_vision, scope.people, settings.photos, cut_bodies)
         carried = _injections(story_maker, scope, features, settings.weight)
         preview = _preview(cls, scope.people, cut_bodies, scope.regions)
-        model_with_lora = adapter_files.with_lora(model, story_maker.lora, settings.lora_weight)
-        given = SamplerInputs(model_with_lora, positive, negative)
+        given = replace(given, model=adapter_files.with_lora(model, story_maker.lora, settings.lora_weight))
         return scope.applied(given, carried, [NamedRange(METHOD.title, scope.schedule)], preview=preview)
 
 
 def _features(
-    loaded: StoryMaker,
-    clip_vision: ClipVisionModel,
-    people: Sequence[Member],
-    photos: str,
-    bodies: Sequence[Body],
+    loaded: StoryMaker, clip_vision: ClipVisionModel, people: Sequence[Member], photos: str, bodies: Sequence[Body]
 ) -> list[PersonFeatures]:
     """What the network reads of each person. bodies: one of each person. Raises WrongEncoder, BadCast.
 
@@ -170,15 +165,14 @@ def _injections(loaded: StoryMaker, scope: Scope, features: Sequence[PersonFeatu
         # The background counts as one more person, the first, whose region is what the others leave.
         scope = replace(scope, regions=with_background(scope.regions))  # (1 + people, H, W)
     background = net.background().cpu()  # (1, 20, width)
-    weights = torch.tensor([member.weight for member in scope.people], dtype=torch.float32)
-    weights_of_tokens = weights[:, None].expand(-1, background.shape[1])  # (people, 20)
+    weights_of_tokens = scope.weights()[:, None].expand(-1, background.shape[1])  # (people, 20)
     scales = _in_softmaxes(scope, torch.ones_like(weights_of_tokens[:1]), weights_of_tokens) * weight  # of the values
     sides: list[Tensor] = []
     for of_side in (features, [person_features.unconditional for person_features in features]):
         on_device = [_on_network_device(loaded, person_features) for person_features in of_side]
         tokens = net.tokens(on_device, alone=scope.by_row).cpu()  # (people, 20, width)
         sides.append(_in_softmaxes(scope, background, tokens))
-    return injections(loaded, scope, sides, scales)
+    return loaded.injections(scope, sides, scales)
 
 
 def _in_softmaxes(scope: Scope, background: Tensor, people: Tensor) -> Tensor:

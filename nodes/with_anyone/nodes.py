@@ -14,7 +14,7 @@ from ...bridge.host import schema
 from ...bridge.host.load import FileLoader, Loaded, Published
 from ...bridge.host.shared_network import model_of
 from ...bridge.host.unet import dtype_of
-from ...bridge.image_tokens.blocks import BlockInjection, BlocksRun, blocks_with_faces
+from ...bridge.image_tokens.blocks import BlockInjection, BlocksRun, check_blocks
 from ...bridge.image_tokens.injections import Injection
 from ...bridge.sampling.conditioning import Conditioning, SamplerInputs
 from ...bridge.sampling.missing_people import NamedRange
@@ -35,6 +35,10 @@ class WithAnyone(Loaded[WithAnyoneNet]):
     """A loaded withanyone.safetensors."""
 
     method_title = METHOD.title
+
+    def check_fits(self, given: SamplerInputs, node_name: str) -> None:
+        """Raise an error unless the file fits the MODEL and the texts, see check_blocks."""
+        check_blocks(_reads_behind, len(self.net.ipa_arc), self.net.width, (FLUX.name,), given, node_name)
 
 
 WithAnyoneSocket = adapter_socket(WithAnyone)
@@ -78,17 +82,15 @@ class ApplyWithAnyone(io.ComfyNode):
         mask: Tensor | None = None,
     ) -> io.NodeOutput:
         # It acts in face boxes unless Place Cast says otherwise.
-        where = AtFaces(FLUX.token, hard=True, boxed=_with_whole_far_edges)
+        where = AtFaces(FLUX.token, mask, hard=True, boxed=_with_whole_far_edges)
         when = When(METHOD.title, start_percent, end_percent)
-        scope = begin(cls, APPLY, with_photos(cast), weight, mask, where, when)
+        given = SamplerInputs(model, positive, negative)
+        scope = begin(cls, APPLY, given, with_photos(cast), weight, where, when, fits=with_anyone.check_fits)
         if scope is None:
             return io.NodeOutput(model, positive, negative)
-        net = with_anyone.net
-        blocks_with_faces(model, [*positive, *negative], APPLY, _reads_behind, len(net.ipa_arc), net.width)
         faces = _injection(with_anyone, scope, photos, weight, dtype_of(model_of(model)))
         # The negative reads no faces. Its copy has the same source, by which a run knows that both are of one node.
         without_faces = replace(faces, layers=())
-        given = SamplerInputs(model, positive, negative)
         return scope.applied(given, (faces, without_faces), [NamedRange("the faces", scope.schedule)], run=BlocksRun)
 
 
@@ -116,20 +118,14 @@ def _with_whole_far_edges(cast: Cast) -> Cast:
     return replace(cast, people=tuple(people))
 
 
-def _injection(
-    loaded: WithAnyone,
-    scope: Scope,
-    photos: str,
-    weight: float,
-    dtype: torch.dtype,
-) -> Injection:
+def _injection(loaded: WithAnyone, scope: Scope, photos: str, weight: float, dtype: torch.dtype) -> Injection:
     """What the positive carries: for each block the keys and values of the tokens of all people who act.
 
     The values are times the weight of the node and times that of each person. photos: how several photos of a person
     are joined, as schema.photos_input. weight: of the node. dtype: in which the MODEL computes. Raises BadCast.
     """
     face_embeddings = torch.cat([embeddings(member, METHOD, photos) for member in scope.people])  # (people, 512)
-    weights = torch.tensor([weight * member.weight for member in scope.people], dtype=torch.float32)  # (people,)
+    weights = scope.weights(weight)
     tokens_by_block = loaded.net.block_tokens(loaded.on_device(face_embeddings))
     layers = tuple(tokens.weighted(weights, dtype) for tokens in tokens_by_block)
     # No block reads `tokens`; an Injection counts its people by them. Any tensor with a row for each person will do.

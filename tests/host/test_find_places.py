@@ -35,6 +35,7 @@ from pack.core.checks.errors import BadCast, BadLayout, BadSetup, BadSize, Liken
 from pack.core.models.packs import ANTELOPE, IR_SE50
 from pack.core.places import found
 from pack.core.places.found import PlacesNotFound
+from pack.core.taking_part import present_in
 from pack.nodes.control_images import DrawSkeletons
 from pack.nodes.find_places import FindPlaces, seen_of_people
 from pack.nodes.id_patch.nodes import LOADER as ID_PATCH
@@ -175,7 +176,9 @@ def look(
     people = Cast(tuple(people_made.a_member(number) for number in range(1, len(words) + 1)))
     given = SamplerInputs(model, *prompts(clip))
     settings = Sampling(**{**sampling(model, 4), "cfg": cfg, **changed})
-    return seen_of_people(FindPlaces, given, clip, people, words, latent or {"samples": empty}, settings, share)
+    return seen_of_people(
+        FindPlaces, given, clip, present_in(people), words, latent or {"samples": empty}, settings, share
+    )
 
 
 def alike(a: Tensor, b: Tensor) -> bool:
@@ -222,7 +225,9 @@ def test_without_words_people_are_found_by_their_references(name: str) -> None:
         settings = Sampling(**sampling(model, 2), cfg=1.0)
         sides = SamplerInputs(model, positive, negative)
         seen.append(
-            seen_of_people(FindPlaces, sides, clip, people, ("", ""), {"samples": latent}, settings, 0.0).scores
+            seen_of_people(
+                FindPlaces, sides, clip, present_in(people), ("", ""), {"samples": latent}, settings, 0.0
+            ).scores
         )
     assert not alike(seen[0], seen[0].flip(0))
     assert torch.equal(seen[0], seen[1].flip(0))
@@ -285,7 +290,7 @@ def test_the_run_of_a_look_ends_as_every_run() -> None:
         wrapped.add_wrapper_with_key(kind, "theirs", partial(called, kind))
     people = Cast(tuple(people_made.a_member(number) for number in (1, 2)))
     given, settings = SamplerInputs(wrapped, *sides), Sampling(**sampling(model, 8), cfg=1.0)
-    seen_of_people(FindPlaces, given, clip, people, WORDS, {"samples": latent}, settings, 0.25)
+    seen_of_people(FindPlaces, given, clip, present_in(people), WORDS, {"samples": latent}, settings, 0.25)
     assert ended == {"outer_sample": 1, "sampler_sample": 1, "predict_noise": 8, "apply_model": 3}
     controls = [side[0][1]["control"] for side in sides]
     assert all(control.cond_hint is None and control.timestep_range is None for control in controls)

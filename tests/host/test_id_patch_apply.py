@@ -86,7 +86,7 @@ def active(model, conditioning, sigma):
 @pytest.mark.parametrize("id_start_percent", [0.0, 0.2, 1 / 3, 0.8, 1.0])
 def test_every_sigma_of_every_schedule_is_served_exactly_once(model, id_start_percent):
     sampling = model.get_model_object("model_sampling")
-    split = append_tokens([text(1)], TOKENS, id_start_percent, "test")
+    split = append_tokens([text(1)], TOKENS, id_start_percent)
     schedules_and_steps = itertools.product(comfy.samplers.SCHEDULER_NAMES, (2, 6, 11, 50))
     schedules = [
         comfy.samplers.calculate_sigmas(sampling, schedule, steps)[:-1] for schedule, steps in schedules_and_steps
@@ -99,7 +99,7 @@ def test_every_sigma_of_every_schedule_is_served_exactly_once(model, id_start_pe
 def test_the_switch_happens_at_the_percentage(model):
     """At the percentage itself the tokens are on (the authors: text only while i < T * (1 - ratio)), before it off."""
     sampling = model.get_model_object("model_sampling")
-    without, with_tokens = append_tokens([text(1)], TOKENS, 0.2, "test")
+    without, with_tokens = append_tokens([text(1)], TOKENS, 0.2)
     assert (without[0].shape[1], with_tokens[0].shape[1]) == (77, 93)
     for percent, is_on in ((0.2, 1), (0.1999, 0)):
         sigma = torch.tensor(sampling.percent_to_sigma(percent))
@@ -116,7 +116,7 @@ def test_ranges_set_in_front_behind_and_by_a_clip_schedule_hold(model):
     entries = [text(1, tokens=77 * n) for n in (1, 2, 3)]
 
     def appended(*entries_in):
-        return append_tokens([*entries_in], TOKENS, 0.2, "test")
+        return append_tokens([*entries_in], TOKENS, 0.2)
 
     ranged = []
     ranged_behind = []

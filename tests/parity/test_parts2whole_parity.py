@@ -21,6 +21,7 @@ from marks import each
 from pack.bridge.host.schedule import WHOLE_SCHEDULE
 from pack.bridge.parts.recording import record_at_zero
 from pack.bridge.sampling.conditioning import SamplerInputs
+from pack.bridge.sampling.node_of_run import NodeOfRun
 from pack.core.parts.bank import token_mask, tokens_inside
 from pack.core.parts.parts import LABELS
 from pack.nodes.parts2whole.net import padded
@@ -94,7 +95,7 @@ def test_predictions_equal_the_authors(parts_networks, bank, timestep):
     size = [8 * side for side in x.shape[:1:-1]]
     features = Features(parts_networks.networks, bank, (1.0, 1.0), None, padded(embeds), None, tuple(size))
     texts = SamplerInputs(None, [[GOLDEN["in.prompt"], {}]], [[GOLDEN["in.neg"], {}]])
-    sides = put_in(texts, features, 1.0, WHOLE_SCHEDULE, GOLDEN["pose_features"])
+    sides = put_in(texts, features, 1.0, WHOLE_SCHEDULE, GOLDEN["pose_features"], NodeOfRun("test"))
     model = reading(parts_networks.model)
     model.set_model_sampler_post_cfg_function(lambda args: predictions.update(args) or args["denoised"], True)
     sigma = model.get_model_object("model_sampling").sigma(torch.tensor([float(timestep)]))

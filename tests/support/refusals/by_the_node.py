@@ -231,8 +231,17 @@ BY_THE_NODE: dict[str, list[Refused]] = {
         refused(
             WrongBaseModel,
             "Apply ID-Patch.* made for Kolors.*4096.*SDXL .text width 2048",
+            cast=cast(weights=(0.0, 0.0)),  # the ControlNet acts nonetheless
+            image=UNCONNECTED,
             positive=kolors_text(),
             negative=kolors_text(),
+        ),
+        refused(
+            WrongBaseModel,
+            "Apply ID-Patch.* made for SDXL",
+            cast=three_rows(),  # whose model_out is read in no region
+            image=UNCONNECTED,
+            model=value(sd15),
         ),
         refused(
             BadCast,

@@ -9,9 +9,9 @@ from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io
 from torch import Tensor
 
-from ...bridge.apply.adapters import check_fits, injections
+from ...bridge.apply.adapters import UNetAdapter
 from ...bridge.apply.begin import AtFaces, When, begin
-from ...bridge.host.load import FileLoader, Loaded, Published
+from ...bridge.host.load import FileLoader, Published
 from ...bridge.host.schema import applied_inputs, applied_outputs, photos_input, range_inputs
 from ...bridge.sampling.conditioning import Conditioning, SamplerInputs
 from ...bridge.sampling.missing_people import NamedRange
@@ -27,7 +27,7 @@ METHOD = method("toy_method")
 APPLY = "Apply Toy"
 
 
-class Toy(Loaded[ToyNet]):
+class Toy(UNetAdapter[ToyNet]):
     """A loaded file."""
 
     method_title = METHOD.title
@@ -76,18 +76,17 @@ class ApplyToy(io.ComfyNode):
         mask: Tensor | None = None,
     ) -> io.NodeOutput:
         when = When("The adapter", start_percent, end_percent)
-        scope = begin(cls, APPLY, with_photos(cast), weight, mask, AtFaces(SDXL.token), when)
+        given = SamplerInputs(model, positive, negative)
+        where = AtFaces(SDXL.token, mask)
+        scope = begin(cls, APPLY, given, with_photos(cast), weight, where, when, fits=toy.check_fits)
         if scope is None:
             return io.NodeOutput(model, positive, negative)
-        given = SamplerInputs(model, positive, negative)
-        check_fits(toy, METHOD, given, APPLY)
         means: list[Tensor] = []
         for person in scope.people:
             face_embeddings = embeddings(person, METHOD, photos)  # (photos, 512)
             means.append(face_embeddings.mean(0, keepdim=True))
-        scales = torch.tensor([weight * person.weight for person in scope.people])
         tokens = toy.net.tokens(toy.on_device(torch.cat(means))).cpu()
-        carried = injections(toy, scope, (tokens, torch.zeros_like(tokens)), scales)
+        carried = toy.injections(scope, (tokens, torch.zeros_like(tokens)), scope.weights(weight))
         return scope.applied(given, carried, [NamedRange("the adapter", scope.schedule)])
 
 
