@@ -302,27 +302,14 @@ def _checked_value(schema: _NodeSchema, input_id: str, value: Any) -> Any:
 def _misfit(schema_input: io.Input, input_in_words: str, value: Any) -> LikenessError:
     """The error about a value of another kind than the input takes.
 
-    A file of another method gets a message of its own: sockets of methods' files are all of one type.
+    Sockets of methods' own files are all of one type, so the words say which method is meant.
     """
     actual_method = getattr(value, "method_title", "")
-    expected_method = _method_of(schema_input)
+    expected_method = getattr(schema_input.Type, "method_title", "")
     if actual_method and expected_method:
         return FileOfOtherMethod(input_in_words, actual_method, expected_method)
-    return BadInput(input_in_words, value_checks.named(value), _needed_in_words(schema_input))
-
-
-def _method_of(schema_input: io.Input) -> str:
-    """The title of the method whose own file an input takes; "" for any other input."""
-    return getattr(schema_input.Type, "method_title", "")
-
-
-def _needed_in_words(schema_input: io.Input) -> str:
-    """What an input takes, for messages: the name of its type, such as IMAGE.
-
-    The sockets of methods' own files are all of one type, so the words say which method is meant.
-    """
-    method = _method_of(schema_input)
-    return f"a file of {method} from Load Adapter" if method else schema_input.io_type
+    needed = f"a file of {expected_method} from Load Adapter" if expected_method else schema_input.io_type
+    return BadInput(input_in_words, value_checks.named(value), needed)
 
 
 def _may_be_none(schema_input: io.Input) -> bool:

@@ -145,14 +145,9 @@ class LayerHook:
 
         Where another pack's function stands there now, nothing is changed: that function may call this LayerHook.
         """
-        if not _is_forward_of(vars(module).get("forward"), self):
-            return
-        _put_back(module, _without_ended(self.standing))
-
-
-def _is_forward_of(function: Any, hook: LayerHook) -> bool:
-    # A bound method is a new object whenever it is read, so the hook behind it is compared.
-    return getattr(function, "__self__", None) is hook
+        # A bound method is a new object whenever it is read, so the hook behind it is compared.
+        if getattr(vars(module).get("forward"), "__self__", None) is self:
+            _put_back(module, _without_ended(self.standing))
 
 
 def _put_back(module: nn.Module, function: Any) -> None:

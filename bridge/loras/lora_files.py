@@ -418,25 +418,18 @@ def _without_other_latents(
 ) -> tuple[list[_Patch], list[str]]:
     """The patches to keep, and a sentence with the sizes of each patch that is left out.
 
-    Left out are patches for latents of another number of channels than the MODEL's. Where none would be kept, the file
-    is for another MODEL: then all are kept, for the error about their sizes.
+    Left out are patches for latents of another number of channels than the MODEL's: the others of such a file may fit
+    all the same. Where none would be kept, the file is for another MODEL: then all are kept, for the error about their
+    sizes.
     """
     kept_patches: list[_Patch] = []
     left_out_sentences: list[str] = []
     for patch in patches:
-        if _is_for_other_latents(model, layers, patch):
+        if patch.layer == layers.reads_latents and patch.shape_in(model) is None:
             left_out_sentences.append(patch.sizes_in(model))
         else:
             kept_patches.append(patch)
     return kept_patches or list(patches), left_out_sentences
-
-
-def _is_for_other_latents(model: ModelPatcher, layers: LoraLayers, patch: _Patch) -> bool:
-    """Whether a patch is for the layer that reads the latents, and does not fit it.
-
-    The file is then made for latents of another number of channels, and its other patches may fit all the same.
-    """
-    return patch.layer == layers.reads_latents and patch.shape_in(model) is None
 
 
 def _parts_that_fit(

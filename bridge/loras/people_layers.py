@@ -159,7 +159,8 @@ class PeopleLayer:
     def __init__(self, loras: Sequence[LayerLora], module: Any, like: Tensor, shape: tuple[int, ...]) -> None:
         """loras: all LoRAs of the node's people in this layer. module: the layer. like: on the device and in the dtype
         of what the layer is given. shape: of the layer's weights in this MODEL."""
-        groups = groups_of(module)
+        # A convolution reads its channels in groups.
+        groups = module.groups if isinstance(module, nn.Conv2d) else 1
         owned: list[_OwnedMatrices] = []
         self.in_front: list[InputLora] = []
         for layer_lora in sorted(loras, key=attrgetter("person")):
@@ -169,7 +170,7 @@ class PeopleLayer:
             front = low_rank.in_front
             if front is not None:
                 self.in_front.append(InputLora(person, front.down.to(like), front.up.to(like), groups))
-        self.module = module
+        self.module: Any = module
         self.person_of_rank, self.down, self.up = _side_by_side(owned, groups)
         self.people = tuple(dict.fromkeys(lora.owner for lora in owned))
         self.person_of_rank_tensor = torch.tensor(self.person_of_rank, device=like.device)
@@ -274,10 +275,3 @@ def _side_by_side(loras: Sequence[_OwnedMatrices], groups: int) -> tuple[tuple[i
     # Ranks of one group stay in the order of the LoRAs.
     order = sorted(range(len(person_of_rank)), key=group_of_rank.__getitem__)
     return tuple(person_of_rank[rank] for rank in order), down[order], up[:, order].contiguous()
-
-
-def groups_of(module: Any) -> int:
-    """The number of groups in which a convolution reads its channels; 1 for a linear layer."""
-    if isinstance(module, nn.Conv2d):
-        return module.groups
-    return 1

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from ...core.checks.errors import BadSetup
-from ..host.unet import dtype_of
 from ..networks.transformer_families import LayerStream, Stream
 from ..sampling.current_forward import current
 from ..sampling.forward import ForwardShape
@@ -42,7 +41,7 @@ class RankWeights:
     def __init__(self, tokens: TokenWeights, forward_shape: ForwardShape) -> None:
         self._tokens = tokens
         self._row_count = forward_shape.row_count
-        self._like = torch.empty(0, device=forward_shape.device, dtype=dtype_of(forward_shape.model))
+        self._like = forward_shape.empty_like_network()
         self._weights: dict[Any, Tensor] = {}
 
     def _kept(self, forward: Forward) -> dict[Any, Tensor]:

@@ -178,16 +178,6 @@ def backend_refusal(backend: str, provider: str) -> LikenessError | None:
     return None
 
 
-def _onnx_provider(backend: str, provider: str) -> str | None:
-    """The name of onnxruntime's provider that runs the networks, None for torch. Raises what backend_refusal says."""
-    error = backend_refusal(backend, provider)
-    if error is not None:
-        raise error
-    if backend != ONNXRUNTIME:
-        return None
-    return onnx_session.resolved(provider)
-
-
 def load_face_model(
     pack: str, recognisers: str, backend: str = TORCH, provider: str = onnx_session.AUTO
 ) -> HostedFaceModel:
@@ -199,10 +189,10 @@ def load_face_model(
     and torch runs it in any case.
     Raises what `refusal` and `backend_refusal` return, and UnsupportedCheckpoint for damaged or unfit files.
     """
-    error = refusal(pack, recognisers)
+    error = refusal(pack, recognisers) or backend_refusal(backend, provider)
     if error is not None:
         raise error
-    runs_on = _onnx_provider(backend, provider)
+    runs_on = onnx_session.resolved(provider) if backend == ONNXRUNTIME else None  # None: torch
     files = _files()
     pack_name = _installed_pack(pack, files) or pack
     chosen = among(recognisers, files.recognisers(pack_name)) or recognisers  # ALL, PICTURES_ALONE, or an id

@@ -225,7 +225,7 @@ class LookRun(Run[Sought]):
     def __init__(self, guider: CFGGuider, latent: Tensor) -> None:
         """Each Sought in the conditioning of the run is replaced by one that knows its entry, see Sought.in_entry."""
         for entry in entries_with(guider, self.key):
-            of_nodes = entry["model_conds"][self.key].cond
+            of_nodes = self.carried_by(entry)
             carry_instead(entry, self.key, [sought.in_entry(entry) for sought in of_nodes])
         super().__init__(guider, latent)  # it reads what all entries carry, so it comes last
 

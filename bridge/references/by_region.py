@@ -189,7 +189,7 @@ class RegionalReferencesRun(Run[RegionalReferences]):
     def __init__(self, guider: CFGGuider, latent: Tensor) -> None:
         # Before the run reads the conditioning, what it carries learns which the reference latents are.
         for entry in entries_with(guider, self.key):
-            of_nodes = entry["model_conds"][self.key].cond
+            of_nodes = self.carried_by(entry)
             carry_instead(entry, self.key, [carried.with_numbers(entry) for carried in of_nodes])
         super().__init__(guider, latent)
         # Those by which attention is divided: not all tokens read all references alike.

@@ -20,6 +20,7 @@ from pack.bridge.sampling.row_tables import RowTables
 from pack.bridge.words.unet import run as unet_run
 from pack.bridge.words.unet.words import UnetWords
 from pack.core.cast import PlacedCast
+from pack.core.checks.errors import BadSetup
 from pack.core.checks.value_checks import BadPicture
 from peers import apply
 from tiny import people_made
@@ -208,6 +209,14 @@ def test_text_that_others_make_longer_behind_it_keeps_everybody_s_tokens(sdxl, w
     sample(model, longer(positive), longer(negative), steps=1)
     for side in (0, 1):
         assert reads(watched_layers[0], side, left_half(watched_layers[0]), [*range(93), *range(109, 186)])
+
+
+def test_a_text_cut_behind_it_is_refused(sdxl):
+    """16 tokens for each of two people stand behind 77 others."""
+    model, positive, negative = bind(sdxl)
+    cut = [[tensor[:, :100], options] for tensor, options in positive]
+    with pytest.raises(BadSetup, match="has cut a prompt to 100 of the 109 tokens"):
+        sample(model, cut, negative, steps=1)
 
 
 def test_an_area(sdxl):

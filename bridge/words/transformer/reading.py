@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import Enum
 from typing import Any, NamedTuple
 
@@ -22,18 +22,8 @@ from ...sampling.model_conds import ConditioningLost
 from .forward_texts import ForwardTexts
 
 _TOKENS = "likeness_tokens"
-"""The key of a `_BlockTokens` among the transformer_options inside of a forward."""
-
-
-@dataclass(frozen=True)
-class _BlockTokens:
-    """How many tokens the blocks of a forward are given.
-
-    text: of all texts, with whatever stands in front of them. picture: of the picture and its references.
-    """
-
-    text: int
-    picture: int
+"""The key, among the transformer_options inside of a forward, of the number of tokens of text that its blocks are
+given: of all texts, with whatever stands in front of them."""
 
 
 class _Place(Enum):
@@ -85,14 +75,14 @@ class WordsReading:
     def with_positions(self, block_inputs: Options) -> Options:
         """An InputPatch: the block's inputs, in which everybody's words have new positions.
 
-        It also leaves a _BlockTokens in the options, in place, for `split`.
+        It also leaves the number of tokens of text in the options, in place, for `split`.
         Raises ConditioningLost where tokens of the picture are missing.
         """
         picture = block_inputs["img"].shape[1]
         if picture < self._picture:
             raise ConditioningLost("", f"leaves {picture} of the picture's {self._picture} tokens")
         text = block_inputs["txt"].shape[1]
-        block_inputs["transformer_options"][_TOKENS] = _BlockTokens(text, picture)
+        block_inputs["transformer_options"][_TOKENS] = text
         if not self._texts.family.counted_axes:
             return block_inputs
         return {**block_inputs, "txt_ids": self._positions(block_inputs["txt_ids"], text)}
@@ -136,13 +126,13 @@ class WordsReading:
             return _WordsAttention(_Place.READER, text=keys, queries=queries, keys=keys)
         if family.own_captions:
             return self._attention_by_stage(queries, keys, options)
-        tokens: _BlockTokens | None = options.get(_TOKENS)
-        if tokens is None:
+        text: int | None = options.get(_TOKENS)
+        if text is None:
             return None
         # A node that keeps the keys of references from an earlier step asks without the references: fewer queries than
         # keys.
-        has_text_and_picture = tokens.text + self._picture <= queries <= keys
-        return _WordsAttention(_Place.BLOCK, tokens.text, queries, keys) if has_text_and_picture else None
+        has_text_and_picture = text + self._picture <= queries <= keys
+        return _WordsAttention(_Place.BLOCK, text, queries, keys) if has_text_and_picture else None
 
     def _attention_by_stage(self, queries: int, keys: int, options: Options) -> _WordsAttention | None:
         """`_attention_with_words` where a network counts its texts itself: the stage and the number of tokens tell."""

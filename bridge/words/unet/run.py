@@ -72,16 +72,12 @@ make rows repeat texts until all are equally long, so a whole text would be cost
 can take a token away of one, and the trial has to show that as well."""
 
 
-def _words_of_entry(entry: RunEntry) -> tuple[UnetWords, ...]:
-    return entry["model_conds"][UnetWords.key].cond
-
-
 def _id_tokens_without_regions(entry: RunEntry) -> IDTokens | None:
     """The ID tokens in an entry's text that no UnetWords limits to regions; None where there are none.
 
     Apply ID-Patch without a MODEL puts them there, behind Prompt per Person.
     """
-    if has_inline_tokens([_words_of_entry(entry)]):
+    if has_inline_tokens([UnetWordsRun.carried_by(entry)]):
         return None
     return entry.get(ID_TOKENS)
 
@@ -96,7 +92,7 @@ class UnetWordsRun(CrossAttentionRun[UnetWords]):
         some_have_no_regions = any(_id_tokens_without_regions(entry) for entry in carrying)
         for entry in carrying:
             context: Tensor = entry["cross_attn"]  # (B, T, width)
-            words_of_nodes = [words.in_entry(context) for words in _words_of_entry(entry)]
+            words_of_nodes = [words.in_entry(context) for words in self.carried_by(entry)]
             if some_have_no_regions:
                 # The run has to know such tokens, because rows of another pack do not have them in their texts. All
                 # entries get one UnetWords more: the host computes entries in one batch only where they carry

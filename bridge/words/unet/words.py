@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 from typing_extensions import Self
 
+from ....core.checks.errors import BadSetup
 from ...host.schedule import WHOLE_SCHEDULE
 from ...sampling.conditioning import ID_TOKENS, Entry, IDTokens, SamplerInputs
 from ...sampling.model_conds import WordsOfPeople, carry
@@ -78,11 +79,18 @@ class UnetWords(WordsOfPeople):
     def in_entry(self, context: Tensor) -> Self:
         """These words with text_length and inline tokens, which are known once a run has begun.
 
-        context: the text of the entry that carries them, (B, T, width).
+        context: the text of the entry that carries them, (B, T, width). Raises BadSetup where it ends before the inline
+        tokens do.
         """
         texts = self.texts
         if self.inline_counts:
-            inline_tokens = context[:, self.start : self.start + self.inline_count]
+            end = self.start + self.inline_count
+            if context.shape[1] < end:
+                raise BadSetup(
+                    f"Another node has cut a prompt to {context.shape[1]} of the {end} tokens that the people need.",
+                    "Connect that node before the node that puts the people into the prompt.",
+                )
+            inline_tokens = context[:, self.start : end]
             texts = inline_tokens.split(self.inline_counts, dim=1)
         return replace(self, text_length=context.shape[1], texts=texts)
 
