@@ -16,7 +16,7 @@ from ..bridge.people.person_photos import AS_IT_IS, FaceReader, PhotosRead, phot
 from ..core import persons, taking_part
 from ..core.cast import UNNAMED, Absent, Cast, Member, require_together
 from ..core.checks.errors import BadCast, first_few, gathered, listed
-from ..core.checks.names import folded
+from ..core.checks.names import of_person
 from ..core.checks.text import names_in
 from ..core.faces import analysis, which
 from ..core.pictures import previews, tensors
@@ -127,7 +127,7 @@ def _named_twice(cast_people: Sequence[Member]) -> list[str]:
     spellings: dict[str, list[str]] = {}  # name, however it is spelt -> as each of the people spells it
     for member in cast_people:
         if member.person.name != UNNAMED:
-            spellings.setdefault(folded(member.person.name), []).append(member.person.name)
+            spellings.setdefault(of_person(member.person.name), []).append(member.person.name)
     named_twice = [of_people[-1] for of_people in spellings.values() if len(of_people) > 1]
     return gathered("One name for several people", named_twice, ": their numbers tell them apart")
 

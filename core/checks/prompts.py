@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from ..cast import Cast, RowCast, is_a
 from .errors import BadCast, BadSetup, LikenessError, counted, listed
 from .names import People
-from .text import COLON, pieces, plain
+from .text import COLON, COLONS, pieces, plain
 
 MOST_SCENES = 100
 """The most scenes in one run: each is a whole picture."""
@@ -136,8 +136,11 @@ def _read(line: str, number: int, people: People, field: str) -> tuple[int, str]
     number: of the line, from 1, for messages, as `field` of per_person. Raises BadPrompts.
     """
     name, *words = map(str.strip, pieces(line, COLON, most_cuts=1))
-    if not words:
+    at = line.translate(COLONS).find(":")
+    if at < 0:
         raise BadPrompts(field, number, line, "it has no colon", people.names)
+    if not words:  # two apostrophes around the colon are no quotation marks: 'Ali: in the girls' room
+        name, words = line[:at].strip(), [line[at + 1 :].strip()]
     meant = people.called(name)
     if not meant:
         raise BadPrompts(field, number, line, f"no person here is called {plain(name, 40)!r}", people.names)

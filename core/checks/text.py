@@ -24,12 +24,17 @@ BLANKS = "".join(letter for letter in map(chr, range(0x3001)) if category(letter
 """What is no part of a text, before it and behind it."""
 COMMA, COLON, BLANK = ",", ":", r"\s+"
 """Where `pieces` cuts a text: at the commas and semicolons, at the colons, or at the blanks of all scripts."""
-_COLONS = str.maketrans(dict.fromkeys("\uff1a\ufe13\ufe55", ":"))
-_QUOTE = "[\"'\u2018\u2019\u201a\u201c\u201d\u201e\u00ab\u00bb\u2039\u203a\u300c\u300d\u300e\u300f\uff02\uff07]"
+COLONS = str.maketrans(dict.fromkeys("\uff1a\ufe13\ufe55", ":"))
+_SINGLE_QUOTES = "['\u2018\u2019\u201a\u2039\u203a\uff07]"
+_DOUBLE_QUOTES = '["\u201c\u201d\u201e\u00ab\u00bb\u300c\u300d\u300e\u300f\uff02]'
 _LETTER = f"[^,:{re.escape(BLANKS)}]"
-_QUOTED = re.compile(f"(?<!{_LETTER}){_QUOTE}.{{0,255}}?{_QUOTE}(?!{_LETTER})")
-"""Quotation marks and what is between them, up to the longest name of a file. The apostrophe of O'Neil is none, because
-a letter stands before it."""
+_QUOTED = re.compile(
+    "|".join(f"(?<!{_LETTER}){mark}.{{0,255}}?{mark}(?!{_LETTER})" for mark in (_SINGLE_QUOTES, _DOUBLE_QUOTES))
+)
+"""Quotation marks of one kind and what is between them, up to the longest name of a file. The apostrophe of O'Neil is
+none, because a letter stands before it."""
+_AT_AN_END = re.compile(f"^{_SINGLE_QUOTES}|{_SINGLE_QUOTES}$")
+"""An apostrophe with which a name begins or ends: in a list two such would be quotation marks."""
 AS_NUMBER = str.maketrans({
     **dict.fromkeys("\u2010\u2011\u2012\u2013\u2212\ufe63\uff0d", "-"),
     "\uff0b": "+",
@@ -117,7 +122,7 @@ def pieces(text: str, sign: str, most_cuts: int | None = None) -> list[str]:
 
 
 def _with_plain_signs(text: str) -> str:
-    return with_commas(text).translate(_COLONS)
+    return with_commas(text).translate(COLONS)
 
 
 def unquoted(text: str) -> str:
@@ -151,7 +156,7 @@ def names_in(text: str) -> list[str]:
 
 def list_of(names: Sequence[str]) -> str:
     """Names as the list that `names_in` reads."""
-    return ", ".join(name if items_in(name) == [name] else f'"{name}"' for name in names)
+    return ", ".join(f'"{name}"' if items_in(name) != [name] or _AT_AN_END.search(name) else name for name in names)
 
 
 def plain_lines(text: str) -> str:

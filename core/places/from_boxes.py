@@ -13,7 +13,7 @@ from torch import Tensor
 from ..cast import Box, CanvasSize, Layout, Point, Slot, is_a
 from ..checks import value_checks
 from ..checks.errors import LikenessError, counted, gathered, listed
-from ..checks.text import AS_NUMBER, COLON, MOST_NAME_LETTERS, items_in, pieces, plain, unquoted, with_commas
+from ..checks.text import AS_NUMBER, COLON, MOST_NAME_LETTERS, items_in, list_of, pieces, plain, with_commas
 from ..pictures.geometry import Fit, bounds, check_size, patch_rect, shorter_side
 from ..pictures.previews import color_of
 from . import bodies, layouts, poses
@@ -358,7 +358,7 @@ def written(text: str) -> tuple[Marked, ...]:
             continue
         try:
             *name, numbers = pieces(line, COLON)  # the name may have colons
-            boxes.append(_marked(number, _sides(numbers), unquoted(":".join(name))))  # messages count lines
+            boxes.append(_marked(number, _sides(numbers), items_in(":".join(name))[0]))  # messages count lines
         except ValueError:
             quoted = line if len(line) < 60 else f"{line[:60]}..."
             problem = f"line {number} of the text is {quoted!r}, without four numbers at its end"
@@ -381,7 +381,7 @@ def for_editor(boxes: Sequence[Marked]) -> list[dict[str, Any]]:
         metadata = {
             "type": "obj",
             "text": "",
-            "desc": marked.name,
+            "desc": list_of([marked.name]),
             "palette": [f"#{red:02x}{green:02x}{blue:02x}"],
         }
         dictionary = {

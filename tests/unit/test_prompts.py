@@ -94,7 +94,7 @@ def test_scenes_are_plain_lines() -> None:
     assert per_scene(text, always) == ["at the beach, a photo of them", "[31min the kitchen, a photo of them"]
 
 
-LISTED = ["Anna", "Ben", "2", "Mary Ann", "person", "Lee, Jo: Sr", "O'Neil", "Zoe\u0308"]
+LISTED = ["Anna", "Ben", "2", "Mary Ann", "person", "Lee, Jo: Sr", "O'Neil", "Zoe\u0308", "\u2018Ali", "Manu\u2019"]
 ONE = {
     0: (
         "1",
@@ -114,6 +114,7 @@ ONE = {
     5: ('"Lee, Jo: Sr"', "\u201clee, jo: sr\u201d,", "\uff02Lee, Jo: Sr\uff02"),
     6: ("o'neil", "O\u2019Neil", "'O\u2019Neil'"),
     7: ("Zo\u00eb", "ZOE\u0308"),
+    8: ("'Ali", '"\u2018Ali"'),
 }
 """Index of a person in LISTED -> what may be typed for them alone."""
 SEVERAL = {
@@ -126,7 +127,7 @@ SEVERAL = {
 }
 """What may be typed for several -> their indices."""
 MEANS_NOBODY = (
-    "Cleo", "9", "\u00b2", "9" * 5000, "Ben Mary", "person 9", "Lee, Jo: Sr", "-1", "1.5", "1-2", "\u201c\u201d Cleo",
+    "Cleo", "11", "\u00b2", "9" * 5000, "Ben Mary", "person 11", "Lee, Jo: Sr", "-1", "1.5", "1-2", "\u201c\u201d Cleo",
 )  # fmt: skip
 
 
@@ -166,7 +167,14 @@ def test_nobody_is_meant_anywhere(text: str) -> None:
 
 
 def test_names_that_a_node_lists_are_read_again() -> None:
-    assert names_in(list_of(["", *LISTED])) == ["", *LISTED]
+    names = ["", *LISTED, "Anna, in her friends' coat", "girls', x"]
+    assert names_in(list_of(names)) == names
+    dictionaries = from_boxes.for_editor(from_boxes.written('"Lee, Jo": 5 5 20 20\nAnna, in red: 5 5 20 20'))
+    assert [box.name for box in from_boxes.read(dictionaries)] == ["Lee, Jo", "Anna"]
+
+
+def test_an_apostrophe_on_both_sides_of_a_colon_hides_none() -> None:
+    assert per_person("\u2018Ali: in the girls' room", ["\u2018Ali"]) == ["in the girls' room"]
 
 
 def test_people_of_one_name_are_told_apart_by_their_numbers() -> None:
