@@ -39,6 +39,7 @@ from typing import Any
 import comfy.controlnet
 import torch
 from comfy.controlnet import ControlBase
+from comfy.hooks import HookGroup
 from comfy.model_base import BaseModel
 from torch import Tensor
 
@@ -57,6 +58,7 @@ from ..sampling.areas import (
 )
 from ..sampling.canvas_check import Canvas
 from ..sampling.model_conds import ConditioningLost
+from ..sampling.on_model import RunHook
 from ..sampling.rows import ATTACHED, AttachedRows
 from ..words.unet.id_tokens import IDTokensReader
 from .per_thread import PerThread
@@ -201,6 +203,23 @@ class _AttachedNet(comfy.controlnet.ControlBase):
         copied = self.copy()
         copied.previous_controlnet = deepcopy(self.previous_controlnet, memo)
         return copied
+
+    def get_extra_hooks(self) -> list[HookGroup]:
+        """The hooks of the net and of the chain before it, without a RunHook.
+
+        The host registers what hooks bring by the field extra_hooks. By this method it asks whether a prompt has hooks:
+        then it samples with a second copy of the MODEL, without DynamicVRAM, and looks at weights in every forward. A
+        RunHook has no weights.
+        """
+        groups: list[HookGroup] = []
+        for group in super().get_extra_hooks():
+            others = HookGroup()
+            for hook in group.hooks:
+                if not isinstance(hook, RunHook):
+                    others.add(hook)
+            if others.hooks:
+                groups.append(others)
+        return groups
 
     def _method(self, name: str) -> Callable[..., Any]:
         """The net's own method of this name: another pack's, or that of its class."""

@@ -87,7 +87,7 @@ class PersonControlNet(NetOfHost):
         if not is_in_range:
             return control
         rows: AttachedRows = cond[ATTACHED]
-        sides = [of_entry.side for of_entry in rows.by_entry(cond["c_crossattn"], transformer_options)]
+        sides = rows.sides(cond["c_crossattn"], transformer_options)
         rows_with_faces = _rows_of_positive(sides, len(x_noisy) // batched_number)
         if not rows_with_faces:
             return control

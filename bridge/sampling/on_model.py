@@ -85,11 +85,6 @@ def _sample(on_model: OnModel, executor: WrapperExecutor, *args: Any, **kwargs: 
     start = Start.of_call(args, kwargs)
     for side in guider.conds.values():
         named_as_one(side)
-        for entry in side:
-            # The host has put a net's hooks on the entries with the net, and prepares the weights for them at every
-            # forward. A RunHook has no weights, and what it does is done.
-            if entry.get("hooks") and all(isinstance(hook, RunHook) for hook in entry["hooks"].hooks):
-                del entry["hooks"]
     options = guider.model_options["transformer_options"]
     comfy.patcher_extension.add_wrapper_with_key(_WRAPPERS.CALC_COND_BATCH, _KEY, _note_latent, options)
     runs = [_begun(run_class, guider, start) for run_class in on_model.runs]

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, NamedTuple
+from typing import Any
 
 import comfy.conds
 import torch
@@ -63,14 +63,6 @@ class AttachedEntry:
         return cls(side, tokens, sample)
 
 
-class RowsOfEntry(NamedTuple):
-    """The rows of one entry in a forward. side: as which they are read. context: their text, (rows, T, width)."""
-
-    entry: AttachedEntry
-    side: Side
-    context: Tensor
-
-
 @dataclass(frozen=True, eq=False)
 class AttachedRows:
     """The rows of one forward that a net of ours acts in.
@@ -82,8 +74,8 @@ class AttachedRows:
     entries: tuple[AttachedEntry, ...]
     area: Area | None
 
-    def by_entry(self, context: Tensor, options: Options) -> list[RowsOfEntry]:
-        """The rows of each entry, in the order of `entries`.
+    def sides(self, context: Tensor, options: Options) -> list[Side]:
+        """As which the rows of each entry are read, in the order of `entries`.
 
         An entry of the positive that was copied and zeroed out for the negative prompt counts as negative, see
         model_conds.read_as_negative.
@@ -91,11 +83,11 @@ class AttachedRows:
         """
         prompts: Sequence[int] = options.get("cond_or_uncond") or [0] * len(self.entries)  # the host's: 0 is positive
         contexts = context.chunk(len(self.entries))
-        rows: list[RowsOfEntry] = []
+        sides: list[Side] = []
         for entry, own_context, prompt in zip(self.entries, contexts, prompts, strict=True):
             is_copy = prompt != 0 and entry.side is Side.POSITIVE and not own_context.any()
-            rows.append(RowsOfEntry(entry, Side.NEGATIVE if is_copy else entry.side, own_context))
-        return rows
+            sides.append(Side.NEGATIVE if is_copy else entry.side)
+        return sides
 
 
 class AttachedCond(comfy.conds.CONDRegular):

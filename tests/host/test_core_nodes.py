@@ -107,7 +107,11 @@ def test_people_act_and_nothing_is_told(row: Row, name: str, monkeypatch: pytest
     monkeypatch.setattr(notes, "tell_of_run", lambda node_id, topic, text: texts.append(text))
     pictures = []
     for graph in (row.node(), row.other()):
-        changed = CHANGES[name](row, applied(row, graph))
+        of_node = applied(row, graph)
+        nets = [options["control"] for _, options in of_node.positive if "control" in options]
+        # For these the host would load the MODEL a second time, without DynamicVRAM.
+        assert not any(net.get_extra_hooks() for net in nets)
+        changed = CHANGES[name](row, of_node)
         pictures.append(sampled(changed.guider(), latent_of(row), sigmas_of(changed.model, 4)))
     assert [text for text in texts if text] == []
     assert relative(*pictures) > 1e-6
