@@ -355,7 +355,7 @@ class _JointLook(Batch):
         height, width = (-(-side // self._cell) for side in forward_shape.latent[-2:])
         self._size = height, width
         self._number = 0
-        """Of the next attention over all tokens, as TransformerFamily.telling_block counts blocks."""
+        """The number of the next attention over all tokens, as TransformerFamily.telling_block counts blocks."""
 
     def sites(self, modules: Mapping[str, nn.Module]) -> Mapping[Site, nn.Module]:
         return {}

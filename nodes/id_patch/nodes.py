@@ -295,12 +295,11 @@ class _People:
         """
         if not self.faces:
             return given
-        with_tokens = self.with_tokens(given)
         scope = self.scope
         if scope.regions is None:  # they are read in the whole picture
-            return with_tokens
-        self.check_tokens(with_tokens)
-        by_region = id_tokens_by_region(with_tokens, scope.regions, scope.node_of_run)
+            return self.with_tokens(given)
+        self.check_tokens(given)
+        by_region = id_tokens_by_region(self.with_tokens(given), scope.regions, scope.node_of_run)
         return scope.with_runs(by_region, [UnetWordsRun], self.apply_node())
 
     def with_tokens(self, given: SamplerInputs) -> SamplerInputs:
@@ -319,9 +318,9 @@ class _People:
         return SamplerInputs(given.model, *sides)
 
     def check_tokens(self, given: SamplerInputs) -> None:
-        """Raise BadPatches for prompts that also hold tokens of an Apply ID-Patch with another number of people.
+        """Raise BadPatches for prompts that hold tokens of an Apply ID-Patch with another number of people.
 
-        They cannot be read by region. given: with ID tokens.
+        They cannot be read by region. given: without the ID tokens of this node, which take the place of that mark.
         """
         count = len(self.faces)
         for _, options in given.texts:

@@ -317,7 +317,9 @@ class UnetWordsBatch(CrossAttentionBatch):
             bias = bias.index_select(1, pixels)
         if source_rows is None:
             return bias
-        bias_of_rows: Tensor = extra_options[self._other_rows_key]  # (B, 1, keys), see append_tokens
+        # These rows may repeat a text more often than ours, or hold inline tokens that are appended as well, see
+        # bias_of_other_rows.
+        bias_of_rows: Tensor = extra_options[self._other_rows_key]  # (B, 1, keys)
         padding = bias.shape[-1] - k.shape[1]
         return bias + functional.pad(bias_of_rows.to(q), (0, padding))
 

@@ -171,7 +171,7 @@ def corner() -> torch.Tensor:
 
 
 KEYPOINTS_OF_THREE = ours("LikenessDrawSkeletons", cast=three_rows(), draw="face keypoints")
-FOR_TWO = ours("LikenessApplyIDPatch", id_start_percent=0.1)
+FOR_TWO = ours("LikenessApplyIDPatch")
 WITH_PARTS = ours("LikenessApplyParts2Whole")
 OF_PARTS = ours(
     "LikenessMeasureLikeness",
