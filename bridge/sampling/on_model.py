@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 import comfy.patcher_extension
-from comfy.hooks import TransformerOptionsHook
+from comfy.hooks import HookGroup, TransformerOptionsHook
 from comfy.model_base import BaseModel
 from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrapperExecutor
@@ -20,6 +20,7 @@ from comfy.samplers import CFGGuider
 from torch import Tensor
 
 from ..host import notes
+from ..host.unet import Options
 from .areas import WHOLE_LATENT, latent_size
 from .conditioning import NeverCopied, RunEntry, named_as_one
 from .model_conds import CarriedCond, carry_instead, entries_with, read_as_negative
@@ -74,6 +75,16 @@ class RunHook(TransformerOptionsHook):
 
     def __init__(self, on_model: OnModel | None = None) -> None:  # None where the host copies it
         super().__init__({"wrappers": {_WRAPPERS.OUTER_SAMPLE: {_KEY: [partial(_sample, on_model or OnModel())]}}})
+
+    def add_hook_patches(
+        self, model: ModelPatcher, model_options: Options, target_dict: dict[str, Any], registered: HookGroup
+    ) -> bool:
+        """Put the wrapper into the options of a sampling. The arguments are the host's.
+
+        Not into `registered`: no entry has this hook (see get_extra_hooks of a net of ours), and beside a registered
+        one the host fails at entries with hooks that are none.
+        """
+        return super().add_hook_patches(model, model_options, target_dict, HookGroup())
 
 
 def _sample(on_model: OnModel, executor: WrapperExecutor, *args: Any, **kwargs: Any) -> Tensor:

@@ -135,12 +135,14 @@ def _read(line: str, number: int, people: People, field: str) -> tuple[int, str]
 
     number: of the line, from 1, for messages, as `field` of per_person. Raises BadPrompts.
     """
-    name, *words = map(str.strip, pieces(line, COLON, most_cuts=1))
     at = line.translate(COLONS).find(":")
     if at < 0:
         raise BadPrompts(field, number, line, "it has no colon", people.names)
-    if not words:  # two apostrophes around the colon are no quotation marks: 'Ali: in the girls' room
-        name, words = line[:at].strip(), [line[at + 1 :].strip()]
+    name, words = line[:at].strip(), line[at + 1 :].strip()
+    quoted, *behind = map(str.strip, pieces(line, COLON, most_cuts=1))
+    # A name in quotation marks may have a colon. Two apostrophes are none: 'Ali: in the girls' room
+    if behind and not people.called(name):
+        name, words = quoted, behind[0]
     meant = people.called(name)
     if not meant:
         raise BadPrompts(field, number, line, f"no person here is called {plain(name, 40)!r}", people.names)
@@ -148,7 +150,7 @@ def _read(line: str, number: int, people: People, field: str) -> tuple[int, str]
         numbers = " or ".join(str(person + 1) for person in meant)
         why = f"{len(meant)} people are called {name!r}: write their number, {numbers}"
         raise BadPrompts(field, number, line, why, people.names)
-    return meant[0], words[0]
+    return meant[0], words
 
 
 def named(text: str, names: Sequence[str], node_name: str) -> list[int]:

@@ -25,8 +25,8 @@ BLANKS = "".join(letter for letter in map(chr, range(0x3001)) if category(letter
 COMMA, COLON, BLANK = ",", ":", r"\s+"
 """Where `pieces` cuts a text: at the commas and semicolons, at the colons, or at the blanks of all scripts."""
 COLONS = str.maketrans(dict.fromkeys("\uff1a\ufe13\ufe55", ":"))
-_SINGLE_QUOTES = "['\u2018\u2019\u201a\u2039\u203a\uff07]"
-_DOUBLE_QUOTES = '["\u201c\u201d\u201e\u00ab\u00bb\u300c\u300d\u300e\u300f\uff02]'
+_SINGLE_QUOTES = "['\u2018-\u201b\u2039\u203a\uff07]"
+_DOUBLE_QUOTES = '["\u201c-\u201f\u00ab\u00bb\u2e42\u300c-\u300f\u301d-\u301f\ufe41-\ufe44\uff02\uff62\uff63]'
 _LETTER = f"[^,:{re.escape(BLANKS)}]"
 _QUOTED = re.compile(
     "|".join(f"(?<!{_LETTER}){mark}.{{0,255}}?{mark}(?!{_LETTER})" for mark in (_SINGLE_QUOTES, _DOUBLE_QUOTES))
@@ -156,7 +156,15 @@ def names_in(text: str) -> list[str]:
 
 def list_of(names: Sequence[str]) -> str:
     """Names as the list that `names_in` reads."""
-    return ", ".join(f'"{name}"' if items_in(name) != [name] or _AT_AN_END.search(name) else name for name in names)
+    return ", ".join(map(_as_item, names))
+
+
+def _as_item(name: str) -> str:
+    """A name as an item of a list: in quotation marks where it would be read as another one without them."""
+    if items_in(name) == [name] and not _AT_AN_END.search(name):
+        return name
+    quoted = (f'"{name}"', f"'{name}'")
+    return next((item for item in quoted if items_in(item) == [name]), name)
 
 
 def plain_lines(text: str) -> str:

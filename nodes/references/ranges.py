@@ -9,11 +9,11 @@ from ...bridge.host.schedule import ScheduleRange
 from ...bridge.sampling.conditioning import JUST_BEHIND
 from ...core.checks.errors import BadRange, BadSetup
 from ...core.checks.prompts import per_member
-from ...core.checks.text import AS_NUMBER, items_in, plain
+from ...core.checks.text import AS_NUMBER, COLON, items_in, pieces, plain
 from ...core.taking_part import TakingPart
 
 INPUT = "reference_ranges"
-_RANGE = re.compile(r"(\d*\.?\d+)\s*(?:[-\u2014~\uff5e]|to)\s*(\d*\.?\d+)", re.IGNORECASE)
+_RANGE = re.compile(r"(\d*\.?\d+)\s*(?:[-\u2014\u2015~\u301c\uff5e]|to)\s*(\d*\.?\d+)", re.IGNORECASE)
 """Two numbers with a dash, a tilde or a "to" between them."""
 
 
@@ -25,7 +25,7 @@ def ranges_of_people(text: str, taking: TakingPart, of_others: ScheduleRange) ->
     schedule, and BadSetup where people who have a row of the batch each would be read in different ranges.
     """
     ranges: list[ScheduleRange] = []
-    lines = per_member("\n".join(items_in(text)), taking.cast, INPUT)
+    lines = per_member("\n".join(_items(text)), taking.cast, INPUT)
     for acts, line, member in zip(taking.acts, lines, taking.cast.people, strict=True):
         if acts:
             ranges.append(_range(line, member.name) if line else of_others)
@@ -35,6 +35,16 @@ def ranges_of_people(text: str, taking: TakingPart, of_others: ScheduleRange) ->
             "Write the same range for everybody, or set references_start_percent and references_end_percent.",
         )
     return ranges
+
+
+def _items(text: str) -> list[str]:
+    """The items of a text, each with its colon: what has none is the beginning of a name with a comma."""
+    items: list[str] = []
+    is_whole = True
+    for item in items_in(text):
+        items.append(item if is_whole else f"{items.pop()}, {item}")
+        is_whole = len(pieces(items[-1], COLON)) > 1
+    return items
 
 
 def _range(text: str, name: str) -> ScheduleRange:

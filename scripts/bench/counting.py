@@ -51,6 +51,8 @@ class LiveBytes(TorchDispatchMode):
         out = func(*args, **(kwargs or {}))
         is_kernel = func.namespace == "aten" and not func.is_view
         self.kernels += is_kernel and func.overloadpacket.__name__ not in _NO_KERNELS
+        if func.is_view:  # of a tensor that may have been made before, such as a prompt
+            return out
         for leaf in tree_leaves(out):
             if isinstance(leaf, torch.Tensor) and leaf.device.type == self._device:
                 self._follow(leaf.untyped_storage())

@@ -14,6 +14,7 @@ from marks import each
 from method_rows import BESIDE_OTHERS, Condition, Row, bypassed, in_front, latents, model_behind, two
 from pack.bridge.host.unet import transformers
 from pack.bridge.sampling.model_conds import ConditioningLost
+from pack.core.checks.errors import BadSetup
 from sample_values import control_net, normal, sdxl
 
 OFTEN = BESIDE_OTHERS
@@ -203,3 +204,13 @@ def test_a_net_with_keyframes_of_another_pack() -> None:
     net = value(other_packs.Keyframed, value(control_net), [1.0, 0.5])
     node_with_keyframes = ID_PATCH.node(control_net=net, positive=positive)
     assert relative(drawn(node_with_keyframes), drawn(ID_PATCH.node(strength=0.4))) <= 1e-5
+
+
+def test_id_tokens_of_two_nodes_beside_such_a_pack_are_refused() -> None:
+    """The ControlNet of each would read its own tokens, and none those of the other."""
+    first = ID_PATCH.node()
+    second = ID_PATCH.other(positive=first[0], negative=first[1])
+    sides = (bypassed(ID_PATCH.node(), side) for side in ("positive", "negative"))
+    pack = value(in_place_of_attention, ID_PATCH.model, *sides)
+    with pytest.raises(BadSetup, match="Two nodes have put ID tokens into one prompt"):
+        drawn(second, model=pack)

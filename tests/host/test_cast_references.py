@@ -485,7 +485,7 @@ def test_outside_of_their_own_range_a_person_is_as_of_weight_0(family):
     assert relative(latents, tiny_dits.sample(both[3], *expected, start, steps=4)) <= 1e-6
     assert relative(latents, tiny_dits.sample(both[3], *both[:2], start, steps=4)) > 1e-4
     assert by_lines[2] == both[2]
-    whole = read(anna, ben, reference_ranges="Anna: 0 - 1\nBen: 0 To 1\u066b0")
+    whole = read(anna, ben, reference_ranges="Anna: 0 \u301c 1\nBen: 0 To 1\u066b0")
     for side in range(2):
         same(whole[side], both[side])
 
@@ -503,6 +503,9 @@ def test_a_person_s_parts_go_with_the_person_and_rows_have_one_range():
     rows = RowCast(pair().people, 128, 128)
     first, second = apply(FLUX_2, rows, reference_ranges="'1': 0 - 0.5\u060c\u0662\uff1a0 - 0.5")[0]
     assert [len(options.get(LATENTS, ())) for _, options in (first, second)] == [1, 0]
+    lee = Cast(tuple(replace(member, person=replace(member.person, name="Lee, Jo")) for member in pair().people[:1]))
+    (until_half, _) = apply(FLUX_2, lee, size=128, reference_ranges="Lee, Jo: 0 - 0.5")[0]
+    assert until_half[1]["clip_end_percent"] == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize("family", marks.each([MAGE_FLOW, Z_IMAGE], [MAGE_FLOW]))

@@ -82,6 +82,14 @@ def with_a_lora_hook(row: Row, inputs: Applied) -> Applied:
     return Applied(inputs.model, positive, inputs.negative)
 
 
+def with_a_hook_that_is_not_registered(row: Row, inputs: Applied) -> Applied:
+    """So the host takes it off the prompts."""
+    changed = with_a_lora_hook(row, inputs)
+    for hook in changed.positive[0][1]["hooks"].hooks:
+        hook.custom_should_register = lambda *_: False
+    return changed
+
+
 MASK = torch.ones(1, 96, 128)
 CHANGES: dict[str, Callable[[Row, Applied], Applied]] = {
     "Set Mask": on_each(nodes.ConditioningSetMask, MASK, "default", 1.0),
@@ -92,12 +100,14 @@ CHANGES: dict[str, Callable[[Row, Applied], Applied]] = {
     "Apply ControlNet (OLD)": with_an_old_net_behind,
     "Apply ControlNet": with_a_net_behind,
     "LoRA hook": with_a_lora_hook,
+    "hook that is not registered": with_a_hook_that_is_not_registered,
 }
 
 
 OFTEN = [
     ("instant_id, ApplyInstantID", "Set Mask"), ("parts2whole, ApplyParts2Whole", "Set Mask"),
     ("LoRAPerPerson", "Apply ControlNet"), ("id_patch, ApplyIDPatch", "LoRA hook"),
+    ("id_patch, ApplyIDPatch", "hook that is not registered"),
 ]  # fmt: skip
 
 

@@ -124,6 +124,7 @@ SEVERAL = {
     "4\u30011 person": [3, 0, 4],
     "Mary Ann; Ben 5,": [3, 1, 4],
     "'Mary Ann' \"Lee, Jo: Sr\"\u061b7": [3, 5, 6],
+    "\uff62Lee, Jo: Sr\uff63, \u301dMary Ann\u301e": [5, 3],
 }
 """What may be typed for several -> their indices."""
 MEANS_NOBODY = (
@@ -167,14 +168,15 @@ def test_nobody_is_meant_anywhere(text: str) -> None:
 
 
 def test_names_that_a_node_lists_are_read_again() -> None:
-    names = ["", *LISTED, "Anna, in her friends' coat", "girls', x"]
+    names = ["", *LISTED, "Anna, in her friends' coat", "girls', x", '5" Bob, x', 'Dwayne "The Rock", Jr']
     assert names_in(list_of(names)) == names
     dictionaries = from_boxes.for_editor(from_boxes.written('"Lee, Jo": 5 5 20 20\nAnna, in red: 5 5 20 20'))
     assert [box.name for box in from_boxes.read(dictionaries)] == ["Lee, Jo", "Anna"]
 
 
 def test_an_apostrophe_on_both_sides_of_a_colon_hides_none() -> None:
-    assert per_person("\u2018Ali: in the girls' room", ["\u2018Ali"]) == ["in the girls' room"]
+    for words in ("in the girls' room", "in the girls' room: big"):
+        assert per_person(f"\u2018Ali: {words}", ["\u2018Ali"]) == [words]
 
 
 def test_people_of_one_name_are_told_apart_by_their_numbers() -> None:

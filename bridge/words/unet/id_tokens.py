@@ -8,6 +8,7 @@ import comfy.patcher_extension
 from comfy.model_base import BaseModel
 from torch import Tensor
 
+from ....core.checks.errors import BadSetup
 from ...host.unet import Options, Replacement, layers_of
 from ...networks.file_attention import attend_whole_with
 from ...networks.row_tracking import SOURCE_ROWS
@@ -83,6 +84,13 @@ class IDTokensReader:
         # With regional text on the MODEL that text's own run reads the tokens.
         if not any(id_tokens) or UnetWords.key in cond:
             return
+        kind = comfy.patcher_extension.WrappersMP.DIFFUSION_MODEL
+        before: Sequence[Any] = options.get("wrappers", {}).get(kind, {}).get(_KEY, ())
+        if any(wrapper.args[0] not in self._batches.values() for wrapper in before):  # of the net of another node
+            raise BadSetup(
+                "Two nodes have put ID tokens into one prompt, and another pack changes how the MODEL reads it.",
+                "Put all people into one of the two nodes, or leave the other pack's node out.",
+            )
         context: Tensor = cond["c_crossattn"]
         forward_shape = ForwardShape(self._model, x.device, x.shape, context.shape)
         # By the numbers of the texts: a batch has the ID tokens in it. One channel tells two texts apart.
@@ -92,7 +100,6 @@ class IDTokensReader:
         batch = self._batches[key]
         # No check that the wrapper is called: a copy of the host's code that leaves it out leaves out the other packs'
         # functions too, and then the layers read the text.
-        kind = comfy.patcher_extension.WrappersMP.DIFFUSION_MODEL
         comfy.patcher_extension.add_wrapper_with_key(kind, _KEY, partial(call_network, batch), options)
 
     def _batch(
