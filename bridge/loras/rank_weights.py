@@ -114,7 +114,7 @@ class RankWeights:
         return weights_of(math.prod(tokens)).view(1, *tokens, -1)
 
     def _of_text_as_rows(self, weights_of: Callable[[int], Tensor], x: Tensor) -> Tensor:
-        """The weights of `of_layer` where each token of the text is a row of x, or has what several layers gave.
+        """The weights of `of_layer` in Krea 2's layers that join what several layers of the text encoder gave a token.
 
         weights_of: gives the weights of so many tokens, (1, tokens, ranks).
         """

@@ -125,10 +125,10 @@ class TokenWeights:
 
     def _picture_spans(self, token_count: int) -> Sequence[Span]:
         """What so many tokens of the picture's stream are: the picture alone, or with its references."""
-        # The last layer of JoyImage is given the picture alone. So are layers of Z-Image before the blocks, which may
-        # fill it up to another number of tokens.
-        is_filled_up = self._family.own_captions and token_count != self._layout.pictures
-        if is_filled_up or token_count == self._layout.picture:
+        # The last layer of JoyImage is given the picture alone. So are layers of Z-Image before its blocks, where the
+        # picture may be filled up or not yet: any number but that of picture and references is the picture's.
+        is_alone_in_z_image = self._family.own_captions and token_count != self._layout.pictures
+        if is_alone_in_z_image or token_count == self._layout.picture:
             return [Span(TokenKind.PICTURE, token_count)]
         return self._layout.picture_spans()
 

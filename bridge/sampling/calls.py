@@ -68,8 +68,8 @@ class Calls:
     def missed(self, sites: set[Site]) -> set[Site]:
         """Those of these sites that were not called.
 
-        A part that is its own site is in `called` only where it was watched. Of all of them it is known how many calls
-        there were: with as many calls as parts none is missed.
+        A part that is its own site is in `called` only where it was watched. Calls of other parts are counted without
+        their names, so only their total tells: with as many calls as parts none is missed.
         """
         missed = sites - self.called
         parts = {site for site in sites if isinstance(site, nn.Module)}

@@ -342,10 +342,10 @@ class _People:
         if self.faces:
             schedule_of_tokens = ScheduleRange(self.settings.id_start_percent)
             ranges.append(NamedRange("the ID tokens", schedule_of_tokens, "id_start_percent"))
-        # Without people the ControlNet acts by the skeletons in the places.
-        places = [] if self.faces else ["The places"]
         has_faces = bool(self.faces)
-        return self.scope.apply_node(ranges, places, several=not has_faces, for_sdxl=True, has_id_tokens=has_faces)
+        # Without people the ControlNet acts by the skeletons in the places. (): the people of the scope.
+        names = () if has_faces else ("The places",)
+        return self.scope.apply_node(ranges, names, several=not has_faces, for_sdxl=True, has_id_tokens=has_faces)
 
 
 LOADER = FileLoader(FILE, lambda path: IDPatch(FILE.build(path, IDPatchNet, FILE.read(path))))

@@ -119,7 +119,7 @@ def read_by_region(
     """A MODEL and conditioning with which each person's references are read in that person's region, by their weight.
 
     given: with a MODEL. record: the references of both conditionings. read_regions: None where nothing is limited to
-    regions.
+    regions: then the whole picture reads them, by people's weights.
     """
     regional = RegionalReferences(
         source=object(),

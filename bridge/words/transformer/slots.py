@@ -93,7 +93,7 @@ def slots_of(
         for of_row in node:
             people = people_of[of_row]
             rows.append(people[number] if number < len(people) else nobody)
-        names = {row.name for row in rows if row.name is not None}
+        names = {row.name for row in rows if row.name is not None}  # of rows in which somebody has this slot
         # Where people have rows, each row has one person alone, and all of them share the slot.
         name = names.pop() if len(names) == 1 else ""
         slots.append(TextSlot(name, tuple(row.text for row in rows), torch.stack([row.weights for row in rows])))
