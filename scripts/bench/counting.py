@@ -36,14 +36,15 @@ def counting() -> FlopCounterMode:
 class LiveBytes(TorchDispatchMode):
     """Follows the storage of every tensor made on a device while this is entered, until it is freed.
 
-    live: bytes now. peak: the most of them since `peak` was last set. kernels: how many operators have run that are no
-    views, each of which a card has to launch. What a kernel takes for itself (workspaces of convolutions, pieces of
-    fused attention) and what the allocator rounds up is not seen.
+    live: bytes now. peak: the most of them since `peak` was last set. older: those of `live` that were there before,
+    such as a prompt, and are seen by a view of them. kernels: how many operators have run that are no views, each of
+    which a card has to launch. What a kernel takes for itself (workspaces of convolutions, pieces of fused attention)
+    and what the allocator rounds up is not seen.
     """
 
     def __init__(self, device: str) -> None:
         super().__init__()
-        self.live = self.peak = self.kernels = 0
+        self.live = self.peak = self.kernels = self.older = 0
         self._device = device
         self._followed = weakref.WeakSet[Any]()
 
@@ -51,20 +52,21 @@ class LiveBytes(TorchDispatchMode):
         out = func(*args, **(kwargs or {}))
         is_kernel = func.namespace == "aten" and not func.is_view
         self.kernels += is_kernel and func.overloadpacket.__name__ not in _NO_KERNELS
-        if func.is_view:  # of a tensor that may have been made before, such as a prompt
-            return out
         for leaf in tree_leaves(out):
             if isinstance(leaf, torch.Tensor) and leaf.device.type == self._device:
-                self._follow(leaf.untyped_storage())
+                self._follow(leaf.untyped_storage(), func.is_view)
         return out
 
-    def _follow(self, storage: Any) -> None:
+    def _follow(self, storage: Any, was_there: bool) -> None:
         if storage in self._followed:
             return
         self._followed.add(storage)
-        self.live += storage.nbytes()
+        size = storage.nbytes()
+        self.live += size
         self.peak = max(self.peak, self.live)
-        weakref.finalize(storage, self._freed, storage.nbytes())
+        self.older += size * was_there
+        weakref.finalize(storage, self._freed, size, size * was_there)
 
-    def _freed(self, size: int) -> None:
+    def _freed(self, size: int, older: int) -> None:
         self.live -= size
+        self.older -= older

@@ -94,7 +94,7 @@ def counted(network: Network, applied: Applied) -> Counted:
     with LiveBytes("cpu") as memory, counting() as counter:
 
         def note(*_: Any) -> None:
-            moments.append((counter.get_total_flops(), memory.kernels, memory.peak, memory.live))
+            moments.append((counter.get_total_flops(), memory.kernels, memory.peak, memory.live - memory.older))
             memory.peak = memory.live
 
         network.sampled(applied, 2, callback=note)
