@@ -43,7 +43,7 @@ from ...core.checks.memory import tensors_on_cpu
 from ..host.schedule import ScheduleRange, SigmaRange
 from ..host.shared_network import model_of
 from ..host.unet import pixels_of
-from .areas import row_window
+from .areas import LatentSize, in_pixels, latent_size, row_window
 from .arrival import Arrival
 from .canvas_check import check_canvases
 from .conditioning import NeverCopied, RunEntry
@@ -63,7 +63,7 @@ class Run(NeverCopied, Generic[CarriedT]):
 
     def __init__(self, guider: CFGGuider, latent: Tensor) -> None:
         """latent: (B, C, h, w). Raises BadCast, BadSize or BadRegion where something carried does not fit it."""
-        self.latent: tuple[int, ...] = tuple(latent.shape[-2:])
+        self.latent: LatentSize = latent_size(latent)
         """(height, width) of what is denoised, in latent pixels."""
         self.cell = pixels_of(model_of(guider.model_patcher))
         """The side of a latent pixel, in pixels."""
@@ -165,7 +165,7 @@ class Run(NeverCopied, Generic[CarriedT]):
 
         x_in: what is denoised, (B, C, h, w).
         """
-        self.latent = tuple(x_in.shape[-2:])
+        self.latent = latent_size(x_in)
         options = model_options["transformer_options"]
         window = row_window(options)
         self.row_tables.window = () if window is None else window.rows
@@ -348,21 +348,16 @@ class Run(NeverCopied, Generic[CarriedT]):
 
         Then it is unknown which part of a region is meant.
         """
-        size = tuple(forward_input.x.shape[-2:])
+        size = latent_size(forward_input.x)
         for chunk in chunks:
             whole_size = chunk.size or self.latent  # the entry's own area, or all that is denoised
             has_places = any(item.by_place for item in chunk.carried)
             if whole_size != size and has_places:
                 cell = pixels_of(forward_input.model)
-                pixels = f"{_in_pixels(size, cell)} of {_in_pixels(whole_size, cell)} px"
+                shown, whole = in_pixels(size, cell), in_pixels(whole_size, cell)  # (width, height) each
+                pixels = f"{shown[0]}x{shown[1]} of {whole[0]}x{whole[1]} px"
                 why = f"shows it {pixels}, but regions or a pose belong to the whole"
                 raise self.arrival.error_around_model(why)
-
-
-def _in_pixels(size: Sequence[int], cell: int) -> str:
-    """A size as WIDTHxHEIGHT in pixels. size: (height, width) in latent pixels, each of `cell` pixels."""
-    height, width = size
-    return f"{cell * width}x{cell * height}"
 
 
 def _anything_is_read(chunks: Sequence[Chunk]) -> bool:
