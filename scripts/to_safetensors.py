@@ -3,7 +3,6 @@
     python scripts/to_safetensors.py ../../models/id_patch/id-patch.bin
     python scripts/to_safetensors.py ../../models/instantid/ip-adapter.bin
     python scripts/to_safetensors.py ../../models/ipadapter/ip-adapter-faceid_sd15.bin
-    python scripts/to_safetensors.py ../../models/infiniteyou/image_proj_model.bin
     python scripts/to_safetensors.py ../../models/facexlib/recognition_arcface_ir_se50.pth
     python scripts/to_safetensors.py ../../models/parts2whole/Parts2Whole
 

@@ -10,11 +10,6 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-import comfy.controlnet
-import comfy.latent_formats
-import comfy.ops
-import torch
-from comfy.ldm.flux.controlnet import ControlNetFlux
 from pack.bridge.host.schedule import WHOLE_SCHEDULE
 from pack.bridge.references.by_region import RegionalReferences, RegionalReferencesRun
 from pack.bridge.references.record import LATENTS, REFERENCES, PeopleReferences, ReferenceLatent
@@ -22,7 +17,6 @@ from pack.bridge.sampling.model_conds import carry
 from pack.bridge.sampling.node_of_run import NodeOfRun
 from pack.bridge.sampling.on_model import with_runs
 from pack.core.places.region_settings import REGIONS, RegionSettings
-from pack.nodes.infinite_you.net import BLOCKS
 from pack.nodes.pulid.net import reads_behind
 from shared import shapes
 from shared.standins import Weights
@@ -30,7 +24,7 @@ from tiny import tiny_dits
 
 from .figures import Applied, Way
 from .transformers import DTYPE, ON_TRANSFORMERS, Network, Transformer, cast
-from .unets import PULID_ENCODER, Autoencoder, eyes_of_pulid, file_loaded, hollow, run, shapes_alone, strips
+from .unets import PULID_ENCODER, eyes_of_pulid, file_loaded, run, strips
 
 PULID_TEXT = 2048
 """Width of a token of its published file, which has 16 heads."""
@@ -49,40 +43,6 @@ def pulid(network: Network, people: int) -> Applied:
     return _applied("LikenessApplyPuLIDFlux", network, people, pulid=file, **eyes_of_pulid())
 
 
-def with_anyone(network: Network, people: int) -> Applied:
-    width = network.settings["hidden_size"]
-    blocks = network.settings["depth"] + network.settings["depth_single_blocks"]
-    file = _file("with_anyone", shapes.of("withanyone", width=width, blocks=blocks, heads=max(1, width // 128)))
-    return _applied("LikenessApplyWithAnyone", network, people, with_anyone=file)
-
-
-def infinite_you(network: Network, people: int) -> Applied:
-    contents = shapes.under(
-        "image_proj", shapes.of("queries", tokens=8, width=64, inputs=512, text=network.transformer.text_width)
-    )
-    inputs = {
-        "infinite_you": _file("infinite_you", contents),
-        "control_net": infuse_net(network),
-        "vae": Autoencoder(16),
-    }
-    return _applied("LikenessApplyInfiniteYou", network, people, **inputs)
-
-
-def infuse_net(network: Network) -> comfy.controlnet.ControlNet:
-    """A ControlNet as wide as the transformer, in shapes alone."""
-    settings = {**network.settings, "depth": BLOCKS[0], "depth_single_blocks": BLOCKS[1]}
-    net = ControlNetFlux(
-        latent_input=True, control_latent_channels=16, **settings, dtype=DTYPE, device="meta",
-        operations=comfy.ops.disable_weight_init,
-    )  # fmt: skip
-    hollow(net)
-    shapes_alone(net)
-    return comfy.controlnet.ControlNet(
-        net, compression_ratio=1, latent_format=comfy.latent_formats.Flux(), load_device=torch.device("cpu"),
-        extra_conds=["y", "guidance"],
-    )  # fmt: skip
-
-
 def _file(method: str, contents: shapes.Shapes) -> Any:
     return file_loaded(method, Weights(DTYPE).fill(contents))
 
@@ -92,8 +52,6 @@ def _applied(node: str, network: Network, people: int, **inputs: Any) -> Applied
     placed = replace(cast(people, network.side), region_settings=RegionSettings(acts_in=REGIONS))
     everybody = {"cast": placed, "mask": strips(people, network.side, network.side)}
     given = {**network.sides(), **everybody, "start_percent": 0.0, **inputs}
-    if node == "LikenessApplyInfiniteYou":  # which attaches a ControlNet, and takes no MODEL
-        return Applied(network.model, *run(node, **given))
     return Applied(*run(node, model=network.model, **given))
 
 
@@ -125,8 +83,6 @@ def references(network: Network, people: int, by_region: bool = False) -> Applie
 
 FACES = {
     "pulid": Way("**PuLID**", pulid),
-    "with_anyone": Way("**WithAnyone**", with_anyone),
-    "infinite_you": Way("**InfiniteYou**", infinite_you),
 }
 """Methods on FLUX.1."""
 IN_REFERENCES = {

@@ -297,7 +297,6 @@ FILES: dict[str, tuple[str, Callable[[adapters.UNet], shapes.Shapes]]] = {
         name: ("ip_adapter", partial(adapters.PUBLISHED[name][1], depth=1))
         for name in ("ip-adapter-faceid_sdxl", "ip-adapter-plus_sdxl_vit-h", "ip-adapter-full-face_sd15")
     },
-    "mask": ("story_maker", partial(adapters.PUBLISHED["mask"][1], depth=1)),
     "photomaker-v1": ("photo_maker", lambda _: shapes.of("photomaker-v1", count=2)),
     "pulid": ("pulid", _pulid),
 }
@@ -400,12 +399,6 @@ def style(networks: Networks, people: int) -> Applied:
 
 def keypoints(cast: PlacedCast) -> dict[str, Any]:
     return {"image": run("LikenessDrawSkeletons", cast=cast, draw="face keypoints")[0]}
-
-
-def bodies(cast: PlacedCast) -> dict[str, Any]:
-    people = len(cast.people)
-    pictures = torch.rand(people, 64, 64, 3, generator=torch.Generator().manual_seed(4))
-    return {"bodies": pictures, "body_masks": torch.ones(people, 64, 64)}
 
 
 @cache
@@ -540,7 +533,6 @@ ON_UNETS: dict[str, Way] = {
         "**IP-Adapter full-face**, 257 tokens", with_cast("LikenessApplyIPAdapter", "ip-adapter-full-face_sd15"),
         ("sd15",),
     ),
-    "story_maker": Way("**StoryMaker**", with_cast("LikenessApplyStoryMaker", "mask", bodies)),
     "photo_maker": Way("**PhotoMaker**", with_cast("LikenessApplyPhotoMaker", "photomaker-v1", words)),
     "style_per_person": Way("**Style per Person**, a style each", style),
     "prompt_per_person": Way(

@@ -8,7 +8,7 @@ text that we could read, so those here are our own.
 where the cosine of the DINOv2 embeddings of the generated picture and of its reference photo is below a threshold. The
 paper takes 0.4, 0.5 and 0.6 and draws its curves at 0.4.
 
-**Copy-paste** is counted as MultiID-Bench does (WithAnyone, arXiv 2510.14975): how near a face is to the very photo.
+**Copy-paste** is counted as MultiID-Bench does (arXiv 2510.14975): how near a face is to the very photo.
 """
 
 from __future__ import annotations

@@ -110,24 +110,6 @@ def stand_by_skeletons(graph: Graph, scene: Scene) -> None:
         graph.inputs(node_id).update(width=scene.size[0], height=scene.size[1])
 
 
-def bodies_of_everybody(graph: Graph, scene: Scene) -> None:
-    """StoryMaker looks at the first photo of each person, cut out by SAM 3 as in the template."""
-    detector = graph.ids("SAM3_Detect")[0]
-    settings = dict(graph.inputs(detector))
-    label = graph.inputs(graph.ids("LikenessPart")[0])["label"]
-    parts: Output | None = None
-    for number in range(1, len(scene.people) + 1):
-        photo = (f"photo 1 of person {number}", 0)
-        mask = graph.add(f"body of person {number}", "SAM3_Detect", **{**settings, "image": photo})
-        inputs: dict[str, Any] = {"image": photo, "mask": (mask, 0), "label": label}
-        if parts is not None:
-            inputs["parts"] = parts
-        parts = (graph.add(f"part of person {number}", "LikenessPart", **inputs), 0)
-    for node_id in graph.ids("LikenessApplyStoryMaker"):
-        if parts is not None:
-            graph.link_to(node_id, "bodies", parts)
-
-
 def chained(graph: Graph, scene: Scene) -> None:
     """An InstantID for each person behind the other's, as without regions: all of them read the whole picture."""
     stand_by_skeletons(graph, scene)
@@ -280,19 +262,7 @@ METHODS = (
         "IP-Adapter", "ip_adapter_without_insightface", (768, 512),
         ablations={"masks off": Ablation(masks_off("LikenessApplyIPAdapter")), **photos()},
     ),
-    TemplateMethod(
-        "StoryMaker", "story_maker_two_people", folder="story_maker", change=bodies_of_everybody,
-        ablations={"masks off": Ablation(masks_off("LikenessApplyStoryMaker")), **photos()},
-    ),
     TemplateMethod("PhotoMaker", "photo_maker_two_people", folder="photo_maker", ablations=photos()),
-    TemplateMethod(
-        "WithAnyone", "with_anyone_two_people", (768, 768), folder="with_anyone",
-        ablations=photos(),
-    ),
-    TemplateMethod(
-        "InfiniteYou", "infinite_you_portrait", (1152, 864), folder="infinite_you",
-        ablations=photos(),
-    ),
     TemplateMethod(
         "References, FLUX.2 klein", "references_klein_two_people",
         ablations={

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 FILE = Path(__file__).with_suffix(".txt")
 Shapes = Iterator[tuple[str, tuple[int, ...]]]
-Sizes = dict[str, int | str]
+Sizes = dict[str, int]
 
 
 class _Table(NamedTuple):
@@ -32,14 +32,14 @@ def _tables() -> dict[str, _Table]:
     return tables
 
 
-def of(table: str, **sizes: int | str) -> Shapes:
+def of(table: str, **sizes: int) -> Shapes:
     """What is in a file of this kind. Raises KeyError for a table or a size that is missing."""
     for size in _TABLES[table].sizes:
         name, has_default, default = size.partition("=")
         if name not in sizes and not has_default:
             raise KeyError(f"{table} needs {name}")
         if has_default:
-            sizes = {name: _value(default, sizes), **sizes}
+            sizes = {name: _size(default, sizes), **sizes}
     for key, *words in _TABLES[table].lines:
         for name in _names(key.removesuffix(":"), sizes):
             yield from _of_line(name, words, sizes)
@@ -96,23 +96,16 @@ def _counted(words: str) -> range:
 def _inner_sizes(words: list[str], sizes: Sizes) -> Iterator[Sizes]:
     """The sizes of another table, from words such as name=size. A size that counts (1..3) gives one for each number."""
     names: list[str] = []
-    values: list[list[int | str]] = []
+    values: list[list[int]] = []
     for word in words:
         name, _, value = word.partition("=")
         names.append(name)
         if ".." in value:
             values.append(list(_counted(value)))
         else:
-            values.append([_value(value, sizes)])
+            values.append([_size(value, sizes)])
     for row in itertools.product(*values):
         yield dict(zip(names, row, strict=True))
-
-
-def _value(word: str, sizes: Sizes) -> int | str:
-    """A size, or a word that is none, such as the name of another table."""
-    if word.isalpha() and word not in sizes:
-        return word
-    return _size(word, sizes)
 
 
 def _shape(words: list[str], sizes: Sizes) -> tuple[int, ...]:

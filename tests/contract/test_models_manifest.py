@@ -95,10 +95,10 @@ def test_a_note_names_what_forbids_commercial_use() -> None:
                 needed.append(packs.published_model(method.recogniser))
             forbidden = any(model.commercial == "no" for model in needed)
             assert bool(licences.note(entry.id)) == (forbidden and entry.family != ""), entry.id
-    notes = {name: licences.note(name) for name in ("photo-maker", "story-maker", "instant-id")}
+    notes = {name: licences.note(name) for name in ("photo-maker", "photo-maker-v2", "instant-id")}
     assert notes == {
         "photo-maker": "",
-        "story-maker": "Not for commercial use: its face pack buffalo_l (non-commercial research only)",
+        "photo-maker-v2": "Not for commercial use: its face pack buffalo_l (non-commercial research only)",
         "instant-id": "Not for commercial use: InstantID adapter (for research only), "
         "its face pack antelopev2 (non-commercial research only)",
     }

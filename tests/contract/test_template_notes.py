@@ -19,7 +19,6 @@ ONLY_IN_THE_GRAPH = {
     "id_patch_prompt_per_person": {"Strength"},
     "id_patch_several_scenes": {"How many"},
     "id_patch_with_pose_canny_depth": {"How many"},
-    "infinite_you_portrait": {"How many"},
     "ip_adapter_sd15_portrait": {"Corrections"},
 }
 """What the note tells people to set for another graph: where they connect a wire, or switch a node on."""

@@ -80,7 +80,7 @@ def compiled_once(row: Row, **changed: Any) -> list[Tensor]:
     return pictures
 
 
-@often("with_anyone, ApplyWithAnyone")
+@often("pulid, ApplyPuLIDFlux")
 def test_it_is_one_graph_and_compiled_once(row: Row) -> None:
     picture, other = compiled_once(row)
     assert relative(picture, other) > 1e-4, "other people make another picture"

@@ -16,7 +16,7 @@ from torch import Tensor
 
 OFTEN = (
     "instant_id, ApplyInstantID",
-    "with_anyone, ApplyWithAnyone",
+    "pulid, ApplyPuLIDFlux",
     "parts2whole, ApplyParts2Whole",
     "references, PeopleAsReferences, by region",
     "PromptPerPerson",

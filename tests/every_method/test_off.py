@@ -20,7 +20,6 @@ NOT_MULTIPLIED = (
     "LikenessApplyIDPatch",  # of a ControlNet
     "LikenessPromptPerPerson",  # of words
     "LikenessStylePerPerson",  # of a style
-    "LikenessApplyStoryMaker",  # of the background too
     "LikenessApplyParts2Whole",  # of values, and a part's own weight also of keys
 )
 """Nodes whose weight is of something else than a person's or part's is."""

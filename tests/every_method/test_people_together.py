@@ -2,13 +2,11 @@
 
 from typing import Any
 
-import pytest
 from figures import relative
 from graph_run import run
 from graphs import UNCONNECTED
 from method_rows import Condition, Row, latents, often, picture
 from sample_values import a_person, cast, layout, slot, with_loras
-from tiny import tiny_dits
 from torch.utils.flop_counter import FlopCounterMode
 
 NAMES = ("Anna", "Boris", "Carla", "Dora")
@@ -20,9 +18,6 @@ MORE: dict[str, float] = {
 }
 """By how much more than one person four may cost in a step, where that is not next to nothing. Behind each: counted."""
 NEXT_TO_NOTHING = 1.05
-INFINITE_YOU = "LikenessApplyInfiniteYou"
-INFUSE_NET_EACH = 3.3
-"""InfuseNet looks at one person at a time: 3.16 counted on networks of which it is a larger part than of the real."""
 FOUR: dict[str, dict[str, Any]] = {
     "LikenessPromptPerPerson": {"prompts": "1: up\n2: down\n3: up\n4: down"},
     "LikenessApplyPhotoMaker": {"text": "a man img, a woman img, a man img, a woman img"},
@@ -33,10 +28,7 @@ ONE: dict[str, dict[str, Any]] = {
 }
 
 
-CONDITIONS = (
-    Condition(lambda row: "cast" in row.inputs, "It takes no cast."),
-    Condition(lambda row: row.kind != INFINITE_YOU, "InfuseNet, its ControlNet, looks at one person at a time."),
-)
+CONDITIONS = (Condition(lambda row: "cast" in row.inputs, "It takes no cast."),)
 
 
 def operations(row: Row, count: int) -> int:
@@ -64,9 +56,3 @@ def operations(row: Row, count: int) -> int:
 def test_four_cost_little_more_than_one(row: Row) -> None:
     for_one, for_four = operations(row, 1), operations(row, 4)
     assert for_four <= MORE.get(row.kind, NEXT_TO_NOTHING) * for_one
-
-
-@pytest.mark.skipif(not tiny_dits.KNOWN, reason="InfiniteYou needs ComfyUI 0.33 or newer")
-def test_a_pass_of_infuse_net_for_each_is_all_that_more_people_cost() -> None:
-    row = Row(None, INFINITE_YOU)
-    assert operations(row, 4) <= INFUSE_NET_EACH * operations(row, 1)

@@ -130,7 +130,6 @@ def assert_joined(row: Row, *entries: Entry) -> None:
 
 @often(
     "share_parts, SharePartsAttention",
-    "infinite_you, ApplyInfiniteYou",
     "id_patch, ApplyIDPatch, by region",
     "references, PeopleAsReferences, by region",
     "LoRAPerPerson",
@@ -140,7 +139,7 @@ def test_of_one_node(row: Row) -> None:
     assert_joined(row, entry(row, ("Anna", "Boris"), EARLY, LATE))
 
 
-@often("ip_adapter, ApplyIPAdapter", "with_anyone, ApplyWithAnyone", "parts2whole, ApplyParts2Whole")
+@often("ip_adapter, ApplyIPAdapter", "pulid, ApplyPuLIDFlux", "parts2whole, ApplyParts2Whole")
 def test_of_two_nodes_in_one_prompt(row: Row) -> None:
     """With other people and other ranges in the second."""
     of_each = 1 if row.kind in EVERYWHERE else 2

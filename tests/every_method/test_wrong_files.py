@@ -20,8 +20,8 @@ from standins_made import Standins
 from tiny import tiny_dits
 
 OWN = {
-    "story-maker": "story_maker", "photo-maker": "photo_maker", "photo-maker-v2": "photo_maker_v2",
-    "id-patch": "id_patch", "instant-id": "instant_id", "with-anyone": "withanyone", "infinite-you": "image_proj_model",
+    "photo-maker": "photo_maker", "photo-maker-v2": "photo_maker_v2",
+    "id-patch": "id_patch", "instant-id": "instant_id",
 }  # fmt: skip
 """Formats of methods with a file or two -> their stand-in. Every published IP-Adapter has one by its name."""
 
@@ -201,7 +201,7 @@ def test_a_pickle_runs_nothing(method, folder, capsys):
 
 @pytest.mark.both_hosts
 @pytest.mark.skipif(tiny_dits.KNOWN, reason="This host is new enough for every file.")
-@pytest.mark.parametrize("kind", ["infinite_you", "pulid_flux", "with_anyone"])
+@pytest.mark.parametrize("kind", ["pulid_flux"])
 def test_a_file_that_needs_a_newer_host_says_so(kind, tmp_path):
     torch.save(sample_values.file_of(kind), tmp_path / "x.bin")
     with pytest.raises(BadSetup, match=r"file( for FLUX\.1)? needs ComfyUI 0\.33"):

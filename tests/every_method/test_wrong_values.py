@@ -39,9 +39,7 @@ def test_another_family_is_refused(row: Row) -> None:
 
 def needs_places(row: Row) -> bool:
     """Whether it refuses several people without places. References are read everywhere, but for those by region."""
-    if row.kind == "LikenessPeopleAsReferences":
-        return "mask" in row.inputs
-    return row.kind != "LikenessApplyStoryMaker"
+    return row.kind != "LikenessPeopleAsReferences" or "mask" in row.inputs
 
 
 @applies_to(has_a_cast_input, "It takes no cast.")

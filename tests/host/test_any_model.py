@@ -112,7 +112,7 @@ def test_the_best_of_a_batch_keep_their_latents(report, photo, vae):
 
 WIDTHS = {"FLUX.2": 7680, "Qwen-Image": 3584, "FLUX.1": 4096}
 OF_A_UNET = [row.kind for row in rows() if not row.variant and row.of_unets]
-ELSE = "FLUX.1 there is InfiniteYou, PuLID, References, WithAnyone"
+ELSE = "FLUX.1 there is PuLID, References"
 ON_TRANSFORMERS = ("LikenessLoRAPerPerson", "LikenessPromptPerPerson")
 """Nodes that take transformers too, where the texts are of the same family."""
 model_of = cache(tiny_dits.model)

@@ -8,7 +8,6 @@ import comfy.utils
 import host_sampling
 import pytest
 import torch
-from figures import relative
 from host_sampling import Applied, applied, latent_of, sampled, sigmas_of
 from marks import each
 from method_rows import OFTEN, Row, node, rows
@@ -17,7 +16,6 @@ from torch import Tensor
 import nodes
 
 WITH_A_NET = [row for row in rows() if row.kind in ("LikenessApplyIDPatch", "LikenessApplyInstantID")]
-INFINITE_YOU = [row for row in rows() if row.kind == "LikenessApplyInfiniteYou" and row.runs_here]
 
 
 def in_bounds_of_a_mask(conditioning: Any, left: int, right: int) -> Any:
@@ -103,34 +101,3 @@ def test_of_a_larger_picture_the_hint_is_enlarged_and_then_cut(row: Row) -> None
     with Shown(net.control_model.input_hint_block) as hints:
         sampled(prompted.guider(), latent, sigmas_of(prompted.model, 1))
     assert any(torch.equal(hint[:1], enlarged[..., 128:]) for hint in hints)
-
-
-@pytest.mark.parametrize("row", INFINITE_YOU, ids=str)
-@pytest.mark.parametrize("area_node", WAYS)
-def test_infuse_net_is_shown_the_area_s_own_part(row: Row, area_node: str) -> None:
-    """An area of all of the picture is the picture; the right half is encoded from the right half of the keypoints."""
-    texts = host_sampling.plain(row)
-    without_area = with_prompts(row, texts.positive, texts.negative)
-    as_area = with_prompts(row, WAYS[area_node](texts.positive, 0, 128), texts.negative)
-    start = latent_of(row)
-    picture = sampled(as_area.guider(1.0), start, sigmas_of(as_area.model, 1))
-    expected = sampled(without_area.guider(1.0), start, sigmas_of(without_area.model, 1))
-    assert relative(picture, expected) <= 1e-6
-
-    right = with_prompts(row, [*texts.positive, *WAYS[area_node](texts.positive, 64, 128)], texts.negative)
-    net = right.positive[0][1]["control"]
-    encoded: list[Tensor] = []
-    encode_before = net.vae.encode
-
-    def encode(pixels: Tensor) -> Tensor:
-        encoded.append(pixels.clone())
-        return encode_before(pixels)
-
-    net.vae.encode = encode
-    try:
-        sampled(right.guider(1.0), start, sigmas_of(right.model, 1))
-    finally:
-        del net.vae.encode
-    keypoints = net.cond_hint_original.movedim(1, -1)
-    assert any(torch.equal(pixels, keypoints) for pixels in encoded)
-    assert any(torch.equal(pixels, keypoints[:, :, 64:]) for pixels in encoded)

@@ -659,7 +659,7 @@ SOUGHT = {
     "likeness": "start_two_people", "two people": "start_two_people", "friends": "start_two_people",
     "group": "start_two_people", "portrait": "start_portrait", "jacket": "start_outfit",
     "inpaint": "start_person_in_photo", "watercolour": "style_two_people", "8gb": "ip_adapter_sd15_portrait",
-    "flux": "infinite_you_portrait", "selfie": "start_portrait", "wedding": "start_two_people",
+    "flux": "references_klein_two_people", "selfie": "start_portrait", "wedding": "start_two_people",
     "photo of me": "start_portrait", "identity": "start_portrait", "headshot": "start_portrait",
     "hat": "parts_instant_id_and_outfit", "faceid": "ip_adapter_sd15_portrait", "reactor": "start_person_in_photo",
     "best of four": "references_klein_two_people", "four pictures": "start_portrait",

@@ -368,7 +368,7 @@ def test_two_photos_of_each_person_are_loaded(session: Session) -> None:
 def test_a_host_without_newer_nodes_draws_what_it_can_and_says_what_it_lacks(session: Session) -> None:
     """As ComfyUI 0.3.64 is: IP-Adapter's template finds faces by a node that is not needed here, several photos need
     one that is."""
-    newer = ("CreateList", "LoadMediaPipeFaceLandmarker", "MediaPipeFaceLandmarker", "SAM3_Detect")
+    newer = ("CreateList", "LoadMediaPipeFaceLandmarker", "MediaPipeFaceLandmarker", "Flux2Scheduler")
     older = {name: info for name, info in session.host.object_info.items() if name not in newer}
     methods = {method.title: method for method in METHODS}
     scene = session.scene(methods["IP-Adapter"], Pictured([0, 1], 1, 7))
@@ -378,9 +378,9 @@ def test_a_host_without_newer_nodes_draws_what_it_can_and_says_what_it_lacks(ses
     said = r"CreateList is not known to this ComfyUI: update it to 0\.33\.0 or later\."
     with pytest.raises(GraphError, match=said):
         methods["IP-Adapter"].graph(replace(scene, photos=2), older, "seeds/a", "2 photos")
-    said = r"SAM3_Detect is not known to this ComfyUI: update it to 0\.33\.0 or later\."
+    said = r"Flux2Scheduler is not known to this ComfyUI: update it to 0\.33\.0 or later\."
     with pytest.raises(WorkflowError, match=said):
-        methods["StoryMaker"].graph(scene, older, "seeds/a")
+        methods["References, FLUX.2 klein"].graph(scene, older, "seeds/a")
 
 
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: method.title)
@@ -482,8 +482,9 @@ def test_every_method_whose_files_are_there_is_drawn_and_measured(seeds: list[Ro
 @pytest.mark.thorough
 def test_what_is_missing_is_named(session: Session, seeds: list[Row]) -> None:
     notes = {row.title: row.note for row in seeds}
-    assert notes["WithAnyone"] == (
-        "Missing: flux1-dev-fp8.safetensors in models/checkpoints, withanyone.safetensors in models/withanyone."
+    assert notes["PuLID"] == (
+        "Missing: pulid_v1.1.safetensors in models/pulid, EVA02_CLIP_L_336_psz14_s6B.pt in models/pulid, "
+        "parsing_bisenet.pth in models/pulid."
     )
     assert notes["LoRA per Person"] == (
         "Person 1 of the picture has no LoRA: put one beside the photos, as a .safetensors."

@@ -5,9 +5,9 @@ from typing import Any
 import comfy.controlnet
 import comfy.ldm.qwen_image.controlnet
 import comfy.ops
-import infuse_made
 import marks
 import pytest
+import sample_values
 import torch
 from comfy.model_patcher import ModelPatcher
 from figures import relative
@@ -49,7 +49,7 @@ def qwen_net() -> comfy.controlnet.ControlNet:
 
 def flux_net() -> comfy.controlnet.ControlNet:
     """As the host loads InstantX's."""
-    net = infuse_made.infuse_net()
+    net = sample_values.flux_net()
     net.latent_format = None  # its picture comes as a latent here
     return net
 

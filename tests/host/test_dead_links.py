@@ -30,7 +30,7 @@ FILES = {
 def disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder that the links of all model folders lead to; there is none."""
     away = tmp_path / "disk"
-    for key in (*FILES, "ipadapter", "id_patch", "storymaker", "photomaker", "infinite_you", "with_anyone"):
+    for key in (*FILES, "ipadapter", "id_patch", "photomaker"):
         folders_and_endings = folder_paths.folder_names_and_paths.get(key, ([], set()))
         monkeypatch.setitem(folder_paths.folder_names_and_paths, key, ([str(tmp_path / key)], folders_and_endings[1]))
     for key, name in FILES.items():

@@ -177,7 +177,7 @@ def test_check_files_opens_on_the_templates_to_start_with():
     assert sorted(bridge.choices()[7:]) == sorted({path.stem for path in WORKFLOWS.glob("*.json")} - {*starts})
     few, every = (models_in_report(choice) for choice in bridge.choices()[1:3])
     assert {"InstantID adapter", "ID-Patch projections"} < few < every
-    assert "StoryMaker" in every - few
+    assert "PuLID v1.1 (SDXL)" in every - few
 
 
 OF_OTHER_PACKS = {

@@ -67,8 +67,6 @@ CHANGED: dict[str, Any] = {
 """Every setting as it is neither by default nor beside these; the cast's is how strong one person is."""
 OF_REGIONS: dict[str, Any] = {"extent": "face", "region_margin": 0.3, "feather": 60, "acts_in": FACE_BOXES}
 """What Place Cast sets for the regions of a cast, which begins with regions."""
-HARD = "LikenessApplyWithAnyone"
-"""Whose regions have no soft edges."""
 SILENT = {
     "width", "height",
     *((kind, "cast") for kind in ("LikenessStylePerPerson", "LikenessPromptPerPerson")),
@@ -85,7 +83,7 @@ def _settings(kind: str) -> list[str]:
         return heard
     heard.append("region_margin")
     heard.append("acts_in" if kind in ACTS_IN else "extent")
-    return heard if kind == HARD else [*heard, "feather"]
+    return [*heard, "feather"]
 
 
 @cache

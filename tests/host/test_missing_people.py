@@ -21,9 +21,8 @@ from pack.bridge.sampling import missing_people
 import nodes
 
 HERE = [row for row in rows() if row.runs_here and row.kind != "LikenessPeopleAsReferences"]
-WITHOUT_MODEL = ("LikenessApplyIDPatch", "LikenessApplyInfiniteYou")
-WITH_MODEL = [row for row in HERE if row.kind not in WITHOUT_MODEL]
-TWO = ("instant_id, ApplyInstantID", "with_anyone, ApplyWithAnyone")
+WITH_MODEL = [row for row in HERE if row.kind != "LikenessApplyIDPatch"]
+TWO = ("instant_id, ApplyInstantID", "pulid, ApplyPuLIDFlux")
 """Rows that are enough in every run: on a UNet and on a transformer."""
 UNETS = [row for row in HERE if row.of_unets]
 LOST = "in no prompt of this sampler"

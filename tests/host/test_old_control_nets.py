@@ -14,7 +14,7 @@ from pack.bridge.control_nets.attachment import with_nets_of_positive
 import nodes
 
 WITH_A_NET = [row for row in rows() if row.kind in ("LikenessApplyIDPatch", "LikenessApplyInstantID")]
-OTHERS = [row for row in rows() if row.kind in ("LikenessApplyIPAdapter", "LikenessApplyStoryMaker")]
+OTHERS = [row for row in rows() if row.kind in ("LikenessApplyIPAdapter", "LikenessApplyPuLID")]
 
 
 def old(conditioning: Any, seed: int = 9, strength: float = 1.0) -> Any:

@@ -14,8 +14,7 @@ from tiny import small_networks
 
 OPEN = Path("/proc/self/fd")
 KEYS = (
-    "insightface", "facexlib", "id_patch", "instantid", "ipadapter", "storymaker", "withanyone", "infiniteyou",
-    "photomaker", "parts2whole", "densepose",
+    "insightface", "facexlib", "id_patch", "instantid", "ipadapter", "pulid", "photomaker", "parts2whole", "densepose",
 )  # fmt: skip
 LOADERS = [kind for kind in DEFAULTS if kind.startswith("LikenessLoad") and kind != "LikenessLoadPerson"]
 

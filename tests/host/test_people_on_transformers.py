@@ -509,12 +509,12 @@ def test_a_person_comes_in_by_weight_without_a_jump(setting):
         assert relative(picture(1 / 256), nothing) < whole / 50
 
 
-# With WithAnyone and InfiniteYou on FLUX.1
+# With PuLID on FLUX.1
 
 
-@pytest.mark.parametrize("order", marks.each(["rlwai", "iawlr", "wairl"], ["rlwai"]))
+@pytest.mark.parametrize("order", marks.each(["rlwa", "awlr", "warl"], ["rlwa"]))
 def test_faces_of_flux_act_beside_words_loras_and_references_in_any_order(order):
-    """a: Apply WithAnyone. i: Apply InfiniteYou. w, l, r: words, LoRAs and references."""
+    """a: Apply PuLID (FLUX.1). w, l, r: words, LoRAs and references."""
     setting = Setting(FLUX, sample_values.flux(), beside_references(FLUX))
     who = replace_words(cast(setting))
     record = record_of(setting, who, (0, None, 1))
@@ -536,14 +536,11 @@ def test_faces_of_flux_act_beside_words_loras_and_references_in_any_order(order)
                 made = by_lora(setting, model, positive, negative, who, APART)
             elif letter == "r":
                 made = by_region(model, positive, negative, record, APART)
-            elif letter == "a":
-                made = apply("LikenessApplyWithAnyone", model=model, positive=positive, negative=negative)
             else:
-                sides = apply("LikenessApplyInfiniteYou", positive=positive, negative=negative)
-                made = model, sides[0], sides[1]
+                made = apply("LikenessApplyPuLIDFlux", model=model, positive=positive, negative=negative)
         return setting.sample(made[:3], cfg=3.0)
 
-    expected = applied("rlwia")
+    expected = applied("rlaw")
     assert relative(applied(order), expected) <= TOLERANCE
     for missing in order:
         assert relative(applied(order.replace(missing, "")), expected) > TOLERANCE

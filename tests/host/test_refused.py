@@ -66,7 +66,7 @@ def test_what_works_but_could_be_better_is_told(kind: str, remark: Remark, caplo
         assert re.search(remark.says, text)
 
 
-@pytest.mark.parametrize("kind", ["ApplyInstantID", "ApplyIDPatch", "PromptPerPerson", "ApplyInfiniteYou"])
+@pytest.mark.parametrize("kind", ["ApplyInstantID", "ApplyIDPatch", "PromptPerPerson", "ApplyPuLIDFlux"])
 def test_another_size_of_the_same_shape_is_a_picture(kind: str) -> None:
     applied = ours(f"Likeness{kind}")
     picture = run(sampled(applied, latent(256, 192), steps=2), {})[0]["samples"]

@@ -28,7 +28,7 @@ PLACED = [row for row in ROWS if row.kind not in ("LikenessPeopleAsReferences", 
 PLACED = [row for row in PLACED if row.kind != "LikenessSharePartsAttention"]
 PARTS = [BY_KIND[kind] for kind in ("LikenessApplyParts2Whole", "LikenessSharePartsAttention")]
 UNETS = [row for row in ROWS if row.of_unets]
-TWO = ("instant_id, ApplyInstantID", "with_anyone, ApplyWithAnyone")
+TWO = ("instant_id, ApplyInstantID", "pulid, ApplyPuLIDFlux")
 """Rows that are enough in every run: on a UNet and on a transformer."""
 OWN_FILES = (
     "LikenessApplyParts2Whole",
@@ -37,7 +37,7 @@ OWN_FILES = (
     "LikenessLoRAPerPerson",
 )
 """What was not trained with SDXL's latents: what it shows is the MODEL's own, or of a file that the user chooses."""
-ADAPTERS = ("LikenessApplyInstantID", "LikenessApplyIPAdapter", "LikenessStylePerPerson", "LikenessApplyStoryMaker")
+ADAPTERS = ("LikenessApplyInstantID", "LikenessApplyIPAdapter", "LikenessStylePerPerson", "LikenessApplyPuLID")
 WIDTH, HEIGHT = 128, 96
 
 
@@ -201,7 +201,7 @@ def test_a_piece_of_the_canvas_is_told_of_under_the_node_that_has_placed_people(
 
 @pytest.mark.parametrize(
     "kind",
-    [f"LikenessApply{name}" for name in ("IDPatch", "InfiniteYou", "InstantID", "IPAdapter", "StoryMaker")],
+    [f"LikenessApply{name}" for name in ("IDPatch", "InstantID", "IPAdapter", "PuLID", "PuLIDFlux")],
 )
 def test_a_square_tile_with_a_mask_at_full_denoise_is_told_of(kind: str, caplog: pytest.LogCaptureFixture) -> None:
     row = BY_KIND[kind]
@@ -232,7 +232,7 @@ def test_a_first_pass_at_half_size_and_a_second_at_twice_the_size_are_not_told_o
     assert messages_of_the_pack(caplog) == []
 
 
-@pytest.mark.parametrize("kind", ["LikenessApplyIDPatch", "LikenessApplyIPAdapter", "LikenessApplyStoryMaker"])
+@pytest.mark.parametrize("kind", ["LikenessApplyIDPatch", "LikenessApplyIPAdapter", "LikenessApplyPuLID"])
 def test_a_sampler_that_goes_on_from_the_noise_of_another_is_not_told_of(
     kind: str, caplog: pytest.LogCaptureFixture
 ) -> None:

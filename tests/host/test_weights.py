@@ -19,10 +19,10 @@ from torch import Tensor
 LOUD, QUIET = 0.9, 0.3
 ALMOST = 5e-6
 
-ADAPTERS = ["LikenessApplyInstantID", "LikenessApplyIPAdapter", "LikenessApplyStoryMaker"]
+ADAPTERS = ["LikenessApplyInstantID", "LikenessApplyIPAdapter", "LikenessApplyPuLID"]
 """Nodes whose people are keys and values of the layers of a network."""
 if tiny_dits.KNOWN:
-    ADAPTERS.append("LikenessApplyWithAnyone")
+    ADAPTERS.append("LikenessApplyPuLIDFlux")
 
 
 def outputs(kind: str, first: float, second: float, **changed: Any) -> Any:
@@ -39,18 +39,9 @@ def layers(kind: str, first: float, second: float) -> list[tuple[Tensor, ...]]:
     ]
     people_by_layer = []
     for layer in injection.layers:
-        if layer is not None:
-            # In StoryMaker the background stands in front of the people.
-            people_by_layer.append(tuple(tensor[-2:] for tensor in layer))
+        if layer:  # in others nobody is read
+            people_by_layer.append(layer)
     return people_by_layer
-
-
-def own(tensor: Tensor, kind: str) -> Tensor:
-    """Without the tokens of the background, which StoryMaker has in front of everybody's own."""
-    return tensor[BACKGROUND:] if kind == "LikenessApplyStoryMaker" else tensor
-
-
-BACKGROUND = 20
 
 
 @pytest.mark.parametrize("kind", ADAPTERS)
@@ -63,8 +54,8 @@ def test_values_of_everybody_are_as_loud_as_that_person(kind: str) -> None:
         *keys_after, values_after = after
         for key, key_after in zip(keys, keys_after, strict=True):
             assert torch.equal(key, key_after)
-        assert relative(own(values_after[0], kind), LOUD * own(values[0], kind)) <= ALMOST
-        assert relative(own(values_after[1], kind), QUIET * own(values[1], kind)) <= ALMOST
+        assert relative(values_after[0], LOUD * values[0]) <= ALMOST
+        assert relative(values_after[1], QUIET * values[1]) <= ALMOST
 
 
 def id_tokens(first: float, second: float) -> Tensor:

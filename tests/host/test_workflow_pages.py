@@ -170,7 +170,7 @@ def test_the_editor_sends_the_same_where_a_node_is_switched_off(gallery: Visit) 
     """Each node of a workflow in turn, and boxes; with a Primitive and a Reroute before some."""
     if gallery.server.host.version < (0, 33):
         pytest.skip("the editor of this ComfyUI sends what is in a muted box, or behind a muted Reroute, all the same")
-    gallery.open_file(workflow.load(templates.ROOT / "workflows" / "story_maker_two_people.json"))
+    gallery.open_file(workflow.load(templates.ROOT / "workflows" / "photo_maker_two_people.json"))
     graph = gallery.canvas.add_primitive_and_reroute()
     object_info = gallery.server.object_info()
     nodes = [node for node in graph["nodes"] if node["type"] not in workflow.NOTES]

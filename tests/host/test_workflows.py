@@ -42,9 +42,8 @@ FOUND = {"LikenessFindPlaces", "LikenessPromptPerPerson", "LikenessLoRAPerPerson
 SHOWN = {"LikenessSavePerson", "LikenessPeopleAsReferences"}
 """They show a picture of what they decide, as all of ours do that have one among their outputs."""
 TWO_STEPS = {
-    "compare_methods", "infinite_you_portrait", "parts2whole_with_pose", "photo_maker_two_people",
+    "compare_methods", "parts2whole_with_pose", "photo_maker_two_people",
     "pulid_two_people", "references_qwen_three_people", "start_outfit",
-    "story_maker_two_people", "with_anyone_two_people",
 }  # fmt: skip
 """After one step of these the picture is nearly black."""
 WITHOUT_PICTURE = {"check_files"}

@@ -1,7 +1,6 @@
 """Each workflow's own sampler settings against the authors' schedulers as published (diffusers)."""
 
 import json
-import math
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -15,7 +14,7 @@ import diffusers
 import pytest
 import tiny_sd15
 import torch
-from comfy_extras.nodes_model_advanced import ModelSamplingDiscrete, ModelSamplingFlux
+from comfy_extras.nodes_model_advanced import ModelSamplingDiscrete
 from pack.nodes.parts2whole import files as parts2whole_files
 from parts_made import SCHEDULER
 from peers import BETAS
@@ -130,45 +129,3 @@ def test_few_steps_are_the_published_ones(sampling, steps):
     assert len(sigmas) == steps + 1
     assert sigmas[-1] == 0
     assert (sigmas[:-1] / levels(authors, timesteps) - 1).abs().max() <= TOLERANCE
-
-
-def of_with_anyone(steps: int, width: int, height: int) -> torch.Tensor:
-    """get_schedule of its withanyone/flux/sampling.py, which pipeline.py tells 64 times fewer tokens than there are."""
-    length = (width // 8) * (height // 8) // 256
-    mu = 0.5 + (length - 256) * (1.15 - 0.5) / (4096 - 256)
-    evenly = torch.linspace(1, 0, steps + 1, dtype=torch.float64)
-    return (math.exp(mu) / (math.exp(mu) + 1 / evenly - 1)).float()
-
-
-def of_infinite_you(steps: int, width: int, height: int) -> torch.Tensor:
-    """Its pipelines/pipeline_flux_infusenet.py, with the scheduler of FLUX.1 dev."""
-    length = (width // 16) * (height // 16)
-    mu = 0.5 + (length - 256) * (1.15 - 0.5) / (4096 - 256)
-    scheduler = diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0, use_dynamic_shifting=True)
-    scheduler.set_timesteps(sigmas=[1 - step / steps for step in range(steps)], mu=mu)
-    return scheduler.sigmas
-
-
-@pytest.mark.both_hosts
-@pytest.mark.parametrize(("name", "published", "flux", "apart"), [
-    # ModelSamplingFlux as it comes, told an eighth of the picture's sides, makes the same short length.
-    ("with_anyone_two_people", of_with_anyone, (1.15, 0.5, 8), 2e-6),
-    ("with_anyone_two_people", of_with_anyone, (), 0.003),  # shifts of 0.46 at any size, in place of 0.463
-    ("infinite_you_portrait", of_infinite_you, (), 0.0021),  # 30 steps do not divide the host's 10000
-])  # fmt: skip
-def test_a_template_of_flux_has_the_shift_of_the_authors(name, published, flux, apart, record_property):
-    """With the scheduler simple, in parts of each sigma. flux: other shifts than the template's, and what the sides are
-    divided by."""
-    values = {node["type"]: node.get("widgets_values") for node in nodes_in(GRAPHS[name])}
-    _, _, steps, *sampled_with = values["KSampler"]
-    assert sampled_with == [1.0, "euler", "simple", 1.0]
-    size = tuple(values["LikenessLayoutForAGroup"][3:5])
-    *shifts, scale = flux or (*values["ModelSamplingFlux"][:2], 1)
-    (shifted,) = ModelSamplingFlux().patch(model(), *shifts, *(side // scale for side in size))
-    sigmas = comfy.samplers.calculate_sigmas(shifted.get_model_object("model_sampling"), "simple", steps)
-    expected = published(steps, *size)
-    assert len(sigmas) == len(expected) == steps + 1
-    assert sigmas[-1] == expected[-1] == 0
-    difference = (sigmas[:-1] / expected[:-1] - 1).abs().max().item()
-    record_property("relative_difference", difference)
-    assert difference <= apart

@@ -270,7 +270,7 @@ def one_page(folder: Path) -> tuple[str, Any]:
     better = Shown(folder / "2.png", "2", annotated=folder / "2.jpg", photos=[folder / "photos/a.jpg"], score=0.3)
     rows = [
         Row("ID-Patch", 2, [shown, better, Shown(folder / "3.png", "3")], figures(ROW)),
-        Row("WithAnyone", 2, note="Missing: a & b in models/c.", public_note="Missing: a & b."),
+        Row("PuLID", 2, note="Missing: a & b in models/c.", public_note="Missing: a & b."),
         Row("PhotoMaker", 2, note="Missing: <i>d</i>.", public_note=""),
     ]
     about = {"prompt": "<b>two</b>", "device": "cpu", "recognisers": ["first", "second"], "photos of each": [1, 4]}

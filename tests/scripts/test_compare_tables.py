@@ -92,7 +92,7 @@ def test_a_table_has_every_figure_under_its_name(tmp_path: Path) -> None:
 VALUES: Mapping[str, Mapping[int, float | None]] = {
     "ID-Patch <&>": {1: None, 12: 0.9, 2: 1.0},
     "PhotoMaker": {2: None},
-    "WithAnyone": {4: 0.5},
+    "PuLID": {4: 0.5},
 }
 
 
@@ -106,7 +106,7 @@ def rows_of(values: Mapping[str, Mapping[int, float | None]]) -> list[Row]:
 def test_association_stands_by_the_number_of_people_beside_chance(tmp_path: Path) -> None:
     by_people = page.association_by_people(rows_of(VALUES))
     assert by_people == {
-        "ID-Patch <&>": {2: 1.0, 12: 0.9}, "WithAnyone": {4: 0.5}, "by chance": {2: 1 / 2, 4: 1 / 4, 12: 1 / 12},
+        "ID-Patch <&>": {2: 1.0, 12: 0.9}, "PuLID": {4: 0.5}, "by chance": {2: 1 / 2, 4: 1 / 4, 12: 1 / 12},
     }  # fmt: skip
     assert list(by_people["by chance"]) == [2, 4, 12]
     html = page.as_html(page.Answer("a", {"crowd": rows_of(VALUES)}, COLUMNS), tmp_path)
@@ -117,7 +117,7 @@ def test_association_stands_by_the_number_of_people_beside_chance(tmp_path: Path
 
 
 def test_a_table_has_notes_only_where_there_are_any() -> None:
-    for rows, has_notes in ((ROWS, False), ([*ROWS, Row("WithAnyone", 2, note="Missing.")], True)):
+    for rows, has_notes in ((ROWS, False), ([*ROWS, Row("PuLID", 2, note="Missing.")], True)):
         assert page.as_markdown(rows, COLUMNS).splitlines()[0].endswith(" note |") == has_notes
 
 

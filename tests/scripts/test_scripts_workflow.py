@@ -81,12 +81,12 @@ def link(number: int, source: int, output: int, target: int, slot: int) -> dict[
 
 
 def test_a_table_of_shapes_is_read() -> None:
-    """Words, numbers, products, sizes that are handed on or left as they are, tables within and behind a key."""
-    with_anyone = dict(shapes.of("withanyone", width=6, branch="sig"))
-    assert with_anyone["arcface_in_sig.3.weight"] == (48, 24)
-    assert with_anyone["arcface_in_sig.3.bias"] == (48,)
-    assert with_anyone["ipa_sig.3.to_kv.weight"] == (256, 6)
-    assert len(with_anyone) == 6 + 4 * 7
+    """Numbers, products, sizes that are handed on or left as they are, tables within and behind a key."""
+    pulid = dict(shapes.of("pulid-flux", inside=6, blocks=4))
+    assert pulid["pulid_encoder.id_embedding_mapping.6.weight"] == (30, 6)
+    assert pulid["pulid_encoder.id_embedding_mapping.6.bias"] == (30,)
+    assert pulid["pulid_ca.3.to_kv.weight"] == (256, 64)
+    assert len([key for key in pulid if key.startswith("pulid_ca.")]) == 4 * 7
     assert dict(shapes.of("flux"))["double_blocks.1.txt_attn.norm.key_norm.scale"] == (128,)
     block = [key for key, _ in shapes.of("transformer_block", text=768)]
     norms = [f"norm{number}.{name}" for number in (1, 2, 3) for name in ("weight", "bias")]

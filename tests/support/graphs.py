@@ -26,9 +26,7 @@ from sample_values import (
     flux,
     flux2_vae,
     flux_text,
-    flux_vae,
     image,
-    infuse_net,
     klein,
     klein_clip,
     klein_said,
@@ -127,7 +125,6 @@ FAMILIES = {
 """Of a method's families the first of these is tested."""
 MODELS = {
     "LikenessApplyIDPatch": value(sdxl),
-    "LikenessApplyInfiniteYou": value(flux),
     "LikenessPeopleAsReferences": value(klein),
 }
 """For the sampler behind nodes that have none."""
@@ -285,7 +282,6 @@ def _defaults_of_methods() -> None:
         cast=value(cast),
         who="1",
     )
-    _by_default("LikenessApplyStoryMaker", bodies=value(image, batch=2), body_masks=value(mask, 2))
     _by_default(
         "LikenessPeopleAsReferences",
         clip=value(klein_clip),
@@ -294,7 +290,6 @@ def _defaults_of_methods() -> None:
         pictures=value(image),
         size=128,
     )
-    _by_default("LikenessApplyInfiniteYou", control_net=value(infuse_net), vae=value(flux_vae))
     seeing = {"eva_clip": value(loaded, "pulid_eva"), "face_parser": value(loaded, "pulid_parser")}
     _by_default("LikenessApplyPuLID", **seeing)
     of_flux = {"model": value(flux), "positive": value(flux_text, 1), "negative": value(flux_text, 2)}

@@ -63,8 +63,6 @@ ACTS_IN = {
     "LikenessApplyPuLID": REGIONS,
     "LikenessApplyPuLIDFlux": REGIONS,
     "LikenessApplyIPAdapter": REGIONS,
-    "LikenessApplyInfiniteYou": REGIONS,
-    "LikenessApplyWithAnyone": FACE_BOXES,
 }
 """By nodes that read faces: where these act unless Place Cast says otherwise."""
 ANOTHER_WAY = "the other way to act"
@@ -72,7 +70,6 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
     "LikenessApplyIDPatch": {"tokens from the second step on": {"id_start_percent": 0.2}},
     "LikenessApplyPhotoMaker": {"people from the second step on": {"start_percent": 0.22}},
     "LikenessApplyIPAdapter": {"without its LoRA": {"lora_weight": 0.0}},
-    "LikenessApplyStoryMaker": {"without clothes": {"bodies": UNCONNECTED, "body_masks": UNCONNECTED}},
     "LikenessSharePartsAttention": {"seldom": {"renew_every": 2, "crop_to_mask": True}},
 }
 """Other ways through a node than its defaults, beside those that the schemas tell."""
@@ -105,8 +102,6 @@ CAST_BY_ROW = value(by_row)
 BY_ROW: dict[str, Any] = {
     "cast": CAST_BY_ROW,
     "image": ours("LikenessDrawSkeletons", draw="face keypoints", cast=CAST_BY_ROW, layout=UNCONNECTED),
-    "bodies": UNCONNECTED,
-    "body_masks": UNCONNECTED,
 }
 """Inputs of a node for people with a row of the batch each."""
 SCHEDULE = {"scheduler": "simple"}
@@ -118,7 +113,7 @@ DRAWN = ("LikenessApplyIDPatch",)
 """Whose picture of the places counts without anybody in them."""
 
 
-ALONE = ("instant_id, ApplyInstantID", "with_anyone, ApplyWithAnyone", "parts2whole, ApplyParts2Whole", "LoRAPerPerson")
+ALONE = ("instant_id, ApplyInstantID", "pulid, ApplyPuLIDFlux", "parts2whole, ApplyParts2Whole", "LoRAPerPerson")
 """Rows that are tried in every run where a test asks what a run does with people, whoever they are: image tokens beside
 the text on a UNet and on a transformer, keys and values of another run, weights of a region."""
 BESIDE_OTHERS = (*ALONE, "id_patch, ApplyIDPatch", "id_patch, ApplyIDPatch, tokens from the second step on")
@@ -128,8 +123,8 @@ OFTEN = (
     "id_patch, ApplyIDPatch, a row each",
     "instant_id, ApplyInstantID, the other way to act",
     "instant_id, ApplyInstantID, a row each",
-    "with_anyone, ApplyWithAnyone, the other way to act",
-    "with_anyone, ApplyWithAnyone, a row each",
+    "pulid, ApplyPuLIDFlux, the other way to act",
+    "pulid, ApplyPuLIDFlux, a row each",
     "references, PeopleAsReferences, by region",
     "PromptPerPerson",
     "LoRAPerPerson, a row each",

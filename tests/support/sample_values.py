@@ -12,11 +12,11 @@ from typing import Any
 
 import comfy.cldm.cldm
 import comfy.controlnet
+import comfy.latent_formats
 import comfy.ops
 import compiled
 import family_encoders
 import host_nodes
-import infuse_made
 import other_packs
 import parts_made
 import parts_run
@@ -26,6 +26,7 @@ import tiny_sd15
 import tiny_sdxl
 import tiny_vaes
 import torch
+from comfy.ldm.flux.controlnet import ControlNetFlux
 from comfy.model_patcher import ModelPatcher
 from comfy_extras.nodes_model_advanced import ModelSamplingContinuousEDM
 from families import RECORDS
@@ -61,8 +62,6 @@ from seeded_files import (
     ip_adapter_file,
     pulid_file,
     pulid_flux_file,
-    story_maker_file,
-    with_anyone_file,
 )
 from tiny import devices, lora_made, tiny_dits, tiny_encoders, tiny_networks
 from tiny.seeded import fill, normal, seeded
@@ -120,10 +119,7 @@ FILES = {
     "instant_id": instant_id_file,
     "ip_adapter": lambda widths: ip_adapter_file("face-id-plus", widths, 2048),
     "ip_adapter_plus": lambda widths: ip_adapter_file("plus", widths, 2048),
-    "story_maker": lambda widths: story_maker_file(widths, 32),
     "photo_maker": lambda widths: photo_maker_made.file(1),
-    "infinite_you": lambda widths: infuse_made.projection_file(),
-    "with_anyone": lambda widths: with_anyone_file(),
     "pulid": pulid_file,
     "pulid_v1": lambda widths: pulid_file(widths, "encoder"),
     "pulid_flux": lambda widths: pulid_flux_file(),
@@ -200,8 +196,15 @@ sdxl_clip, photo_maker = photo_maker_made.clip, photo_maker_made.loaded
 
 
 @cache
-def infuse_net() -> Any:
-    return infuse_made.infuse_net()
+def flux_net() -> Any:
+    """A ControlNet of FLUX.1 that reads its picture as a latent, as the host loads InstantX's."""
+    shape = {**tiny_dits.CONFIGS["FLUX.1"][1], "latent_input": True, "control_latent_channels": 16}
+    network = ControlNetFlux(**shape, dtype=torch.float32, operations=comfy.ops.disable_weight_init)
+    fill(network, 312).eval().requires_grad_(False)
+    return comfy.controlnet.ControlNet(
+        network, compression_ratio=1, latent_format=comfy.latent_formats.Flux(), load_device=devices.DEVICE,
+        extra_conds=["y", "guidance"],
+    )  # fmt: skip
 
 
 @cache

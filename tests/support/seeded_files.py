@@ -1,7 +1,6 @@
 """The authors' files at small sizes (shared/shapes.txt), with weights from seeds."""
 
 from collections.abc import Iterable, Mapping
-from itertools import chain
 from typing import Any
 
 from shared import adapters
@@ -30,22 +29,6 @@ def instant_id_file(layer_widths: list[int]) -> dict[str, Any]:
     adapter = adapter_shapes(layer_widths, 2048)
     resampler = resampler_shapes(16, 2048, width=128, heads=2)
     return {"image_proj": seeded(resampler, 173), "ip_adapter": seeded(adapter, 174)}
-
-
-def story_maker_file(widths: list[int], states: int) -> dict[str, dict[str, Tensor]]:
-    """A mask.bin for a UNet whose transformer blocks have these widths, in diffusers' order. states: width of what its
-    CLIP sees."""
-    shapes = of("story_maker", text=2048, states=states, body=128, hidden=64, forward=128, depth=1)
-    projection = seeded(parts(shapes)["image_proj_model"], 193)
-    # Places and background as loud as the other tokens.
-    projection |= {key: projection[key] * (20 * 2048) ** 0.5 for key in ("pos_embed", "bg_embed")}
-    return {"image_proj_model": projection, "ip_adapter": seeded(adapter_shapes(widths, 2048, 4), 194)}
-
-
-def with_anyone_file() -> dict[str, Tensor]:
-    """The branch that reads face embeddings, and some of the other one."""
-    branches = (of("withanyone", width=64, branch=branch) for branch in ("arc", "sig"))
-    return seeded(dict([*chain(*branches), ("siglip_in_sig.0.weight", (64, 768))]), 303)
 
 
 def pulid_file(widths: list[int], version: str = "former") -> dict[str, Tensor]:

@@ -123,7 +123,7 @@ def _write_adapters(to: Standins) -> None:
         if name == IN_FULL_PRECISION:
             projection = ((key, tensor.shape) for key, tensor in state.items() if key.startswith("image_proj."))
             state |= _weights("float32", 18).fill(projection)
-        save(to.story_maker if name == "mask" else to.ip_adapter(name), nested(state))
+        save(to.ip_adapter(name), nested(state))
 
 
 def _landmarker() -> dict[str, Tensor]:

@@ -14,10 +14,10 @@ BLUEPRINTS = sorted((ROOT / "subgraphs").glob("*.json"))
 
 
 STARTS = ("start_outfit", "start_person_in_photo", "start_portrait", "start_two_people")
-OFTEN = (*STARTS, "parts2whole_with_pose", "with_anyone_two_people", "Outfit on a person")
+OFTEN = (*STARTS, "parts2whole_with_pose", "references_klein_two_people", "Outfit on a person")
 """Opened and drawn in every run: those to start with, of a method by parts, on a transformer, and a blueprint."""
-ON_OLDER = ("start_outfit", "parts2whole_with_pose", "with_anyone_two_people")
-"""Of these, one of every method: in older ComfyUIs too."""
+ON_OLDER = ("start_outfit", "parts2whole_with_pose")
+"""Of these, in older ComfyUIs too: no template on a transformer opens there."""
 
 
 def each(

@@ -22,7 +22,7 @@ SENTENCES = "likenessSentences"
 """The keys of main.json, and in the host's answer to /i18n."""
 PROPER_NAMES = {
     "Canny", "CFG", "CLIP", "ControlNet", "DensePose", "Depth Anything", "EVA-CLIP", "FLUX.2 klein",
-    "ID-Patch ControlNet", "IdentityNet", "InfuseNet", "OpenPose", "Qwen-Image-Edit", "RT-DETR", "SAM3", "SDPose",
+    "ID-Patch ControlNet", "IdentityNet", "OpenPose", "Qwen-Image-Edit", "RT-DETR", "SAM3", "SDPose",
     "VAE",
 }  # fmt: skip
 """Besides those of the records: `is_proper_name`."""

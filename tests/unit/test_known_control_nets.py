@@ -3,7 +3,7 @@
 import pytest
 from pack.core.models import workflow_needs
 
-ID_PATCH, INSTANT_ID, INFINITE_YOU = (f"LikenessApply{method}" for method in ("IDPatch", "InstantID", "InfiniteYou"))
+ID_PATCH, INSTANT_ID = (f"LikenessApply{method}" for method in ("IDPatch", "InstantID"))
 FILE = "ControlNetModel/diffusion_pytorch_model.safetensors"
 
 
@@ -16,11 +16,8 @@ FILE = "ControlNetModel/diffusion_pytorch_model.safetensors"
         (ID_PATCH, "SDXL/controlnet-canny-sdxl-1.0/model.safetensors", "Canny ControlNet"),
         (INSTANT_ID, f"ID-Patch/{FILE}", "ID-Patch ControlNet"),
         (INSTANT_ID, "id_patch_controlnet.safetensors", "ID-Patch ControlNet"),
-        (INFINITE_YOU, f"InstantID/{FILE}", "InstantID ControlNet (IdentityNet)"),
-        (INSTANT_ID, "InfiniteYou/infusenet_sim_bf16.safetensors", "InfuseNet (InfiniteYou's ControlNet)"),
         (ID_PATCH, f"ID-Patch/{FILE}", ""),
         (INSTANT_ID, f"InstantID/{FILE}", ""),
-        (INFINITE_YOU, "infusenet_aes_bf16.safetensors", ""),
         (ID_PATCH, "diffusion_pytorch_model.safetensors", ""),
         (ID_PATCH, "InstantID and ID-Patch/idpatch.safetensors", ""),
     ],

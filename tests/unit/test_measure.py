@@ -294,7 +294,7 @@ def test_what_the_numbers_do_not_say_is_said() -> None:
     report = measure.measure(pictures, Cast((Member(a_person(0)),)), [JUDGE])
     faceless = "No face found in picture 2, 4."
     assert measure.notes(report, {JUDGE, "another"}) == [faceless]
-    biased = replace(report, method="StoryMaker")
+    biased = replace(report, method="PhotoMaker v2")
     assert measure.notes(biased, {JUDGE, "another"}) == [measure.judge_sentence(biased), faceless]
     assert measure.notes(biased, {JUDGE}) == [faceless], "nothing else to load"
 

@@ -6,7 +6,6 @@ from typing import Any
 import comfy.controlnet
 import compiled
 import family_encoders
-import infuse_made
 import other_packs
 import parts_made
 import tiny_sdxl
@@ -39,7 +38,6 @@ from pack.core.places.from_boxes import BadBoxes
 from pack.core.places.regions import BadRegion
 from pack.nodes.id_patch.net import BadPatches
 from pack.nodes.photo_maker.class_words import BadTrigger
-from pack.nodes.story_maker.bodies import BodiesMissing
 from sample_values import (
     a_person,
     by_lora,
@@ -51,9 +49,9 @@ from sample_values import (
     file_of,
     flux,
     flux2_vae,
+    flux_net,
     flux_vae,
     image,
-    infuse_net,
     klein,
     landmarks,
     layout,
@@ -252,7 +250,7 @@ BY_THE_NODE: dict[str, list[Refused]] = {
         refused(BadSize, "Apply ID-Patch.* 64x64 px.* 128x96 px", image=4 * image(64, 64)),
         refused(BadPatches, "Apply ID-Patch.*no ID patches.*preview", image=ours("LikenessIDPatchConditionImage")[1]),
         refused(WrongBaseModel, r"ControlNet .*Apply ID-Patch .*SD1\.5", control_net=value(sd15_net)),
-        refused(WrongBaseModel, "is made for ControlNetFlux, but SDXL", control_net=value(infuse_net)),
+        refused(WrongBaseModel, "is made for ControlNetFlux, but SDXL", control_net=value(flux_net)),
         refused(
             BadCast,
             "Anna .*3 photos.*sequence",
@@ -330,29 +328,6 @@ BY_THE_NODE: dict[str, list[Refused]] = {
         refused(WrongBaseModel, "The LoRA in this file", model=value(ssd_1b)),
         refused(PortraitsMissing, "PhotoMaker looks at pictures", cast=without_portraits(), text="a woman img"),
     ],
-    "LikenessApplyStoryMaker": [
-        refused(
-            PortraitsMissing,
-            "StoryMaker looks at pictures",
-            cast=without_portraits(),
-            bodies=UNCONNECTED,
-            body_masks=UNCONNECTED,
-        ),
-        refused(WrongEncoder, "width 32", clip_vision=value(family_encoders.dinov2)),
-        refused(
-            BadCast,
-            "at most 3 people.*not 4: Anna, .*Place Cast",
-            cast=unplaced(*map(a_person, ("Anna", "Boris", "Carla", "Dora"))),
-            bodies=UNCONNECTED,
-            body_masks=UNCONNECTED,
-        ),
-        refused(BodiesMissing, "1 picture came for 2 people", bodies=image(), body_masks=UNCONNECTED),
-        refused(BodiesMissing, "3 pictures came for 2 people", bodies=image(batch=3)),
-        refused(BodiesMissing, "3 masks came for 2 people", body_masks=mask(3)),
-        refused(BodiesMissing, "1 mask came for 2 people", body_masks=mask()),
-        refused(BodiesMissing, "1 part came for", bodies=ours("LikenessPart"), body_masks=UNCONNECTED),
-        refused(BadPart, "The part 'Anna' cannot be used: nothing is left of its mask", body_masks=0.0001 * mask(2)),
-    ],
     "LikenessApplyPuLID": [
         refused(PortraitsMissing, "PuLID looks at pictures", cast=without_portraits()),
         refused(BadPhoto, "neither face nor hair in photo 1 of Anna", face_parser=value(parser_that_finds_no_face)),
@@ -365,46 +340,6 @@ BY_THE_NODE: dict[str, list[Refused]] = {
             model=value(tiny_dits.model, "FLUX.1", depth=3),
         ),
         refused(WrongBaseModel, r"FLUX\.2, but FLUX.1 or Chroma is needed", model=value(tiny_dits.model, "FLUX.2")),
-    ],
-    "LikenessApplyWithAnyone": [
-        refused(WrongBaseModel, r"Chroma, but FLUX.1 is needed", model=value(tiny_dits.model, "Chroma")),
-        refused(
-            WrongBaseModel,
-            r"1 \+ 2 blocks of width 64, with 3 places.* with 4 ",
-            model=value(tiny_dits.model, "FLUX.1", depth=1),
-        ),
-    ],
-    "LikenessApplyInfiniteYou": [
-        refused(
-            NotAControlNet,
-            r"of another family \(ControlBase\).*infusenet_aes_bf16",
-            control_net=comfy.controlnet.ControlBase(),
-        ),
-        refused(NotAControlNet, "a union ControlNet", control_net=value(infuse_made.infuse_net, num_union_modes=3)),
-        refused(
-            NotAControlNet,
-            "reads pictures without a VAE",
-            control_net=value(infuse_made.infuse_net, latent_input=False),
-        ),
-        refused(NotAControlNet, "for inpainting", control_net=value(with_set, value(infuse_net), concat_mask=True)),
-        refused(
-            NotAControlNet,
-            "timestep keyframes",
-            control_net=value(with_set, value(infuse_net), timestep_keyframes=[0.0, 0.5]),
-        ),
-        refused(
-            NotAControlNet,
-            "one with 5 double and 10 single blocks.*4 double and 10 single",
-            control_net=value(infuse_made.infuse_net, depth=5),
-        ),
-        refused(
-            NotAControlNet, "tokens of width 40, not 24", control_net=value(infuse_made.infuse_net, context_in_dim=40)
-        ),
-        refused(
-            WrongBaseModel,
-            "VAE given to Apply InfiniteYou.*latents of 4 channels.*for 16 channels",
-            vae=value(tiny_vaes.flux1, 4),
-        ),
     ],
     "LikenessEncodeParts": [
         refused(

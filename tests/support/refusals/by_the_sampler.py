@@ -7,15 +7,13 @@ from typing import Any
 import other_packs
 from graphs import UNCONNECTED, Node, ours, value
 from pack.bridge.sampling.model_conds import ConditioningLost
-from pack.core.checks.errors import BadSetup, BadSize, LikenessError, TokensMoved, WrongBaseModel
+from pack.core.checks.errors import BadSize, LikenessError, TokensMoved, WrongBaseModel
 from sample_values import (
     a_person,
     cast,
-    dit,
     klein,
     latent,
     mask,
-    of_another_pack,
     sd15,
     theirs,
     unplaced,
@@ -41,9 +39,7 @@ class RefusedBySampler:
 
 
 ANOTHER_CANVAS = " 256x96 px.*canvas of {}.* 128x96 px"
-OF_SDXL = (
-    r"MODEL given to the sampler is made for {}, but SDXL .*FLUX\.1 there is InfiniteYou, PuLID, References, WithAnyone"
-)
+OF_SDXL = r"MODEL given to the sampler is made for {}, but SDXL .*FLUX\.1 there is PuLID, References"
 TILES = "other_packs.* 64x96 of 128x96 px"
 MIXED = "other_packs.* makes 8 rows of 4 inside attention.* Bypass"
 MOVED = "tokens of the 16x24 of a layer.*target_mask"
@@ -88,7 +84,6 @@ ONE_FACE_BOX = ours(
 )
 ID_PATCH = ours("LikenessApplyIDPatch")
 WORDS = ours("LikenessPromptPerPerson")
-INFINITE_YOU = ours("LikenessApplyInfiniteYou")
 PARTS = ours("LikenessApplyParts2Whole")
 
 BY_THE_SAMPLER = [
@@ -103,8 +98,7 @@ BY_THE_SAMPLER = [
     RefusedBySampler(BadSize, ANOTHER_CANVAS.format("Apply InstantID"), ONE_FACE_BOX, latent(256, 96)),
     RefusedBySampler(BadSize, ANOTHER_CANVAS.format("Apply ID-Patch"), ID_PATCH, latent(256, 96)),
     RefusedBySampler(BadSize, ANOTHER_CANVAS.format("Prompt per Person"), WORDS, latent(256, 96)),
-    RefusedBySampler(BadSize, "128x96", ours("LikenessApplyWithAnyone"), latent(128, 128)),
-    RefusedBySampler(BadSize, "another shape", INFINITE_YOU, latent(96, 128)),
+    RefusedBySampler(BadSize, "128x96", ours("LikenessApplyPuLIDFlux"), latent(128, 128)),
     RefusedBySampler(
         BadSize,
         "96x128 px; the parts were encoded for 128x96 px.*second pass",
@@ -117,15 +111,7 @@ BY_THE_SAMPLER = [
         ours("LikenessPeopleAsReferences", model=value(klein)),
         latent_of("FLUX.2", 256),
     ),
-    RefusedBySampler(BadSetup, "TheirTransformer", INFINITE_YOU, model=value(of_another_pack, transformer("FLUX.1"))),
     RefusedBySampler(WrongBaseModel, r"MODEL .*sampler .*text width 48\)", ID_PATCH, model=value(sd15)),
-    RefusedBySampler(WrongBaseModel, r"FLUX\.2, but FLUX.1 is needed", INFINITE_YOU, model=value(dit)),
-    RefusedBySampler(
-        WrongBaseModel,
-        "width 64, but one of width 96",
-        INFINITE_YOU,
-        model=transformer("FLUX.1", hidden_size=96, num_heads=3),
-    ),
     RefusedBySampler(WrongBaseModel, OF_SDXL.format("Flux"), ID_PATCH, latent_of("FLUX.1"), transformer("FLUX.1")),
     RefusedBySampler(WrongBaseModel, OF_SDXL.format("Flux2"), ID_PATCH, latent_of("FLUX.2"), transformer("FLUX.2")),
     RefusedBySampler(

@@ -53,7 +53,6 @@ REMARKS: dict[str, list[Remark]] = {
             cast=with_regions(cast(a_person(), places=layout(slot(-5.0))), acts_in="face boxes"),
         ),
     ],
-    "LikenessApplyStoryMaker": [remark("left out: Boris", weight=0.0, cast=cast(weights=(1.0, 0.0)))],
     "LikenessPromptPerPerson": [
         remark("No prompt is applied", strength=0.0),
         remark("Masks stretched: 64x48 px", mask=mask(2, 64, 48)),
@@ -69,9 +68,6 @@ REMARKS: dict[str, list[Remark]] = {
     "LikenessApplyIDPatch": [
         remark("No effect without model: mask", mask=mask(2)),
         remark("Nothing is limited to regions", model=value(sdxl), cast=by_row(), image=UNCONNECTED),
-    ],
-    "LikenessApplyInfiniteYou": [
-        remark("InfuseNet is shown black: Boris", cast=cast(places=layout(slot(), slot(94.0, keypoints=None)))),
     ],
     "LikenessPeopleAsReferences": [
         remark("Nothing is limited to regions: with the cast of Crop Faces", model=value(klein), cast=by_row()),

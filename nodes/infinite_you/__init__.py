@@ -1,1 +1,0 @@
-"""InfiniteYou: faces for FLUX.1 through InfuseNet."""

@@ -1,1 +1,0 @@
-"""StoryMaker: face, hair, clothes and body of each person."""

@@ -1,1 +1,0 @@
-"""WithAnyone: faces for FLUX.1 inside the boxes of their places."""
