@@ -29,7 +29,7 @@ from ..core.places.actions import ACTIONS, GROUP_PHOTO
 from ..core.places.expressions import BadExpression
 from ..core.places.from_boxes import EXAMPLE, for_editor
 from ..core.places.hands import with_hands
-from ..core.places.region_settings import BY_METHOD, EXTENTS, FACE_BOXES, REGIONS, Extent, RegionSettings
+from ..core.places.region_settings import EXTENTS, FACE_BOXES, REGIONS, Extent, RegionSettings
 from ..core.places.regions import ALL_PEOPLE, RegionShape
 from .categories import IN_PLACES
 from .sockets import BoxesOrLayoutSocket, CastSocket, FaceLandmarksSocket, FacesSocket, LayoutSocket, PoseKeypointSocket
@@ -320,7 +320,7 @@ def _region_settings_inputs() -> list[io.Input]:
         io.Combo.Input("extent", options=list(EXTENTS)),
         io.Float.Input("region_margin", default=1.0, min=0.0, max=8.0, step=0.05),
         _feather_input(),
-        io.Combo.Input("acts_in", options=[BY_METHOD, REGIONS, FACE_BOXES]),
+        io.Combo.Input("acts_in", options=[REGIONS, FACE_BOXES]),
     ]
     return [advanced(optional(widget)) for widget in inputs]
 

@@ -3,7 +3,6 @@
 from typing import Any
 
 from comfy_api.latest import io
-from torch import Tensor
 
 from ..bridge.host.load import Loaded
 from ..bridge.people.face_model import HostedFaceModel
@@ -48,8 +47,6 @@ LayoutSocket = socket("LIKENESS_LAYOUT", Layout)
 BoxesSocket = socket("BOUNDING_BOX", (list, dict))
 BoxesOrLayoutSocket = socket("BOUNDING_BOX,LIKENESS_LAYOUT", (list, dict, Layout))
 PartsSocket = socket("LIKENESS_PARTS", Parts)
-# Pictures of people, or parts: these bring masks, and each has a size of its own
-ImageOrPartsSocket = socket("IMAGE,LIKENESS_PARTS", (Tensor, Parts))
 CropsSocket = socket("LIKENESS_CROPS", Crops)
 ReportSocket = socket("LIKENESS_REPORT", Report)
 # Faces of each picture with the points of their meshes, as ComfyUI's own MediaPipeFaceLandmarker finds them

@@ -37,7 +37,6 @@ function addColours() {
   const onCanvas = {
     ...COLOURS,
     "LIKENESS_CAST,LIKENESS_PERSON": COLOURS.LIKENESS_CAST,
-    "IMAGE,LIKENESS_PARTS": COLOURS.LIKENESS_PARTS,
   };
   for (const [type, colour] of Object.entries(onCanvas)) {
     addColour(app.canvas.default_connection_color_byType, type, colour);

@@ -52,11 +52,11 @@ class UNetAdapter(Loaded[NetT]):
     def injections(self, scope: Scope, sides: Sequence[Tensor], scales: Tensor) -> list[Injection]:
         """The Injection of each side of the conditioning, positive and negative: keys and values, float32 on the CPU.
 
-        sides: the tokens of each side, (people, T, width). scales: (people,) or (people, T), what the values are
+        sides: the tokens of each side, (people, T, width). scales: (people,), what the values of each person are
         multiplied with. Where all scales are 0, the Injections have no layers, and the UNet reads nothing.
         """
         source = object()  # the same for both sides: by it a run knows that they are of one node
-        scales_of_values = scales.reshape(len(scales), -1, 1)  # (people, 1 or T, 1)
+        scales_of_values = scales[:, None, None]  # (people, 1, 1)
         of_sides: list[Injection] = []
         for tokens in sides:
             layers: list[tuple[Tensor, Tensor]] = []  # keys and values (people, T, C) for every layer of the file

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from comfy_api.latest import io
 from torch import Tensor
 
-from ...core.cast import Cast, PlacedCast, is_a, require_places
+from ...core.cast import PlacedCast, is_a, require_places
 from ...core.places import face_regions, regions
 from ...core.places.region_settings import FACE_BOXES, REGIONS
 from ...core.taking_part import TakingPart
@@ -23,17 +23,14 @@ class AtFaces:
     """People act around their face boxes, or in the masks: for methods that read faces.
 
     cell: the side in pixels of the coarsest token, below which a face box is small. mask: (people, h, w), regions of
-    everybody in the cast instead of the places' own, or None. hard: as in face_regions.acts_in. boxed: gives the same
-    cast with the face boxes to act in, where these are not its own.
+    everybody in the cast instead of the places' own, or None.
     """
 
     cell: int
     mask: Tensor | None
-    hard: bool = False
-    boxed: Callable[[Cast], Cast] | None = None
 
     def notes(self, taking: TakingPart) -> list[str]:
-        acts_in = face_regions.acts_in(taking.cast, self.hard)
+        acts_in = regions.settings_of(taking.cast).acts_in
         return face_regions.notes(taking.cast, self.mask, acts_in, self.cell)
 
     def limited(self, everywhere: Scope) -> Scope:
@@ -43,15 +40,14 @@ class AtFaces:
         regions of those who act.
         """
         taking, name = everywhere.taking, everywhere.node_of_run.node_name
-        acts_in = face_regions.acts_in(taking.cast, self.hard)
-        shape = face_regions.shape_of_faces(taking.cast, self.hard)
+        acts_in = regions.settings_of(taking.cast).acts_in
+        shape = face_regions.shape_of_faces(taking.cast)
         person_regions = face_regions.regions_of_faces(taking, self.mask, shape, name, acts_in)  # of everybody
         acting = list(taking.acts)  # picks the regions of those who act
         boxes: Tensor | None = None
         if acts_in == FACE_BOXES:
             # Made of the regions of everybody, so before these are cut down to those who act.
-            with_boxes = replace(taking, cast=self.boxed(taking.cast)) if self.boxed else taking
-            boxes = face_regions.regions_in_face_boxes(with_boxes, person_regions, name)[acting]
+            boxes = face_regions.regions_in_face_boxes(taking, person_regions, name)[acting]
         if person_regions is not None:
             person_regions = person_regions[acting]  # (people, H, W)
         is_limited = person_regions is not None or boxes is not None
@@ -67,13 +63,11 @@ class OnBodies:
     mask: (people, h, w), regions instead of the places' own, or None.
     alone: whether a person who is the only one in the cast, and has no mask, acts everywhere instead of in a region.
     rows: whether people of whom each has a row of the batch act everywhere in it; otherwise they are refused.
-    unplaced: whether people without places and masks act everywhere; otherwise they are refused.
     """
 
     mask: Tensor | None
     alone: bool = True
     rows: bool = True
-    unplaced: bool = False
 
     def notes(self, taking: TakingPart) -> list[str]:
         return face_regions.notes(taking.cast, self.mask, REGIONS, cell=0)  # the cell matters for face boxes alone
@@ -87,7 +81,7 @@ class OnBodies:
         cast, name = everywhere.cast, everywhere.node_of_run.node_name
         placed = is_a(cast, PlacedCast)
         alone = self.alone and everywhere.taking.is_alone
-        if mask is None and (alone or (self.rows and cast.by_row) or (self.unplaced and not placed)):
+        if mask is None and (alone or (self.rows and cast.by_row)):
             return everywhere
         # A mask stands in for places. But a placed cast is checked also then: who was listed after places were given
         # has none.

@@ -128,17 +128,16 @@ class Scope(InBoxes):
         *,
         run: type[Run[Any]] = InjectionsRun,
         names: Sequence[str] = (),
-        preview: ui.PreviewImage | None = None,
     ) -> io.NodeOutput:
         """The outputs of an apply node: the MODEL, and both sides of the conditioning with what they carry.
 
         given: with a MODEL. carried: of positive and negative. ranges, names: as in apply_node. run: the class of the
-        run that reads what they carry. preview: None for that of the scope.
+        run that reads what they carry.
         """
         of_positive, of_negative = carried  # in the order of `injections`
         carrying = carry_both(given, of_positive, of_negative)
         apply_node = self.apply_node(ranges, names, in_negative=of_negative.active, for_sdxl=True)
-        return self.outputs(carrying, [run], apply_node, preview)
+        return self.outputs(carrying, [run], apply_node)
 
     def with_runs(self, given: SamplerInputs, runs: Sequence[type[Run[Any]]], apply_node: ApplyNode) -> SamplerInputs:
         """The same, with runs on the MODEL that say under the node what of it is missing from their prompts.
@@ -148,17 +147,11 @@ class Scope(InBoxes):
         assert given.model is not None
         return with_missing_notes(apply_node, replace(given, model=with_runs(given.model, *runs)))
 
-    def outputs(
-        self,
-        given: SamplerInputs,
-        runs: Sequence[type[Run[Any]]],
-        apply_node: ApplyNode,
-        preview: ui.PreviewImage | None = None,
-    ) -> io.NodeOutput:
+    def outputs(self, given: SamplerInputs, runs: Sequence[type[Run[Any]]], apply_node: ApplyNode) -> io.NodeOutput:
         """The outputs of an apply node: the MODEL with the node's runs, and both sides of the conditioning.
 
         It is for nodes whose sides of `given` already carry what they are to carry; for the others `applied` puts that
-        in. given: with a MODEL. preview: as in `applied`.
+        in. given: with a MODEL.
         """
         outputs = self.with_runs(given, runs, apply_node)
-        return io.NodeOutput(outputs.model, outputs.positive, outputs.negative, ui=preview or self.preview())
+        return io.NodeOutput(outputs.model, outputs.positive, outputs.negative, ui=self.preview())

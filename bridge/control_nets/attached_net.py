@@ -1,7 +1,7 @@
 """Our own copy of a ControlNet. It checks in each run whether net, MODEL, latent and hint fit each other.
 
-A net for a UNet reads the same text and the same timestep as the UNet, and of the hint only the part that shows what
-the UNet denoises. Every net checks the size of the latent and the number of rows. Its notes come from attachment.py.
+The net reads the same text and the same timestep as the UNet, and of the hint only the part that shows what the UNet
+denoises. It checks the size of the latent and the number of rows. Its notes come from attachment.py.
 
 Why a copy's `__class__` is changed, and no object of ours holds the net: whoever walks along a chain of ControlNets
 has to meet a net of the host's own class, with the net's own fields. Tiled Diffusion, for instance, asks
@@ -75,13 +75,12 @@ class NetSettings:
 
     canvas: that which the hint shows, and whose people's rows are compared with the latent. None where a Run of the
     node compares them.
-    width: of the texts that a net for a UNet reads, and that the MODEL must read. None for a net that checks the MODEL
-    itself, and knows areas and windows, as flux_net does.
+    width: of the texts that the net reads, and that the MODEL must read.
     has_id_tokens: whether ID tokens stand in the texts, which an IDTokensReader then lets the UNet read, too.
     """
 
     canvas: Canvas | None
-    width: int | None = None
+    width: int
     has_id_tokens: bool = False
 
 
@@ -228,13 +227,11 @@ class _AttachedNet(comfy.controlnet.ControlBase):
     def pre_run(self, model: BaseModel, percent_to_sigma: Callable[[float], float]) -> None:
         """Called by the host before a run: it checks the MODEL, begins a new `in_run`, and calls the net's own pre_run.
 
-        It also forgets the fitted hint and the window of an earlier run, and gives a ControlNet of a UNet exact
-        timesteps. Raises WrongBaseModel where the MODEL reads other texts or has other blocks.
+        It also forgets the fitted hint and the window of an earlier run, and gives a ControlNet exact timesteps. Raises
+        WrongBaseModel where the MODEL reads other texts or has other blocks.
         """
-        width = self.settings.width
-        if width is not None:
-            _check_text_width(width, model)
-            _check_blocks(self, model)
+        _check_text_width(self.settings.width, model)
+        _check_blocks(self, model)
         # A cancelled run has not been cleaned up, so a fitted hint of that run may still be here.
         self.cond_hint = None
         if not self.knows_windows:
@@ -243,7 +240,7 @@ class _AttachedNet(comfy.controlnet.ControlBase):
         self._method("pre_run")(model, percent_to_sigma)
         # In place of the MODEL's schedule, which the host's own pre_run has just set, see _Timesteps. A T2IAdapter
         # reads no timestep, and has no such field.
-        if width is not None and isinstance(self, comfy.controlnet.ControlNet):
+        if isinstance(self, comfy.controlnet.ControlNet):
             self.model_sampling_current = _with_exact_timesteps(model.model_sampling)
 
     def cleanup(self) -> None:
@@ -317,11 +314,10 @@ class _AttachedNet(comfy.controlnet.ControlBase):
 
         The host would fit the whole hint to every area, and take the first pictures of the hint in every window. So
         while the net's method runs, the host's two fields for the hint hold the part that belongs to this forward:
-        cond_hint_original (as the user gave it) and cond_hint (fitted by the net's method, None until then). A net
-        without a `width` in its settings cuts the hint itself.
+        cond_hint_original (as the user gave it) and cond_hint (fitted by the net's method, None until then).
         """
         window = self._rows_of_hint(options)
-        if self.settings.width is None or (area is None and window is None):
+        if area is None and window is None:
             return self._method("get_control")(*args)
         whole_hint: Tensor = self.cond_hint_original  # (B, C, H, W)
         hint = self.in_run.part_of_hint(whole_hint, area, latent, window, self.upscale_algorithm)

@@ -23,7 +23,7 @@ from ..sampling.conditioning import Conditioning, SamplerInputs
 from ..sampling.missing_people import ApplyNode, PutIn, marked
 from ..sampling.node_of_run import Pictures
 from ..sampling.on_model import OnModel, RunHook
-from ..sampling.rows import ATTACHED, AttachedCond, AttachedEntry, AttachedRows, Side
+from ..sampling.rows import ATTACHED, AttachedCond, AttachedEntry, AttachedRows
 from ..sampling.run_notes import Start, tell_of_picture_count, tell_of_piece
 from .attached_net import NetSettings, as_attached
 
@@ -33,10 +33,10 @@ class Attachment:
     """One ControlNet that is put at the end of the chain of every entry, of several conditionings.
 
     Entries that had the same net before share one copy: the host evaluates positive and negative in one batch only
-    when they hold the same object. hint: (B, H, W, 3), values may lie outside 0..1. settings: of all copies. vae: for
-    nets that read the hint as a latent; None for others. pictures: the hint in the user's words, where its pictures
-    follow each other over the rows; else None. apply_node: the node that attaches the net, for notes about its people;
-    None where its MODEL writes them. _copies: the copy for each chain, by the last net of the chain.
+    when they hold the same object. hint: (B, H, W, 3), values may lie outside 0..1; its pictures follow each other over
+    the rows. settings: of all copies. pictures: the hint in the user's words. vae: for nets that read the hint as a
+    latent; None for others. apply_node: the node that attaches the net, for notes about its people; None where its
+    MODEL writes them. _copies: the copy for each chain, by the last net of the chain.
     """
 
     control_net: ControlBase
@@ -44,8 +44,8 @@ class Attachment:
     strength: float
     timestep_percent_range: tuple[float, float]
     settings: NetSettings
+    pictures: Pictures
     vae: VAE | None = None
-    pictures: Pictures | None = None
     apply_node: ApplyNode | None = None
     _copies: dict[ControlBase | None, ControlBase] = field(default_factory=dict, init=False)
 
@@ -56,16 +56,16 @@ class Attachment:
 
     def _notes(self) -> list[Callable[[CFGGuider, Start], None]]:
         """What writes the notes about the net when a sampling begins."""
-        notes: list[Callable[[CFGGuider, Start], None]] = []
-        if self.pictures is not None:
-            notes.append(partial(tell_of_picture_count, self.pictures, len(self.hint)))
+        notes: list[Callable[[CFGGuider, Start], None]] = [
+            partial(tell_of_picture_count, self.pictures, len(self.hint))
+        ]
         if self.settings.canvas is not None:
             notes.append(partial(tell_of_piece, self.settings.canvas))
         if self.apply_node is not None:
             notes.append(PutIn(self.apply_node, on_net=True).tell)
         return notes
 
-    def attach_to(self, conditioning: Conditioning, side: Side) -> Conditioning:
+    def attach_to(self, conditioning: Conditioning) -> Conditioning:
         """The conditioning with the net at the end of each entry's chain, and each entry marked with ATTACHED.
 
         Where an Apply ControlNet (OLD) has asked for it, the host also hands the whole chain to other prompts. Their
@@ -73,11 +73,11 @@ class Attachment:
         """
         entries: Conditioning = []
         for text, options in conditioning:
-            entry = AttachedEntry.of_entry(side, text, options)
+            entry = AttachedEntry.of_entry(text, options)
             conds = {**options.get("model_conds", {}), ATTACHED: AttachedCond(AttachedRows((entry,), area=None))}
             net = self._copy_after(options.get("control"))
             entries.append([text, {**options, "model_conds": conds, "control": net}])
-        return entries if self.apply_node is None else marked(entries, self.apply_node, side)
+        return entries
 
     def attach_to_both(self, given: SamplerInputs) -> SamplerInputs:
         """The same MODEL, and both prompts with the net at the end of each entry's chain.
@@ -85,8 +85,8 @@ class Attachment:
         The negative prompt first gets the chains that Apply ControlNet (OLD) has put on the positive for both.
         """
         negative = with_nets_of_positive(given.positive, given.negative)
-        positive_out = self.attach_to(given.positive, Side.POSITIVE)
-        return SamplerInputs(given.model, positive_out, self.attach_to(negative, Side.NEGATIVE))
+        attached = SamplerInputs(given.model, self.attach_to(given.positive), self.attach_to(negative))
+        return attached if self.apply_node is None else marked(attached, self.apply_node)
 
     def _copy_after(self, previous: ControlBase | None) -> ControlBase:
         """A copy of the net with the hint, put behind the chain of an entry. The same chain always gets the same copy.

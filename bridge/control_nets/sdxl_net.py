@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
-import comfy.controlnet
 import torch
+from comfy.controlnet import ControlNet
 from comfy.ldm.modules.diffusionmodules.util import timestep_embedding
 from torch import Tensor
 from torch.nn.functional import interpolate
@@ -18,7 +18,6 @@ from ..networks.file_attention import attend_with
 from ..networks.row_tracking import repeat_rows
 from ..sampling.calls import code_of_others
 from ..sampling.model_conds import ConditioningLost, carried_by_chunk
-from .net_of_host import NetOfHost
 from .per_thread import PerThread
 
 
@@ -44,11 +43,12 @@ class ReadByNet(NamedTuple):
     context: Tensor
 
 
-class TokenControlNet(NetOfHost):
+class TokenControlNet(ControlNet):
     """It shares the network of the ControlNet that it is made of; attachment.py puts it at the end of a chain.
 
-    It is a ControlNet of the host and holds none: the host's own get_control computes hint, strength and residuals,
-    and reads `control_model` of the object that it is called on. While it does so, `control_model` is a TokenNetwork.
+    It has that net's settings (strength, range and so on) too, and is made as the host's ControlNet.copy makes one. It
+    is a ControlNet of the host and holds none: the host's own get_control computes hint, strength and residuals, and
+    reads `control_model` of the object that it is called on. While it does so, `control_model` is a TokenNetwork.
 
     source: the `source` of the Injections whose tokens this net reads: those of its own apply node. outside: (1, T,
     width), the tokens that pixels outside of all regions read. needed, advice: as in NotAControlNet,
@@ -61,7 +61,11 @@ class TokenControlNet(NetOfHost):
         other_object = _other_object(net)
         if other_object:
             raise NotAControlNet(other_object, needed, advice)
-        super().__init__(net)
+        # Given the network here, the host would put it into a second ModelPatcher.
+        super().__init__(control_model=None, load_device=net.load_device, manual_cast_dtype=net.manual_cast_dtype)
+        self.control_model = net.control_model
+        self.control_model_wrapped = net.control_model_wrapped
+        net.copy_to(self)
         self.source = source
         self.outside = outside
         self._needed = needed
@@ -130,7 +134,7 @@ def _boxes_of(injections: Sequence[Injection], row_count: int) -> Tensor | None:
 
 def _other_object(net: Any) -> str:
     """What is connected instead of a plain ControlNet, in words for a message; "" where it is a plain ControlNet."""
-    if not isinstance(net, comfy.controlnet.ControlNet) or getattr(net, "control_model", None) is None:
+    if not isinstance(net, ControlNet) or getattr(net, "control_model", None) is None:
         return type(net).__name__
     # Advanced-ControlNet's nets have one keyframe where the user has set none.
     if len(getattr(net, "timestep_keyframes", ())) > 1:

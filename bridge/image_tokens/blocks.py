@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any
 
 import comfy.model_management
 import torch
@@ -19,7 +19,7 @@ from comfy.samplers import CFGGuider
 from torch import Tensor, nn
 
 from ...core.attention.block_tokens import read_tokens
-from ...core.attention.cross_attention import on_tokens, tokens_in_regions
+from ...core.attention.cross_attention import on_tokens
 from ...core.checks.errors import WrongBaseModel, joined
 from ..host.shared_network import model_of
 from ..host.unet import Options, dtype_of, with_replacements
@@ -91,13 +91,11 @@ class BlockInjection(Injection):
     """What one apply node adds to one side of the conditioning. layers: a Read per block; the values are times the
     people's weights.
 
-    A side without people has none: its rows are computed beside those with people, as the host does without both.
-    apart: each person is read by themselves, times the part of a token that lies in their region. Else tokens are in a
-    region or not, and those of several people's regions read these people together.
+    Each person is read by themselves, times the part of a token that lies in their region. Rows of all entries are
+    computed together, as the host computes them without people.
     """
 
     key = "likeness_block_injections"
-    apart: ClassVar[bool] = False
 
     def can_join_batch(self, other: Any) -> bool:
         return True
@@ -155,57 +153,43 @@ class BlocksRun(Run[BlockInjection]):
 
 
 @dataclass(frozen=True, eq=False)
-class _Readers:
-    """Tokens of the picture that read the same people behind the blocks.
+class _Reader:
+    """Tokens of the picture that read one person behind the blocks.
 
-    rows: of the batch. tokens: (n,), their numbers in the picture. people: the numbers of whom they read. layers: what
-    is read of the people, per block. shares: (n, 1), what is read is multiplied by; None for 1.
+    rows: of the batch. tokens: (n,), their numbers in the picture. person: the number of whom they read. layers: what
+    is read of all people, per block. shares: (n, 1), how much of each token lies in the person's region.
     """
 
     rows: slice
     tokens: Tensor
-    people: tuple[int, ...]
+    person: int
     layers: list[Read]
-    shares: Tensor | None
+    shares: Tensor
 
     def added(self, picture: Tensor, tokens: Tensor, number: int) -> Tensor:
-        """What these tokens read of the people behind the block of this number: (rows, n, width).
+        """What these tokens read of the person behind the block of this number: (rows, n, width).
 
-        picture: what the block gives for a whole batch, (B, tokens, width). tokens: (n,), the numbers of these readers'
+        picture: what the block gives for a whole batch, (B, tokens, width). tokens: (n,), the numbers of this reader's
         tokens in it; other than `self.tokens` where a text stands in front of the picture.
         """
-        read = read_tokens(picture[self.rows, tokens], self.layers[number], self.people)
-        return read if self.shares is None else read * self.shares.to(read)
+        read = read_tokens(picture[self.rows, tokens], *[tensor[self.person] for tensor in self.layers[number]])
+        return read * self.shares.to(read)
 
 
 _EVERYWHERE = torch.ones(1, 1, 1, dtype=torch.float32, device="cpu")
 """The region of one person who has none, (people, H, W)."""
 
 
-def _readers_apart(
-    injection: BlockInjection, rows: slice, layers: list[Read], forward_shape: ForwardShape
-) -> list[_Readers]:
-    """One _Readers for each person of an injection, in these rows. layers: of the injection, on the device."""
+def _readers(injection: BlockInjection, rows: slice, layers: list[Read], forward_shape: ForwardShape) -> list[_Reader]:
+    """One _Reader for each person of an injection, in these rows. layers: of the injection, on the device."""
     shares = _EVERYWHERE if injection.shares is None else injection.shares
     # A token is 2x2 latent pixels: (people, rows, columns of tokens) -> (people, tokens).
     shares_of_people = on_tokens(shares, *forward_shape.latent[-2:], side=2).flatten(1)
-    readers: list[_Readers] = []
+    readers: list[_Reader] = []
     for person, by_token in enumerate(shares_of_people):
         tokens = by_token.nonzero()[:, 0]  # (n,)
         own_shares = by_token[tokens, None].to(forward_shape.device)  # (n, 1)
-        readers.append(_Readers(rows, tokens.to(forward_shape.device), (person,), layers, own_shares))
-    return readers
-
-
-def _readers_together(
-    injection: BlockInjection, rows: slice, layers: list[Read], forward_shape: ForwardShape
-) -> list[_Readers]:
-    """One _Readers for each set of people of an injection whose regions share tokens. Arguments as `_readers_apart`."""
-    regions = _EVERYWHERE if injection.acting_regions is None else injection.acting_regions
-    height, width = forward_shape.latent[-2:]
-    readers: list[_Readers] = []
-    for people, tokens in tokens_by_people(tokens_in_regions(regions, (height, width))):
-        readers.append(_Readers(rows, tokens.to(forward_shape.device), people, layers, shares=None))
+        readers.append(_Reader(rows, tokens.to(forward_shape.device), person, layers, own_shares))
     return readers
 
 
@@ -222,7 +206,7 @@ class BlocksBatch(Batch):
         self.blocks = run.blocks
         self.row_count = forward_shape.row_count
         self._length = tokens_of(forward_shape.model, forward_shape.latent)  # how many tokens the picture has
-        self._readers: list[_Readers] = []
+        self._readers: list[_Reader] = []
         for of_node in acting:
             rows_of_chunk = self.row_count // len(of_node)
             for chunk_number, injection in enumerate(of_node):
@@ -230,9 +214,7 @@ class BlocksBatch(Batch):
                 rows = slice(first_row, first_row + rows_of_chunk)
                 if injection.active:
                     layers = run.layers_on_device(injection, forward_shape.device)
-                    # Apart: each person is read alone. Together: people who share tokens are read in one attention.
-                    readers_of = _readers_apart if injection.apart else _readers_together
-                    self._readers += readers_of(injection, rows, layers, forward_shape)
+                    self._readers += _readers(injection, rows, layers, forward_shape)
 
     def sites(self, modules: Mapping[str, nn.Module]) -> Mapping[Site, nn.Module]:
         """The modules of the blocks behind which anybody is read. modules: of the network, by name."""
@@ -242,7 +224,7 @@ class BlocksBatch(Batch):
 
     def _is_read_behind(self, number: int) -> bool:
         """Whether anybody is read behind a block, by its number among all blocks."""
-        return any(readers.layers[number] for readers in self._readers)
+        return any(reader.layers[number] for reader in self._readers)
 
     def options_with_attention(self, options: Options) -> Options:
         """transformer_options with our function in the place of each block behind which people are read.
@@ -274,24 +256,9 @@ class BlocksBatch(Batch):
             remaining = block_img.shape[1] - text_length
             raise ConditioningLost("", f"leaves {remaining} of the picture's {self._length} tokens")
         img = block_img.clone()
-        for readers in self._readers:
-            if readers.layers[number]:
-                in_block = readers.tokens + text_length  # (n,), the numbers of these tokens in the block
+        for reader in self._readers:
+            if reader.layers[number]:
+                in_block = reader.tokens + text_length  # (n,), the numbers of these tokens in the block
                 # Readers attend from `block_img`, so what other readers have added to `img` plays no part.
-                img[readers.rows, in_block] += readers.added(block_img, in_block, number)
+                img[reader.rows, in_block] += reader.added(block_img, in_block, number)
         return {**out, "img": img}
-
-
-def tokens_by_people(in_region: Tensor) -> list[tuple[tuple[int, ...], Tensor]]:
-    """The tokens of the picture by the set of people in whose regions they lie.
-
-    Returns (numbers of the people, numbers of their tokens (n,)) for each such set. Tokens in nobody's region are left
-    out. in_region: (people, tokens) bool, of `tokens_in_regions`.
-    """
-    sets, set_of_token = in_region.unique(dim=1, return_inverse=True)  # (people, sets) bool, (tokens,)
-    tokens_of: list[tuple[tuple[int, ...], Tensor]] = []
-    for number, is_in_set in enumerate(sets.T):
-        people = tuple(person for person, is_inside in enumerate(is_in_set) if is_inside)
-        if people:
-            tokens_of.append((people, (set_of_token == number).nonzero()[:, 0]))
-    return tokens_of

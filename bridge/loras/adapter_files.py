@@ -9,19 +9,13 @@ from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
 from ...core.checks.errors import WrongBaseModel
-from ...core.models.tensors import State, below
+from ...core.models.tensors import State
 from ..host import notes
 from ..host.unet import advice_on, modules_of_unet, transformers, unet_of
 from .host_patches import fits
 
 _PROJECTIONS = {"to_q": "to_q", "to_k": "to_k", "to_v": "to_v", "to_out": "to_out.0"}
 """Layers of an attention: their names in such a file -> in the host."""
-
-
-def lora_of_adapter(state: State) -> State:
-    """The tensors of the LoRA in an adapter's file, for `with_lora`; none where it has no LoRA."""
-    tensors = below("ip_adapter.", state)
-    return {key: tensor for key, tensor in tensors.items() if "_lora." in key}
 
 
 def with_lora(

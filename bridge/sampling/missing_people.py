@@ -8,7 +8,8 @@ denoise, a few-step model. Neither can be seen when an apply node runs. A run se
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from enum import Enum
 from typing import Any
 
 import torch
@@ -20,7 +21,7 @@ from ..host import notes
 from ..host.schedule import WHOLE_SCHEDULE, ScheduleRange, is_unfinished, percent_of, steps_of
 from .conditioning import Conditioning, NeverCopied, RunEntry, SamplerInputs, is_zeroed
 from .on_model import OnModel, put_on
-from .rows import Side, holds_id_tokens
+from .rows import holds_id_tokens
 from .run_notes import Start, tell_of_checkpoint
 
 TOPIC = "presence"
@@ -101,6 +102,13 @@ class ApplyNode(NeverCopied):
         )
 
 
+class Side(Enum):
+    """Which of a sampler's prompts an apply node has given an entry to."""
+
+    POSITIVE = "positive"
+    NEGATIVE = "negative"
+
+
 @dataclass(frozen=True, eq=False)
 class NodeMark(NeverCopied):
     """The mark of an apply node in the options of a conditioning entry: the node, and the side that it gave this to."""
@@ -116,11 +124,7 @@ def with_missing_notes(apply_node: ApplyNode, given: SamplerInputs) -> SamplerIn
     MODEL.
     """
     assert given.model is not None
-    return SamplerInputs(
-        model_with_notes(apply_node, given.model, given.positive),
-        marked(given.positive, apply_node, Side.POSITIVE),
-        marked(given.negative, apply_node, Side.NEGATIVE),
-    )
+    return marked(replace(given, model=model_with_notes(apply_node, given.model, given.positive)), apply_node)
 
 
 def model_with_notes(apply_node: ApplyNode, model: ModelPatcher, positive: Conditioning) -> ModelPatcher:
@@ -132,7 +136,13 @@ def model_with_notes(apply_node: ApplyNode, model: ModelPatcher, positive: Condi
     return put_on(model, OnModel(notes=(PutIn(apply_node, context).tell,)))
 
 
-def marked(conditioning: Conditioning, apply_node: ApplyNode, side: Side) -> Conditioning:
+def marked(given: SamplerInputs, apply_node: ApplyNode) -> SamplerInputs:
+    """The same MODEL, and prompts by whose marks a run knows that they come from this node."""
+    positive = _marked_side(given.positive, apply_node, Side.POSITIVE)
+    return SamplerInputs(given.model, positive, _marked_side(given.negative, apply_node, Side.NEGATIVE))
+
+
+def _marked_side(conditioning: Conditioning, apply_node: ApplyNode, side: Side) -> Conditioning:
     """The conditioning with one more NodeMark in the options of every entry. The host's nodes hand the options on."""
     entries: Conditioning = []
     for text, options in conditioning:

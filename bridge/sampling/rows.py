@@ -9,24 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import Enum
 from typing import Any
 
 import comfy.conds
 import torch
 from torch import Tensor
 
-from ..host.unet import Options
 from .areas import Area, area_of
 from .conditioning import ID_TOKENS, IDTokens, RunEntry
-
-
-class Side(Enum):
-    """Which of a sampler's prompts an apply node has given an entry to."""
-
-    POSITIVE = "positive"
-    NEGATIVE = "negative"
-
 
 ATTACHED = "likeness_attached"
 """The key of an AttachedCond in the model_conds of entries that have a net of ours."""
@@ -45,22 +35,20 @@ def sample_of(context: Tensor, tokens: IDTokens) -> Tensor:
 class AttachedEntry:
     """A conditioning entry as it was when a net of ours was attached.
 
-    side: which prompt it belongs to.
     tokens: where ID tokens stand in its text, or None.
     sample: the first channels of these tokens, (1, ID tokens, CHANNELS). By them a run sees whether the tokens are
     still the same. All channels would tell no more, and a run would hold a copy of them.
     """
 
-    side: Side
     tokens: IDTokens | None
     sample: Tensor | None
 
     @classmethod
-    def of_entry(cls, side: Side, text: Tensor, options: Mapping[str, Any]) -> AttachedEntry:
+    def of_entry(cls, text: Tensor, options: Mapping[str, Any]) -> AttachedEntry:
         """An entry as it is now. text: (B, T, width). options: of the entry."""
         tokens: IDTokens | None = options.get(ID_TOKENS)
         sample = None if tokens is None else sample_of(text, tokens).clone()
-        return cls(side, tokens, sample)
+        return cls(tokens, sample)
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,21 +61,6 @@ class AttachedRows:
 
     entries: tuple[AttachedEntry, ...]
     area: Area | None
-
-    def sides(self, context: Tensor, options: Options) -> list[Side]:
-        """As which the rows of each entry are read, in the order of `entries`.
-
-        An entry of the positive that was copied and zeroed out for the negative prompt counts as negative, see
-        model_conds.read_as_negative.
-        context: the text of all rows, (B, T, width). options: the transformer_options of the forward.
-        """
-        prompts: Sequence[int] = options.get("cond_or_uncond") or [0] * len(self.entries)  # the host's: 0 is positive
-        contexts = context.chunk(len(self.entries))
-        sides: list[Side] = []
-        for entry, own_context, prompt in zip(self.entries, contexts, prompts, strict=True):
-            is_copy = prompt != 0 and entry.side is Side.POSITIVE and not own_context.any()
-            sides.append(Side.NEGATIVE if is_copy else entry.side)
-        return sides
 
 
 class AttachedCond(comfy.conds.CONDRegular):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -65,29 +64,15 @@ class BlockAttention(AttentionLayers):
         )
 
 
-def read_tokens(rows: Tensor, block_tokens: Sequence[Tensor], person_indices: Sequence[int]) -> Tensor:
-    """What rows of the picture read of people after one block, which is added to the rows: (..., width).
+def read_tokens(rows: Tensor, keys: Tensor, offset: Tensor, values: Tensor) -> Tensor:
+    """What rows of the picture read of one person after one block, which is added to the rows: (..., width).
 
-    rows: (..., width). block_tokens: the fields of a BlockTokens, in their order. person_indices: which people are
-    read. All tokens of these people are in one softmax.
+    rows: (..., width). keys, offset, values: the fields of a BlockTokens for this person, (heads, T, width), (heads, T)
+    and (heads, T, width).
     """
-    keys_by_person, offset_by_person, values_by_person = block_tokens
-    keys = _side_by_side(keys_by_person, person_indices)  # (heads, T, width), T of all these people
-    offset = _side_by_side(offset_by_person, person_indices)  # (heads, T)
-    values = _side_by_side(values_by_person, person_indices)  # (heads, T, width)
     normed = functional.layer_norm(rows, rows.shape[-1:])  # norm2 without its gain and bias, which the tokens have
     logits = normed @ keys.flatten(0, 1).T  # (..., heads * T)
     logits = logits.reshape(*rows.shape[:-1], *offset.shape)  # (..., heads, T)
     logits = logits + offset
     weights = logits.softmax(dim=-1).flatten(-2)  # (..., heads * T)
     return weights @ values.flatten(0, 1)
-
-
-def _side_by_side(by_person: Tensor, person_indices: Sequence[int]) -> Tensor:
-    """The tokens of some people, one person after the other, in each head: (heads, T of all these people, ...).
-
-    by_person: (people, heads, T, ...), a field of a BlockTokens. person_indices: of these people, from 0.
-    """
-    if len(person_indices) == 1:
-        return by_person[person_indices[0]]  # nearly all rows read one person: a view, no copy
-    return torch.cat([by_person[person] for person in person_indices], dim=1)

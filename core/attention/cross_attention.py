@@ -81,7 +81,6 @@ def region_weights(regions: Tensor) -> Tensor:
 #   region_bias        of texts on UNets, by the mean: it multiplies the part of a token that lies in the region.
 #   _in_boxes          of a ControlNet's residuals (sdxl_net), bilinear: InstantID's own pipeline masks them so.
 #   on_tokens          of transformers, by the mean: a token is 16 pixels wide, and each person has a share of it.
-#   tokens_in_regions  of face boxes, by the maximum: in WithAnyone's own code a box reaches outwards to whole tokens.
 
 
 def on_grid(weights: Tensor, height: int, width: int) -> Tensor:
@@ -106,16 +105,6 @@ def on_tokens(regions: Tensor, height: int, width: int, side: int) -> Tensor:
     beyond = (0, -width % side, 0, -height % side)  # on the right and below, up to whole tokens
     padded = functional.pad(pictures, beyond, mode="replicate")
     return functional.avg_pool2d(padded, side)[:, 0]
-
-
-def tokens_in_regions(regions: Tensor, latent: tuple[int, int]) -> Tensor:
-    """Which tokens of the picture lie in whose region: (people, tokens) bool.
-
-    regions: (people, H, W), 0..1, of the picture. latent: its size, (height, width). A token, which is 2x2 latent
-    pixels, lies in a region if any of its pixels does: a box reaches outwards to whole tokens.
-    """
-    in_latent = functional.adaptive_max_pool2d(regions.float(), latent)  # (people, height, width)
-    return functional.max_pool2d(in_latent, 2, ceil_mode=True).flatten(1) > 0
 
 
 def region_bias(regions: Sequence[Tensor], owners: Tensor, grid: tuple[int, int]) -> Tensor:

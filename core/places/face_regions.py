@@ -15,7 +15,7 @@ from ..cast import Cast, Member, PlacedCast, is_a, require_places
 from ..checks.errors import gathered
 from ..pictures.geometry import bounds, longer_side
 from ..taking_part import TakingPart
-from .region_settings import BY_METHOD, FACE_BOXES, REGIONS
+from .region_settings import FACE_BOXES
 from .regions import (
     BadRegion,
     RegionShape,
@@ -30,22 +30,10 @@ from .shapes import box_distance, soft_edge
 _MARGIN = 0.75  # around a face, where Place Cast leaves it as it is
 
 
-def acts_in(cast: Cast, hard: bool) -> str:
-    """Where a method that reads faces acts, REGIONS or FACE_BOXES, as is set for a cast.
-
-    hard: whether the method's regions have no soft edges. Where the cast leaves the choice to the method, a hard one
-    acts in face boxes and any other one in regions.
-    """
-    chosen = settings_of(cast).acts_in
-    if chosen != BY_METHOD:
-        return chosen
-    return FACE_BOXES if hard else REGIONS
-
-
-def shape_of_faces(cast: Cast, hard: bool) -> RegionShape:
-    """The shape of regions for a method that reads faces, as is set for a cast. hard: as in `acts_in`."""
+def shape_of_faces(cast: Cast) -> RegionShape:
+    """The shape of regions for a method that reads faces, as is set for a cast."""
     settings = settings_of(cast)
-    return RegionShape("face", _MARGIN * settings.region_margin, 0 if hard else settings.feather)
+    return RegionShape("face", _MARGIN * settings.region_margin, settings.feather)
 
 
 def notes(cast: Cast, mask: Tensor | None, acts_in: str, cell: int) -> list[str]:
@@ -104,7 +92,7 @@ def _regions_around_faces(taking: TakingPart, shape: RegionShape, node_name: str
     """The regions of everybody around their faces: (people, H, W). The arguments are those of `regions_of_faces`.
 
     A region is the mask of the place, else the face box, widened as `shape` says. With REGIONS, a pixel that several
-    widened boxes reach goes to the nearest face. With FACE_BOXES it belongs to all of them, as in the authors' code.
+    widened boxes reach goes to the nearest face. With FACE_BOXES it belongs to all of them, as in InstantID's code.
     The region of who takes no part is zeros where their place has neither mask nor box.
     """
     acting_cast = require_places(replace(taking.cast, people=taking.people), node_name)

@@ -16,7 +16,7 @@ from ..checks.errors import BadCast, BadLayout, BadSize, LikenessError, counted,
 from ..checks.value_checks import TRY_OTHER_WORDS
 from ..pictures.tensors import as_masks, joined_masks
 from ..taking_part import TakingPart
-from .region_settings import REGIONS, Extent, RegionSettings
+from .region_settings import Extent, RegionSettings
 from .shapes import body_region, box_region, widened
 
 ALL_PEOPLE = 0
@@ -54,7 +54,7 @@ class RegionShape:
 
 def settings_of(cast: Cast) -> RegionSettings:
     """What is set for the regions of a cast. Of people without places, masks are all that there can be of regions."""
-    return cast.region_settings if is_a(cast, PlacedCast) else RegionSettings(acts_in=REGIONS)
+    return cast.region_settings if is_a(cast, PlacedCast) else RegionSettings()
 
 
 def shape_of_bodies(cast: Cast) -> RegionShape:

@@ -234,7 +234,7 @@ class ApplyIDPatch(io.ComfyNode):
         percents = (settings.start_percent, settings.end_percent)
         # Where ID tokens are read by region, the MODEL writes the notes about people.
         apply_node = people.apply_node() if scope.regions is None else None
-        attachment = Attachment(control_net, hint, settings.strength, percents, of_net, vae, pictures, apply_node)
+        attachment = Attachment(control_net, hint, settings.strength, percents, of_net, pictures, vae, apply_node)
         with_net = attachment.attach_to_both(given)
         model_out = optional_model.model_out(with_net.model, APPLY)
         previews = _previews(cls, hint if image is None else None, scope)

@@ -145,7 +145,7 @@ class ApplyInstantID(io.ComfyNode):
             net = TokenControlNet(control_net, source, no_face_tokens, IDENTITY_NET, ITS_FILE)
             of_net = _net_settings(scope, hint, instant_id.width)
             pictures = Pictures("keypoint picture", scope.node_of_run)
-            attachment = Attachment(net, hint, settings.control_strength, net_percents, of_net, pictures=pictures)
+            attachment = Attachment(net, hint, settings.control_strength, net_percents, of_net, pictures)
             given = attachment.attach_to_both(given)
         return scope.applied(given, carried, ranges)
 

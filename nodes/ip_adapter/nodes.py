@@ -17,7 +17,6 @@ from ...bridge.apply.scope import Scope
 from ...bridge.host import encode, schema, unet
 from ...bridge.host.load import FileLoader, Published
 from ...bridge.image_tokens.injections import Injection
-from ...bridge.loras import adapter_files
 from ...bridge.loras.adapter_files import with_lora
 from ...bridge.sampling.conditioning import Conditioning, SamplerInputs
 from ...bridge.sampling.missing_people import NamedRange
@@ -27,6 +26,7 @@ from ...core.checks.prompts import named
 from ...core.checks.text import plain
 from ...core.families import SDXL, family_of_text_width
 from ...core.methods import method
+from ...core.models.tensors import below
 from ...core.persons import PHOTOS, combine, portraits
 from ...core.pictures.tensors import as_masks, joined_masks
 from ...core.places import regions
@@ -108,7 +108,8 @@ def load_ip_adapter(path: str) -> IPAdapter:
     variant = net.versioned(net.variant(state), state, path)
     patcher = FILE.build(path, IPAdapterNet, state)
     # The LoRA that FaceID files bring, which Apply IP-Adapter puts onto the MODEL; empty for other files.
-    return IPAdapter(patcher, adapter_files.lora_of_adapter(state), variant=variant)
+    lora = {key: tensor for key, tensor in below("ip_adapter.", state).items() if "_lora." in key}
+    return IPAdapter(patcher, lora, variant=variant)
 
 
 APPLY = "Apply IP-Adapter"

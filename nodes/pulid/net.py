@@ -308,7 +308,7 @@ class PuLIDFluxNet(EncoderNet):
 
     def try_out(self, zeros: Callable[..., Tensor]) -> None:
         for block_tokens in self.block_tokens(self._tried_tokens(zeros)):
-            read_tokens(zeros(1, self.block_width), block_tokens, [0])
+            read_tokens(zeros(1, self.block_width), *[of_people[0] for of_people in block_tokens])
 
 
 def reads_behind(double_blocks: int, single_blocks: int) -> list[bool]:

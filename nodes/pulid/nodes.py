@@ -307,12 +307,6 @@ def _with_zeros(tokens: Tensor, count: int) -> Tensor:
 # FLUX.1 and Chroma
 
 
-class BlockFaces(BlockInjection):
-    """The faces of one node, of whom each is read by themselves."""
-
-    apart = True
-
-
 class ApplyPuLIDFlux(io.ComfyNode):
     """Lets the picture read face tokens behind some blocks of FLUX.1 or Chroma."""
 
@@ -353,7 +347,7 @@ class ApplyPuLIDFlux(io.ComfyNode):
         carried: list[Injection] = []
         for side in (tokens.faces, tokens.no_faces):
             layers = _layers(pulid, side, weights, acts_behind, dtype_of(model_of(model)))
-            carried.append(scope.injection(source, side, layers, kind=BlockFaces))
+            carried.append(scope.injection(source, side, layers, kind=BlockInjection))
         return scope.applied(given, carried, [NamedRange("the faces", scope.schedule)], run=BlocksRun)
 
 

@@ -12,7 +12,6 @@ from ...bridge.references.as_trained import CentredBatch, FrameTextsBatch, as_tr
 from ...bridge.references.record import LATENTS, PeopleReferences
 from ...bridge.sampling.conditioning import Conditioning, SamplerInputs, changed_in_turn
 from ...bridge.sampling.missing_people import ApplyNode, marked, model_with_notes
-from ...bridge.sampling.rows import Side
 from ...core.cast import Cast
 from . import NAME
 from .encoding import (
@@ -118,7 +117,7 @@ class Encoding:
             if model is not None and prompts.needs_run:
                 made = read_by_region(made, prompts.record, prompts.regions, apply_node.node_id)
                 if people:
-                    made = _marked(made, apply_node)
+                    made = marked(made, apply_node)
                     positive_of_people = made.positive
             by_people[people] = _as_network_reads(self.family, made)
             model = by_people[people].model
@@ -129,12 +128,6 @@ class Encoding:
             changed_in_turn([(part.start, by_people[part.people].positive) for part in parts]),
             changed_in_turn([(part.start, by_people[part.people].negative) for part in parts]),
         )
-
-
-def _marked(given: SamplerInputs, apply_node: ApplyNode) -> SamplerInputs:
-    """The same MODEL, and prompts by whose marks a run knows that they come from this node."""
-    positive = marked(given.positive, apply_node, Side.POSITIVE)
-    return SamplerInputs(given.model, positive, marked(given.negative, apply_node, Side.NEGATIVE))
 
 
 def _as_network_reads(family: EncoderFamily, given: SamplerInputs) -> SamplerInputs:

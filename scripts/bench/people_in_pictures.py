@@ -6,7 +6,6 @@ Networks and people are those of transformers.py.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -16,7 +15,6 @@ from pack.bridge.references.record import LATENTS, REFERENCES, PeopleReferences,
 from pack.bridge.sampling.model_conds import carry
 from pack.bridge.sampling.node_of_run import NodeOfRun
 from pack.bridge.sampling.on_model import with_runs
-from pack.core.places.region_settings import REGIONS, RegionSettings
 from pack.nodes.pulid.net import reads_behind
 from shared import shapes
 from shared.standins import Weights
@@ -49,8 +47,7 @@ def _file(method: str, contents: shapes.Shapes) -> Any:
 
 def _applied(node: str, network: Network, people: int, **inputs: Any) -> Applied:
     """Everybody has a strip of the picture."""
-    placed = replace(cast(people, network.side), region_settings=RegionSettings(acts_in=REGIONS))
-    everybody = {"cast": placed, "mask": strips(people, network.side, network.side)}
+    everybody = {"cast": cast(people, network.side), "mask": strips(people, network.side, network.side)}
     given = {**network.sides(), **everybody, "start_percent": 0.0, **inputs}
     return Applied(*run(node, model=network.model, **given))
 

@@ -262,18 +262,12 @@ def strips(people: int, width: int, height: int) -> Any:
 
 
 class Autoencoder:
-    """In the place of a VAE: a latent of the size of a picture. channels: of it."""
+    """In the place of a VAE: a latent of the size of a picture."""
 
-    latent_dim = 2
-
-    def __init__(self, channels: int = 4) -> None:
-        self.latent_channels = channels
+    latent_channels = 4
 
     def encode(self, pictures: Any) -> Any:
         return normal(9, len(pictures), self.latent_channels, pictures.shape[1] // 8, pictures.shape[2] // 8)
-
-    def spacial_compression_encode(self) -> int:
-        return 8
 
 
 def _instant_id(unet: adapters.UNet) -> shapes.Shapes:

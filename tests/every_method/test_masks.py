@@ -6,7 +6,7 @@ import pytest
 import torch
 from figures import relative
 from graphs import UNCONNECTED, node, ours, value
-from method_rows import ACTS_IN, Condition, Row, applies_to, latents, often, picture
+from method_rows import READ_FACES, Condition, Row, applies_to, latents, often, picture
 from pack.core.cast import PlacedCast, Slot
 from pack.core.checks.errors import LikenessError
 from pack.core.places.region_settings import REGIONS
@@ -82,7 +82,7 @@ def shown(row: Row, masks: Tensor | None, latent_image: Any = None, **changed: A
         if row.kind == REFERENCES:
             changed["sentences"] = "none"  # the whole picture reads them: other people are other portraits alone
         applied = row.node(mask=masks, **changed)
-        if row.kind in ACTS_IN:
+        if row.kind in READ_FACES:
             people = value(with_regions, applied.inputs["cast"], acts_in=REGIONS)
             applied = node(row.kind, **{**applied.inputs, "cast": people})
     graph = row.sampled(applied, latent_image)
@@ -204,7 +204,7 @@ def beside_a_bare_place() -> PlacedCast:
 
 
 @applies_to(*BESIDE_A_LORA)
-@applies_to(lambda row: row.kind in ACTS_IN, "Its regions are bodies, which a bare place has none of.")
+@applies_to(lambda row: row.kind in READ_FACES, "Its regions are bodies, which a bare place has none of.")
 def test_a_bare_place_of_one_by_lora_takes_nothing_away(row: Row) -> None:
     """As beside somebody whose face is out of reach. The face of somebody near is not read as Anna's."""
     far_box = (124.0, 92.0, 127.0, 95.0)

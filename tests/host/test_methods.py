@@ -9,9 +9,9 @@ import torch
 from comfy_api.latest._io import WidgetInput
 from graph_run import OURS
 from graphs import DEFAULTS, ours, sampled, value
-from method_rows import ACTS_IN, OFTEN, latents, rows
+from method_rows import OFTEN, READ_FACES, latents, rows
 from pack.core.cast import PlacedCast
-from pack.core.places.region_settings import FACE_BOXES, REGIONS
+from pack.core.places.region_settings import FACE_BOXES
 from sample_values import a_person, cast, image, latent, mask, normal, sdxl, with_loras, with_regions
 from torch import Tensor
 
@@ -82,7 +82,7 @@ def _settings(kind: str) -> list[str]:
     if not {"cast", "mask"} <= {*names}:
         return heard
     heard.append("region_margin")
-    heard.append("acts_in" if kind in ACTS_IN else "extent")
+    heard.append("acts_in" if kind in READ_FACES else "extent")
     return [*heard, "feather"]
 
 
@@ -96,7 +96,7 @@ def _picture(kind: str, setting: str = "") -> Tensor:
         inputs[setting] = CHANGED.get(f"{kind}.{setting}", CHANGED.get(setting))
     if "cast" in inputs:
         set_on_cast = {name: changed for name, changed in OF_REGIONS.items() if name == setting}
-        inputs["cast"] = value(with_regions, inputs["cast"], **{"acts_in": REGIONS, **set_on_cast})
+        inputs["cast"] = value(with_regions, inputs["cast"], **set_on_cast)
     applied = ours(kind, **inputs)
     return latents(sampled(applied, latent(applied.inputs.get("width", 128))))
 

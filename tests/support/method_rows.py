@@ -12,7 +12,7 @@ import other_packs
 from graph_run import OURS, run
 from graphs import DEFAULTS, MODELS, UNCONNECTED, Node, Output, Value, node, ours, sampled, sampler, value
 from pack.core.methods import Method, methods
-from pack.core.places.region_settings import FACE_BOXES, REGIONS
+from pack.core.places.region_settings import FACE_BOXES
 from sample_values import (
     a_person,
     by_row,
@@ -58,13 +58,13 @@ INSTEAD: dict[str, dict[str, Any]] = {
 with the first step, because most tests sample one step alone and would not meet the people of a later start."""
 PEOPLE: dict[str, Callable[..., Any]] = {"LikenessLoRAPerPerson": with_loras}
 """By nodes that act by what people do not have from photos: what becomes of the cast."""
-ACTS_IN = {
-    "LikenessApplyInstantID": REGIONS,
-    "LikenessApplyPuLID": REGIONS,
-    "LikenessApplyPuLIDFlux": REGIONS,
-    "LikenessApplyIPAdapter": REGIONS,
-}
-"""By nodes that read faces: where these act unless Place Cast says otherwise."""
+READ_FACES = (
+    "LikenessApplyInstantID",
+    "LikenessApplyPuLID",
+    "LikenessApplyPuLIDFlux",
+    "LikenessApplyIPAdapter",
+)
+"""Nodes that read faces, which act in regions unless Place Cast says otherwise."""
 ANOTHER_WAY = "the other way to act"
 VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
     "LikenessApplyIDPatch": {"tokens from the second step on": {"id_start_percent": 0.2}},
@@ -183,8 +183,7 @@ class Row:
         if self.kind in PEOPLE:
             people = value(PEOPLE[self.kind], applied.inputs["cast"])
         elif self.variant == ANOTHER_WAY:
-            other = next(place for place in (REGIONS, FACE_BOXES) if place != ACTS_IN[self.kind])
-            people = value(with_regions, applied.inputs["cast"], acts_in=other)
+            people = value(with_regions, applied.inputs["cast"], acts_in=FACE_BOXES)
         else:
             return applied
         return node(self.kind, **{**applied.inputs, "cast": people})
@@ -329,7 +328,7 @@ def with_variants(of_rows: Iterable[Row]) -> list[Row]:
             ways_through.append(row)
             continue
         variants = ["", *VARIANTS.get(row.kind, {})]
-        if row.kind in ACTS_IN:
+        if row.kind in READ_FACES:
             variants.append(ANOTHER_WAY)
         if has_rows(row):
             variants.append("a row each")

@@ -74,24 +74,22 @@ def test_what_two_regions_reach_belongs_to_the_nearer_face():
     assert alone[25, 54] == 1, "nobody else is near"
 
 
-def test_place_cast_scales_the_margin_of_each_method_and_a_hard_one_has_no_soft_edge():
+def test_place_cast_scales_the_margin_of_each_method():
     placed_cast = cast(box(20, 10, 40, 30))
     for chosen, acting, factor, feather in (
-        (RegionSettings(), FACE_BOXES, 1.0, 32),
-        (RegionSettings("face", 2.0, 8, REGIONS), REGIONS, 2.0, 8),
+        (RegionSettings(), REGIONS, 1.0, 32),
+        (RegionSettings("face", 2.0, 8, FACE_BOXES), FACE_BOXES, 2.0, 8),
     ):
         of_chosen = replace(placed_cast, region_settings=chosen)
-        assert face_regions.shape_of_faces(of_chosen, hard=False) == RegionShape("face", 0.75 * factor, feather)
-        assert face_regions.shape_of_faces(of_chosen, hard=True) == RegionShape("face", 0.75 * factor, 0)
+        assert face_regions.shape_of_faces(of_chosen) == RegionShape("face", 0.75 * factor, feather)
         assert regions.shape_of_bodies(of_chosen) == RegionShape(chosen.extent, 0.25 * factor, feather)
-        assert face_regions.acts_in(of_chosen, hard=True) == acting
-        assert face_regions.acts_in(of_chosen, hard=False) == REGIONS
-    assert face_regions.acts_in(Cast(placed_cast.people), hard=True) == REGIONS, "without places nobody has a face box"
+        assert regions.settings_of(of_chosen).acts_in == acting
+    without_places = regions.settings_of(Cast(placed_cast.people))
+    assert without_places.acts_in == REGIONS, "without places nobody has a face box"
 
 
 def test_a_method_that_acts_in_face_boxes_alone_divides_nothing():
-    """Its authors say what it does where boxes overlap: WithAnyone reads both people there, up to the pixel that the
-    edge of a box only touches."""
+    """Where boxes overlap both people are read, up to the pixel that the edge of a box only touches."""
     placed_cast = cast(box(20, 10, 40.3, 30), box(36, 10, 56, 30))
     shape = RegionShape("face", 0.75, 0)
     left, right = around_faces(placed_cast, None, shape, FACE_BOXES)
