@@ -120,8 +120,7 @@ class BlocksRun(Run[BlockInjection]):
 
         Where people have rows, each picture has layers of its own. Else all have the same, which are put there once.
         """
-        active = [injection for injection in self.everything if injection.active]
-        for injection in active:
+        for injection in self.everything:
             for picture_number in range(picture_count):
                 self.layers_on_device(injection.for_picture(picture_number))  # which remembers them
 
@@ -212,9 +211,8 @@ class BlocksBatch(Batch):
             for chunk_number, injection in enumerate(of_node):
                 first_row = chunk_number * rows_of_chunk
                 rows = slice(first_row, first_row + rows_of_chunk)
-                if injection.active:
-                    layers = run.layers_on_device(injection, forward_shape.device)
-                    self._readers += _readers(injection, rows, layers, forward_shape)
+                layers = run.layers_on_device(injection, forward_shape.device)
+                self._readers += _readers(injection, rows, layers, forward_shape)
 
     def sites(self, modules: Mapping[str, nn.Module]) -> Mapping[Site, nn.Module]:
         """The modules of the blocks behind which anybody is read. modules: of the network, by name."""

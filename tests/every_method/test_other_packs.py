@@ -305,7 +305,6 @@ def test_a_function_that_loses_it_is_named_wherever_it_stands(
 ANOTHER = {
     sample_values.sdxl: ("LikenessApplyInstantID", "LikenessApplyIPAdapter"),
     sample_values.sd15: ("LikenessSharePartsAttention", "LikenessPromptPerPerson"),
-    sample_values.flux: ("LikenessLoRAPerPerson", "LikenessApplyPuLIDFlux"),
 }
 """By what makes the MODEL: methods that another one stands beside, the first that is not itself."""
 
