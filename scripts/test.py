@@ -3,14 +3,12 @@
     python scripts/test.py --smoke
     python scripts/test.py tests/host/test_batch.py -k stopped
     python scripts/test.py --all --part browser
-    python scripts/test.py --mutants 10 --seed 7
 
 --smoke    the three systems draw a picture each in the newest ComfyUI: ten seconds
 --fast     unit and contract tests, and each way to get people into a picture in the newest ComfyUI: a minute
 (neither)  all but the thorough ones in the newest ComfyUI, what is marked `both_hosts` in the others: for every change
 --all      everything in every ComfyUI: before a release
 --part     one part of it, each under an hour on two cores: host-less, every-method, browser or nodes
---mutants  how many of so many small changes of core/, bridge/ and nodes/ the tests notice (scripts/mutants.py)
 
 Paths, -k, -x and everything else go to pytest; a path below tests/host, tests/parity or tests/every_method runs in a
 ComfyUI. Where there is no ComfyUI, one is fetched as scripts/demo.py does. What is asked for by path runs in one
@@ -33,11 +31,9 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
 
 import environment
 from environment import ROOT, Host, say
-from shared.arguments import positive
 
 HOST_LESS = ("tests/unit", "tests/faces", "tests/scripts", "tests/contract")
 ON_HOSTS = ("tests/parity", "tests/every_method", "tests/host")
@@ -175,12 +171,8 @@ def main(arguments: list[str]) -> int:
     for name in ("--smoke", "--fast", "--all"):
         parser.add_argument(name, dest="tier", action="store_const", const=name, default="", help="see above")
     parser.add_argument("--part", choices=PARTS, help="of --all")
-    parser.add_argument("--mutants", type=positive, metavar="N", help="see above")
-    parser.add_argument("--seed", default="0", help="of the mutants")
     parser.add_argument("--python", help="a Python that has everything already")
     given, arguments = parser.parse_known_args(arguments)
-    if given.mutants:
-        mutated(given.mutants, given.seed, given.python, arguments)
     started = time.monotonic()
     cpu = cpu_seconds()
     tier = tier_of(given.tier, given.part)
@@ -217,20 +209,6 @@ def prepared(asked: Asked, chosen: str | None) -> tuple[list[Host], Path, str]:
             hosts = environment.fetched_host()
             no_host = "" if hosts else "none was found and none could be fetched"
     return hosts, python or environment.own_python(hosts), no_host
-
-
-def mutated(count: int, seed: str, chosen: str | None, tests: Sequence[str]) -> NoReturn:
-    """scripts/mutants.py in the newest ComfyUI. tests: paths, all where there is none. Raises SetupError."""
-    if sys.platform == "win32":
-        raise environment.SetupError("--mutants needs Linux or macOS: Windows has no signal that ends what hangs.")
-    hosts = environment.find_hosts() or environment.fetched_host()
-    python = environment.python_for(hosts, chosen, MODULES)
-    if not hosts:
-        raise environment.SetupError(NO_HOST)
-    newest = max(hosts, key=lambda host: host.version)
-    command = [str(python), str(ROOT / "scripts" / "mutants.py"), str(count), seed, *tests]
-    # In place of this process, so that what stops this one stops it.
-    os.execve(python, command, environment.host_environment(newest, python))
 
 
 def not_tested(asked: Asked, no_host: str, outcomes: Sequence[Outcome], left: int) -> list[str]:
