@@ -10,11 +10,11 @@ import comfy.model_management
 import torch
 from comfy_api.latest import io, ui
 
-from ..bridge.host import folders, pack_copies
+from ..bridge.host import folders
 from ..core.checks.names import among
 from ..core.checks.text import MOST_NAME_LETTERS, plain
 from ..core.models import doctor, doctor_findings, manifest, workflow_needs
-from ..core.models.doctor_findings import MISPLACED, OK, Diagnosis, Finding
+from ..core.models.doctor_findings import OK, Diagnosis, Finding
 from ..core.pictures.previews import TableRow, table
 from .categories import IN_FILES
 
@@ -104,7 +104,7 @@ def _respelled_files(prompt: Mapping[str, Any]) -> list[Finding]:
 
 
 def _findings_on_host() -> list[Finding]:
-    """A finding on ComfyUI, one on torch and its device, and one for each fault of how this pack is installed."""
+    """A finding on ComfyUI, and one on torch and its device."""
     import comfyui_version  # here, because it is needed for the report alone
 
     device = comfy.model_management.get_torch_device()
@@ -115,10 +115,7 @@ def _findings_on_host() -> list[Finding]:
         memory = f", {manifest.human(int(free_bytes))} of its memory free"
     host = doctor.host(f"ComfyUI {comfyui_version.__version__}")
     torch_finding = Finding("torch", OK, (f"{torch.__version__} on {device_name}{memory}",))
-    findings = [host, torch_finding]
-    for fault in pack_copies.faults():
-        findings.append(Finding("Likeness", MISPLACED, (fault,)))
-    return findings
+    return [host, torch_finding]
 
 
 SHOWN = "likeness_doctor"

@@ -6,10 +6,9 @@ from types import ModuleType
 
 from comfy_api.latest import ComfyExtension, io
 
-from ..bridge.host import folders, inputs, pack_copies
+from ..bridge.host import folders, inputs
 from ..bridge.host.missing_files import serve
 from ..bridge.people.photos import copy_examples
-from ..core.checks.text import logger
 from ..core.methods import methods
 from . import adapters
 
@@ -58,6 +57,4 @@ class Likeness(ComfyExtension):
         """All nodes of the pack. What needs a running server is also done here, because the server runs by now."""
         serve()  # the routes by which the editor asks for missing model files
         copy_examples()
-        for fault in pack_copies.faults():
-            logger.warning(fault)
         return NODES

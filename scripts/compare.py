@@ -1,6 +1,6 @@
 """Pictures of people measured, most of them drawn by the methods of this pack: a page, tables and a report.
 
-    python scripts/compare.py --people my_people --quick seeds --rehearse
+    python scripts/compare.py --people my_people --quick seeds
     python scripts/compare.py --people my_people --prompt "photo of people in a park"
     python scripts/compare.py --outfits my_outfits
     python scripts/compare.py --pictures my_pictures --made-with InstantID
@@ -10,10 +10,6 @@ is found. Questions: crowd (1 to 12 people), seeds (the same people by every met
 without one of their parts, and with several photos). --outfits dresses a person from pictures, by Parts2Whole, Share
 Parts Attention and IP-Adapter. --pictures measures pictures of any model. docs/likeness.md says what lies in each of
 these folders and what comes out: OUT/index.html, a page to look at, tables, and report.json.
-
---toy draws cartoons of the pack's drawn people and judges them by colours. Questions as of --people.
-
---rehearse needs no file of a method: the toy model draws the same. Its figures say nothing.
 
 The same command again draws only what is missing. Exit status: 1 where something has to be mended first,
 2 for wrong options, 130 after Ctrl-C.
@@ -32,8 +28,8 @@ from shared.arguments import path_of, positive
 from shared.host_folders import entered
 
 QUESTIONS = ("crowd", "seeds", "ablations")
-"""Of --people and --toy."""
-SOURCES = ("people", "outfits", "pictures", "toy")
+"""Of --people."""
+SOURCES = ("people", "outfits", "pictures")
 MODULES = ("tqdm", "scipy", "jinja2")
 SMALLEST, LARGEST = 64, 8192
 """Side of a picture, as the nodes of a layout take it."""
@@ -64,8 +60,6 @@ def parsed() -> argparse.Namespace:
     options.question = options.question or QUESTIONS
     options.prompt = options.prompt or (PROMPT_OF_OUTFITS if options.outfits else PROMPT)
     folder: Path | None = options.people or options.outfits or options.pictures
-    if options.rehearse and options.models:
-        parser.error("--rehearse has files of its own: leave --models out.")
     if options.size and not all(SMALLEST <= side <= LARGEST for side in options.size):
         parser.error(f"--size takes sides from {SMALLEST} to {LARGEST}.")
     if folder and not folder.is_dir():
@@ -86,7 +80,6 @@ def _parser() -> argparse.ArgumentParser:
     outfits = "a folder of folders with pictures of clothes and the like"
     source.add_argument("--outfits", type=path_of, metavar="FOLDER", help=outfits)
     source.add_argument("--pictures", type=path_of, metavar="FOLDER", help="a folder with people/ and pictures/")
-    source.add_argument("--toy", action="store_true", help="cartoons of drawn people, by the toy model")
     out = "the folder of the results; default: one in output, of --pictures FOLDER/measured"
     parser.add_argument("--out", type=path_of, help=out)
     parser.add_argument("--python", help="a Python that has everything already")
@@ -111,12 +104,11 @@ def _add_options_of_some_sources(parser: argparse.ArgumentParser) -> dict[str, S
     of_templates = "those of each template where not named"
     add("--size", "people outfits", of_templates, type=positive, nargs=2, metavar=("WIDTH", "HEIGHT"))
     add("--steps", "people outfits", of_templates, type=positive)
-    add("--rehearse", "people", "the toy model draws, no file is needed", action="store_true")
     quick = "few pictures, in seeds of two people: whether it runs"
-    add("--quick", "people outfits toy", quick, action="store_true")
+    add("--quick", "people outfits", quick, action="store_true")
     made_with = "their method, as Measure Likeness calls it"
     add("--made-with", "pictures", made_with, metavar="METHOD", default="unknown")
-    add("question", "people toy", "one or more of the questions above; default: all", nargs="*", default=[])
+    add("question", "people", "one or more of the questions above; default: all", nargs="*", default=[])
     return of_sources
 
 

@@ -3,19 +3,18 @@
     python scripts/test.py --smoke
     python scripts/test.py tests/host/test_batch.py -k stopped
     python scripts/test.py --all --part browser
-    python scripts/test.py --mutants 10 --seed 7
 
 --smoke    the three systems draw a picture each in the newest ComfyUI: ten seconds
 --fast     unit and contract tests, and each way to get people into a picture in the newest ComfyUI: a minute
 (neither)  all but the thorough ones in the newest ComfyUI, what is marked `both_hosts` in the others: for every change
 --all      everything in every ComfyUI: before a release
 --part     one part of it, each under an hour on two cores: host-less, every-method, browser or nodes
---mutants  how many of so many small changes of core/, bridge/ and nodes/ the tests notice (scripts/mutants.py)
 
-Paths, -k, -x and everything else go to pytest; a path below tests/host, tests/parity or tests/every_method runs in a
-ComfyUI. Where there is no ComfyUI, one is fetched as scripts/demo.py does. What is asked for by path runs in one
-process, a whole tier in several: the newest ComfyUI's, and beside them all others one after the other, and pytest says
-which tests took longest. The last line says what was not tested. No tracked file changes.
+Paths, -k, -x and everything else go to pytest; a path below tests/host, tests/parity or tests/every_method runs in one
+ComfyUI: COMFYUI_PATH, else the newest. Where there is no ComfyUI, one is fetched as scripts/demo.py does. What is asked
+for by path runs in one process, thorough tests too; a whole tier in several: the newest ComfyUI's, and beside them all
+others one after the other, and pytest says which tests took longest. The last line says what was not tested. No tracked
+file changes.
 """
 
 from __future__ import annotations
@@ -33,11 +32,9 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
 
 import environment
 from environment import ROOT, Host, say
-from shared.arguments import positive
 
 HOST_LESS = ("tests/unit", "tests/faces", "tests/scripts", "tests/contract")
 ON_HOSTS = ("tests/parity", "tests/every_method", "tests/host")
@@ -77,7 +74,9 @@ SMOKE = tuple(
     f"{DRAWN}::test_a_b_a[{row}]"
     for row in ("id_patch, ApplyIDPatch", "instant_id, ApplyInstantID", "parts2whole, ApplyParts2Whole")
 )
+PATHS = "paths"
 TIERS = {
+    PATHS: Tier(on_older=None),
     "--smoke": Tier((), SMOKE, "", None),
     "--fast": Tier(
         ("tests/unit", "tests/contract"), (f"{DRAWN}::test_bypassed_it_leaves_no_trace",), "not thorough", None
@@ -144,7 +143,6 @@ class Asked:
 
     tier: str
     part: str | None
-    whole: bool
     host_less: list[str]
     on_hosts: list[str]
     options: list[str]
@@ -152,7 +150,7 @@ class Asked:
     @property
     def in_one_process(self) -> bool:
         """Where starting several takes longer than the tests do."""
-        return not self.whole or self.tier == "--smoke"
+        return self.tier in (PATHS, "--smoke")
 
     @property
     def stops_early(self) -> bool:
@@ -175,18 +173,15 @@ def main(arguments: list[str]) -> int:
     for name in ("--smoke", "--fast", "--all"):
         parser.add_argument(name, dest="tier", action="store_const", const=name, default="", help="see above")
     parser.add_argument("--part", choices=PARTS, help="of --all")
-    parser.add_argument("--mutants", type=positive, metavar="N", help="see above")
-    parser.add_argument("--seed", default="0", help="of the mutants")
     parser.add_argument("--python", help="a Python that has everything already")
     given, arguments = parser.parse_known_args(arguments)
-    if given.mutants:
-        mutated(given.mutants, given.seed, given.python, arguments)
     started = time.monotonic()
     cpu = cpu_seconds()
-    tier = tier_of(given.tier, given.part)
     asked = asked_for(given.tier, given.part, arguments)
     hosts, python, no_host = prepared(asked, given.python)
-    every_session = sessions(tier, hosts, asked.host_less, asked.on_hosts)
+    if asked.tier == PATHS and os.environ.get("COMFYUI_PATH"):
+        hosts = hosts[:1]  # where find_hosts has it
+    every_session = sessions(tier_of(asked.tier, asked.part), hosts, asked.host_less, asked.on_hosts)
     outcomes = run_lanes(lanes(every_session, asked, most_workers()), asked, python)
     gaps = not_tested(asked, no_host, outcomes, len(every_session) - len(outcomes))
     return report(outcomes, bool(no_host), gaps, time.monotonic() - started, cpu_seconds() - cpu)
@@ -196,11 +191,11 @@ def asked_for(tier: str, part: str | None, arguments: list[str]) -> Asked:
     """pytest's arguments and the tier -> what runs. Raises SetupError."""
     options, host_less, on_hosts = split(arguments)
     if host_less or on_hosts:
-        if part:
-            raise environment.SetupError("--part and paths both say which tests run: leave one of them out.")
-        return Asked(tier, part, False, host_less, on_hosts, options)
+        if tier or part:
+            raise environment.SetupError(f"{tier or '--part'} and paths both say what runs: leave one of them out.")
+        return Asked(PATHS, part, host_less, on_hosts, options)
     paths = tier_of(tier, part)
-    return Asked(tier, part, True, _ours(paths.host_less), _ours(paths.on_hosts), options)
+    return Asked(tier, part, _ours(paths.host_less), _ours(paths.on_hosts), options)
 
 
 def prepared(asked: Asked, chosen: str | None) -> tuple[list[Host], Path, str]:
@@ -219,27 +214,13 @@ def prepared(asked: Asked, chosen: str | None) -> tuple[list[Host], Path, str]:
     return hosts, python or environment.own_python(hosts), no_host
 
 
-def mutated(count: int, seed: str, chosen: str | None, tests: Sequence[str]) -> NoReturn:
-    """scripts/mutants.py in the newest ComfyUI. tests: paths, all where there is none. Raises SetupError."""
-    if sys.platform == "win32":
-        raise environment.SetupError("--mutants needs Linux or macOS: Windows has no signal that ends what hangs.")
-    hosts = environment.find_hosts() or environment.fetched_host()
-    python = environment.python_for(hosts, chosen, MODULES)
-    if not hosts:
-        raise environment.SetupError(NO_HOST)
-    newest = max(hosts, key=lambda host: host.version)
-    command = [str(python), str(ROOT / "scripts" / "mutants.py"), str(count), seed, *tests]
-    # In place of this process, so that what stops this one stops it.
-    os.execve(python, command, environment.host_environment(newest, python))
-
-
 def not_tested(asked: Asked, no_host: str, outcomes: Sequence[Outcome], left: int) -> list[str]:
     """What did not run, in words. no_host: why there is no ComfyUI. left: sessions that did not begin."""
     gaps: list[str] = []
-    if no_host and asked.whole:
-        gaps.append(f"everything that needs a ComfyUI (nodes, every method, parity): {no_host}")
-    elif no_host:
+    if no_host and asked.tier == PATHS:
         gaps.append(f"{', '.join(asked.on_hosts)}, which needs a ComfyUI: {no_host}")
+    elif no_host:
+        gaps.append(f"everything that needs a ComfyUI (nodes, every method, parity): {no_host}")
     if left:
         gaps.append("what comes after the first failure (-x)")
     if any(outcome.without_browser for outcome in outcomes):
@@ -249,7 +230,7 @@ def not_tested(asked: Asked, no_host: str, outcomes: Sequence[Outcome], left: in
         gaps.append(f"{skipped} skipped tests (pytest gives the reasons above)")
     if asked.chosen_by:
         gaps.append(f"what {asked.chosen_by} leaves out")
-    if not asked.whole:
+    if asked.tier == PATHS:
         gaps.append("anything outside of the paths that you named")
     elif asked.part:
         gaps.append("the other parts of --all")

@@ -1,17 +1,16 @@
 // The gallery of templates shows ours by their titles, in our order, with what each is good for, which its search reads:
 // all as they stand in locales/<language>/main.json. Of a pack's templates frontends take the names of their files and no
 // more, 1.27 to 1.58: only the entries of the host's own list have titles, descriptions and tags. So ours move from one
-// list to the other, on their way to the page. No other entry is touched.
+// list to the other, on their way to the page. No other entry is touched. One that is opened has its title on its tab.
 
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
-import { PACK, settingOf, templateTitles } from "./ours.js";
+import { PACK, nodesOf, settingOf, someAreOurs, templateTitles } from "./ours.js";
 
 let files = []; // names of the pack's templates, as the host lists them
 let titles = new Map(); // of those that the gallery shows, by the names of their files
 
-/** What the tab of a template is called like. */
-export const titleOf = (file) => titles.get(file) ?? file;
+const titleOf = (file) => titles.get(file) ?? file;
 
 /** What the search finds a template by: in the language of the page, then in the other ones. */
 function searchWords(texts, stem) {
@@ -48,9 +47,24 @@ async function entries() {
   });
 }
 
+/** A template of ours opens in the view that its file has, as whatever is opened from a file. The host would fit all of
+ * it into three quarters of the window, whatever the file says: below 8/14 of its size a graph has no text at all. No
+ * event says that a template is opened. */
+function openInOwnView() {
+  const { loadGraphData } = app;
+  app.loadGraphData = function (graph, clean, restoreView, name, options, ...rest) {
+    // Ours may all be inside of boxes. Frontend 1.27 does not say what it opens, and keeps the view.
+    const isOurTemplate = (options?.openSource ?? "template") === "template" && someAreOurs(nodesOf(graph ?? {}));
+    const title = isOurTemplate ? titleOf(name) : name;
+    const asFile = isOurTemplate ? { ...options, openSource: undefined } : options;
+    return loadGraphData.call(this, graph, clean, restoreView, title, asFile, ...rest);
+  };
+}
+
 app.registerExtension({
   name: "likeness.gallery",
   init() {
+    openInOwnView();
     const { getWorkflowTemplates, getCoreWorkflowTemplates } = api;
     if (!getWorkflowTemplates || !getCoreWorkflowTemplates) return; // then ours are shown by the names of their files
     api.getWorkflowTemplates = async function (...given) {

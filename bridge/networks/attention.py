@@ -2,7 +2,8 @@
 
 The host has one slot for a function around attention. Two functions that split one inside the other do not compose: the
 inner one is asked with a part of the tokens, knows none of them, and does nothing. So there is one function, and each
-of ours puts a `Reading` beside it; their splits are joined.
+of ours puts a `Reading` beside it; their splits are joined. A patch of the host's that returns a mask (attn1_patch)
+would not do: Qwen-Image passes over that mask without an error (ComfyUI 0.33).
 """
 
 from collections.abc import Callable, Mapping

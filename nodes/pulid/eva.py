@@ -120,7 +120,8 @@ class EvaNet(nn.Module):
 
     def forward(self, pictures: Tensor) -> Seen:
         """What is seen of pictures (n, 3, H, W), RGB 0..1, which are brought to `side`."""
-        # Without antialias, as in the version of torchvision that the authors' code names.
+        # Without antialias, as in torchvision 0.15.2 of the authors' requirements.txt; 0.19.1 of requirements_fp8.txt
+        # has it.
         size = (self.side, self.side)
         resized = functional.interpolate(pictures, size, mode="bicubic", align_corners=False)
         mean = torch.tensor(CLIP_MEAN, dtype=torch.float32).to(resized)[:, None, None]  # (3, 1, 1)

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import environment
 import folder_paths
@@ -17,10 +15,10 @@ from pack.core.checks.errors import LikenessError
 from pack.core.measure import TRAINED_WITH
 from shared import host_folders
 
-from . import cartoons, outfits, own_pictures, people, rehearsal
+from . import outfits, own_pictures, people
 from .photos import people_in
 from .session import Session, Settings, face_model_of, face_pack
-from .template_methods import methods_named
+from .template_methods import ALL, methods_named
 
 _OUTPUT = environment.ROOT / "output"
 
@@ -50,20 +48,16 @@ def _add_models(folder: Path) -> None:
 
 def of_people(options: argparse.Namespace) -> int:
     """People of a folder, by the user's own files. Raises SetupError."""
-    with ExitStack() as stack:
-        out = _OUTPUT / ("rehearsal" if options.rehearse else "compare")
-        settings = _settings(options, options.people, out, ["all"])
-        everybody = people_in(settings.folder)
-        settings = _rehearsed(options, settings, stack)
-        session = Session(settings, everybody)
-        with _stops_in_words(session):
-            people.answer(options.question, session)
+    settings = _settings(options, options.people, _OUTPUT / "compare")
+    session = Session(settings, people_in(settings.folder))
+    with _stops_in_words(session):
+        people.answer(options.question, session)
     return _done(session)
 
 
 def of_outfits(options: argparse.Namespace) -> int:
     """Clothes and other parts of a folder, by the user's own files. Raises SetupError."""
-    settings = _settings(options, options.outfits, _OUTPUT / "outfits", ["all"])
+    settings = _settings(options, options.outfits, _OUTPUT / "outfits")
     everything = outfits.outfits_in(settings.folder)
     session = Session(settings)
     with _stops_in_words(session):
@@ -85,35 +79,21 @@ def of_pictures(options: argparse.Namespace) -> int:
     return 0
 
 
-def of_toy(options: argparse.Namespace) -> int:
-    """Cartoons of the pack's drawn people. Raises SetupError."""
-    with ExitStack() as stack:
-        settings = _settings(options, environment.ROOT / "pictures", _OUTPUT / "toy", ["all"])
-        settings = _by_the_toy(settings, stack)
-        settings = replace(settings, methods=cartoons.methods(), remark=cartoons.REMARK)
-        session = Session(settings, cartoons.everybody())
-        session.judge_of_people = cartoons.ColourJudge(session.judge.known)
-        with _stops_in_words(session):
-            people.answer(options.question, session)
-    return _done(session)
-
-
 SOURCES: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "people": of_people,
     "outfits": of_outfits,
     "pictures": of_pictures,
-    "toy": of_toy,
 }
 
 
 # --- What they share
 
 
-def _settings(options: argparse.Namespace, folder: Path, out: Path, methods: Sequence[str]) -> Settings:
-    """What is asked for. out, methods: where none is named. Raises SetupError for an unknown method."""
+def _settings(options: argparse.Namespace, folder: Path, out: Path) -> Settings:
+    """What is asked for. out: where none is named. Raises SetupError for an unknown method."""
     return Settings(
         folder=folder.resolve(),
-        methods=tuple(methods_named(options.methods or methods)),
+        methods=tuple(methods_named(options.methods or [ALL])),
         out=_made(options.out or out),
         prompt=options.prompt,
         size=tuple(options.size) if options.size else None,
@@ -132,36 +112,13 @@ def _made(out: Path) -> Path:
     return folder
 
 
-def _rehearsed(options: argparse.Namespace, settings: Settings, stack: ExitStack) -> Settings:
-    """The settings as they are, or of a rehearsal that is drawn by the toy model where one is asked for."""
-    if not options.rehearse:
-        return settings
-    say(f"A rehearsal: {rehearsal.SAYS_NOTHING}.")
-    return _by_the_toy(settings, stack)
-
-
-def _by_the_toy(settings: Settings, stack: ExitStack) -> Settings:
-    """The settings with the toy model's files, which stay while the stack is open, its size and its steps where none
-    are asked for, and what its figures are worth."""
-    stack.enter_context(rehearsal.toy_in(Path(stack.enter_context(TemporaryDirectory()))))
-    return replace(
-        settings,
-        size=settings.size or rehearsal.SIZE,
-        steps=settings.steps or rehearsal.STEPS,
-        remark=rehearsal.SAYS_NOTHING,
-    )
-
-
 @contextmanager
 def _stops_in_words(session: Session) -> Iterator[None]:
     """A run that is stopped says how it goes on."""
     try:
         yield
     except KeyboardInterrupt:
-        advice = "Run the same command again to go on."
-        if session.settings.remark:  # the toy model's files are made anew for each run
-            advice = "A rehearsal begins anew each time."
-        say(f"Stopped. {session.counts()} {advice}")
+        say(f"Stopped. {session.counts()} Run the same command again to go on.")
         raise
 
 
@@ -171,6 +128,5 @@ def _done(session: Session) -> int:
     if not session.drawn_count + session.taken_count:
         say(f"No picture is drawn; {page} says why.")
         return 1
-    to_send = "" if session.settings.remark else f" {page.with_name('report.json')} is the one to send."
-    say(f"{session.counts()} Done: look at {page}.{to_send}")
+    say(f"{session.counts()} Done: look at {page}. {page.with_name('report.json')} is the one to send.")
     return 0

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import torch
 from bench.unets import run
@@ -51,14 +51,6 @@ class TextJudge(NamedTuple):
 
     clip: Any
     clip_vision: Any
-
-
-class JudgeOfPeople(Protocol):
-    """Whoever says who is who in a picture."""
-
-    def of_people(self, drawn: Drawn, scene: Scene, measured_as: str) -> Judged:
-        """People in their places. measured_as: the picture's method, one of measure.TRAINED_WITH, or ""."""
-        ...
 
 
 class Judge:

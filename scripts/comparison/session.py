@@ -24,7 +24,7 @@ from .columns import CLIP, COLUMNS, DINO, Column, figures
 from .graphs import Graph, GraphError
 from .host import HOST_NODES, DrawingError, Host, MissingFile, missing_files
 from .judged import Judged
-from .judging import Judge, JudgeOfPeople, TextJudge, dino_in, text_judge
+from .judging import Judge, TextJudge, dino_in, text_judge
 from .photos import PersonFiles, write_jpeg
 from .picture_cache import Drawn
 from .prompts import Scene
@@ -69,7 +69,7 @@ class Settings:
     """What the command line asks for.
 
     folder: of photos. out: of results. size: (width, height) of a picture. size, steps: None for those of templates.
-    remark: what the page says first of all, "" for nothing. methods: those that draw. quick: few pictures.
+    methods: those that draw. quick: few pictures.
     """
 
     folder: Path
@@ -77,7 +77,6 @@ class Settings:
     prompt: str = ""
     size: tuple[int, int] | None = None
     steps: int | None = None
-    remark: str = ""
     methods: tuple[TemplateMethod, ...] = METHODS
     quick: bool = False
 
@@ -95,7 +94,6 @@ class Session:
         """Why a judge of columns is not there, in a sentence."""
         vision, text = self._vision(), self._text()
         self.judge = Judge(self.face_model, people, vision, text, self._judge_files(vision, text))
-        self.judge_of_people: JudgeOfPeople = self.judge
         self.drawn_count = 0
         """Pictures that this run has drawn."""
         self.taken_count = 0
@@ -153,7 +151,7 @@ class Session:
             caption=f"{title}, seed {pictured.seed}: {', '.join(person.name for person in scene.people)}",
             photos=[person.photos[0] for person in scene.people],
             graph=lambda: self.graph(question, method, scene, title, column, ablation),
-            judged=lambda drawn: self.judge_of_people.of_people(drawn, scene, method.measured_as),
+            judged=lambda drawn: self.judge.of_people(drawn, scene, method.measured_as),
         )
 
     def row(
@@ -237,10 +235,8 @@ class Session:
 
     def about(self) -> dict[str, Any]:
         """What is said of the whole run: without names of people, and without paths."""
-        remark = {"remark": self.settings.remark} if self.settings.remark else {}
         made_with = self.host.made_with
         return {
-            **remark,
             "recognisers": list(self.face_model.ids),
             **{name: made_with[name] for name in ("device", "ComfyUI", "torch")},
             "size": self.settings.size,
@@ -280,8 +276,6 @@ class Session:
         if method.recogniser and method.recogniser not in self.face_model.ids:
             published = packs.published_model(method.recogniser)
             missing.append(MissingFile(published.key, published.name))
-        if missing and self.settings.remark:
-            raise Refusal("The toy model has no files for it.")
         if missing:
             raise Refusal(f"Missing: {', '.join(map(str, missing))}.")
 

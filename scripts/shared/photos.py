@@ -9,8 +9,6 @@ from core.checks.errors import BadPhoto
 from core.pictures.files import read_picture
 from core.pictures.previews import as_tensor
 
-DRAWN = ("anna", "ben", "carla", "david", "elif", "farid", "grace", "hugo")
-
 
 def drawn(*names: str) -> list[Path]:
     """Pictures of people who do not exist: what is left with users, or shown, needs nobody's consent. Without names:

@@ -17,7 +17,6 @@ released weights.
     export.py         widened, as the files a ComfyUI loads; with export_encoder.py and export_parts2whole.py
     built.py          all of these files, written once
     alone.py          the demo's pictures without a host
-    in_host.py        in the ComfyUI of this process
     install.py        into one's own ComfyUI, with workflows
     measure.py        whose look is seen in which place
 """

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from core.cast import Point, Pose, Slot
-from core.places import bodies
 
 _FACE = 0.63
 """Width of a face's box in heads, as core.places.bodies draws it."""
@@ -25,12 +24,3 @@ def of_slots(slots: Sequence[Slot]) -> list[Place]:
         assert slot.box and slot.pose
         places.append(Place(slot.center, (slot.box[2] - slot.box[0]) / _FACE, slot.pose))
     return places
-
-
-def by_face(places: Sequence[Place], size: tuple[int, int]) -> list[Place]:
-    """The same people standing, so that their faces say where all of them is."""
-    standing: list[Place] = []
-    for nose, head, _ in places:
-        pose = bodies.body_around(bodies.face_keypoints(nose, head), "full")
-        standing.append(Place(nose, head, bodies.on_canvas(pose, head, *size)))
-    return standing

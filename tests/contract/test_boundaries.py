@@ -117,9 +117,7 @@ def test_layers_know_those_below_alone(trees: Trees) -> None:
     }
     assert [name for name in of_others if name.split(".")[0] in HOST | {"bridge", "nodes", "torch"}] == []
     assert {name.split(".")[0] for _, name in reached} == {"core", "pack"}
-    in_a_host = (
-        "scripts/bench/", "scripts/comparison/", "scripts/tiny/", "scripts/toy/in_host.py",
-    )  # fmt: skip
+    in_a_host = ("scripts/bench/", "scripts/comparison/", "scripts/tiny/")
     assert [(file, name) for file, name in reached if file.startswith(in_a_host) != name.startswith("pack.")] == []
 
 

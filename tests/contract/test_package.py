@@ -17,7 +17,6 @@ SCRIPTS: dict[str, set[str]] = {
     "box_links": set(),
     "doctor": {"addEventListener", "fetchApi"},
     "errors": {"addEventListener"},
-    "framing": set(),
     "gallery": {"getWorkflowTemplates =", "getCoreWorkflowTemplates =", "getCustomNodesI18n"},
     "labels": {"getCustomNodesI18n"},
     "likeness": set(),

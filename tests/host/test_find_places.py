@@ -44,8 +44,8 @@ from peers import apply
 from tiny import people_made, tiny_dits
 from torch import Tensor
 from toy import avatars, places, recogniser, stored
-from toy.in_host import files_in
 from toy.measure import share
+from toy_files import files_in
 from toy_in_host import Host, drawn_people, opened, standing
 from words_made import encoded
 

@@ -40,9 +40,9 @@ from toy import (
     recogniser,
     stored,
 )  # fmt: skip
-from toy.in_host import files_in, save_without_zeros
 from toy.looks import PARTS
 from toy.unet import WIDTH
+from toy_files import files_in, save_without_zeros
 from toy_in_host import (
     PLAIN,
     UPRIGHT,
@@ -115,10 +115,19 @@ def sides_of(host: Host, cast: Cast, skeleton: Tensor, settings: net.Settings) -
     ).args[:2]
 
 
+def placed_by_face(people: Sequence[places.Place], size: tuple[int, int]) -> list[places.Place]:
+    """The same people standing, so that their faces say where all of them is."""
+    upright: list[places.Place] = []
+    for nose, head, _ in people:
+        pose = bodies.body_around(bodies.face_keypoints(nose, head), "full")
+        upright.append(places.Place(nose, head, bodies.on_canvas(pose, head, *size)))
+    return upright
+
+
 def seen(pixels: Tensor, layout: Layout, meant: Tensor, by_face: bool = False) -> measure.Seen:
     """meant: (places, 11), the looks in every place of the layout. by_face: where people stand by it alone."""
     size, where = (layout.width, layout.height), places.of_slots(layout.slots)
-    areas = avatars.draw(places.by_face(where, size) if by_face else where, meant, size)
+    areas = avatars.draw(placed_by_face(where, size) if by_face else where, meant, size)
     found = measure.found_in(measure.cells_of(pixels), areas, len(meant))
     return measure.Seen(found, measure.colours_of(meant))
 
@@ -304,7 +313,7 @@ def test_a_portrait_looks_like_its_photo_and_stands_at_its_keypoints(
     for embedding in unseen[:people].split(1):
         pixels, layout = drawn(with_instant_id, embedding, LARGE)
         found.append(seen(pixels, layout, small.looks(embedding), by_face=True))
-        standing = places.by_face(places.of_slots(layout.slots), LARGE)
+        standing = placed_by_face(places.of_slots(layout.slots), LARGE)
         cartoon, _ = avatars.picture(standing, small.looks(embedding), LARGE)
         face = bodies.face_box(standing[0].nose, standing[0].head)
         shifts.append(away(pixels.permute(2, 0, 1), cartoon, face))

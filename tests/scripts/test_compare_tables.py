@@ -152,8 +152,8 @@ def test_a_sheet_has_rows_of_methods_columns_of_pictures_and_each_picture_as_it_
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("--toy --rehearse", "--rehearse is for --people"),
-        ("--pictures {folder} crowd", "A question is for --people and --toy"),
+        ("--pictures {folder} --quick", "--quick is for --people and --outfits"),
+        ("--pictures {folder} crowd", "A question is for --people"),
         ("--people {folder} --steps 0", "0 is not a whole number"),
         ("--people {folder} --size 1024 63", "--size takes sides from 64 to 8192"),
         ("--outfits {folder} --size 8193 1024", "--size takes sides from 64 to 8192"),

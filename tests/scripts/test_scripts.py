@@ -193,6 +193,7 @@ def test_a_mistyped_path_starts_no_tier(arguments: tuple[str, ...], words: str) 
     [
         ("--smoke", [""]),
         ("--fast", ["not thorough"]),
+        ("paths", [""]),
         ("", ["not thorough", "both_hosts and not thorough"]),
         ("--all", ["", ""]),
     ],
@@ -287,6 +288,7 @@ def test_the_tag_is_the_version_and_what_checks_the_archive_leaves_nothing_in_it
     [
         (("--part", "browser"), "--part browser is a part of --all"),
         (("--all", "--part", "browser", "tests/unit"), "leave one of them out"),
+        (("--fast", "tests/unit"), "--fast and paths both say what runs: leave one of them out"),
     ],
 )
 def test_a_part_is_one_of_the_release_and_takes_no_paths(

@@ -212,7 +212,6 @@ BATCH = ("batch.py", "jobs.csv", "--workflow", "w.json")
         (("bench.py", "--pictures", "4"), 2, "--pictures is for --gpu."),
         (("bench.py", "--gpu", "--pictures", "0"), 2, "0 is not a whole number from 1"),
         (("bench.py", "--table", "nowhere/table.md"), 2, "There is no folder nowhere for --table"),
-        (("test.py", "--mutants", "0"), 2, "0 is not a whole number from 1"),
     ],
 )
 def test_options_that_cannot_be_followed(tmp_path: Path, arguments: Sequence[str], status: int, message: str) -> None:

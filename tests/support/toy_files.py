@@ -16,8 +16,7 @@ import torch
 from shared.standins import Files, narrow
 from tiny import small_networks
 from torch import Tensor
-
-from . import export
+from toy import export
 
 
 @contextmanager
