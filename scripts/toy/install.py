@@ -20,7 +20,7 @@ from environment import ROOT
 from shared import photos
 from shared.standins import Files
 from shared.whole import written
-from shared.workflow import BYPASSED, NOTES, all_nodes, fill, load
+from shared.workflow import NOTES, all_nodes, fill, load
 
 from core.measure.comparison import UNKNOWN
 from core.models.packs import IR_SE50
@@ -78,7 +78,7 @@ KINDS = {
     ),
     OUTFIT: Kind(
         "parts2whole_with_pose", "note_outfit.md", net.Settings().steps, _PARTS,
-        _clothes(*garments.EXAMPLES), "choose other clothes", garments.SIZE,
+        _clothes(*garments.PARTS), "choose other clothes", garments.SIZE,
     ),
     CLOTHES: Kind(
         "start_outfit", "note_clothes.md", net.Settings().steps, {"ckpt_name": "sharing"},
@@ -263,8 +263,6 @@ def ready(name: str, files: Files, images: Sequence[str]) -> dict[str, Any]:
     fill(workflow, set_to | net.KSAMPLER, images)
     for node in all_nodes(workflow):
         node.get("properties", {}).pop("models", None)  # what the editor would offer to download
-        if node["type"] == "LikenessDetectBodySurface":
-            node["mode"] = BYPASSED  # the picture is one of body surfaces already
         if node["type"] in NOTES:
             node["widgets_values"][0] = Path(__file__).with_name(kind.note).read_text("utf-8")
     workflow["id"] = str(uuid.uuid5(uuid.NAMESPACE_URL, name))
