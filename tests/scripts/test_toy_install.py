@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from shared import workflow as workflows
 from shared.workflow import all_nodes
 from toy import built, export, install, net
 
@@ -23,10 +22,9 @@ def every_file(folder: Path) -> dict[str, int]:
 
 
 def chosen(workflow: dict[str, Any]) -> set[str]:
-    """Pictures, and files of models, of the nodes that run."""
-    running = (node for node in all_nodes(workflow) if node.get("mode", 0) != workflows.BYPASSED)
+    """Pictures, and files of models."""
     kinds = ("LoadImage", "CheckpointLoaderSimple", "CLIPVisionLoader", "VAELoader", "LikenessLoadParts2Whole")
-    return {node["widgets_values"][0] for node in running if node["type"] in kinds}
+    return {node["widgets_values"][0] for node in all_nodes(workflow) if node["type"] in kinds}
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from format_files import TABLE, WritesWhileOpened, on_meta, state_of
+from format_files import TABLE, on_meta, state_of
 from pack.core.checks.errors import UnsupportedCheckpoint
 from pack.core.methods import BadRecord, Format, methods
 from pack.core.models import doctor, files
@@ -215,6 +215,22 @@ def test_a_zip_whose_end_is_damaged_is_named(tmp_path):
         with pytest.raises(error, match="damaged or cut off"):
             reader(path)
     assert recognised(path) == (None, None)
+
+
+class WritesWhileOpened(torch.nn.Module):
+    """A TorchScript network whose code writes a file while it is opened, before anybody can ask what it is."""
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return image
+
+    @torch.jit.export
+    def __getstate__(self) -> tuple[torch.Tensor, bool]:
+        return torch.ones(1), True
+
+    @torch.jit.export
+    def __setstate__(self, state: tuple[torch.Tensor, bool]) -> None:
+        torch.save(state[0], "written_by_the_code_of_an_archive")
+        self.training = state[1]
 
 
 def renamed(path: Path) -> None:
