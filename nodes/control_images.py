@@ -9,11 +9,10 @@ from torch import Tensor
 
 from ..bridge.host import notes
 from ..core import taking_part
-from ..core.body_surface import mannequin
 from ..core.cast import Cast, Layout, in_order_of_places, places_of, require_together
 from ..core.pictures import geometry
 from ..core.pictures.tensors import LONGER_SIDE, MULTIPLE_OF, resized_photo
-from ..core.places import control_images, layouts
+from ..core.places import control_images, layouts, mannequin
 from ..core.places.control_images import NoKeypoints, has_hands_or_face
 from .categories import IN_INSTANT_ID, IN_PLACES
 from .sockets import CastSocket, LayoutSocket
@@ -30,10 +29,7 @@ NO_HANDS_OR_FACES = (
     "Bodies alone: no place has hands or face points. They come from poses in Layout from Picture, and from Expression "
     "from Photo."
 )
-MANNEQUIN = (
-    "This is a mannequin, made of a skeleton: expect the pose to be followed roughly. A photo of the pose and Detect "
-    "Body Surface give the real thing."
-)
+MANNEQUIN = "This is a mannequin, made of a skeleton: expect the pose to be followed roughly."
 
 
 _SKELETONS: Mapping[str, Callable[..., Tensor]] = {
@@ -96,7 +92,7 @@ class DrawSkeletons(io.ComfyNode):
             require_together(cast, DRAW)
             surface = mannequin.draw_layout(places_of(cast, layout, DRAW))  # one picture with all people
             notes.tell(MANNEQUIN)
-            drawn = _Drawn(surface.image[None], surface.person_masks)
+            drawn = _Drawn(surface.image[None], surface.people_masks)
         elif draw == KEYPOINTS:
             places = _layout_with_keypoints(cast, layout)
             drawn = _drawn(control_images.keypoints, places, places_in_order=places, by_row=by_row)

@@ -18,20 +18,9 @@ _KEYS: dict[str, tuple[str, ...]] = {
     "insightface": (".onnx", *WEIGHTS),
     "facexlib": WEIGHTS,
     **{method.key: WEIGHTS for method in methods() if method.key},
-    "densepose": (".torchscript",),
     "likeness_faces": (".safetensors",),
 }
 """Model key, also the folder's name below models/ -> endings of the files that are listed."""
-
-_CONTROLNET_AUX = os.path.join("comfyui_controlnet_aux", "ckpts")
-_DENSEPOSE = "DensePose-TorchScript-with-hint-image"
-_FOLDERS_OF_PACKS = {
-    "densepose": (
-        os.path.join(_CONTROLNET_AUX, "hr16", _DENSEPOSE),
-        os.path.join(_CONTROLNET_AUX, "LayerNorm", _DENSEPOSE),
-    )
-}
-"""The folders, by model key, below those of packs in which comfyui_controlnet_aux keeps files of the same name."""
 
 _NO_MODELS = ("custom_nodes", "configs")
 """Keys of the host's folders that hold no models, and many files."""
@@ -66,8 +55,7 @@ def register() -> None:
     """
     for key in _KEYS:
         entry = _registered(key)  # its endings have ours already
-        of_packs = filter(os.path.isdir, _paths_in_packs(key))
-        merged_paths = list(dict.fromkeys([*entry.paths, _default(key), *of_packs]))  # each once, in order
+        merged_paths = list(dict.fromkeys([*entry.paths, _default(key)]))  # each once, in order
         folder_paths.folder_names_and_paths[key] = (merged_paths, set(entry.endings), *entry.more)
 
 
@@ -115,15 +103,6 @@ def _texts(value: Any) -> list[str]:
         with suppress(TypeError, ValueError):
             texts.append(os.fsdecode(item))
     return texts
-
-
-def _paths_in_packs(key: str) -> list[str]:
-    """Where other packs would keep files of this key, whether there is such a folder or not."""
-    paths: list[str] = []
-    for packs_folder in folders("custom_nodes"):
-        for path in _FOLDERS_OF_PACKS.get(key, ()):
-            paths.append(os.path.join(packs_folder, path))
-    return paths
 
 
 def folders(*keys: str) -> list[str]:

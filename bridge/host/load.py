@@ -116,14 +116,14 @@ class Published:
     """A method's own weights: one file, one network.
 
     method: its title. file_in_words: what the file is, such as "InstantID adapter". model: the published file, or
-    the first of several. formats: ids of the formats that the file may have, where it is read here. host: as in Method.
+    the first of several. formats: ids of the formats that the file may have. host: as in Method.
     """
 
     method: str
     file_in_words: str
     model: Model
-    formats: tuple[str, ...] = ()
-    host: str = newer.OLDEST
+    formats: tuple[str, ...]
+    host: str
 
     @classmethod
     def of_method(cls, method: Method, file_in_words: str) -> "Published":

@@ -1,1 +1,1 @@
-"""Faces, bodies and saved people, found by networks that the host holds."""
+"""Faces, photos and saved people; the networks that find faces are held by the host."""

@@ -23,7 +23,6 @@ from .manifest import File, Model, human, is_standin, models
 from .model_folders import MOST, Folders, fetching, move, moved, renamed, target
 from .onnx_file import Kind
 from .tensors import NotTensors, described_tensors
-from .torchscript import is_archive
 from .workflow_needs import SINGLE
 
 AGAIN = "Download it again."
@@ -155,10 +154,6 @@ def _trouble(path: Path, model: Model | None) -> Trouble | None:
         return Trouble(DAMAGED, (f"{path} is {problem}.", AGAIN))
     if ending(path.name) == ".json":  # a configuration of a released folder, which holds no tensors
         return None
-    if model and model.name.endswith(".torchscript"):
-        if is_archive(path):
-            return None
-        return Trouble(DAMAGED, (f"{path} is no whole TorchScript archive.", AGAIN))
     try:
         state = described_tensors(path)
     except NotTensors as error:

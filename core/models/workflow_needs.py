@@ -39,7 +39,6 @@ LOADERS: Mapping[str, Mapping[str, str]] = {
     "LoadMediaPipeFaceLandmarker": {"model_name": "detection"},
     "LoadDA3Model": {"model_name": "geometry_estimation"},
     "LikenessAddLoRAToPerson": {"file": "loras"},
-    "LikenessDetectBodySurface": {"file": "densepose"},
 }
 """Nodes whose menus list model files: type of the node -> {name of the input: model key of the folder that it lists}.
 Where a node has a stack of such menus, * stands for the number of the row.

@@ -100,5 +100,5 @@ def pose_hint(image: Tensor) -> str:
     return (
         "The pose image is no DensePose IUV picture (black background, red and green gradients, hardly any blue), so "
         "it may be followed badly. Viridis and Parula pictures are another encoding, OpenPose skeletons another thing. "
-        "Detect Body Surface draws the right one of a photo."
+        "Draw Skeletons draws the right kind, at body surface."
     )

@@ -134,12 +134,6 @@ class Fit:
         """Where a joint of the source picture lies on the canvas, with its confidence."""
         return (*self.point(joint[:2]), joint[2])
 
-    def then(self, other: "Fit") -> "Fit":
-        """This mapping and then another one, as one mapping."""
-        # other(self(x)) = other.scale * (scale * x + shift) + other.shift: the new shift is other's point for the old.
-        shift_x, shift_y = other.point((self.shift_x, self.shift_y))
-        return Fit(self.scale_x * other.scale_x, self.scale_y * other.scale_y, shift_x, shift_y)
-
 
 def area(box: Box) -> float:
     """The area of a box in square pixels."""

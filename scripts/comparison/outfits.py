@@ -182,7 +182,7 @@ def graph_of(session: Session, setting: Setting, outfit: Outfit, seed: int) -> G
         if setting.own:
             _own_reference(graph, parts, size)
     for node_id in graph.ids("LikenessApplyParts2Whole"):
-        graph.inputs(node_id).pop("pose", None)  # it would come from another photo
+        graph.inputs(node_id).pop("pose", None)  # the other methods have none
     for node_id in positive_texts(graph):
         graph.inputs(node_id)["text"] = asked.prompt
     _size_into(graph, size)

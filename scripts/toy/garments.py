@@ -18,10 +18,8 @@ PARTS = {
     "trousers": "lower body clothes",
 }
 """What each picture of a part shows, of LABELS."""
-EXAMPLES = (*PARTS, "pose")
-"""The pictures by their names. That of the pose is what Draw Skeletons draws of a body."""
 
 
 def examples() -> dict[str, Tensor]:
-    """By EXAMPLES: (3, H, W) each, 0..1."""
-    return {name: photos.pixels(FOLDER / f"{name}.png").movedim(-1, 0) for name in EXAMPLES}
+    """PARTS by their names, and "pose", which is what Draw Skeletons draws of a body: (3, H, W) each, 0..1."""
+    return {name: photos.pixels(FOLDER / f"{name}.png").movedim(-1, 0) for name in (*PARTS, "pose")}

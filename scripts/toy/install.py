@@ -20,10 +20,11 @@ from environment import ROOT
 from shared import photos
 from shared.standins import Files
 from shared.whole import written
-from shared.workflow import BYPASSED, NOTES, all_nodes, fill, load
+from shared.workflow import NOTES, all_nodes, fill, load
 
 from core.measure.comparison import UNKNOWN
 from core.models.packs import IR_SE50
+from core.models.workflow_nodes import names_in_row
 
 from . import built, export, garments, net, places
 
@@ -57,6 +58,9 @@ _OF_A_GROUP = {"id_start_percent": 1.0, "recognisers": IR_SE50}
 told of them. Beside a real face pack a stand-in is not among all that are found, so it is chosen by its id."""
 _CLEAR_FACE = 384
 """Pixels of the longer side at which a face of two people is 66 px wide: of larger ones the toy model draws smears."""
+POSE_SIZE = garments.SIZE[0] * 3, garments.SIZE[1] * 3
+"""Width and height of the canvas on which a pose is drawn: Layout for a Group makes no place as small as in the toy
+model's pictures. Apply Parts2Whole brings the pose to their size."""
 _LABELS = "what_1", "what_2", "other_label"
 _NAMES = "Two people", "A group", "A portrait", "Face swap in a photo", "Parts2Whole", "Outfit from pictures"
 GROUP, THREE, PORTRAIT, FACE, OUTFIT, CLOTHES = (f"{name} (toy model)" for name in _NAMES)
@@ -78,7 +82,7 @@ KINDS = {
     ),
     OUTFIT: Kind(
         "parts2whole_with_pose", "note_outfit.md", net.Settings().steps, _PARTS,
-        _clothes(*garments.EXAMPLES), "choose other clothes", garments.SIZE,
+        _clothes(*garments.PARTS), "choose other clothes", garments.SIZE,
     ),
     CLOTHES: Kind(
         "start_outfit", "note_clothes.md", net.Settings().steps, {"ckpt_name": "sharing"},
@@ -261,14 +265,28 @@ def ready(name: str, files: Files, images: Sequence[str]) -> dict[str, Any]:
     if name == THREE:
         _add_a_third_person(workflow)
     fill(workflow, set_to | net.KSAMPLER, images)
+    if name == OUTFIT:
+        _draw_the_pose_large(workflow)
     for node in all_nodes(workflow):
         node.get("properties", {}).pop("models", None)  # what the editor would offer to download
-        if node["type"] == "LikenessDetectBodySurface":
-            node["mode"] = BYPASSED  # the picture is one of body surfaces already
         if node["type"] in NOTES:
             node["widgets_values"][0] = Path(__file__).with_name(kind.note).read_text("utf-8")
     workflow["id"] = str(uuid.uuid5(uuid.NAMESPACE_URL, name))
     return workflow
+
+
+def _draw_the_pose_large(workflow: dict[str, Any]) -> None:
+    """The mannequin on a canvas of POSE_SIZE instead of one of the picture's size."""
+    for box in workflow["definitions"]["subgraphs"]:
+        for layout in (node for node in box["nodes"] if node["type"] == "LikenessLayoutForAGroup"):
+            for name, side in zip(("width", "height"), POSE_SIZE, strict=True):
+                (size,) = (slot for slot in layout["inputs"] if slot["name"] == name)
+                (link,) = (one for one in box["links"] if one["id"] == size["link"])
+                (source,) = (node for node in box["nodes"] if node["id"] == link["origin_id"])
+                source["outputs"][link["origin_slot"]]["links"].remove(link["id"])
+                box["links"].remove(link)
+                size["link"] = None
+                layout["widgets_values"][names_in_row(layout).index(name)] = side
 
 
 def _add_a_third_person(workflow: dict[str, Any]) -> None:

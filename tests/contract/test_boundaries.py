@@ -276,9 +276,6 @@ def test_nothing_depends_on_what_other_packs_have_set(trees: Trees) -> None:
 
 
 CAUGHT = {
-    "core/body_surface/iuv.py",  # bodies of bridge/people/densepose.py
-    "core/body_surface/network.py",  # network_of of bridge/people/densepose.py
-    "core/models/torchscript.py",  # its weights
     "nodes/id_patch/net.py",  # build of bridge/host/load.py
     "core/attention/low_rank.py",  # fits of bridge/loras/host_patches.py
     "core/models/files.py",  # _trouble of core/models/doctor.py

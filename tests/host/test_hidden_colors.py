@@ -37,7 +37,7 @@ def outputs_by_node(standin_models: Standins, tmp_path_factory: pytest.TempPathF
     """What runs before the inputs, once for all; model files are found among the stand-ins."""
     folders_by_key = folder_paths.folder_names_and_paths
     with pytest.MonkeyPatch.context() as patch:
-        for key in ("insightface", "facexlib", "densepose"):
+        for key in ("insightface", "facexlib"):
             patch.setitem(folders_by_key, key, ([str(standin_models.root / key)], folders_by_key[key][1]))
         yield {}
 

@@ -30,7 +30,7 @@ def outputs_by_node(standin_models: Standins, tmp_path_factory: pytest.TempPathF
     folders = folder_paths.folder_names_and_paths
     bank = tmp_path_factory.mktemp("faces")
     with pytest.MonkeyPatch.context() as patch:
-        for key in ("insightface", "facexlib", "densepose"):
+        for key in ("insightface", "facexlib"):
             patch.setitem(folders, key, ([str(standin_models.root / key)], folders[key][1]))
         patch.setitem(folders, "likeness_faces", ([str(bank)], folders["likeness_faces"][1]))
         yield {}

@@ -14,7 +14,7 @@ from tiny import small_networks
 
 OPEN = Path("/proc/self/fd")
 KEYS = (
-    "insightface", "facexlib", "id_patch", "instantid", "ipadapter", "pulid", "photomaker", "parts2whole", "densepose",
+    "insightface", "facexlib", "id_patch", "instantid", "ipadapter", "pulid", "photomaker", "parts2whole",
 )  # fmt: skip
 LOADERS = [kind for kind in DEFAULTS if kind.startswith("LikenessLoad") and kind != "LikenessLoadPerson"]
 
@@ -45,9 +45,7 @@ def _open_files(folders: list[Path]) -> list[str]:
     return paths
 
 
-@pytest.mark.parametrize(
-    "kind", [*LOADERS, "LikenessDetectBodySurface", "LikenessCheckModelFiles", "LikenessSavePerson"]
-)
+@pytest.mark.parametrize("kind", [*LOADERS, "LikenessCheckModelFiles", "LikenessSavePerson"])
 def test_files_are_closed(kind: str, standin_models: Standins, tmp_path: Path) -> None:
     outputs_by_node: dict[Node, Any] = {}
     saves = kind == "LikenessSavePerson"

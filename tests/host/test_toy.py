@@ -15,10 +15,9 @@ import pytest
 import torch
 from comfy_extras.nodes_differential_diffusion import DifferentialDiffusion
 from comfy_extras.nodes_mask import composite
-from pack.core.body_surface import mannequin
 from pack.core.cast import Box, Cast, Layout, Member, Person, PlacedCast
 from pack.core.models.packs import ANTELOPE, IR_SE50
-from pack.core.places import bodies, extra_places
+from pack.core.places import bodies, extra_places, mannequin
 from pack.core.places.region_settings import RegionSettings
 from pack.nodes.control_images import DrawSkeletons
 from pack.nodes.id_patch.nodes import LOADER as ID_PATCH

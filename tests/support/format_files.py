@@ -26,19 +26,3 @@ def state_of(row: Any) -> dict[str, torch.Tensor]:
             return on_meta(of(name, **sizes))
         case _:
             return on_meta(row)
-
-
-class WritesWhileOpened(torch.nn.Module):
-    """A TorchScript network whose code writes a file while it is opened, before anybody can ask what it is."""
-
-    def forward(self, image: torch.Tensor) -> torch.Tensor:
-        return image
-
-    @torch.jit.export
-    def __getstate__(self) -> tuple[torch.Tensor, bool]:
-        return torch.ones(1), True
-
-    @torch.jit.export
-    def __setstate__(self, state: tuple[torch.Tensor, bool]) -> None:
-        torch.save(state[0], "written_by_the_code_of_an_archive")
-        self.training = state[1]

@@ -251,13 +251,6 @@ def _defaults_of_places() -> None:
     _by_default("LikenessDrawSkeletons", layout=value(layout))
     _by_default("LikenessPlaceCast", cast=value(unplaced))
     _by_default("LikenessResizePhoto", longer_side=256)
-    _by_default(
-        "LikenessDetectBodySurface",
-        file="standin-densepose.torchscript",
-        image=value(photo),
-        width=128,
-        height=96,
-    )
 
 
 def _defaults_of_methods() -> None:

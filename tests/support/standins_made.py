@@ -11,7 +11,6 @@ import shutil
 from functools import cache
 from pathlib import Path
 
-import densepose_made
 import environment
 import torch
 from environment import package_file
@@ -54,7 +53,7 @@ class Standins(Files):
 def build() -> Standins:
     """All stand-ins, written once per version of what tells their shapes."""
     names = ("adapters.py", "adapters.json", "shapes.py", shapes.FILE.name, "standins.json", "standins.py")
-    told = (Path(__file__), Path(densepose_made.__file__), SMALL_NETWORKS, *map(shapes.FILE.with_name, names))
+    told = (Path(__file__), SMALL_NETWORKS, *map(shapes.FILE.with_name, names))
     recipe = hashlib.sha256(b"".join(file.read_bytes() for file in told)).hexdigest()[:12]
     return _files(version_folder(CACHE / recipe, lambda root: _write(_files(root))))
 
@@ -82,7 +81,6 @@ def _write(to: Standins) -> None:
     schedule = {"beta_schedule": "linear", "beta_start": 0.00085, "beta_end": 0.012, "num_train_timesteps": 1000}
     (to.parts2whole / "scheduler").mkdir()
     (to.parts2whole / "scheduler" / "scheduler_config.json").write_text(json.dumps(schedule), "utf-8")
-    densepose_made.save(to.densepose)
     (to.root / "custom_nodes").mkdir()
     shutil.copyfile(SMALL_NETWORKS, to.root / "custom_nodes" / SMALL_NETWORKS.name)
 

@@ -242,7 +242,7 @@ CHOSEN = {
     "CLIPVisionLoader": ("clip_vision", "clip_name"), "ControlNetLoader": ("controlnet", "control_net_name"),
     "VAELoader": ("vae", "vae_name"), "UNETLoader": ("diffusion_models", "unet_name"),
     "DualCLIPLoader": ("text_encoders", "clip_name2"), "LikenessAddLoRAToPerson": ("loras", "file"),
-    "LikenessLoadAdapter": ("ipadapter", "file"), "LikenessDetectBodySurface": ("densepose", "file"),
+    "LikenessLoadAdapter": ("ipadapter", "file"),
     "UpscaleModelLoader": ("upscale_models", "model_name"), "LoadLoraModel": ("loras", "loras.3.lora_name"),
     "LoadLoraTextEncoder": ("loras", "loras.0.lora_name"),
 }  # fmt: skip

@@ -8,8 +8,6 @@ import itertools
 import json
 import lzma
 import os
-import pickle
-import struct
 import tarfile
 import time
 import zipfile
@@ -18,10 +16,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from format_files import TABLE, WritesWhileOpened, on_meta, state_of
+from format_files import TABLE, on_meta, state_of
 from pack.core.checks.errors import UnsupportedCheckpoint
 from pack.core.methods import BadRecord, Format, methods
-from pack.core.models import doctor, files, torchscript
+from pack.core.models import doctor, files
 from pack.core.models.files import listing
 from pack.core.models.formats import detected, formats, identify, in_order, recognised, require
 from pack.core.models.tensors import described_tensors, flatten, read
@@ -219,6 +217,22 @@ def test_a_zip_whose_end_is_damaged_is_named(tmp_path):
     assert recognised(path) == (None, None)
 
 
+class WritesWhileOpened(torch.nn.Module):
+    """A TorchScript network whose code writes a file while it is opened, before anybody can ask what it is."""
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return image
+
+    @torch.jit.export
+    def __getstate__(self) -> tuple[torch.Tensor, bool]:
+        return torch.ones(1), True
+
+    @torch.jit.export
+    def __setstate__(self, state: tuple[torch.Tensor, bool]) -> None:
+        torch.save(state[0], "written_by_the_code_of_an_archive")
+        self.training = state[1]
+
+
 def renamed(path: Path) -> None:
     """The members of a TorchScript archive in capitals, by which torch finds them as well."""
     with zipfile.ZipFile(path) as archive:
@@ -327,37 +341,3 @@ def test_another_file_of_the_same_length_and_time_is_another_file(tmp_path: Path
     second_path.replace(path)
     assert files.stamp(str(path)) != before
     assert files.stamp(str(path))[:2] == before[:2]
-
-
-MODULE = b"\x80\x02c__torch__\nM\n)\x81}("
-FLOATS = b"(X\x07\0\0\0storagectorch\nFloatStorage\nX\x01\0\0\x000X\x03\0\0\0cpuK\x02tQ"
-TENSOR = b"ctorch._utils\n_rebuild_tensor_v2\n(" + FLOATS + b"K\0K\x02\x85K\x01\x85\x89NtR"
-"""Two floats in data/0."""
-TWO_FLOATS = struct.pack("<2f", 0.5, 2)
-
-
-def torchscript_of(path, attributes, data=TWO_FLOATS):
-    """The archive of one module. attributes: in the opcodes of a pickle, name by value. data: of its one storage."""
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("a/constants.pkl", b"")
-        archive.writestr("a/code/a.py", b"")
-        archive.writestr("a/data.pkl", MODULE + attributes + b"ub.")
-        archive.writestr("a/data/0", data)
-    return path
-
-
-def test_a_module_of_torchscript_has_tensors_beside_other_values_and_not_too_many(tmp_path):
-    beside = (("training", b"\x89"), (0, b"N"), (0.5, b"\x88"))
-    attributes = b"".join(pickle.dumps(name, 2)[2:-1] + value for name, value in beside)
-    weights = torchscript.weights(torchscript_of(tmp_path / "a", attributes + b"X\x01\0\0\0w" + TENSOR), "", "")
-    assert {name: tensor.tolist() for name, tensor in weights.items()} == {"w": [0.5, 2]}
-    flags = TENSOR.replace(b"FloatStorage", b"BoolStorage").replace(b"K\x02", b"K\0")
-    (empty,) = torchscript.weights(torchscript_of(tmp_path / "a", b"X\x01\0\0\0w" + flags, b""), "", "").values()
-    assert empty.shape == (0,)
-    assert empty.dtype == torch.bool
-    many = b"".join(struct.pack("<cic", b"J", number, b"N") for number in range(100_001))
-    with pytest.raises(UnsupportedCheckpoint, match="more than 100000 modules and numbers"):
-        torchscript.weights(torchscript_of(tmp_path / "a", many), "", "")
-    without_numbers = b"X\x01\0\0\0w" + TENSOR.replace(FLOATS, b"N")
-    with pytest.raises(UnsupportedCheckpoint, match="a tensor of an unknown kind"):
-        torchscript.weights(torchscript_of(tmp_path / "a", without_numbers), "", "")

@@ -62,14 +62,6 @@ def test_latents_of_another_shape_are_refused(latent: tuple[int, int]) -> None:
         check_shape("the canvas", (1024, 768), latent)
 
 
-def test_two_fits_one_after_the_other_are_one() -> None:
-    """A scale of its own for each axis, and a shift, in both."""
-    first = Fit(2.0, 3.0, 10.0, -20.0)
-    second = Fit(0.5, 4.0, -7.0, 9.0)
-    # (30, 40) -> (70, 100) -> (28, 409)
-    assert first.then(second).point((30.0, 40.0)) == pytest.approx((28.0, 409.0))
-
-
 @pytest.mark.parametrize(
     ("size", "advice"),
     [((1023, 768), "1024x768"), ((3, 700), "8x704"), ((9000, 1004), "8192x1008"), ((1020, 1028), "1024x1024")],

@@ -491,9 +491,6 @@ BY_THE_NODE: dict[str, list[Refused]] = {
     "LikenessDrawSkeletons": [
         refused(BadLayout, "Place 1 has no skeleton", layout=layout(Slot((100, 60))), draw="body surface"),
     ],
-    "LikenessDetectBodySurface": [
-        refused(BadParts, "No part of the body is chosen", parts=""),
-    ],
     "LikenessPickBestLikeness": [
         refused(BadPhoto, "no prompt was compared", report=OF_PARTS, score="text alignment", latents=UNCONNECTED),
     ],

@@ -1,7 +1,13 @@
-r"""An approximate IUV picture of skeletons: limbs as capsules on which U runs along and V across.
+r"""A mannequin around each skeleton, as an approximate IUV picture of DensePose, which Parts2Whole reads as a pose.
 
-Each part's coordinates are a plane through those of people who stand upright in published DensePose pictures, seen from
-the front or from behind. Outlines are those of a mannequin without clothes; hands and feet point where the limb does.
+In an IUV picture red is V and green is U, 0 to 255 along and across each part of the body; blue is the number of the
+part, 1 to 24, as a number of 255; what is no body is black. Source: facebookresearch/DensePose, detectron/core/test.py
+im_detect_body_uv and detectron/utils/vis.py, whose pictures are the poses of DeepFashion-MultiModal, with which
+Parts2Whole was trained.
+
+Limbs are capsules on which U runs along and V across. Each part's coordinates are a plane through those of people who
+stand upright in published DensePose pictures, seen from the front or from behind. Outlines are those of a mannequin
+without clothes; hands and feet point where the limb does.
 
 A shape (limb, torso or head) lies along an axis, from its start to its end. `along` runs from -1 at the start to 1 at
 the end, `across` from -1 at one rim to 1 at the other. Three signs say where things lie:
@@ -33,13 +39,13 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from ..cast import Layout, Point, Pose
 from ..checks.errors import BadLayout
-from ..places.bodies import CROWN, HALF_HEAD, NECK_BELOW_NOSE, SEEN, head_of_pose, torso
-from ..places.shapes import SHORTEST
-from ..places.vectors import middle, unit
-from .iuv import Surface
+from .bodies import CROWN, HALF_HEAD, NECK_BELOW_NOSE, SEEN, head_of_pose, torso
+from .shapes import SHORTEST
+from .vectors import middle, unit
 
 _Array = npt.NDArray[np.float64]
 _Coordinate = TypeVar("_Coordinate", float, _Array)
@@ -179,14 +185,43 @@ _THIGH_LENGTH = 1.85
 """The length from the hip to the knee, in heads."""
 
 
+@dataclass(frozen=True, eq=False)
+class Surface:
+    """The bodies of a layout on its canvas.
+
+    iuv: (3, H, W) uint8: V, U and part. person: (H, W) int32, the number of the place, 0 is none. places: how many the
+    layout has.
+    """
+
+    iuv: Tensor
+    person: Tensor
+    places: int
+
+    @classmethod
+    def empty(cls, layout: Layout) -> "Surface":
+        size = (layout.height, layout.width)
+        return cls(torch.zeros(3, *size, dtype=torch.uint8), torch.zeros(size, dtype=torch.int32), len(layout.slots))
+
+    @property
+    def image(self) -> Tensor:
+        """The surface as a picture, (H, W, 3) float32 0..1."""
+        return self.iuv.movedim(0, -1).contiguous().float() / 255
+
+    @property
+    def people_masks(self) -> Tensor:
+        """Where each person is seen, in the order of the places: (places, H, W) float32, 0 or 1."""
+        numbers = torch.arange(1, self.places + 1, dtype=torch.int32)
+        return (self.person == numbers[:, None, None]).float()  # (places, 1, 1) beside (H, W)
+
+
 def draw_layout(layout: Layout) -> Surface:
     """The surface of all people in a layout.
 
     People are drawn from the top of the canvas to the bottom, by the `center` of their place: who stands lower is in
-    front. In `person` of the surface stands the number of the place. Raises BadLayout where somebody has no skeleton,
-    or too little of it is seen to tell its size, and where nobody is on the canvas.
+    front. Raises BadLayout where somebody has no skeleton, or too little of it is seen to tell its size, and where
+    nobody is on the canvas.
     """
-    surface = Surface.empty(layout.width, layout.height)
+    surface = Surface.empty(layout)
     slots = layout.slots
     for index in sorted(range(len(slots)), key=lambda index: slots[index].center[1]):
         slot = slots[index]
@@ -269,7 +304,12 @@ class _Shape:
             v[visible] = _coordinate(chart.v, along, across)[visible]
             u[visible] = _coordinate(chart.u, along, across)[visible]
             part[visible] = chart.part
-        surface.draw_body(place_number, columns.start, rows.start, torch.as_tensor(np.stack([v, u, part])))
+        on_body = torch.as_tensor(part > 0)
+        # Views of the pixels that the shape may touch: what is written into them is written into the surface.
+        iuv = surface.iuv[:, rows.start : rows.stop, columns.start : columns.stop]
+        person = surface.person[rows.start : rows.stop, columns.start : columns.stop]
+        iuv[:, on_body] = torch.as_tensor(np.stack([v, u, part]))[:, on_body]
+        person[on_body] = place_number
 
 
 def _coordinate(plane: _Plane, along: _Array, across: _Array) -> npt.NDArray[np.uint8]:
