@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -10,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ....core.attention.token_groups import AnySplit, RowSplit, Split
-from ....core.attention.token_layout import Span, TokenKind, placed_spans
+from ....core.attention.token_layout import TokenKind, TokenLayout, placed_spans
 from ....core.attention.word_groups import OwnedTokens, TextLayout, split_by_readers, split_by_words
 from ...host.unet import Options
 from ...networks.attention import untraced
@@ -160,7 +159,7 @@ class WordsReading:
             picture_start = 0
         else:
             picture_start = tokens.text
-            owned = self._owned(tokens.spans())
+            owned = self._owned(tokens)
         return TextLayout(
             # Tokens that other packs, such as USO's, have put in front belong to the common text, which words do not
             # read.
@@ -172,16 +171,13 @@ class WordsReading:
             owned=owned,
         )
 
-    def _owned(self, spans: Sequence[Span]) -> tuple[OwnedTokens, ...]:
-        """The tokens of every reference whose person has words: they read these words too.
-
-        spans: what stands in the attention, from its first token on.
-        """
+    def _owned(self, tokens: TokenLayout) -> tuple[OwnedTokens, ...]:
+        """The tokens of every reference whose person has words: they read these words too."""
         references = current.references
         if references is None:
             return ()
         owned: list[OwnedTokens] = []
-        for placed in placed_spans(spans):
+        for placed in placed_spans(tokens.spans()):
             if placed.span.kind is TokenKind.REFERENCE:
                 name = references.names[placed.span.number]
                 # Several nodes may have words of this person, in a slot each: word_groups takes each for a person.
