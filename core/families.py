@@ -31,12 +31,9 @@ FLUX_2 = Family("FLUX.2", (7680, 12288, 15360), 128)
 QWEN = Family("Qwen-Image", (3584,), 16)
 Z_IMAGE = Family("Z-Image", (2560,), 16)
 KREA_2 = Family("Krea 2", (30720,), 16)
-MAGE_FLOW = Family("Mage-Flow", (2560,), 128)
 CHROMA = Family("Chroma", (4096,), 16)
-IDEOGRAM_4 = Family("Ideogram 4", (53248,), 128)
 ANIMA = Family("Anima", (1024,), 16)
-JOYIMAGE = Family("JoyImage", (4096,), 16)
-FAMILIES = SD15, SD2, SDXL, FLUX, FLUX_2, QWEN, Z_IMAGE, KREA_2, MAGE_FLOW, CHROMA, IDEOGRAM_4, ANIMA, JOYIMAGE
+FAMILIES = SD15, SD2, SDXL, FLUX, FLUX_2, QWEN, Z_IMAGE, KREA_2, CHROMA, ANIMA
 
 
 _ANOTHER = "another family"

@@ -148,8 +148,7 @@ class RankWeights:
         """
         # All that TokenWeights.of_people reads of this forward to tell whose the tokens are is a part of the key.
         of_texts = self._tokens.text_tokens(), current.texts
-        of_references = current.references, current.embedded
-        key = people.node_number, person_of_rank, stream, token_count, of_texts, of_references
+        key = people.node_number, person_of_rank, stream, token_count, of_texts, current.references
         weights_by_key = self._kept(forward)
         if key not in weights_by_key:
             weights = self._tokens.of_people(people, stream, token_count)  # (people, tokens)

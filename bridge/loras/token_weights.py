@@ -15,7 +15,7 @@ from torch import Tensor
 from ...core.attention.token_layout import PlacedSpan, Span, TokenKind, TokenLayout, placed_spans
 from ..networks.forward_layout import layout_of, with_front
 from ..networks.model_family import tokens_of
-from ..networks.transformer_families import Stream, TransformerFamily
+from ..networks.transformer_families import Stream
 from ..sampling.current_forward import current
 from ..sampling.forward import ForwardShape
 from ..sampling.model_conds import ConditioningLost
@@ -42,8 +42,7 @@ class TokenWeights:
     picture: the number of tokens of the picture, without references.
     """
 
-    def __init__(self, family: TransformerFamily, forward_shape: ForwardShape) -> None:
-        self._family = family
+    def __init__(self, forward_shape: ForwardShape) -> None:
         self._layout_with_references = layout_of(forward_shape)
         self._layout = self._layout_with_references
         self.picture = tokens_of(forward_shape.model, forward_shape.latent)
@@ -81,7 +80,7 @@ class TokenWeights:
         picture = self._layout.pictures if self._counted_picture is None else self._counted_picture
         if stream is Stream.PICTURE:
             return picture
-        return text + sum(self._layout.seen) + picture  # seen: by a vision encoder, see TokenLayout
+        return text + picture
 
     def of_people(self, people: PeopleOnPicture, stream: Stream, token_count: int) -> Tensor:
         """How much of each person's LoRAs every token has, in a layer of this stream: (people, tokens), 0..1.
@@ -108,38 +107,25 @@ class TokenWeights:
     def _spans(self, stream: Stream, token_count: int) -> Sequence[Span]:
         """What the tokens of a layer are, one span after the other.
 
-        stream: which tokens the layer is given. token_count: how many. Some networks embed a reference, the picture or
-        a text alone before the blocks; the number of tokens, or `current`, tells that. Raises ConditioningLost where
+        stream: which tokens the layer is given. token_count: how many. A network may embed the picture without its
+        references or without what fills it up: the picture stands first all the same. Raises ConditioningLost where
         text and picture together have another number.
         """
-        reference = current.embedded  # the reference that is embedded now, or None; text beside it counts as its part
-        if reference is not None:
-            return [Span(TokenKind.REFERENCE, token_count, reference)]
         if stream is Stream.PICTURE:
-            return self._picture_spans(token_count)
+            return self._layout.picture_spans()
         if stream is not Stream.BOTH:
             return self._text_spans(token_count)
         if token_count != self.tokens(stream):
             raise self._other_tokens(stream, token_count)
         return with_front(self._with_words(), self.text_tokens()).spans()
 
-    def _picture_spans(self, token_count: int) -> Sequence[Span]:
-        """What so many tokens of the picture's stream are: the picture alone, or with its references."""
-        # The last layer of JoyImage is given the picture alone. So are layers of Z-Image before its blocks, where the
-        # picture may be filled up or not yet: any number but that of picture and references is the picture's.
-        is_alone_in_z_image = self._family.own_captions and token_count != self._layout.pictures
-        if is_alone_in_z_image or token_count == self._layout.picture:
-            return [Span(TokenKind.PICTURE, token_count)]
-        return self._layout.picture_spans()
-
     def _text_spans(self, token_count: int) -> Sequence[Span]:
         """What so many tokens of the text's stream are: one text alone, or the common text with people's words."""
         texts = current.texts
-        if texts is not None and texts.alone is not None:
-            return [_text_alone(texts.alone, token_count)]
-        if self._family.own_captions and token_count != self.text_tokens():
-            # Z-Image embeds its frame text (references/as_trained.py) in a call of its own, which its length tells.
+        if texts is None:
             return [Span(TokenKind.TEXT, token_count)]
+        if texts.alone is not None:
+            return [_text_alone(texts.alone, token_count)]
         return with_front(self._with_words(), token_count).text_spans()
 
     def _with_words(self) -> TokenLayout:

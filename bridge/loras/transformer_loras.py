@@ -17,11 +17,10 @@ import torch.nn.functional as functional
 from torch import Tensor, nn
 
 from ...core.attention.token_groups import in_steps
-from ...core.checks.errors import BadSetup
 from ..host.unet import Options
 from ..networks.model_family import network_of, regions_on_tokens, taken_family
 from ..networks.modulation import ModulatedLayer, ModulationUse, TimeModulation, TokenModulation, modulated_layer
-from ..networks.patched_methods import EmbeddedPieces, patched_inputs, with_input_patch
+from ..networks.patched_methods import patched_inputs, with_input_patch
 from ..networks.transformer_families import LayerStream, Stream, TransformerFamily
 from ..sampling.calls import Site, part_around
 from ..sampling.forward import Batch, ForwardShape
@@ -141,14 +140,12 @@ class TransformerLorasBatch(Batch):
         self._network = network_of(forward_shape.model)
         self._nodes = nodes
         self._has_references = len(forward_shape.references) > 0
-        self._token_weights = TokenWeights(family, forward_shape)
+        self._token_weights = TokenWeights(forward_shape)
         self._rank_weights = RankWeights(self._token_weights, forward_shape)
-        self._pieces = EmbeddedPieces(self._network, len(forward_shape.references))
         # In this order: _new_in_layers reads _modulated and _mark.
         self._modulated = self._modulated_layers()
         self._mark = Mark()
         self._in_layers = self._new_in_layers()
-        self._check_references()
 
     def sites(self, modules: Mapping[str, nn.Module]) -> Mapping[Site, nn.Module]:
         return {name: part_around(modules, name) for name in self._in_layers}
@@ -189,31 +186,13 @@ class TransformerLorasBatch(Batch):
             )
         return in_layers
 
-    def _check_references(self) -> None:
-        """Raise BadSetup where LoRAs change layers that modulate, in Z-Image with reference pictures.
-
-        Z-Image modulates references by the time 0. There the rows of the time 0 and the tokens of references stand in
-        front, and `_modulation` knows rows behind those of the step alone.
-        """
-        if self._family.picture_last and self._has_references and self._modulated:
-            first, *_ = self._modulated  # the name of the first of these layers
-            raise BadSetup(
-                f"{self._family.name} with reference pictures does not know LoRAs of single people in {first}.",
-                "Take the reference pictures out of the conditioning, or use LoRAs without such layers.",
-            )
-
     @contextmanager
     def prepared(self) -> Iterator[None]:
-        """While it is open, hooks stand in the layers, and the tokens that blocks are given are counted.
-
-        For Z-Image (own_captions) it also counts the pieces that are embedded one by one.
-        """
+        """While it is open, hooks stand in the layers, and the tokens that blocks are given are counted."""
         with ExitStack() as stack:
             stack.enter_context(self.hooks.standing_in(list(self._in_layers), self._in_layers))
             for patched in patched_inputs(self._network, self._family, self.count_tokens):
                 stack.enter_context(patched.in_place())
-            if self._family.own_captions:
-                stack.enter_context(self._pieces.counting())
             yield
 
     def network_arguments(

@@ -232,8 +232,7 @@ def cells_per_token(model: BaseModel) -> int:
     Of a network of no known family it is the network's patch_size.
     """
     family = transformer_family(model)
-    patch = "patch_size" if family is None else family.patch  # the number, or the name of the attribute that holds it
-    return patch if isinstance(patch, int) else getattr(network_of(model), patch)
+    return getattr(network_of(model), "patch_size" if family is None else family.patch)
 
 
 def regions_on_tokens(regions: Tensor, model: BaseModel, latent: torch.Size) -> Tensor:

@@ -125,9 +125,6 @@ class ReferencePictures:
     """The name of the file."""
     most: Mapping[str, int] = field(default_factory=dict[str, int])
     """Name of the models -> how many pictures their makers recommend at most."""
-    network_most: int | None = None
-    """How many pictures the host's network can read; None for any number."""
-
     pictures_first: bool = False
     """Whether they were trained with a picture of no person, such as a room, before the pictures of people."""
 
@@ -147,23 +144,15 @@ class ReferencePictures:
     """From and to which side of a picture that it is shown the model was trained, where its makers say so."""
     shown_as_encoded: bool = False
     """Whether it is shown the pictures at the size at which they become latents."""
-    negative_sees: bool = True
-    """Whether the encoder is shown the pictures for the negative prompt, too."""
-    has_frame_texts: bool = False
-    """Whether its template puts texts before each picture and behind the prompt, see
-    bridge/references/as_trained.py."""
     numbers_pictures: bool = False
     """Whether its tokenizer itself puts the pictures before the text, with numbers where the family has any."""
-    before_shown: int = 0
-    """How many tokens of the text that it gives stand in front of the pictures."""
     mark: str = "{name}: {picture}"
     """What stands before the text for each picture that it is shown. name: `word` with the number of the picture.
     picture: where it is seen."""
     plain_template: bool = False
     """Whether these stand in the template of a text without pictures."""
-    empty_prompt: str = ""
-    empty_negative: str = ""
-    """What its node in the host encodes in the place of an empty prompt, and of an empty negative one."""
+    empty_text: str = ""
+    """What its node in the host encodes in the place of an empty prompt."""
 
     # --- The pictures as latents
     latent: tuple[int, ...]
@@ -174,36 +163,15 @@ class ReferencePictures:
     """Sides of pictures are rounded to multiples of so many pixels."""
     scaling: str = "area"
     """How its node in the host scales pictures, by the name that comfy.utils.common_upscale has for it."""
-    sides: tuple[tuple[int, int], ...] = ()
-    """The heights and widths of which it has one, in pixels: that of the nearest proportions, whose middle it fills.
-    Empty where pictures keep their proportions."""
     fitted: bool = False
     """Whether references are fitted into the picture that is drawn and stand in its middle, see
-    bridge/references/as_trained.py; otherwise they are brought to an area and stand in its corner."""
+    bridge/references/centred.py; otherwise they are brought to an area and stand in its corner."""
     only_smaller: bool = False
     """Whether pictures are made smaller where they are larger than an area, and never larger."""
     isolated: bool = False
     """Whether references read references alone, neither text nor picture."""
     method: str = ""
     """What the conditioning has to name, so that the network reads references at all; "" where nothing."""
-
-
-@dataclass(frozen=True)
-class BlockInputs:
-    """The method that is given all that the blocks of a network read, where it calls no post_input patches.
-
-    method: its name. text, picture, positions: the names of its arguments that are the tokens of the text, (B, T, ...),
-    those of the picture, (B, N, ...), and their positions, (B, T or T + N, axes). It is a text of None that the network
-    reads none. picture_behind_text: whether the picture stands behind T tokens that are nothing, (B, T + N, ...).
-    module: whose method it is, by its name in the network; "" for the network's own.
-    """
-
-    method: str
-    text: str
-    picture: str
-    positions: str
-    picture_behind_text: bool = False
-    module: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -245,20 +213,16 @@ class TransformerFamily:
     # behind the picture; core.attention.token_layout has the whole order.
     blocks: tuple[str, ...]
     """Where the blocks stand whose attention is over text and picture together, or which have a text_reader."""
-    picture_last: bool = False
-    """Whether the picture stands behind all others."""
-    text_last: bool = False
-    """Whether all texts stand behind the picture and its references."""
     text_reader: str = ""
     """The module of each block in whose attention the picture reads the text, where both are no one sequence; "" where
     they are."""
-    block_inputs: BlockInputs | None = None
-    """Where all tokens are seen before the blocks; None where the network calls post_input patches with text and
-    picture."""
+    inputs_method: str = ""
+    """The network's method that is given all that the blocks read, by the names of a post_input patch, where the
+    network calls none; "" where it calls them."""
     picture_layer: str = "img_in"
     """The layer that the latents come to first."""
-    patch: str | int = "patch_size"
-    """How many cells of a latent a token is wide, or the attribute that says so."""
+    patch: str = "patch_size"
+    """The network's attribute that says how many cells of a latent a token is wide."""
     telling_block: int | None = None
     """The block, counted over all, whose attention tells best where people stand; None where none is known. Source:
     FreeFuse."""
@@ -291,9 +255,6 @@ class TransformerFamily:
     """How its models are given them; None where they take none."""
     other_trainings: Mapping[str, ReferencePictures] = field(default_factory=dict[str, ReferencePictures])
     """The same for LoRAs that were trained in another way than the host's nodes do it, by the name of the training."""
-    looks_refiners: str = ""
-    """Where the blocks stand in which everything that a vision encoder has seen of references and the picture reads
-    each other."""
 
     # --- LoRAs of single people, and ControlNets
     streams: tuple[LayerStream, ...]
@@ -313,4 +274,4 @@ class TransformerFamily:
     @property
     def calls_post_input(self) -> bool:
         """Whether the network calls post_input patches with its text and its picture."""
-        return not self.own_captions and not self.text_reader and self.block_inputs is None
+        return not self.own_captions and not self.text_reader and not self.inputs_method

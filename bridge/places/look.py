@@ -388,7 +388,7 @@ class _JointLook(Batch):
             return  # of a refiner, or with tokens of other packs: where they stand is not known
         is_known = self._number == self._family.telling_block
         self._number += 1
-        picture = slice(layout.picture_start, layout.picture_start + math.prod(self._size))
+        picture = slice(layout.text, layout.text + math.prod(self._size))
         tokens = self._sought.in_layout(layout, self._family.left_padded_to)
         scores: list[Tensor] = []
         for row in self._rows:

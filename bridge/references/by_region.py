@@ -10,10 +10,9 @@ region this joint attention is split:
     the text, or a reference of no person       nothing else
 
 A part of a person, such as a jacket, is a reference of the person, which the picture may read in a region of its own.
-A reference of no person is a room, a pose, or what another node adds to the conditioning. In Z-Image each reference
-also has a text beside it, and tokens of what a vision encoder has seen of it. These are read by the same tokens as the
-reference itself. core.attention.reference_groups holds the formulas. What the common text shows of a reference is read
-by all tokens, in Krea 2 also by those of the text in its refiner.
+A reference of no person is a room, a pose, or what another node adds to the conditioning.
+core.attention.reference_groups holds the formulas. What the common text shows of a reference is read by all tokens, in
+Krea 2 also by those of the text in its refiner.
 
 A person's weight says how strongly all these tokens read the person's references. Outside of the range in which regions
 hold, and where there are none, all tokens read all references, each by the weight of its person.
@@ -27,7 +26,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import torch
-import torch.nn.functional as functional
 from comfy.samplers import CFGGuider
 from torch import Tensor, nn
 from typing_extensions import Self
@@ -39,12 +37,12 @@ from ...core.attention.token_layout import Span, TokenLayout
 from ...core.checks.errors import BadSetup, LikenessError, counted
 from ...core.places.regions import BadRegion
 from ...core.taking_part import present_in
-from ..host.unet import Options
+from ..host.unet import Options, with_patch
 from ..networks.attention import attending_parts, untraced, with_reading
 from ..networks.file_attention import patched_file_attention, tell_of_file_attention
 from ..networks.forward_layout import layout_of
 from ..networks.model_family import TOKEN, cells_per_token, network_of, regions_on_tokens, taken_family
-from ..networks.patched_methods import LAYERS, REFINER, patched_inputs, patched_refiners, with_input_patch
+from ..networks.patched_methods import REFINER, patched_refiners
 from ..sampling.calls import Site
 from ..sampling.conditioning import RunEntry
 from ..sampling.current_forward import CurrentReferences, current
@@ -56,9 +54,6 @@ from .record import LATENTS, PeopleReferences, ReferenceLatent
 
 _PLAN = "likeness_regional_references_plan"
 """Key of transformer_options inside of a forward: the Plan for its tokens."""
-_PICTURES = "pictures"
-"""The name, among the stages of RegionalReferencesBatch.plan, of an attention over the picture and its references
-alone. It is that of Z-Image's refiner of pictures."""
 
 
 _OF_ANOTHER_NODE = ReferenceLatent(torch.empty(0, dtype=torch.float32), owner=None, region=None)
@@ -223,7 +218,6 @@ class RegionalReferencesRun(Run[RegionalReferences]):
         return self.kept(ActingReferences(tuple(rows), strength), forward_input)
 
     def new_batch(self, acting: ActingReferences, forward_shape: ForwardShape) -> RegionalReferencesBatch:
-        """The batch with its plans made."""
         rows, strength = acting
         layout = layout_of(forward_shape)  # without the words of Prompt per Person
         regions = None
@@ -232,14 +226,7 @@ class RegionalReferencesRun(Run[RegionalReferences]):
             assert regions_in_pixels is not None  # only at a strength of 0 there are none
             on_picture = regions_on_tokens(regions_in_pixels, forward_shape.model, forward_shape.latent)
             regions = belongs(on_picture)  # (regions, tokens) bool
-            # The network may add tokens to fill the picture up. They are outside of all regions.
-            regions = functional.pad(regions, (0, layout.picture - regions.shape[1]))
-        own_captions = taken_family(forward_shape.model).own_captions
-        batch_class = PaddedReferencesBatch if own_captions else RegionalReferencesBatch
-        batch = batch_class(rows, strength, regions, layout, forward_shape)
-        # Plans are made here, because torch.compile must not see how they are made in a forward.
-        batch.get_ready(forward_shape.text_length)
-        return batch
+        return RegionalReferencesBatch(rows, strength, regions, layout, forward_shape)
 
 
 class RegionalReferencesBatch(Batch):
@@ -266,7 +253,6 @@ class RegionalReferencesBatch(Batch):
         self._regions = regions
         self._layout = layout
         self._device = forward_shape.device
-        self._plans: dict[tuple[str, int], Plan] = {}  # (stage, tokens of the common text), see plan()
         # Words and LoRAs of people act on their references only where references are limited to regions.
         self._people = _people_of(regional) if strength > 0 else None
         self._cells = cells_per_token(forward_shape.model)
@@ -274,22 +260,17 @@ class RegionalReferencesBatch(Batch):
         self._keeps_by_row = any(len(of_reference) > 1 for of_reference in kept)
         family = taken_family(forward_shape.model)
         self._family = family
-        self._references = family.references
         network = network_of(forward_shape.model)
-        # They tell attention in which refiner it is, and what the model's file asks for.
+        # They tell attention that it is in a refiner, and what the model's file asks for.
         self._patched = [*patched_refiners(network, family), *patched_file_attention(network)]
-        self._patched += patched_inputs(network, family, self.with_plan)
-        # Whether the refiners of the text read what it shows of references by their weight.
-        self._weighs_shown = any(regional.shown) and regional.record.is_weighted
-
-    def get_ready(self, text: int) -> None:
-        """Make the plan of the blocks, and that of the text's refiners where they read by weight.
-
-        text: how many tokens the common text has.
-        """
-        self.plan(LAYERS, text)
-        if self._weighs_shown and self._family.refiners:
-            self.plan(self._family.refiners, self._layout.common)
+        # Plans are made here, because torch.compile must not see how they are made in a forward.
+        self._plans: dict[int, Plan] = {}  # of the blocks, by the argument of plan()
+        self.plan(layout.common)
+        # Of the text's refiners, where they read what it shows of references by their weight. It is of the common text,
+        # without the words of people, which are refined by themselves.
+        self._plan_of_refiners: Plan | None = None
+        if family.refiners and any(regional.shown) and regional.record.is_weighted:
+            self._plan_of_refiners = self._made_plan(self._layout_with_text(layout.common).text_spans())
 
     def sites(self, modules: Mapping[str, nn.Module]) -> Mapping[Site, nn.Module]:
         return attending_parts(modules, self._family)
@@ -301,22 +282,17 @@ class RegionalReferencesBatch(Batch):
                 stack.enter_context(patched.in_place())
             yield
 
-    def plan(self, stage: str, text: int) -> Plan:
-        """How the attention in one stage of the network is split.
-
-        stage: LAYERS for the blocks, _PICTURES, or the name of a group of refiners. text: how many tokens the common
-        text has.
-        """
-        if (stage, text) not in self._plans:
-            self._plans[stage, text] = self._made_plan(stage, text)
-        return self._plans[stage, text]
+    def plan(self, text: int) -> Plan:
+        """How the attention of the blocks is split. text: how many tokens the common text has."""
+        if text not in self._plans:
+            self._plans[text] = self._made_plan(self._layout_with_text(text).spans())
+        return self._plans[text]
 
     @untraced  # words of Prompt per Person make the text longer, and how long is known in a forward only
-    def _made_plan(self, stage: str, text: int) -> Plan:
-        """A new plan for an attention, which `plan` keeps. stage, text: as in `plan`."""
+    def _made_plan(self, spans: Sequence[Span]) -> Plan:
+        """A new plan for an attention. spans: its tokens, in their order."""
         # Rows differ in weights and in what they keep alone, see RegionalReferences.has_same_people.
         regional = self._rows[0]
-        spans = self._spans(stage, text)
         groups_of_rows: list[tuple[Group, ...]] = []
         groups_by_key: dict[object, tuple[Group, ...]] = {}
         for of_row in self._rows:
@@ -355,41 +331,24 @@ class RegionalReferencesBatch(Batch):
         # At least one token is read, also where what is kept is narrower than a token: the one of which most is kept.
         return kept_tokens if kept_tokens.any() else shares == shares.max()
 
-    def _spans(self, stage: str, text: int) -> list[Span]:
-        """The tokens of an attention, in their order, as spans of one kind. stage, text: as in `plan`."""
-        layout = self._layout_with_text(text)
-        if stage == LAYERS:
-            return layout.spans()
-        if stage == _PICTURES:
-            return layout.picture_spans()
-        if stage == self._family.refiners:
-            return layout.text_spans()
-        assert stage == self._family.looks_refiners
-        return layout.seen_spans()
-
     def _layout_with_text(self, text: int) -> TokenLayout:
         """The layout of a forward whose common text has so many tokens.
 
-        The common text begins with the tokens that show references, but for before_shown. Tokens that other packs have
-        put in front of it, which are neither common text nor words of people, are told apart from these.
+        The common text begins with the tokens that show references. Tokens that other packs have put in front of it,
+        which are neither common text nor words of people, are told apart from these.
         """
         shown = self._rows[0].shown
         if not any(shown):
             return replace(self._layout, common=text)
         front = max(0, text - self._layout.common - _tokens_of_words())
-        before = self._references.before_shown if self._references else 0
-        return replace(self._layout, front=front, common=text - front, shown=shown, before_shown=before)
+        return replace(self._layout, front=front, common=text - front, shown=shown)
 
     def options_with_attention(self, options: Options) -> Options:
-        self._begin()
-        return with_reading(with_input_patch(options, self._family, self.with_plan), self)
-
-    def _begin(self) -> None:
-        """Called before the network runs. From now on other code of this thread can ask whose the references are."""
-        current.references = self._people
+        current.references = self._people  # other code of this thread can ask whose the references are
+        return with_reading(with_patch(options, "post_input", self.with_plan), self)
 
     def with_plan(self, inputs: Options) -> Options:
-        """An InputPatch, called after those of others: it puts the plan of the blocks into `inputs`.
+        """A post_input patch, called after those of others: it puts the plan of the blocks into `inputs`.
 
         inputs: what the blocks are given: `txt` (B, text tokens, C), `img` (B, tokens of picture and references, C),
         `transformer_options`, into which the plan is written. Raises TokensChanged where another node has changed the
@@ -399,7 +358,7 @@ class RegionalReferencesBatch(Batch):
         # FluxKVCache takes the references out after the first step and keeps their keys: then only the picture is left.
         if tokens not in (self._layout.picture, self._layout.pictures):
             raise TokensChanged(tokens, self._layout.pictures)
-        inputs["transformer_options"][_PLAN] = self.plan(LAYERS, inputs["txt"].shape[1])
+        inputs["transformer_options"][_PLAN] = self.plan(inputs["txt"].shape[1])
         return inputs
 
     def split(self, queries: int, keys: int, options: Options) -> AnySplit | None:
@@ -427,49 +386,9 @@ class RegionalReferencesBatch(Batch):
         That is so where the texts are words of people, and where the common text reads what it shows unweighted.
         """
         is_for_words = current.texts is not None and current.texts.is_for_words
-        if is_for_words or not self._weighs_shown:
+        if is_for_words or self._plan_of_refiners is None:
             return None
-        # Of the common text, without the words of people, which are refined by themselves.
-        return self.plan(self._family.refiners, self._layout.common).of(queries, keys)
-
-
-class PaddedReferencesBatch(RegionalReferencesBatch):
-    """The attention of one forward of Z-Image, in which tokens read references by region.
-
-    Before the blocks, Z-Image runs refiners, whose attention includes references as well. There are three: one over the
-    texts with those beside references, one over what a vision encoder has seen, and one over the pictures. The host's
-    options in an attention do not say how many tokens there are, so the layout has counted them as the host does.
-    """
-
-    def get_ready(self, text: int) -> None:
-        """Make the plans of the blocks and of all refiners.
-
-        text: not used. Z-Image pads its text, and the layout has the number of tokens with that.
-        """
-        for stage in (LAYERS, _PICTURES, self._family.refiners):
-            self.plan(stage, self._layout.common)
-        if self._layout.seen:
-            self.plan(self._family.looks_refiners, self._layout.common)
-
-    def options_with_attention(self, options: Options) -> Options:
-        self._begin()
-        return with_reading(options, self)
-
-    def split(self, queries: int, keys: int, options: Options) -> AnySplit | None:
-        """How an attention of the host is split; None for one with other numbers of queries or keys than a stage has.
-
-        A split in a block is counted, so that the run knows of each block that was split. queries, keys: how many the
-        attention has. options: its transformer_options. In the refiners of texts and of what was seen, the options hold
-        the name of the refiners. The refiner of pictures is recognised by its number of queries.
-        """
-        text = self._layout.common + _tokens_of_words()  # words follow the common text
-        stage = options.get(REFINER, LAYERS)
-        if stage == LAYERS and queries == self._layout.pictures:
-            stage = _PICTURES
-        split = self.plan(stage, text).of(queries, keys)
-        if split is not None and stage == LAYERS:
-            self.calls.count_part()
-        return split
+        return self._plan_of_refiners.of(queries, keys)
 
 
 def _tokens_of_words() -> int:

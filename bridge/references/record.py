@@ -22,10 +22,9 @@ class ReferenceLatent:
     latent: the very tensor that stands in the option LATENTS. owner: the index of a person among those present; None
     where it shows no person. region: the number of the region in which the picture reads it; None where all of it does.
     The regions of all people present come first. strength: how strongly it is read, beside the weight of its person.
-    shown: the number of tokens by which the text shows it, which are the first of the text but for the `before_shown`
-    of its family. boost: how many times the picture reads each of its tokens. kept: (1 or rows, h, w), 0..1, which of
-    its latent pixels are read at all; None for all. of_rows: whether every row of it shows the person of that row of
-    the batch.
+    shown: the number of tokens by which the text shows it; those of all references are the first of the text. boost:
+    how many times the picture reads each of its tokens. kept: (1 or rows, h, w), 0..1, which of its latent pixels are
+    read at all; None for all. of_rows: whether every row of it shows the person of that row of the batch.
     """
 
     latent: Tensor

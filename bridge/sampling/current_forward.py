@@ -46,7 +46,6 @@ class Known(NamedTuple):
 
     texts: CurrentTexts | None
     references: CurrentReferences | None
-    embedded: int | None
     additions: Any
 
 
@@ -56,8 +55,6 @@ class CurrentForward(threading.local):
 
     texts: the words of people; None where nobody has words.
     references: whose the references are; None where no reference is a person's alone.
-    embedded: the number of the reference that a network with own_captions is embedding, with the text beside it; None
-    while it embeds the picture, and outside of `embed_all`.
     additions: a layer_hooks.Forward, what is added to layers; None where nothing is.
     attributes: what this thread sees instead of attributes of the host's objects, see control_nets/per_thread.py.
     """
@@ -67,20 +64,18 @@ class CurrentForward(threading.local):
         # every thread.
         self.texts: CurrentTexts | None = None
         self.references: CurrentReferences | None = None
-        self.embedded: int | None = None
         self.additions: Any = None
         self.attributes: dict[tuple[int, str], Any] = {}
 
     def known(self) -> Known:
         """What is known now of the forward, to be given to `know_again`. `attributes` is no part of it."""
         # Attribute by attribute: torch.compile traces this, and does not follow the dictionary of a threading.local.
-        return Known(self.texts, self.references, self.embedded, self.additions)
+        return Known(self.texts, self.references, self.additions)
 
     def know_again(self, known: Known) -> None:
         """Know what `known` has given, and no more."""
         self.texts = known.texts
         self.references = known.references
-        self.embedded = known.embedded
         self.additions = known.additions
 
 

@@ -26,7 +26,7 @@ class ForwardShape(NamedTuple):
     device: of the latents.
     latent: (B, C, h, w), or (B, C, T, h, w) of a video model.
     text: (B, T, width).
-    references, reference_texts, reference_looks: of each tensor that ForwardInput has under this name.
+    references: of each latent of ForwardInput.references.
     """
 
     model: BaseModel
@@ -34,8 +34,6 @@ class ForwardShape(NamedTuple):
     latent: torch.Size
     text: torch.Size
     references: tuple[torch.Size, ...] = ()
-    reference_texts: tuple[torch.Size, ...] = ()
-    reference_looks: tuple[torch.Size, ...] = ()
 
     @property
     def row_count(self) -> int:
@@ -59,8 +57,6 @@ class ForwardInput(NamedTuple):
     context: the text, (B, T, width).
     options: the host's transformer_options.
     references: latents of reference pictures, in the shape of x each.
-    reference_texts: of Z-Image, the texts beside the references, (B, T, width) each, and those after the prompt.
-    reference_looks: of Z-Image, what a vision encoder has seen of the references, (B, h, w, C) each.
     """
 
     model: BaseModel
@@ -69,14 +65,11 @@ class ForwardInput(NamedTuple):
     context: Tensor
     options: Options
     references: Sequence[Tensor] = ()
-    reference_texts: Sequence[Tensor] = ()
-    reference_looks: Sequence[Tensor] = ()
 
     @property
     def shape(self) -> ForwardShape:
-        of_references = (self.references, self.reference_texts, self.reference_looks)
-        shapes = (tuple(tensor.shape for tensor in tensors) for tensors in of_references)
-        return ForwardShape(self.model, self.x.device, self.x.shape, self.context.shape, *shapes)
+        references = tuple(reference.shape for reference in self.references)
+        return ForwardShape(self.model, self.x.device, self.x.shape, self.context.shape, references)
 
 
 @dataclass(frozen=True, eq=False)

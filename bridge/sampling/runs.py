@@ -223,8 +223,6 @@ class Run(NeverCopied, Generic[CarriedT]):
             c_crossattn,
             options,
             references=kwargs.get("ref_latents", ()),
-            reference_texts=kwargs.get("ref_contexts", ()),
-            reference_looks=kwargs.get("siglip_feats", ()),
         )
         try:
             return self._apply_model(executor, row_table, forward_input, positional, kwargs)

@@ -22,7 +22,7 @@ from .token_groups import AnySplit, Group, RowSplit, Split, in_steps, readers_of
 from .token_layout import PlacedSpan, Span, TokenKind, placed_spans
 
 _OF_REFERENCES = TokenKind.REFERENCE, TokenKind.SHOWN
-"""The kinds of tokens that belong to a reference. A reference may have several such pieces: in Z-Image also a text."""
+"""The kinds of tokens that belong to a reference. A reference may have a piece of each."""
 
 
 def belongs(shares: Tensor) -> Tensor:
@@ -39,7 +39,7 @@ class ReadReference:
 
     owner: the index of its person, or None for one of no person. region: the row of `regions` in which picture tokens
     read it. weight: from 0; references of one person read each other at 1. boost: from 0, the picture reads its tokens
-    as if each were there so many times; what stands beside the reference or shows it is not boosted. kept: which of its
+    as if each were there so many times; what shows it in the text is not boosted. kept: which of its
     tokens are read at all, (tokens,) bool, or None for all.
     """
 
@@ -171,26 +171,15 @@ class _Tokens:
             return None
         left_out: list[Tensor] = []
         for span, reference in zip(self.spans, self._own_references(), strict=True):
-            of_span = torch.zeros(span.count, dtype=torch.bool)
             if reference and reference.kept is not None:
-                of_span[: len(reference.kept)] = ~reference.kept  # behind these stand tokens that fill the reference up
-            left_out.append(of_span)
+                left_out.append(~reference.kept)
+            else:
+                left_out.append(torch.zeros(span.count, dtype=torch.bool))
         return torch.cat(left_out)
 
     def _own_references(self) -> list[ReadReference | None]:
-        """For each span the reference picture whose own tokens it is, or None: the last REFERENCE span of its number.
-
-        The text beside a reference, and what a vision encoder has seen of it, have the same kind and number. They stand
-        in front of it, or in an attention without the picture.
-        """
-        own: list[ReadReference | None] = [None] * len(self.spans)
-        if all(span.kind is not TokenKind.PICTURE for span in self.spans):
-            return own
-        # Number of a reference -> the index of its last span.
-        last_spans = {span.number: index for index, span in enumerate(self.spans) if span.kind is TokenKind.REFERENCE}
-        for number, index in last_spans.items():
-            own[index] = self.references[number]
-        return own
+        """For each span the reference picture whose own tokens it is; None for any other span."""
+        return [self.references[span.number] if span.kind is TokenKind.REFERENCE else None for span in self.spans]
 
 
 _LEAST_BOOST = 1e-4
@@ -229,10 +218,7 @@ class Plan:
         self._splits: dict[int, AnySplit] = {}
         # In most attentions all tokens are queries. FluxKVCache keeps the references' keys after the first step, so
         # that text and picture alone are queries, and the references behind them are only read.
-        query_counts = [self.total]
-        if spans[-1].kind is TokenKind.REFERENCE:
-            query_counts.append(self.without_references)
-        for queries in query_counts:
+        for queries in {self.total, self.without_references}:
             split = self._split(groups_of_rows, queries)
             # Indices are copied to the device here, because torch.compile must not see the copy in a forward.
             split.on(device)

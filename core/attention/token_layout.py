@@ -14,7 +14,7 @@ class TokenKind(Enum):
     TEXT = "the common text, and whatever else is read as it is"
     WORDS = "words about one person"
     PICTURE = "the picture"
-    REFERENCE = "a reference picture, the text beside it, or what a vision encoder has seen of it"
+    REFERENCE = "a reference picture"
     SHOWN = "a reference picture in the common text, whose encoder was shown it: read as text is, by its weight"
 
 
@@ -46,51 +46,29 @@ class PlacedSpan:
 class TokenLayout:
     """Tokens of a forward, in the order in which the blocks are given them:
 
-        reference_texts | front | common | words | later | seen | picture | references
+        front | common | words | picture | references
 
-    With picture_last the references stand in front of the picture, and with text_last all texts behind the references.
     All numbers are counts of tokens.
 
-    reference_texts: of the text beside each reference.
     front: of what other packs have put in front of the common text.
     common: of the common text.
     words: of each text about one person.
-    later: of texts after the prompt.
-    seen: of a vision encoder's output for each reference and, last, for the picture; empty where the network reads no
-    such output.
     picture: of the picture, with the tokens that fill it up to a size that the network needs.
-    references: of each reference picture, filled up in the same way.
-    shown: of each reference picture in the common text; empty where the text shows none.
-    before_shown: of the common text in front of these.
+    references: of each reference picture.
+    shown: of each reference picture in the common text, which begins with them; empty where the text shows none.
     """
 
     common: int
     picture: int
-    references: tuple[int, ...]
+    references: tuple[int, ...] = ()
     words: tuple[int, ...] = ()
     front: int = 0
-    reference_texts: tuple[int, ...] = ()
-    later: int = 0
-    seen: tuple[int, ...] = ()
-    picture_last: bool = False
-    text_last: bool = False
     shown: tuple[int, ...] = ()
-    before_shown: int = 0
 
     @property
     def text(self) -> int:
         """The number of tokens of all texts."""
-        return sum(self.reference_texts) + self.front + self.common + sum(self.words) + self.later
-
-    @property
-    def text_start(self) -> int:
-        """Where the texts begin among all tokens."""
-        return self.pictures if self.text_last else 0
-
-    @property
-    def before_common(self) -> int:
-        """The number of tokens in front of the common text."""
-        return self.text_start + sum(self.reference_texts) + self.front
+        return self.front + self.common + sum(self.words)
 
     @property
     def pictures(self) -> int:
@@ -99,47 +77,25 @@ class TokenLayout:
 
     @property
     def total(self) -> int:
-        return self.text + sum(self.seen) + self.pictures
-
-    @property
-    def picture_start(self) -> int:
-        """Where the picture begins among all tokens."""
-        start = 0 if self.text_last else self.text + sum(self.seen)
-        return start + sum(self.references) if self.picture_last else start
+        return self.text + self.pictures
 
     def text_spans(self) -> list[Span]:
         """All texts in their order, which the refiners of texts are given."""
         return [
-            *_of_references(self.reference_texts),
             Span(TokenKind.TEXT, self.front),
-            *([Span(TokenKind.TEXT, self.before_shown)] if self.before_shown else []),
             *[Span(TokenKind.SHOWN, count, number) for number, count in enumerate(self.shown)],
-            Span(TokenKind.TEXT, self.common - self.before_shown - sum(self.shown)),
+            Span(TokenKind.TEXT, self.common - sum(self.shown)),
             *[Span(TokenKind.WORDS, count, number) for number, count in enumerate(self.words)],
-            Span(TokenKind.TEXT, self.later),
         ]
-
-    def seen_spans(self) -> list[Span]:
-        """The tokens of a vision encoder: of each reference, and last of the picture, which is read as text is."""
-        if not self.seen:
-            return []
-        return [*_of_references(self.seen[:-1]), Span(TokenKind.TEXT, self.seen[-1])]
 
     def picture_spans(self) -> list[Span]:
         """The picture and its references."""
-        picture = Span(TokenKind.PICTURE, self.picture)
-        references = _of_references(self.references)
-        return [*references, picture] if self.picture_last else [picture, *references]
+        references = [Span(TokenKind.REFERENCE, count, number) for number, count in enumerate(self.references)]
+        return [Span(TokenKind.PICTURE, self.picture), *references]
 
     def spans(self) -> list[Span]:
         """All tokens: what the blocks are given."""
-        if self.text_last:
-            return [*self.picture_spans(), *self.text_spans()]
-        return [*self.text_spans(), *self.seen_spans(), *self.picture_spans()]
-
-
-def _of_references(counts: Sequence[int]) -> list[Span]:
-    return [Span(TokenKind.REFERENCE, count, number) for number, count in enumerate(counts)]
+        return [*self.text_spans(), *self.picture_spans()]
 
 
 def placed_spans(spans: Sequence[Span]) -> Iterator[PlacedSpan]:

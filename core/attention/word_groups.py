@@ -56,8 +56,6 @@ class TextLayout:
     text, one after the other.
     picture_start: the index of the first token of the picture. How many there are stands in the weights of the regions.
     queries, keys: how many tokens the attention has as queries and as keys.
-    readable_front: the number of tokens in front of the common text. Words read these, of the picture their region
-    alone, but not the common text itself.
     owned: tokens that read a person's words although they are not of the picture, in ascending order.
     fillers: for each person, the tokens of the place that are no words; empty where no place has such tokens.
     """
@@ -67,7 +65,6 @@ class TextLayout:
     picture_start: int
     queries: int
     keys: int
-    readable_front: int = 0
     owned: tuple[OwnedTokens, ...] = ()
     fillers: tuple[Filler, ...] = ()
 
@@ -140,7 +137,7 @@ def _groups_of_words(layout: TextLayout, picture: slice, weights: Tensor) -> lis
         if words.start == words.stop:
             continue
         keys = layout.without_words
-        keys[layout.readable_front : layout.common_end] = False
+        keys[: layout.common_end] = False
         keys[picture] = region > 0
         keys[words] = True
         queries = torch.arange(words.start, words.stop)

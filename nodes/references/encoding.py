@@ -18,7 +18,7 @@ from torch import Tensor
 from ...bridge.host.notes import stepwise
 from ...bridge.host.unet import ONE_FAMILY
 from ...bridge.networks import model_family
-from ...bridge.networks.families import TRANSFORMERS, WITHOUT_REGIONS
+from ...bridge.networks.families import TRANSFORMERS, qwen_2_1
 from ...bridge.networks.transformer_families import ReferencePictures, TransformerFamily
 from ...bridge.references.record import LATENTS, REFERENCES, PeopleReferences, ReferenceLatent
 from ...bridge.sampling.conditioning import Conditioning
@@ -46,15 +46,6 @@ class EncoderFamily:
 
 _VISION = "<|vision_start|><|image_pad|><|vision_end|>"
 """The mark in a text for Qwen's encoder where a picture stands."""
-# The templates by which the host's node for Z-Image writes a prompt with pictures. _FRAMED is that of the prompt
-# itself; the others are the frame texts, between which the pictures stand: before the first, between two, and after the
-# prompt.
-_FRAMED = "<|vision_end|>{}<|im_end|>\n<|im_start|>assistant\n<|vision_start|>"
-_FRAME_BEFORE = "<|im_start|>user\n<|vision_start|>"
-_FRAME_BETWEEN = "<|vision_end|><|vision_start|>"
-_FRAME_BEHIND = "<|vision_end|><|im_end|>"
-
-
 OWN_TRAINING = "own"
 TRAININGS = (OWN_TRAINING, *(name for family in TRANSFORMERS for name in family.other_trainings))
 """How a model or its LoRA was trained to read references; OWN_TRAINING for the family's own way. The options of the
@@ -89,7 +80,7 @@ def family_of(clip: CLIP) -> EncoderFamily:
     for transformer in TRANSFORMERS:
         if transformer.references is not None:
             families.append(EncoderFamily(transformer.references.model, transformer, transformer.references))
-    families += [EncoderFamily(pictures.model, None, pictures) for pictures in WITHOUT_REGIONS]
+    families.append(EncoderFamily(qwen_2_1.REFERENCES.model, None, qwen_2_1.REFERENCES))
     tokenizer = type(getattr(clip, "tokenizer", clip)).__name__
     for family in families:
         if tokenizer in family.pictures.tokenizers:
@@ -128,15 +119,6 @@ def check_model(model: ModelPatcher, family: EncoderFamily) -> None:
         needed = f"{of_text_encoder.name}, as the text encoder is,"
         raise WrongBaseModel("The model input", network, needed, ONE_FAMILY)
     model_family.require_known_code(of_text_encoder, NAME)
-
-
-def check_count(family: EncoderFamily, sources: Sequence[Reference]) -> None:
-    """Raise BadSetup for more pictures than the host's network of a family can read."""
-    count = sum(len(reference.pictures) for reference in sources)
-    most = family.pictures.network_most
-    if most is not None and count > most:
-        why = f"{counted(count, 'picture')}: {family.model} can read {most} at most."
-        raise BadSetup(why, "Give it fewer people, photos_per_person, parts or pictures.")
 
 
 def unlike_training(
@@ -214,11 +196,7 @@ def _at_its_size(family: EncoderFamily, picture: Tensor, area: int, canvas: Canv
 
 
 def _at_area(family: EncoderFamily, picture: Tensor, area: int) -> Tensor:
-    """A picture (1 or rows, H, W, C) brought to an area, or into the nearest of the sides that the family has."""
-    if family.pictures.sides:
-        proportions = picture.shape[1] / picture.shape[2]
-        height, width = min(family.pictures.sides, key=lambda sides: abs(sides[0] / sides[1] - proportions))
-        return _scaled(picture, width, height, family.pictures.scaling, crop="center")
+    """A picture (1 or rows, H, W, C) brought to an area."""
     width, height = _size_at(family, picture, area, family.pictures.step)
     return _scaled(picture, width, height, family.pictures.scaling)
 
@@ -274,15 +252,15 @@ def _in_words(shape: Sequence[int]) -> str:
     return "x".join(str(size) for size in shape)
 
 
-def _scaled(picture: Tensor, width: int, height: int, scaling: str, crop: str = "disabled") -> Tensor:
+def _scaled(picture: Tensor, width: int, height: int, scaling: str) -> Tensor:
     """A picture scaled to a size in pixels: (1 or rows, H, W, 3) -> (1 or rows, height, width, 3).
 
-    scaling: as in ReferencePictures. crop: "center" cuts a picture to the proportions of the size first.
+    scaling: as in ReferencePictures.
     """
     if picture.shape[1:3] == (height, width):
         return picture  # as the host's nodes do: "lanczos" would round it to 8 bits
     channels_in_front = picture.movedim(-1, 1)  # (1 or rows, 3, H, W), as common_upscale takes it
-    scaled = common_upscale(channels_in_front, width, height, upscale_method=scaling, crop=crop)
+    scaled = common_upscale(channels_in_front, width, height, upscale_method=scaling, crop="disabled")
     return scaled.movedim(1, -1)
 
 
@@ -348,7 +326,7 @@ def encoded(
         if any(shown) and min(weights) < 1:
             rows.append(_encoded_by_weight(clip, family, text, pictures_of_row, weights, shown))
         else:
-            rows.append(_encoded_row(clip, family, text, pictures_of_row, len(record.references)))
+            rows.append(_encoded_row(clip, family, text, pictures_of_row))
     in_one_batch: Conditioning = []
     # Every row has as many entries: one, or several where the CLIP changes with the schedule.
     for entry_of_rows in zip(*rows, strict=True):
@@ -358,18 +336,11 @@ def encoded(
     return in_one_batch
 
 
-def _encoded_row(
-    clip: CLIP, family: EncoderFamily, text: str, pictures: Sequence[Tensor], references: int
-) -> Conditioning:
+def _encoded_row(clip: CLIP, family: EncoderFamily, text: str, pictures: Sequence[Tensor]) -> Conditioning:
     """The text of one row, encoded with the pictures of this row in the way of the family.
 
-    pictures: (1, h, w, 3) each; none where the encoder sees no pictures. references: how many reference pictures the
-    prompt has, seen or not.
+    pictures: (1, h, w, 3) each; none where the encoder sees no pictures.
     """
-    # With frame texts the pictures stand between these, and not in the prompt itself.
-    if family.pictures.has_frame_texts and references:
-        prompt = clip.encode_from_tokens_scheduled(clip.tokenize(text, llama_template=_FRAMED))
-        return conditioning_set_values(prompt, {_FRAME_TEXTS: _frame_texts(clip, references)})
     if not family.pictures.sees:
         return clip.encode_from_tokens_scheduled(clip.tokenize(text))
     if family.pictures.numbers_pictures:
@@ -382,9 +353,6 @@ def _encoded_with(clip: CLIP, family: EncoderFamily, text: str, pictures: Mappin
 
     pictures: number in the text, from 1 -> picture, (1, h, w, 3).
     """
-    # A tokenizer that numbers pictures itself reads a text without pictures in its usual template.
-    if not pictures and family.pictures.numbers_pictures:
-        return clip.encode_from_tokens_scheduled(clip.tokenize(text))
     if family.pictures.plain_template:
         template = clip.tokenizer.llama_template
     else:
@@ -468,8 +436,7 @@ def _encoded_by_weight(
         prompts.append(_encoded_with(clip, family, text if pictures_in_text else text_alone, pictures_in_text))
     # The text of the lowest level has all pictures, and so all T tokens. A text has those of at least its level.
     levels_of_tokens = torch.ones(_first_text(prompts[0]).shape[1], dtype=torch.float64)  # (T,)
-    of_pictures = slice(family.pictures.before_shown, family.pictures.before_shown + sum(shown))
-    levels_of_tokens[of_pictures] = torch.tensor(weights, dtype=torch.float64).repeat_interleave(torch.tensor(shown))
+    levels_of_tokens[: sum(shown)] = torch.tensor(weights, dtype=torch.float64).repeat_interleave(torch.tensor(shown))
     mixed: Conditioning = []
     for entry_of_levels in zip(*prompts, strict=True):
         texts = [text_of_level for text_of_level, _ in entry_of_levels]
@@ -491,22 +458,6 @@ def _mean_of_levels(texts: Sequence[Tensor], levels: Sequence[float], levels_of_
         mean[:, is_there] += share * text
         shares[is_there] += share
     return mean / shares.to(mean)  # a sum of shares is 1, and less for tokens that some texts lack
-
-
-_FRAME_TEXTS = "reference_latents_text_embeds"
-"""The host's own option of a CONDITIONING entry of Z-Image, with its frame texts."""
-
-
-def _frame_texts(clip: CLIP, references: int) -> list[Tensor]:
-    """The frame texts of a prompt with so many references: one before each reference, and one behind the prompt.
-
-    Each is (1, T, width). references: at least 1.
-    """
-    frame_texts: list[Tensor] = []
-    for template in [_FRAME_BEFORE, *[_FRAME_BETWEEN] * (references - 1), _FRAME_BEHIND]:
-        # llama_template="{}": the text is encoded as it is, without the usual template around it.
-        frame_texts.append(_first_text(clip.encode_from_tokens_scheduled(clip.tokenize(template, llama_template="{}"))))
-    return frame_texts
 
 
 _METHOD = "reference_latents_method"

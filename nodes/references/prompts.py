@@ -8,16 +8,14 @@ from comfy.sd import CLIP
 from torch import Tensor
 
 from ...bridge.host.schedule import ScheduleRange
-from ...bridge.references.as_trained import CentredBatch, FrameTextsBatch, as_trained
-from ...bridge.references.record import LATENTS, PeopleReferences
+from ...bridge.references.centred import centred
+from ...bridge.references.record import PeopleReferences
 from ...bridge.sampling.conditioning import Conditioning, SamplerInputs, changed_in_turn
 from ...bridge.sampling.missing_people import ApplyNode, marked, model_with_notes
 from ...core.cast import Cast
-from . import NAME
 from .encoding import (
     EncodedPicture,
     EncoderFamily,
-    check_count,
     encoded,
     pictures_for_encoder,
     with_references,
@@ -85,21 +83,18 @@ class Encoding:
         """
         family = self.family.pictures
         sources = [source for source in self.sources if source.is_read_with(people)]
-        check_count(self.family, sources)
         latents = [picture.latent for picture in self.pictures if picture.source.is_read_with(people)]
         record = PeopleReferences(self.cast, tuple(latents), family.isolated)
         shown = pictures_for_encoder(self.family, sources)
         if self.model is not None and record.is_weighted and shown:
             record = with_shown(self.clip, self.family, shown, record)
-        positive_text = self.text(sources) or family.empty_prompt
-        negative_text = self.texts.negative_prompt or family.empty_negative
-        positive = self._encoded(positive_text, shown, record)
-        negative = self._encoded(negative_text, shown if family.negative_sees else [], record)
+        positive = self._encoded(self.text(sources), shown, record)
+        negative = self._encoded(self.texts.negative_prompt, shown, record)
         return Prompts(positive, negative, record, self.regions if people else None)
 
     def _encoded(self, text: str, shown: Sequence[Tensor], record: PeopleReferences) -> Conditioning:
         """One prompt with the references of a record. shown: the pictures that the text encoder is shown."""
-        entries = encoded(self.clip, self.family, text, shown, record)
+        entries = encoded(self.clip, self.family, text or self.family.pictures.empty_text, shown, record)
         return with_references(entries, record, self.family)
 
     def in_turn(self, ranges: Sequence[ScheduleRange], apply_node: ApplyNode) -> SamplerInputs:
@@ -119,8 +114,10 @@ class Encoding:
                 if people:
                     made = marked(made, apply_node)
                     positive_of_people = made.positive
-            by_people[people] = _as_network_reads(self.family, made)
-            model = by_people[people].model
+            if made.model is not None and prompts.record.references and self.family.pictures.fitted:
+                made = centred(made)
+            by_people[people] = made
+            model = made.model
         if model is not None and positive_of_people:
             model = model_with_notes(apply_node, model, positive_of_people)
         return SamplerInputs(
@@ -128,19 +125,3 @@ class Encoding:
             changed_in_turn([(part.start, by_people[part.people].positive) for part in parts]),
             changed_in_turn([(part.start, by_people[part.people].negative) for part in parts]),
         )
-
-
-def _as_network_reads(family: EncoderFamily, given: SamplerInputs) -> SamplerInputs:
-    """MODEL and prompts with what the network of a family needs to read reference pictures.
-
-    Z-Image puts texts around reference pictures, and Krea 2's Identity Edit has references in the middle of the
-    picture: for both, as_trained gives the MODEL a run. Without references nothing is changed.
-    """
-    has_references = any(options.get(LATENTS) for _, options in given.positive)
-    if not has_references:
-        return given
-    if family.pictures.fitted:
-        return as_trained(given, CentredBatch, NAME)
-    if family.pictures.has_frame_texts:
-        return as_trained(given, FrameTextsBatch, NAME)
-    return given

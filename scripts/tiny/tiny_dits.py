@@ -17,9 +17,9 @@ from .seeded import normal
 KNOWN = hasattr(comfy.supported_models, "Flux2")
 """Whether this ComfyUI has all of them: 0.33 and newer."""
 FLUX, FLUX_2, QWEN = families.FLUX.name, families.FLUX_2.name, families.QWEN.name
-Z_IMAGE, KREA_2, MAGE_FLOW = families.Z_IMAGE.name, families.KREA_2.name, families.MAGE_FLOW.name
-CHROMA, IDEOGRAM_4, ANIMA = families.CHROMA.name, families.IDEOGRAM_4.name, families.ANIMA.name
-JOYIMAGE = families.JOYIMAGE.name
+Z_IMAGE, KREA_2, CHROMA, ANIMA = (
+    families.Z_IMAGE.name, families.KREA_2.name, families.CHROMA.name, families.ANIMA.name,
+)  # fmt: skip
 EVERY = tuple(family.name for family in TRANSFORMERS)
 REFERENCES = {family.name: family.references for family in TRANSFORMERS if family.references is not None}
 """How the families that take reference pictures are given them."""

@@ -36,7 +36,7 @@ def seeded_model(kind: str, shape: dict[str, Any], seed: int, dtype: torch.dtype
 
 
 def host_class(kind: str, shape: Mapping[str, Any]) -> Any:
-    """One of the host's families, which takes these sizes. The host keeps some sizes of Ideogram 4 in its class."""
+    """One of the host's families, which takes these sizes. The host keeps some sizes of SD1.5 and SD2 in the class."""
     known = getattr(comfy.supported_models, kind)
     own = {name: size for name, size in known.unet_extra_config.items() if name not in shape}
     return type(kind, (known,), {"unet_extra_config": own})

@@ -9,9 +9,7 @@ import pytest
 import torch
 from comfy_execution.graph_utils import ExecutionBlocker
 from comfy_extras.nodes_edit_model import ReferenceLatent
-from comfy_extras.nodes_post_processing import ImageScaleToTotalPixels
 from comfy_extras.nodes_qwen import TextEncodeQwenImageEditPlus
-from comfy_extras.nodes_sd3 import EmptySD3LatentImage
 from families import RECORDS
 from family_encoders import LLAMA, encoder
 from figures import relative
@@ -29,9 +27,9 @@ from pack.nodes.references.pictures import Reference, references, with_portrait_
 from peers import apply as node_applied
 from sample_values import klein
 from tiny import people_made, tiny_dits
-from tiny.tiny_dits import FLUX, FLUX_2, JOYIMAGE, KREA_2, MAGE_FLOW, QWEN, Z_IMAGE
+from tiny.tiny_dits import FLUX, FLUX_2, KREA_2, QWEN
 
-from nodes import CLIPTextEncode, ConditioningSetTimestepRange, KSampler, VAEDecode, VAEEncode
+from nodes import CLIPTextEncode, ConditioningSetTimestepRange, VAEEncode
 
 pytestmark = marks.transformers
 
@@ -78,10 +76,6 @@ def same(conditioning, of_the_host):
     assert torch.equal(tensor, expected_tensor)
     assert options.keys() - {REFERENCES, "model_conds"} == expected.keys() - {REFERENCES, "model_conds"}
     assert options.get("reference_latents_method") == expected.get("reference_latents_method")
-    texts = options.get("reference_latents_text_embeds", [])
-    expected_texts = expected.get("reference_latents_text_embeds", [])
-    assert len(texts) == len(expected_texts)
-    assert all(map(torch.equal, texts, expected_texts))
     latents = options.get(LATENTS, [])
     expected_latents = expected.get(LATENTS, [])
     assert len(latents) == len(expected_latents)
@@ -94,13 +88,6 @@ class Pooled:
     def encode(self, pictures):
         means = torch.nn.functional.avg_pool2d(pictures.movedim(-1, 1), 8)
         return means.repeat(1, 6, 1, 1)[:, :16, None]
-
-
-class PooledStill:
-    """The same in the shape of Z-Image's latents."""
-
-    def encode(self, pictures):
-        return Pooled().encode(pictures)[:, :, 0]
 
 
 def test_qwen_is_given_what_the_hosts_own_node_gives_it():
@@ -136,69 +123,6 @@ def test_flux_is_given_what_the_hosts_chain_of_references_gives_it(family):
         same(conditioning, of_the_host)
 
 
-def test_z_image_is_given_what_the_hosts_own_node_gives_it():
-    from comfy_extras.nodes_zimage import TextEncodeZImageOmni
-
-    cast = pair()
-    clip = loaded(Z_IMAGE)[0]
-    vae = PooledStill()
-    positive, negative, text, _model = apply(Z_IMAGE, cast, size=1024, vae=vae)
-    assert text == "right: Anna, from image 1.\nleft: Ben, from image 2.\nin a park"
-    portraits = dict(zip(("image1", "image2"), map(portrait, cast.people), strict=True))
-    for conditioning, words in ((positive, text), (negative, "rain")):
-        same(conditioning, TextEncodeZImageOmni.execute(clip, words, vae=vae, **portraits).args[0])
-    assert owners(positive[0][1]) == (0, 1)
-    alone = apply(Z_IMAGE, replace(cast, people=()), negative_prompt="", vae=vae)[1]
-    same(alone, TextEncodeZImageOmni.execute(clip, "", vae=vae).args[0])
-
-
-def test_mage_flow_is_given_what_the_hosts_own_node_gives_it():
-    """On a square picture of the size of the portraits, which the host's node brings to the size of the picture."""
-    from comfy_extras.nodes_mage import TextEncodeMageFlowEdit
-
-    cast = pair()
-    clip, vae = loaded(MAGE_FLOW)
-    positive, negative, text, _model = apply(MAGE_FLOW, cast, size=256)
-    assert text == "right: Anna, from Image 1.\nleft: Ben, from Image 2.\nin a park"
-    images = dict(zip(("image_1", "image_2"), map(portrait, cast.people), strict=True))
-    expected = TextEncodeMageFlowEdit.execute(clip, text, "rain", vae, images, 256, 256).args
-    same(positive, expected[0])
-    same(negative, expected[1])
-    assert owners(positive[0][1]) == (0, 1)
-    without_negative = apply(MAGE_FLOW, cast, size=256, negative_prompt="")[1]
-    same(without_negative, TextEncodeMageFlowEdit.execute(clip, text, "", vae, images, 256, 256).args[1])
-    alone = apply(MAGE_FLOW, replace(cast, people=()), negative_prompt="rain")[1]
-    same(alone, TextEncodeMageFlowEdit.execute(clip, "rain").args[0])
-
-
-def by_chain(clip, vae, words, negative, pictures):
-    """OmniGen2 has no node of its own: ComfyUI's workflow brings pictures to a megapixel."""
-    texts = []
-    for text in (words, negative):
-        (of_side,) = CLIPTextEncode().encode(clip, text)
-        for shown in pictures:
-            (scaled,) = ImageScaleToTotalPixels.execute(shown, "area", 1.0, 1).args
-            (of_side,) = ReferenceLatent.execute(of_side, VAEEncode().encode(vae, scaled)[0]).args
-        texts.append(of_side)
-    return texts
-
-
-def by_boogu(clip, vae, words, negative, pictures):
-    from comfy_extras.nodes_boogu import TextEncodeBooguEdit
-
-    return TextEncodeBooguEdit.execute(clip, words, negative, vae, numbered("image_", pictures)).args
-
-
-def by_qwen_2_1(clip, vae, words, negative, pictures):
-    from comfy_extras.nodes_qwen import TextEncodeQwenImage21
-
-    return TextEncodeQwenImage21.execute(clip, words, negative, vae, images=numbered("image_", pictures)).args[:2]
-
-
-def numbered(prefix, pictures):
-    return {f"{prefix}{number}": shown for number, shown in enumerate(pictures, 1)}
-
-
 class PooledTwice:
     """The same in the shape of Qwen-Image 2.1's latents."""
 
@@ -206,93 +130,40 @@ class PooledTwice:
         return torch.nn.functional.avg_pool2d(pictures.movedim(-1, 1), 16).repeat(1, 22, 1, 1)[:, :64]
 
 
-WITHOUT_REGIONS = {
-    "OmniGen2": ("omnigen2", "Omnigen2Tokenizer", "qwen25_3b", PooledStill(), by_chain),
-    "Boogu-Image": ("boogu", "BooguTokenizer", "qwen3vl_8b", PooledStill(), by_boogu),
-    "Qwen-Image 2.1": ("qwen_image21", "QwenImage21Tokenizer", "qwen3vl_8b", PooledTwice(), by_qwen_2_1),
-}
-"""The host's module, tokenizer and encoder, a VAE, and what the host's own nodes give."""
-
-
 @cache
-def encoder_of(model):
-    module, tokenizer, name, *_ = WITHOUT_REGIONS[model]
-    if not find_spec(f"comfy.text_encoders.{module}"):
-        pytest.skip(f"this ComfyUI has no {model}")
-    return encoder(module, "te", tokenizer, **{name: {**LLAMA, "num_hidden_layers": 3}})
+def qwen_2_1():
+    """The text encoder of Qwen-Image 2.1."""
+    if not find_spec("comfy.text_encoders.qwen_image21"):
+        pytest.skip("this ComfyUI has no Qwen-Image 2.1")
+    return encoder("qwen_image21", "te", "QwenImage21Tokenizer", qwen3vl_8b={**LLAMA, "num_hidden_layers": 3})
 
 
-@pytest.mark.parametrize("model", WITHOUT_REGIONS)
-def test_families_without_regions_are_given_what_the_hosts_own_nodes_give_them(model):
-    *_, vae, of_the_host = WITHOUT_REGIONS[model]
-    clip = encoder_of(model)
-    cast = pair()
+def test_qwen_2_1_is_given_what_the_hosts_own_node_gives_it():
+    clip, vae, cast = qwen_2_1(), PooledTwice(), pair()
+    from comfy_extras.nodes_qwen import TextEncodeQwenImage21  # where there is such an encoder
+
     alone, nobody = (replace(cast, people=cast.people[:count]) for count in (1, 0))
-    sides = (1536, 1536) if model == "OmniGen2" else (2000, 800)
-    room = torch.rand(1, *sides, 3, generator=torch.Generator().manual_seed(5))
+    room = torch.rand(1, 2000, 800, 3, generator=torch.Generator().manual_seed(5))
     given = {"clip": clip, "vae": vae, "size": 1024, "negative_prompt": ""}
     positive, negative, text, _model = apply(cast=alone, pictures=room, **given)
-    word = "<image1>" if model == "Qwen-Image 2.1" else "image 1"
-    assert text == f"Anna, from {word}.\nin a park"
-    expected = of_the_host(clip, vae, text, "", [portrait(cast.people[0]), room])
+    assert text == "Anna, from <image1>.\nin a park"
+    images = {"image_1": portrait(cast.people[0]), "image_2": room}
+    expected = TextEncodeQwenImage21.execute(clip, text, "", vae, images=images).args[:2]
     without_pictures = apply(cast=nobody, prompt="", **given)
+    expected_without = TextEncodeQwenImage21.execute(clip, "", "", vae, images={}).args[:2]
     for of_node, of_host in zip(
-        (positive, negative, *without_pictures[:2]), (*expected, *of_the_host(clip, vae, "", "", [])), strict=True
+        (positive, negative, *without_pictures[:2]), (*expected, *expected_without), strict=True
     ):
         same(of_node, of_host)
 
 
-@pytest.mark.parametrize(("model", "changed", "message"), [
-    ("OmniGen2", {}, "People as References can neither limit the references of OmniGen2"),
-    ("Boogu-Image", {"pictures": torch.ones(4, 64, 64, 3), "model": None}, "6 pictures: Boogu-Image can read 5 at"),
-])  # fmt: skip
-def test_of_families_without_regions_it_is_said_what_cannot_be(model, changed, message):
-    given = {"clip": encoder_of(model), "vae": WITHOUT_REGIONS[model][3], "model": klein()}
+def test_qwen_2_1_with_a_model_is_refused_by_name():
     people = replace(pair(), people=tuple(replace(member, slot=None) for member in pair().people))
+    clip = loaded(QWEN)[0].clone()
+    clip.tokenizer = type("QwenImage21Tokenizer", (type(clip.tokenizer),), {})()  # an older ComfyUI has none
+    message = "People as References can neither limit the references of Qwen-Image 2.1"
     with pytest.raises(BadSetup, match=message):
-        apply(cast=people, **{**given, **changed})
-
-
-def test_joyimage_is_given_what_the_hosts_own_node_gives_it():
-    """Each picture in one of the sizes of its training, and the encoder is shown the same."""
-    from comfy_extras.nodes_joyimage import TextEncodeJoyImageEdit
-
-    cast = replace(pair(), people=pair().people[:1])
-    room = torch.rand(1, 300, 750, 3, generator=torch.Generator().manual_seed(5))
-    clip, vae = loaded(JOYIMAGE)[0], Pooled()
-    positive, negative, text, _model = apply(JOYIMAGE, cast, room, vae=vae)
-    assert text == "Anna, from image 1.\nin a park"
-    images = {"image1": portrait(cast.people[0]), "image2": room}
-    for conditioning, words in ((positive, text), (negative, "rain")):
-        same(conditioning, TextEncodeJoyImageEdit.execute(clip, words, vae, images).args[0])
-    assert owners(positive[0][1]) == (0, None)
-    alone = apply(JOYIMAGE, replace(cast, people=()), negative_prompt="", vae=vae)[1]
-    same(alone, TextEncodeJoyImageEdit.execute(clip, "", vae).args[0])
-
-
-@pytest.mark.parametrize(("height", "width"), [(320, 512), (120, 200)])
-def test_the_encoder_of_mage_flow_is_shown_pictures_as_large_as_by_the_hosts_own_node(height, width, monkeypatch):
-    """A picture with a side above 384 px is made smaller, and any other one stays as it is."""
-    from comfy_extras.nodes_mage import TextEncodeMageFlowEdit
-
-    clip, vae = loaded(MAGE_FLOW)
-    pictures = []
-    tokenize = clip.tokenize
-
-    def recording(text, **options):
-        pictures.append(options.get("images", []))
-        return tokenize(text, **options)
-
-    monkeypatch.setattr(clip, "tokenize", recording)
-    picture = torch.rand(1, height, width, 3, generator=torch.Generator().manual_seed(5))
-    text = apply(MAGE_FLOW, replace(pair(), people=()), picture, clip=clip)[2]
-    pictures_by_our_node = list(pictures)
-    pictures.clear()
-    TextEncodeMageFlowEdit.execute(clip, text, "rain", vae, {"image_1": picture}, width, height)
-    assert len(pictures_by_our_node) == len(pictures) == 2  # the prompt and the negative prompt
-    for our_pictures, host_pictures in zip(pictures_by_our_node, pictures, strict=True):
-        assert len(our_pictures) == len(host_pictures) == 1
-        assert torch.equal(our_pictures[0], host_pictures[0])
+        apply(cast=people, clip=clip, vae=PooledTwice(), model=klein())
 
 
 @pytest.mark.parametrize(("family", "training", "large", "small"), [
@@ -309,17 +180,14 @@ VISION = "<|vision_start|><|image_pad|><|vision_end|>"
 
 
 @pytest.mark.parametrize(("family", "training", "marks_of_others"), [
-    (QWEN, "own", f"Picture 2: {VISION}"), (MAGE_FLOW, "own", f"Image 2: {VISION}"),
-    (KREA_2, "own", f"{VISION}{VISION}"), (KREA_2, "own, Image N labels", f"Image 1: {VISION} Image 3: {VISION} "),
-    pytest.param(JOYIMAGE, "own", VISION, marks=pytest.mark.thorough),
+    (QWEN, "own", f"Picture 2: {VISION}"), (KREA_2, "own", f"{VISION}{VISION}"),
+    (KREA_2, "own, Image N labels", f"Image 1: {VISION} Image 3: {VISION} "),
 ])  # fmt: skip
 def test_a_text_says_as_much_of_a_portrait_as_its_person_weighs(family, training, marks_of_others):
     """On Krea 2 a room stands in front of the people. marks_of_others: of the room and of Ben, the second person."""
     cast = pair()
     room = torch.rand(1, 64, 64, 3, generator=torch.Generator().manual_seed(5)) if family == KREA_2 else None
     given = {"sentences": "none", "size": 128, "pictures": room, "training": training}
-    if family == JOYIMAGE:
-        given["vae"] = Pooled()
     ((with_both, _),) = apply(family, cast, **given)[0]
     cast = replace(cast, people=(replace(cast.people[0], weight=0.25), cast.people[1]))
     model = tiny_dits.model(family)
@@ -335,7 +203,7 @@ def test_a_text_says_as_much_of_a_portrait_as_its_person_weighs(family, training
     ((with_ben, _),) = clip.encode_from_tokens_scheduled(tokens)
     *of_rooms, of_anna, of_ben = [reference.shown for reference in options[REFERENCES].references]
     assert of_anna == of_ben == with_both.shape[1] - with_ben.shape[1]
-    front = sum(of_rooms) + (2 if family == JOYIMAGE else 0)
+    front = sum(of_rooms)
     assert torch.equal(text[:, front : front + of_anna], with_both[:, front : front + of_anna])
     rest = torch.arange(text.shape[1])
     rest = rest[(rest < front) | (rest >= front + of_anna)]
@@ -404,14 +272,6 @@ def test_a_part_is_of_the_person_in_whose_mask_its_target_lies(placed, by_region
     ]  # fmt: skip
 
 
-def test_pictures_of_z_image_are_of_whole_tokens():
-    """Its network cuts a reference into tokens of 16 px, and stops at half of one."""
-    room = torch.rand(1, 88, 136, 3, generator=torch.Generator().manual_seed(5))
-    positive = apply(Z_IMAGE, None, room)[0]
-    sides = [side for latent in positive[0][1][LATENTS] for side in latent.shape[-2:]]
-    assert all(side % 2 == 0 for side in sides)
-
-
 def test_rows_of_crop_faces_have_their_own_picture_and_text():
     people = named("Anna", "Ben", slots=group.layout(1, "bust", 1, 128, 128).slots * 2)
     crops = torch.rand(2, 64, 64, 3, generator=torch.Generator().manual_seed(5))
@@ -431,7 +291,7 @@ def test_rows_of_crop_faces_have_their_own_picture_and_text():
         assert owners(options) == (None, None, None)
 
 
-@pytest.mark.parametrize("family", marks.each([QWEN, FLUX_2, Z_IMAGE], [QWEN]))
+@pytest.mark.parametrize("family", marks.each([QWEN, FLUX_2], [QWEN]))
 def test_outside_of_their_range_references_are_as_of_people_of_weight_0(family):
     room = torch.rand(1, 64, 64, 3, generator=torch.Generator().manual_seed(5))
     given = {"pictures": room, "size": 128}
@@ -454,7 +314,7 @@ def test_outside_of_their_range_references_are_as_of_people_of_weight_0(family):
     assert owners(nothing[1]) == (None,)
 
 
-@pytest.mark.parametrize("family", marks.each(tiny_dits.REFERENCES, [FLUX_2, QWEN, Z_IMAGE]))
+@pytest.mark.parametrize("family", marks.each(tiny_dits.REFERENCES, [FLUX_2, QWEN, KREA_2]))
 def test_outside_of_their_own_range_a_person_is_as_of_weight_0(family):
     """Of four steps Anna is read in the last two, Ben, by half, in all but the last. The host's own node gives the
     expected prompts their ranges, which end between steps."""
@@ -462,8 +322,6 @@ def test_outside_of_their_own_range_a_person_is_as_of_weight_0(family):
     anna, ben = named("Anna", "Ben", slots=group.layout(2, "half", 1, width, height).slots)
     ben = replace(ben, weight=0.5)
     given = {"model": RECORDS[family].model(), "sentences": "none", "size": 128}
-    if family == JOYIMAGE:  # which draws its pictures to 1024 px
-        given["vae"] = Pooled()
 
     def read(*people, **ranges):
         return apply(family, PlacedCast(people, width, height), **given, **ranges)
@@ -506,18 +364,6 @@ def test_a_person_s_parts_go_with_the_person_and_rows_have_one_range():
     lee = Cast(tuple(replace(member, person=replace(member.person, name="Lee, Jo")) for member in pair().people[:1]))
     (until_half, _) = apply(FLUX_2, lee, size=128, reference_ranges="Lee, Jo: 0 - 0.5")[0]
     assert until_half[1]["clip_end_percent"] == pytest.approx(0.5)
-
-
-@pytest.mark.parametrize("family", marks.each([MAGE_FLOW, Z_IMAGE], [MAGE_FLOW]))
-def test_the_template_of_krea_2_samples_other_models_too(family):
-    """By its empty latent, KSampler and VAE Decode; no small file stands in for Mage-Flow."""
-    model = RECORDS[family].model()
-    positive, negative, _, by_region = apply(family, model=model, size=128)
-    (empty,) = EmptySD3LatentImage.execute(256, 256).args
-    (sampled,) = KSampler().sample(by_region, 1, 2, 3.0, "euler", "simple", positive, negative, empty)
-    assert VAEDecode().decode(loaded(family)[1], sampled)[0].shape == (1, 256, 256, 3)
-    (plain,) = KSampler().sample(model, 1, 2, 3.0, "euler", "simple", *apply(family, weights_zero())[:2], empty)
-    assert relative(sampled["samples"], plain["samples"]) > 1e-3
 
 
 def regional(conditioning):

@@ -30,7 +30,7 @@ from pack.core.taking_part import present_in
 from pack.nodes.references.limits import RegionLimit, read_by_region, regions_of_references
 from peers import apply, without_options
 from tiny import people_made, tiny_dits, tiny_networks
-from tiny.tiny_dits import CHROMA, FLUX, FLUX_2, JOYIMAGE, KREA_2, QWEN, Z_IMAGE
+from tiny.tiny_dits import CHROMA, FLUX, FLUX_2, KREA_2, QWEN, Z_IMAGE
 from transformer_loras import (
     COMMON,
     EVERYWHERE,
@@ -90,7 +90,7 @@ def cast(setting, words=WORDS):
 
 
 def with_latents(setting, conditioning, record, method=None):
-    """As the node puts references in, without texts beside those of Z-Image."""
+    """As the node puts references in."""
     options = {"reference_latents": [reference.latent for reference in record.references], REFERENCES: record}
     method = method or tiny_dits.REFERENCES[setting.family].method
     if method:
@@ -141,30 +141,16 @@ def without_common(setting, counts, references):
     """A MODEL on which nobody but itself reads the common text. counts: tokens of all texts, the common one first.
     references: how many there are."""
     tokens = [size[0] * size[1] // 256 for size in SIZES[:references]]
-    front = 0
     counts = [setting.record.filled_up(count) for count in counts]
-    if setting.family == Z_IMAGE:
-        tokens = [padded(count) for count in tokens]
-        front = 8 * references  # in the place of a text beside each
-    start = PICTURE + sum(tokens) if setting.record.described.text_last else front
-    common = slice(start, start + counts[0])
-    text = front + sum(counts)
-    hidden = {text + PICTURE + sum(tokens): common}
-    if setting.family == Z_IMAGE:
-        hidden[text] = common
+    hidden = {sum(counts) + PICTURE + sum(tokens): slice(0, counts[0])}
     clone = setting.model.clone()
     options = clone.model_options["transformer_options"]
     clone.model_options["transformer_options"] = with_reading(options, _HiddenCommon(hidden))
     return clone
 
 
-def padded(count):
-    """With what fills up a text or a picture of Z-Image."""
-    return -(-count // 8) * 8
-
-
 @pytest.mark.parametrize("number", [pytest.param(0, id="Anna", marks=pytest.mark.thorough), pytest.param(1, id="Ben")])
-@families("setting", FLUX_2, Z_IMAGE, of=tiny_dits.REFERENCES)
+@families("setting", FLUX_2, KREA_2, of=tiny_dits.REFERENCES)
 def test_a_person_everywhere_with_all_is_the_merged_network_on_their_text_with_their_references(setting, number):
     """Own words, own LoRA and own references, while another person with words and a LoRA is there."""
     check_a_person_with_all(setting, number)
@@ -175,43 +161,10 @@ def test_references_at_the_time_zero_have_the_lora_of_their_person():
     check_a_person_with_all(of_family(QWEN), 0, "index_timestep_zero")
 
 
-LONGER = ", ".join([COMMON] * 5)
-
-
-@pytest.mark.parametrize(("common", "words"), [
-    (LONGER, WORDS), (COMMON, tuple(f"{LONGER}, {words}" for words in WORDS)),
-], ids=["shorter words", "longer words"])  # fmt: skip
-def test_references_of_z_image_stand_as_far_from_the_picture_as_the_common_text_is_long(common, words):
-    """Also where a person's words are shorter or longer: all people share one picture, which stands in one place."""
-    setting = of_family(Z_IMAGE)
-    lengths = [padded(setting.text(text)[0][0].shape[1]) for text in (common, words[0])]
-    assert lengths[0] != lengths[1]
-    check_a_person_with_all(setting, 0, common=common, words=words)
-
-
-class MovedPicture:
-    """embed_all of Z-Image, with the text and the picture so many positions behind those that the host gives them.
-
-    references: how many the network is given, which stay.
-    """
-
-    def __init__(self, network, by, references):
-        self.embed = network.embed_all
-        self.by = by
-        self.pieces = references + 1
-        self.calls = 0
-
-    def embed_all(self, x, *texts, offset=0, **more):
-        self.calls += 1
-        if self.calls % self.pieces == 0:
-            offset += self.by
-        return self.embed(x, *texts, offset=offset, **more)
-
-
-def check_a_person_with_all(setting, number, method=None, common=COMMON, words=WORDS):
-    lengths = [setting.text(text)[0][0].shape[1] for text in (common, *words)]
-    common = setting.text(common)
-    record = record_of(setting, cast(setting, words), (number, number))
+def check_a_person_with_all(setting, number, method=None):
+    lengths = [setting.text(text)[0][0].shape[1] for text in (COMMON, *WORDS)]
+    common = setting.text(COMMON)
+    record = record_of(setting, cast(setting), (number, number))
     in_one, everywhere = (ONE_TOKEN, NOWHERE), EVERYWHERE
     of_references, of_words = [
         torch.cat([everywhere, other] if number == 0 else [other, everywhere]) for other in in_one
@@ -220,18 +173,10 @@ def check_a_person_with_all(setting, number, method=None, common=COMMON, words=W
     sides = [with_latents(setting, text, record, method) for text in (common, setting.text("blurred"))]
     found = by_lora(setting, *by_region(hidden, *sides, record, of_references), record.cast, of_words)
     found = setting.sample(found)
-    own = [[text, common[0][1]] for text, _ in setting.text(words[number])]  # one pooled vector in a whole forward
+    own = [[text, common[0][1]] for text, _ in setting.text(WORDS[number])]  # one pooled vector in a whole forward
     own = with_latents(setting, own, record, method)
     whole = by_region(setting.merged(setting.files[number]), own, sides[1], record, of_references)
     expected = setting.sample(whole)
-    if setting.family == Z_IMAGE and padded(lengths[0]) != padded(lengths[1 + number]):
-        # The common text says how far from its references the picture stands.
-        assert relative(found, expected) > 100 * TOLERANCE
-        network = setting.model.model.diffusion_model
-        moved = MovedPicture(network, padded(lengths[0]) - padded(lengths[1 + number]), 2)
-        with pytest.MonkeyPatch.context() as changed:
-            changed.setattr(network, "embed_all", moved.embed_all)
-            expected = setting.sample(whole)
     assert relative(found, expected) <= TOLERANCE
     plain = setting.sample(by_region(setting.model, own, sides[1], record, of_references))
     assert relative(plain, expected) > 100 * TOLERANCE
@@ -342,8 +287,6 @@ def test_a_batch_is_its_pictures(setting):
 # Against dense masks
 
 
-FRAMES = (9, 5, 12, 4)
-"""Tokens of the texts before each reference of Z-Image, and behind the prompt."""
 OWNERS = (0, None, 1)
 LENGTHS = (7, 11, 5)
 """Tokens of the common text and of both people's words."""
@@ -353,9 +296,6 @@ def dense_sides(family):
     """Positive, with references, and everybody's words."""
     method = tiny_dits.REFERENCES[family].method
     options = {"reference_latents_method": method} if method else {}
-    if family == Z_IMAGE:
-        texts = [tiny_dits.conditioning(30 + n, tokens=count)[0][0] for n, count in enumerate(FRAMES)]
-        options["reference_latents_text_embeds"] = texts
     latents = [tiny_dits.latent(family, *size, 10 + n) for n, size in enumerate(SIZES)]
     record = PeopleReferences(two_people(), tuple(map(ReferenceLatent, latents, OWNERS, OWNERS)))
     options[REFERENCES] = record
@@ -367,19 +307,11 @@ def dense_sides(family):
 def attentions(family, regions):
     """By tokens: what stands in an attention that has several texts or references."""
     counts = [size[0] * size[1] // 256 for size in SIZES]
-    fill = padded if family == Z_IMAGE else int
     texts = [RECORDS[family].filled_up(length) for length in LENGTHS]
-    references = [Tokens("reference", fill(count), owner) for count, owner in zip(counts, OWNERS, strict=True)]
+    references = [Tokens("reference", count, owner) for count, owner in zip(counts, OWNERS, strict=True)]
     text = [Tokens("text", texts[0]), Tokens("words", texts[1], 0), Tokens("words", texts[2], 1)]
-    picture = Tokens("picture", PICTURE)
-    if family != Z_IMAGE:
-        every = [[picture, *references, *text] if family == JOYIMAGE else [*text, picture, *references]]
-        every += [text] if family == KREA_2 else []
-    else:
-        *beside, behind = [padded(count) for count in FRAMES]
-        frames = [Tokens("reference", count, owner) for count, owner in zip(beside, OWNERS, strict=True)]
-        text = [*frames, *text, Tokens("behind", behind)]
-        every = [text, [*references, picture], [*text, *references, picture]]
+    every = [[*text, Tokens("picture", PICTURE), *references]]
+    every += [text] if family == KREA_2 else []
     reads = {}
     for attention in every:
         mask = allowed(attention, regions)
@@ -413,28 +345,11 @@ class Dense:
         return {**given, "txt_ids": ids}
 
 
-def joined_captions(network, embed):
-    """embed_all of Z-Image that knows the prompt by its tokens: three texts, which end at the same position."""
-
-    def embed_all(x, cap_feats=None, siglip_feats=None, offset=0, **given):
-        if cap_feats is None or cap_feats.shape[1] != sum(LENGTHS):
-            return embed(x, cap_feats, siglip_feats, offset=offset, **given)
-        common, *words = cap_feats.split(LENGTHS, dim=1)
-        (tokens, *pieces), (positions, *others), end = embed(x, common, siglip_feats, offset=offset, **given)
-        for text in words:
-            start = offset + padded(common.shape[1]) - padded(text.shape[1])
-            (own,), (own_positions,), _ = network.embed_cap(text, offset=start, device=x.device, dtype=x.dtype)
-            tokens, positions = torch.cat([tokens, own], 1), torch.cat([positions, own_positions], 1)
-        return (tokens, *pieces), (positions, *others), end
-
-    return embed_all
-
-
 @pytest.mark.parametrize(
     "masks", [pytest.param(APART, id="apart", marks=pytest.mark.thorough), pytest.param(OVERLAPPING, id="overlapping")]
 )
 @pytest.mark.parametrize("family", tiny_dits.REFERENCES)
-def test_words_and_references_are_what_a_dense_mask_gives(family, masks, monkeypatch):
+def test_words_and_references_are_what_a_dense_mask_gives(family, masks):
     model = tiny_dits.model(family)
     positive, texts, record = dense_sides(family)
     negative = tiny_dits.conditioning(60)
@@ -445,13 +360,9 @@ def test_words_and_references_are_what_a_dense_mask_gives(family, masks, monkeyp
     found = tiny_dits.sample(*applied, start, cfg=1.0)
     ((common, options),) = positive
     dense = Dense(family, model, masks)
-    if family == Z_IMAGE:
-        network = model.model.diffusion_model
-        monkeypatch.setattr(network, "embed_all", joined_captions(network, network.embed_all))
     whole = [[dense.record.one_text([common, *texts]), options]]
     expected = tiny_dits.sample(dense.clone, whole, negative, start, cfg=1.0)
     assert relative(found, expected) <= TOLERANCE
-    monkeypatch.undo()
     assert relative(tiny_dits.sample(model, positive, negative, start, cfg=1.0), expected) > 100 * TOLERANCE
 
 
@@ -489,8 +400,8 @@ def test_without_a_limit_to_regions_the_picture_is_the_hosts_own_bit_for_bit(set
 
 @families("setting", QWEN, of=tiny_dits.REFERENCES)
 def test_a_person_comes_in_by_weight_without_a_jump(setting):
-    """The last of the people, and no sentences, so that nothing else changes at 0. In Z-Image and Qwen-Image the place
-    of the person's tokens stays free until then."""
+    """The last of the people, and no sentences, so that nothing else changes at 0. In Qwen-Image the place of the
+    person's tokens stays free until then."""
     vae = setting.record.vae()
     given = {"clip": setting.clip, "vae": vae, "negative_prompt": "rain", "pictures": None, "sentences": "none"}
 
@@ -505,7 +416,7 @@ def test_a_person_comes_in_by_weight_without_a_jump(setting):
     whole = relative(everything, nothing)
     assert whole > 100 * TOLERANCE
     assert relative(picture(255 / 256), everything) < whole / 50
-    if setting.family not in (Z_IMAGE, QWEN):
+    if setting.family != QWEN:
         assert relative(picture(1 / 256), nothing) < whole / 50
 
 
@@ -606,7 +517,7 @@ def second_pass(made, small):
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("family", [FLUX_2, QWEN, Z_IMAGE])
+@pytest.mark.parametrize("family", [FLUX_2, QWEN])
 def test_in_a_second_pass_on_a_larger_latent_everybody_keeps_their_own(family):
     """Words, LoRAs and references of two people: the graph of the first pass gives there what a graph of that size
     gives."""
@@ -647,7 +558,7 @@ def test_faces_are_changed_each_by_its_own_reference_and_nothing_outside_the_mas
     assert relative(exchanged, found) > 100 * TOLERANCE
 
 
-@pytest.mark.parametrize("family", marks.each([FLUX_2, QWEN, Z_IMAGE], [QWEN]))
+@pytest.mark.parametrize("family", marks.each([FLUX_2, QWEN], [QWEN]))
 def test_each_row_reads_its_reference_by_the_weight_of_its_person(family):
     setting = of_family(family)
     slots = group.layout(1, "bust", 1, CROP, CROP).slots * 2
@@ -662,23 +573,13 @@ def test_each_row_reads_its_reference_by_the_weight_of_its_person(family):
         assert relative(found[row : row + 1], as_ever) > 100 * TOLERANCE
 
 
-def test_rows_of_z_image_without_a_model_are_refused_by_name():
-    setting = of_family(Z_IMAGE)
-    given = {"clip": setting.clip, "vae": setting.record.vae(), "negative_prompt": "rain", "pictures": None}
-    positive, negative, *_ = apply("LikenessPeopleAsReferences", cast=cast(setting), **given)
-    sides = setting.model, positive, negative
-    assert setting.sample(sides, cfg=3.0).isfinite().all(), "one row is the host's"
-    with pytest.raises(BadSetup, match="latent has 2 rows, and without a MODEL Z-Image reads"):
-        setting.sample(sides, rows=2)
-
-
 # What is refused
 
 
-def omnigen2():
-    shape = {"hidden_size": 96, "num_layers": 3, "num_refiner_layers": 2, "num_attention_heads": 3, "num_kv_heads": 1}
-    more = {"multiple_of": 32, "axes_dim_rope": (8, 12, 12), "text_feat_dim": 24}
-    return tiny_networks.seeded_model("Omnigen2", {"image_model": "omnigen2", **shape, **more}, 301)
+def lumina_2():
+    """A relative of Z-Image."""
+    changes = {"z_image_modulation": False, "pad_tokens_multiple": None}
+    return tiny_networks.seeded_model("Lumina2", {**tiny_dits.CONFIGS[Z_IMAGE][1], **changes}, 301)
 
 
 def of_a_pack():
@@ -715,9 +616,9 @@ def forward_of_a_pack(network):
 
 
 @pytest.mark.parametrize(("make", "error", "words"), [
-    (omnigen2, WrongBaseModel, "The MODEL is made for Omnigen2, but .*FLUX.1.* is needed"),
+    (lumina_2, WrongBaseModel, "The MODEL is made for Lumina2 without .*, but .*FLUX.1.* is needed"),
     (of_a_pack, BadSetup, r"network of another pack \(PackFlux in pack_of_others\.flux\)"),
-], ids=["omnigen2", "subclass"])  # fmt: skip
+], ids=["lumina 2", "subclass"])  # fmt: skip
 def test_networks_that_are_not_known_are_refused_by_every_node(make, error, words):
     setting = of_family(FLUX)
     model, who = make(), cast(setting)
@@ -736,6 +637,17 @@ def test_a_family_that_takes_no_references_is_refused_by_name():
     given = {"clip": setting.clip, "vae": setting.record.vae(), "pictures": None, "negative_prompt": "", "mask": APART}
     with pytest.raises(WrongBaseModel, match=r"The MODEL is made for Chroma, but .*FLUX.1.* is needed"):
         apply("LikenessPeopleAsReferences", model=tiny_dits.model(CHROMA), cast=cast(setting), **given)
+
+
+@pytest.mark.parametrize("put_on", [by_words, by_lora])
+def test_reference_pictures_of_another_node_are_refused_on_z_image(put_on):
+    setting = setting_of(Z_IMAGE)
+    common, negative = setting.text(COMMON), setting.text("blurred")
+    latents = [tiny_dits.latent(Z_IMAGE, 64, 64)]
+    referring_to = [[text, {**options, "reference_latents": latents}] for text, options in common]
+    made = put_on(setting, setting.model, referring_to, negative, cast(setting), APART)[:3]
+    with pytest.raises(BadSetup, match="Z-Image with reference pictures is not known"):
+        setting.sample(made)
 
 
 @families("setting", FLUX_2, of=tiny_dits.REFERENCES)

@@ -22,7 +22,7 @@ from pack.core.attention.word_groups import TextLayout, split_by_words
 from pack.core.checks.errors import BadSetup, WrongBaseModel
 from peers import apply, without_options
 from tiny import devices, people_made, tiny_dits
-from tiny.tiny_dits import EVERY, FLUX, FLUX_2, IDEOGRAM_4, KREA_2, QWEN
+from tiny.tiny_dits import EVERY, FLUX, FLUX_2, KREA_2, QWEN
 from words_made import carried_words, encoded
 
 pytestmark = marks.transformers
@@ -258,8 +258,6 @@ class Twice:
                 words_of_the_person = slice(self.dense.lengths[0], self.dense.total)
                 readers = slice(-PICTURE, None)
                 added[..., readers, words_of_the_person] = torch.log(torch.tensor(2.0))
-                if self.dense.record.described.text_last:
-                    added = added.roll((-self.dense.total, -self.dense.total), (-2, -1))
                 mask = mask + added
             return kernel(q, k, v, heads, mask=mask, **rest)
 
@@ -319,23 +317,3 @@ def test_a_mask_of_the_text_of_qwen_goes_on_hiding_its_tokens(models):
     picture = sample(QWEN, (patched, model_conds.carry(masked, texts_of_people), other_side))
     expected = sample(QWEN, (patched, model_conds.carry(shortened, texts_of_people), other_side))
     assert relative(picture, expected) <= TOLERANCE
-
-
-def test_words_on_ideogram_beside_the_second_model_that_reads_no_text(models):
-    """As the host's template has it: CFG of pictures of one step each."""
-    from comfy_extras.nodes_custom_sampler import DualModelGuider
-
-    model, second_model = models(IDEOGRAM_4), tiny_dits.model(IDEOGRAM_4, seed=302)
-    patched, positive, _ = with_texts_of(model, ["anna", "ben"], APART)
-
-    def drawn(*given):
-        """Of DualModelGuider's inputs."""
-        guider = DualModelGuider.execute(*given).args[0]
-        sigmas = comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), "simple", 1)
-        start = tiny_dits.latent(IDEOGRAM_4, WIDTH, HEIGHT)
-        return guider.sample(start, torch.zeros_like(start), comfy.samplers.sampler_object("euler"), sigmas)
-
-    of_the_second = drawn(second_model, [[None, {}]], 1.0)
-    expected = of_the_second + 3.0 * (drawn(patched, positive, 1.0) - of_the_second)
-    assert relative(drawn(patched, positive, 3.0, second_model), expected) <= TOLERANCE
-    assert relative(drawn(model, text("common"), 3.0, second_model), expected) > 100 * TOLERANCE

@@ -2,9 +2,9 @@
 bias would do."""
 
 from dataclasses import replace
+from functools import cache
 from itertools import pairwise
 
-import comfy.clip_vision
 import marks
 import pytest
 import torch
@@ -17,7 +17,6 @@ from marks import each
 from pack.bridge.host.newer import COUNTS
 from pack.bridge.networks import model_family
 from pack.bridge.networks.attention import OVERRIDE
-from pack.bridge.references.as_trained import FrameTextsBatch, as_trained
 from pack.bridge.references.by_region import TokensChanged
 from pack.bridge.references.record import REFERENCES, PeopleReferences, ReferenceLatent
 from pack.bridge.sampling.conditioning import SamplerInputs
@@ -32,8 +31,7 @@ from pack.nodes.references.pictures import Reference
 from peers import apply
 from tiny import tiny_dits
 from tiny.people_made import a_member
-from tiny.seeded import normal
-from tiny.tiny_dits import FLUX, FLUX_2, QWEN
+from tiny.tiny_dits import FLUX, FLUX_2, KREA_2, QWEN
 
 pytestmark = marks.transformers
 WIDTH, HEIGHT = 176, 112  # 11 x 7 tokens
@@ -62,47 +60,12 @@ def references(family):
     return [tiny_dits.latent(family, *size, 10 + n) for n, size in enumerate(sizes)]
 
 
-OMNI = "Z-Image Omni"
-"""Z-Image that also reads what a vision encoder has seen of references."""
-KINDS = *model_family.WITH_REFERENCES, OMNI
-FRAMES = (3, 9, 5, 12, 4)
-"""Tokens of the texts before each reference of Z-Image, and behind the prompt."""
-LOOKS = ((2, 3), (5, 8))
-"""Sides in tokens of what is seen of the first references; of the others there is nothing."""
-
-
-def family_of(kind):
-    return tiny_dits.Z_IMAGE if kind == OMNI else kind
-
-
-def more_of(kind):
-    """What the conditioning of a family has beside the references."""
-    method = tiny_dits.REFERENCES[family_of(kind)].method
-    if method:
-        return {"reference_latents_method": method}
-    if family_of(kind) != tiny_dits.Z_IMAGE:
-        return {}
-    texts = [tiny_dits.conditioning(30 + n, tokens=count)[0][0] for n, count in enumerate(FRAMES)]
-    options = {"reference_latents_text_embeds": texts}
-    if kind == OMNI:
-        options["clip_vision_outputs"] = [look(*size, 40 + n) for n, size in enumerate(LOOKS)]
-    return options
-
-
-def look(rows, columns, seed):
-    """As the host's node for Z-Image puts in what a vision encoder sees of a picture."""
-    vision_output = comfy.clip_vision.Output()
-    vision_output.image_sizes = [(3, 16 * rows, 16 * columns)]
-    vision_output.last_hidden_state = normal(seed, 1, rows * columns, 24)
-    return vision_output
-
-
 SHOWN = (2, 0, 1, 0)
 """Tokens of each reference in the texts of families whose encoder is shown the pictures."""
 
 
-def shown(kind):
-    return SHOWN if tiny_dits.REFERENCES[family_of(kind)].sees else (0, 0, 0, 0)
+def shown(family):
+    return SHOWN if tiny_dits.REFERENCES[family].sees else (0, 0, 0, 0)
 
 
 ONES = (1.0, 1.0, 1.0, 1.0)
@@ -114,15 +77,17 @@ def kept_of(latents, keeps):
             for x, keep in zip(latents, keeps, strict=True)]  # fmt: skip
 
 
-def sides(kind, cast=CAST, region_numbers=WHOSE, strengths=ONES, boosts=ONES, keeps=(0, 0, 0, 0)):
+def sides(family, cast=CAST, region_numbers=WHOSE, strengths=ONES, boosts=ONES, keeps=(0, 0, 0, 0)):
     """Both sides with these references, of one record."""
-    latents = references(family_of(kind))
+    latents = references(family)
     of_latents = map(
-        ReferenceLatent, latents, WHOSE, region_numbers, strengths, shown(kind), boosts, kept_of(latents, keeps)
+        ReferenceLatent, latents, WHOSE, region_numbers, strengths, shown(family), boosts, kept_of(latents, keeps)
     )
     record = PeopleReferences(cast, tuple(of_latents))
-    options = {REFERENCES: record, **more_of(kind)}
-    # Of another length: the host cannot compute two rows at a time where texts stand behind the prompt of Z-Image.
+    options = {REFERENCES: record}
+    method = tiny_dits.REFERENCES[family].method
+    if method:
+        options["reference_latents_method"] = method
     return tiny_dits.conditioning(1, latents, **options), tiny_dits.conditioning(2, latents, tokens=5, **options)
 
 
@@ -138,17 +103,15 @@ def bind(model, positive, negative, sources=(), **changed):
     record = positive[0][1][REFERENCES]
     read_regions = regions_of_references(present_in(record.cast), settings, sources)
     limited = read_by_region(SamplerInputs(model, positive, negative), record, read_regions, None)
-    if "reference_latents_text_embeds" in positive[0][1]:
-        limited = as_trained(limited, FrameTextsBatch, "")
     return limited.model, limited.positive, limited.negative
 
 
-def sample(kind, applied, rows=1, width=WIDTH, height=HEIGHT, **more):
-    return tiny_dits.sample(*applied, tiny_dits.latent(family_of(kind), width, height, rows=rows), **more)
+def sample(family, applied, rows=1, width=WIDTH, height=HEIGHT, **more):
+    return tiny_dits.sample(*applied, tiny_dits.latent(family, width, height, rows=rows), **more)
 
 
-def row_by_row(kind, applied, rows, **more):
-    start = tiny_dits.latent(family_of(kind), WIDTH, HEIGHT, rows=rows)
+def row_by_row(family, applied, rows, **more):
+    start = tiny_dits.latent(family, WIDTH, HEIGHT, rows=rows)
     return torch.cat([tiny_dits.sample(*applied, start[row : row + 1], **more) for row in range(rows)])
 
 
@@ -163,41 +126,18 @@ TEXT_LAYERS = 3
 """Of the tiny network of Krea 2: the keys of an attention between the layers of one token of a text."""
 
 
-BEFORE_SHOWN = 2
-"""Tokens of JoyImage's text in front of those that show references."""
-
-
-def padded(count):
-    """With the tokens that fill a piece of Z-Image up."""
-    return -(-count // 8) * 8
-
-
-def pieces(kind, counts, picture, keys):
+def pieces(family, counts, picture, keys):
     """What stands in an attention, in its order: "text", "picture", the number of a reference, or its number in words,
     where the text shows it; and tokens of each.
 
     None for an attention in which no reference is. In Krea 2 the tokens of the text read each other before they meet
     the picture. counts: tokens of each reference."""
-    references = list(enumerate(counts))
-    if family_of(kind) != tiny_dits.Z_IMAGE:
-        text = keys - picture - sum(counts)
-        refined = kind == tiny_dits.KREA_2 and text <= 0 and keys > TEXT_LAYERS
-        if text <= 0 and not refined:
-            return None
-        if kind == tiny_dits.JOYIMAGE:
-            behind = [*zip("0123", shown(kind), strict=True), ("text", text - BEFORE_SHOWN - sum(shown(kind)))]
-            return [("picture", picture), *references, ("text", BEFORE_SHOWN), *behind]
-        texts = [*zip("0123", shown(kind), strict=True), ("text", (keys if refined else text) - sum(shown(kind)))]
-        return texts if refined else [*texts, ("picture", picture), *references]
-    texts = [*enumerate(map(padded, FRAMES[:4])), ("text", 8), ("text", padded(FRAMES[4]))]
-    looks = [*enumerate([padded(rows * columns) for rows, columns in LOOKS] + [8, 8]), ("text", 8)]
-    pictures = [*[(n, padded(count)) for n, count in references], ("picture", padded(picture))]
-    attentions = [texts, pictures, [*texts, *(looks if kind == OMNI else ()), *pictures]]
-    if kind == OMNI:
-        attentions.append(looks)
-    by_keys = {sum(count for _, count in attention): attention for attention in attentions}
-    assert len(by_keys) == len(attentions), "each is known by its tokens"
-    return by_keys.get(keys)
+    text = keys - picture - sum(counts)
+    refined = family == KREA_2 and text <= 0 and keys > TEXT_LAYERS
+    if text <= 0 and not refined:
+        return None
+    texts = [*zip("0123", shown(family), strict=True), ("text", (keys if refined else text) - sum(shown(family)))]
+    return texts if refined else [*texts, ("picture", picture), *enumerate(counts)]
 
 
 def owner_of(piece):
@@ -205,14 +145,10 @@ def owner_of(piece):
 
 
 def boosted(attention, boosts):
-    """(keys, keys), how many times who reads whom beside that: the picture the tokens of references, which stand behind
-    all that is said or seen of them."""
-    last = {piece: number for number, (piece, _) in enumerate(attention)}
-    of_keys = []
-    for number, (piece, count) in enumerate(attention):
-        is_reference = isinstance(piece, int) and last[piece] == number
-        of_keys.append(torch.full((count,), boosts[piece] if is_reference else 1.0))
-    of_keys = torch.cat(of_keys)
+    """(keys, keys), how many times who reads whom beside that: the picture the tokens of references."""
+    of_keys = torch.cat(
+        [torch.full((count,), boosts[piece] if isinstance(piece, int) else 1.0) for piece, count in attention]
+    )
     rows = []
     for piece, count in attention:
         rows += [of_keys if piece == "picture" else torch.ones_like(of_keys)] * count
@@ -224,7 +160,7 @@ def left_out(attention, columns, counts, keeps):
     places = {}
     start = 0
     for piece, count in attention:
-        places[piece] = start  # the last of a reference is its own
+        places[piece] = start
         start += count
     if "picture" not in places:
         return []
@@ -232,11 +168,10 @@ def left_out(attention, columns, counts, keeps):
     return [places[n] + tokens[n][tokens[n] % columns[n] >= columns[n] / 2] for n, keep in enumerate(keeps) if keep]
 
 
-def read(attention, by_region, weights, everybody, region_numbers=WHOSE, strengths=ONES):
+def read(attention, by_region, weights, region_numbers=WHOSE, strengths=ONES):
     """(keys, keys), the rule itself: how strongly who of these pieces reads whom.
 
-    by_region: (tokens, regions) bool, whose references the picture reads; None where everybody reads everything.
-    everybody: whether it reads all outside of the regions."""
+    by_region: (tokens, regions) bool, whose references the picture reads; None where everybody reads everything."""
     blocks = []
     for query_piece, query_count in attention:
         row = []
@@ -248,8 +183,7 @@ def read(attention, by_region, weights, everybody, region_numbers=WHOSE, strengt
                 block *= weights[owner] * strengths[int(key_piece)]
             if owner is not None and by_region is not None and isinstance(key_piece, int):
                 if query_piece == "picture":
-                    filled = torch.full((query_count - len(by_region),), everybody)  # what fills the picture up
-                    block *= torch.cat([by_region[:, region_numbers[key_piece]], filled])[:, None]
+                    block *= by_region[:, region_numbers[key_piece]][:, None]
                 elif not (is_own and isinstance(query_piece, int)):
                     block *= 0
             row.append(block)
@@ -275,14 +209,14 @@ def bias(q, k, reads, boost):
 
 
 def masked(
-    kind, model, by_region, strength=1.0, window=(0.0, 1.0), weights=(1.0, 1.0), everybody=False, latents=(),
-    boosts=ONES, keeps=(0, 0, 0, 0), **of_parts,
+    family, model, by_region, strength=1.0, window=(0.0, 1.0), weights=(1.0, 1.0), latents=(), boosts=ONES,
+    keeps=(0, 0, 0, 0), **of_parts,
 ):  # fmt: skip
     """The MODEL with an N x N mask or bias in every attention. latents: of the references, where they are others."""
     clone = model.clone()
     first, last = (model.get_model_object("model_sampling").percent_to_sigma(percent) for percent in window)
-    cells = tiny_dits.cells_per_token(family_of(kind))
-    counts = [ref.shape[-1] // cells * (ref.shape[-2] // cells) for ref in latents or references(family_of(kind))]
+    cells = tiny_dits.cells_per_token(family)
+    counts = [ref.shape[-1] // cells * (ref.shape[-2] // cells) for ref in latents or references(family)]
 
     def override(kernel, q, k, v, heads, mask=None, transformer_options=None, **kwargs):
         if not kwargs.get("skip_reshape"):
@@ -297,19 +231,19 @@ def masked(
 
         keys = k.shape[2]
         attention = None
-        if family_of(kind) in (tiny_dits.Z_IMAGE, tiny_dits.JOYIMAGE) or transformer_options.get(COUNTS):
-            attention = pieces(kind, counts, len(by_region), keys)
+        if transformer_options.get(COUNTS):
+            attention = pieces(family, counts, len(by_region), keys)
         if attention is None:
             return attend(torch.ones(1), torch.ones(1))
         boost = boosted(attention, boosts)
-        columns = [ref.shape[-1] // cells for ref in latents or references(family_of(kind))]
+        columns = [ref.shape[-1] // cells for ref in latents or references(family)]
         for unread in left_out(attention, columns, counts, keeps):
             boost[:, unread] = 1e-30
         share = strength if first >= float(transformer_options["sigmas"][0]) >= last else 0
-        everywhere = attend(read(attention, None, weights, everybody, **of_parts), boost) if share < 1 else 0
+        everywhere = attend(read(attention, None, weights, **of_parts), boost) if share < 1 else 0
         if share == 0:
             return everywhere
-        by_regions = attend(read(attention, by_region, weights, everybody, **of_parts), boost)
+        by_regions = attend(read(attention, by_region, weights, **of_parts), boost)
         return (1 - share) * everywhere + share * by_regions
 
     clone.model_options["transformer_options"][OVERRIDE] = override
@@ -318,15 +252,7 @@ def masked(
 
 @pytest.fixture(scope="module")
 def models():
-    models_by_kind = {}
-
-    def model(kind):
-        if kind not in models_by_kind:
-            changes = {"siglip_feat_dim": 24} if kind == OMNI else {}
-            models_by_kind[kind] = tiny_dits.model(family_of(kind), **changes)
-        return models_by_kind[kind]
-
-    return model
+    return cache(tiny_dits.model)
 
 
 ENDS = (("start_percent", 0.0), ("end_percent", 1.0))
@@ -349,7 +275,7 @@ CASES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("family", KINDS)
+@pytest.mark.parametrize("family", model_family.WITH_REFERENCES)
 @pytest.mark.parametrize(
     "case", each(CASES, ["overlapping, outside everybody", "by weight, region and boost, half of it"])
 )
@@ -361,10 +287,9 @@ def test_split_is_masked(models, family, case):
     texts = sides(family, weighted(*weights), **own)
     window = tuple(settings.get(*end) for end in ENDS)
     strength = settings.get("region_strength", 1)
-    everybody = "outside" in settings
-    by_region = people_at(settings["mask"], everybody)
+    by_region = people_at(settings["mask"], everybody="outside" in settings)
     steps = 5 if window != (0, 1) else 2
-    with_masks = masked(family, model, by_region, strength, window, weights, everybody, **own)
+    with_masks = masked(family, model, by_region, strength, window, weights, **own)
     expected = row_by_row(family, (with_masks, *texts), 2, steps=steps)
     plain = row_by_row(family, (model, *texts), 2, steps=steps)
     latents = sample(family, bind(model, *texts, **settings), 2, steps=steps)
@@ -393,7 +318,7 @@ JACKET = region((0, 6), (4, 7))
 OF_PARTS = {"region_numbers": (0, 2, 1, None), "strengths": (1.0, 0.5, 1.0, 1.0)}
 
 
-@pytest.mark.parametrize("family", each([kind for kind in KINDS if kind not in (FLUX, FLUX_2)], [QWEN]))
+@pytest.mark.parametrize("family", each([QWEN, KREA_2], [QWEN]))
 def test_a_part_is_read_in_its_own_region_and_by_its_own_weight(models, family):
     model = models(family)
     sources = [Reference([], 1, person=0, part=OwnedPart(Part("jacket", torch.zeros(1, 1, 3), target=JACKET), 0, 0))]
@@ -433,12 +358,12 @@ def test_the_same_from_the_inputs_of_the_node_on(family):
     assert relative(sample(family, (bound, positive, negative), steps=1), expected) <= WHOLE_SAMPLING
 
 
-@pytest.mark.parametrize("family", KINDS)
+@pytest.mark.parametrize("family", model_family.WITH_REFERENCES)
 def test_an_area_has_its_part_of_the_regions(models, family):
     model = models(family)
     (positive, _) = sides(family)
     negative = tiny_dits.conditioning(2)
-    cells = tiny_dits.cells_per_token(family_of(family))
+    cells = tiny_dits.cells_per_token(family)
     ((text, options),) = positive
     half = [[text, {**options, "area": (7 * cells, 6 * cells, 0, 5 * cells)}]]
     expected = sample(family, (masked(family, model, people_at(MASKS[:, :, 80:])), half, negative))
@@ -446,7 +371,9 @@ def test_an_area_has_its_part_of_the_regions(models, family):
     assert relative(sample(family, (limited, half, negative)), expected) <= WHOLE_SAMPLING
 
 
-SEVERAL_CELLS = [kind for kind in KINDS if tiny_dits.KNOWN and tiny_dits.cells_per_token(family_of(kind)) > 1]
+SEVERAL_CELLS = [
+    family for family in model_family.WITH_REFERENCES if tiny_dits.KNOWN and tiny_dits.cells_per_token(family) > 1
+]
 
 
 @pytest.mark.parametrize("family", SEVERAL_CELLS)

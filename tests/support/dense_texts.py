@@ -66,8 +66,6 @@ class Dense:
         for words, is_inside in zip(words_of_texts[1:], inside, strict=True):
             self.reads[words, picture] = is_inside
             self.reads[picture, words] = is_inside[:, None]
-        if self.record.described.text_last:
-            self.reads = self.reads.roll((-self.total, -self.total), (0, 1))
 
     def override(
         self, kernel: Callable[..., Tensor], q: Tensor, k: Tensor, v: Tensor, heads: int, mask: Any = None, **more: Any

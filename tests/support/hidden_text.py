@@ -13,12 +13,10 @@ class _Hidden:
     """A reading in which nobody but itself reads the common text of the positive prompt.
 
     common, picture: of how many tokens each is. is_reader: whether the picture reads texts in an attention of its own.
-    start: where the common text begins.
     """
 
-    def __init__(self, common: int, picture: int, is_reader: bool, start: int) -> None:
+    def __init__(self, common: int, picture: int, is_reader: bool) -> None:
         self.is_reader = is_reader
-        self.start = start
         self.common = common
         self.picture = picture
 
@@ -28,8 +26,8 @@ class _Hidden:
             return self._of_rows(hidden, Split((Group(torch.arange(queries), None),), keys), options)
         if queries <= self.common + self.picture or keys != queries:
             return None
-        common = torch.arange(self.start, self.start + self.common)
-        others = torch.cat([torch.arange(self.start), torch.arange(self.start + self.common, keys)])
+        common = torch.arange(self.common)
+        others = torch.arange(self.common, keys)
         hidden = Split((Group(common, None), Group(others, others)), keys)
         return self._of_rows(hidden, Split((Group(torch.arange(queries), None),), keys), options)
 
@@ -49,7 +47,6 @@ def without_common(model: ModelPatcher, family: str, text: list[Any], picture: i
         common = max(len(options["t5xxl_ids"]), 512)
     clone = model.clone()
     before = clone.model_options["transformer_options"]
-    start = picture if record.described.text_last else 0
-    hidden = _Hidden(common, picture, record.reads_apart, start)
+    hidden = _Hidden(common, picture, record.reads_apart)
     clone.model_options["transformer_options"] = with_reading(before, hidden)
     return clone

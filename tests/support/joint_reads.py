@@ -11,8 +11,8 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Tokens:
-    """Tokens that stand one after the other. kind: "text", "behind" (a text behind the prompt), "words", "picture" or
-    "reference". person: whose they are, or None: of words always somebody's, of a reference perhaps."""
+    """Tokens that stand one after the other. kind: "text", "words", "picture" or "reference". person: whose they are,
+    or None: of words always somebody's, of a reference perhaps."""
 
     kind: str
     count: int
@@ -33,14 +33,13 @@ def allowed(attention: Sequence[Tokens], regions: Tensor) -> Tensor:
 def _block(query_tokens: Tokens, key_tokens: Tokens, regions: Tensor) -> Tensor:
     """(tokens that ask, tokens that are read) bool."""
     block = torch.ones(query_tokens.count, key_tokens.count, dtype=torch.bool)
-    filled = torch.zeros(max(0, max(query_tokens.count, key_tokens.count) - regions.shape[1]), dtype=torch.bool)
     if query_tokens.kind == "words" and key_tokens.kind == "picture":
-        return block & torch.cat([regions[query_tokens.person], filled])[: key_tokens.count]
+        return block & regions[query_tokens.person]
     if query_tokens.kind == "words" and key_tokens.kind == "text":
         return block & False
     if key_tokens.kind == "words" or (key_tokens.kind == "reference" and key_tokens.person is not None):
         if query_tokens.kind == "picture":
-            return block & torch.cat([regions[key_tokens.person], filled])[: query_tokens.count, None]
+            return block & regions[key_tokens.person][:, None]
         if query_tokens.kind == "words" and key_tokens.kind == "reference":
             return block & False
         return block & (query_tokens.person == key_tokens.person)

@@ -7,7 +7,7 @@ TEXTS = {
     768: "SD1.5",
     1280: "the SDXL refiner or Stable Cascade",
     1024: "SD2, Anima or another family",
-    2560: "Z-Image, Mage-Flow or another family",
+    2560: "Z-Image or another family",
     3584: "Qwen-Image or another family",
     4096: "Kolors, Flux, Chroma, SD3 or another family",
     5: "another family",
@@ -20,7 +20,7 @@ def test_all_models_that_read_texts_of_a_width_are_named(width: int | None) -> N
     assert text_name(width) == TEXTS[width]
 
 
-LATENTS = {4: "SD1.5, SD2 or SDXL", 128: "FLUX.2, Mage-Flow or Ideogram 4", 5: "another family"}
+LATENTS = {4: "SD1.5, SD2 or SDXL", 128: "FLUX.2", 5: "another family"}
 
 
 @pytest.mark.parametrize("channels", LATENTS)

@@ -110,7 +110,7 @@ def test_two_splits_joined_are_both_masks():
     assert words.joined(second_split) is words.joined(second_split), "worked out once"
 
 
-def test_words_read_what_stands_in_front_and_a_persons_reference_reads_their_words():
+def test_words_read_no_text_but_themselves_and_a_persons_reference_reads_their_words():
     """Front (2), the common text (3), words (4 and 2), the picture (6), then Ben's reference (3) and a room (2)."""
     layout = TextLayout(
         common_end=5,
@@ -118,7 +118,6 @@ def test_words_read_what_stands_in_front_and_a_persons_reference_reads_their_wor
         picture_start=11,
         queries=22,
         keys=22,
-        readable_front=2,
         owned=(OwnedTokens(1, slice(17, 20)),),
     )
     reads = [set(range(22)) - set(range(5, 11)) for _ in range(22)]
@@ -129,7 +128,7 @@ def test_words_read_what_stands_in_front_and_a_persons_reference_reads_their_wor
     for person, words in ((0, range(5, 9)), (1, range(9, 11))):
         picture = {11 + token for token, weight in enumerate(HARD[person]) if weight}
         for token in words:
-            reads[token] = {0, 1, *words, *picture, *range(17, 22)}
+            reads[token] = {*words, *picture, *range(17, 22)}
     for token in range(17, 20):
         reads[token] |= {9, 10}
     keys_of = {}

@@ -3,13 +3,11 @@
 docs/dev/add_a_family.md says how to add one.
 """
 
-from . import anima, chroma, flux, flux_2, ideogram_4, joyimage, krea_2, mage_flow, qwen, without_regions, z_image
+from . import anima, chroma, flux, flux_2, krea_2, qwen, z_image
 
 TRANSFORMERS = (
     flux.TRANSFORMER, flux_2.TRANSFORMER, qwen.TRANSFORMER, z_image.TRANSFORMER, krea_2.TRANSFORMER,
-    mage_flow.TRANSFORMER, chroma.TRANSFORMER, ideogram_4.TRANSFORMER, anima.TRANSFORMER, joyimage.TRANSFORMER,
+    chroma.TRANSFORMER, anima.TRANSFORMER,
 )  # fmt: skip
 RELATIVES = qwen.LAYERED, z_image.IN_PIXEL_SPACE
-"""Networks of which all of a description is so but how they are given reference pictures."""
-WITHOUT_REGIONS = without_regions.QWEN_2_1, without_regions.OMNIGEN_2, without_regions.BOOGU
-"""How models are given reference pictures whose networks are not described."""
+"""Networks of which all of a description is so but their latents, so that no reference and no ControlNet fits them."""

@@ -1,7 +1,7 @@
 """Chroma, as the host has it."""
 
 from ....core import families
-from ..transformer_families import BlockInputs, HostNetwork, TransformerFamily
+from ..transformer_families import HostNetwork, TransformerFamily
 from .flux import FLUX_SIZES, FLUX_STREAMS
 
 TRANSFORMER = TransformerFamily(
@@ -20,7 +20,7 @@ TRANSFORMER = TransformerFamily(
         "txt_ids = torch.zeros((bs, context.shape[1], 3), device=x.device, dtype=x.dtype)",
         "self.forward_orig(img, img_ids, context, txt_ids, timestep, guidance, control, transformer_options",
     ),
-    block_inputs=BlockInputs("forward_orig", text="txt", picture="img", positions="txt_ids"),
+    inputs_method="forward_orig",
     joint_mask=True,
     streams=FLUX_STREAMS,  # without modulation: one layer of the time makes that of all blocks
 )

@@ -16,23 +16,11 @@ from ..transformer_families import (
     TransformerFamily,
 )
 
-QWEN_STREAMS = (
-    LayerStream(
-        r"transformer_blocks\.\d+\.(attn\.(to_[qkv]|to_out\.0)|img_mlp\.net\.(0\.proj|2))|img_in|proj_out",
-        Stream.PICTURE,
-    ),
-    LayerStream(
-        r"transformer_blocks\.\d+\.(attn\.(add_[qkv]_proj|to_add_out)|txt_mlp\.net\.(0\.proj|2))|txt_in",
-        Stream.TEXT,
-    ),
-)
 
+def _modulations() -> tuple[Modulation, ...]:
+    """The modulations of the network: two in each block, and the last.
 
-def qwen_modulations(zero_time: bool) -> tuple[Modulation, ...]:
-    """The modulations of a network that is made of Qwen-Image's blocks: two in each block, and the last of the network.
-
-    Six parts in a block: shift, scale, gate of the attention, then of the MLP. zero_time: as in Modulation, of the
-    picture's stream; texts never have it.
+    Six parts in a block: shift, scale, gate of the attention, then of the MLP.
     """
     modulations: list[Modulation] = []
     for stream, name, out in ((Stream.PICTURE, "img", "to_out.0"), (Stream.TEXT, "txt", "to_add_out")):
@@ -47,7 +35,7 @@ def qwen_modulations(zero_time: bool) -> tuple[Modulation, ...]:
                     GatedLayer(f"transformer_blocks.{{}}.attn.{out}", gate=2),
                     GatedLayer(f"{block}_mlp.net.2", gate=5),
                 ),
-                zero_time=zero_time and stream is Stream.PICTURE,
+                zero_time=stream is Stream.PICTURE,  # texts never have it
             )
         )
     last = Modulation(
@@ -71,8 +59,17 @@ TRANSFORMER = TransformerFamily(
     code=("reference_image_num_tokens", POST_INPUT),
     counted_axes=(0, 1, 2),
     mask_place=2,
-    streams=QWEN_STREAMS,
-    modulations=qwen_modulations(zero_time=True),
+    streams=(
+        LayerStream(
+            r"transformer_blocks\.\d+\.(attn\.(to_[qkv]|to_out\.0)|img_mlp\.net\.(0\.proj|2))|img_in|proj_out",
+            Stream.PICTURE,
+        ),
+        LayerStream(
+            r"transformer_blocks\.\d+\.(attn\.(add_[qkv]_proj|to_add_out)|txt_mlp\.net\.(0\.proj|2))|txt_in",
+            Stream.TEXT,
+        ),
+    ),
+    modulations=_modulations(),
     control_net=APPLY_CONTROL_NET,
     references=ReferencePictures(
         model="Qwen-Image-Edit",

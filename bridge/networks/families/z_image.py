@@ -8,7 +8,6 @@ from ..transformer_families import (
     HostNetwork,
     LayerStream,
     Modulation,
-    ReferencePictures,
     ScaledNorm,
     Stream,
     TransformerFamily,
@@ -52,13 +51,10 @@ TRANSFORMER = TransformerFamily(
         "out = self.embed_all(x, cap_feats, main_siglip, offset=start_t",
         "cap_mask = None",
         "for layer in self.context_refiner",
-        "embeds += (siglip_feats,)",
         "padded_full_embed = torch.cat(feats + (x,), dim=1)",
     ),
-    picture_last=True,
     picture_layer="x_embedder",
     refiners="context_refiner",
-    looks_refiners="siglip_refiner",
     streams=(
         LayerStream(r"noise_refiner\.\d+\.(attention|feed_forward)\.\w+|x_embedder", Stream.PICTURE),
         LayerStream(r"context_refiner\.\d+\.(attention|feed_forward)\.\w+|cap_embedder\.1", Stream.TEXT),
@@ -78,15 +74,6 @@ TRANSFORMER = TransformerFamily(
     mask_place=3,
     number_place=2,
     control_net="Apply Z-Image Fun ControlNet",
-    references=ReferencePictures(
-        model="Z-Image",
-        text_encoder="qwen_3_4b with lumina2",
-        tokenizers={"ZImageTokenizer": ""},
-        vae="ae",
-        latent=(16,),
-        step=16,  # the host's network cuts references into tokens of 16 px without filling them up
-        has_frame_texts=True,
-    ),
 )
 IN_PIXEL_SPACE = replace(
     TRANSFORMER,
@@ -100,6 +87,5 @@ IN_PIXEL_SPACE = replace(
         sizes=f"{TRANSFORMER.made.sizes} decoder_hidden_size decoder_num_res_blocks decoder_max_freqs "
         "decoder_in_channels use_x0",
     ),
-    references=None,  # its cells are pixels, and its tokens 16 or 32 of them wide
-    control_net="",
+    control_net="",  # its cells are pixels, and its tokens 16 or 32 of them wide
 )

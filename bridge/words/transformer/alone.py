@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...networks.patched_methods import PatchedMethod, patched_refiners
-from ...sampling.current_forward import called_alone, current
+from ...networks.patched_methods import PatchedMethod
+from ...sampling.current_forward import called_alone
 from .forward_texts import ForwardTexts
 from .slots import TextSlot
 
@@ -70,12 +70,12 @@ class _CaptionCall:
 
     embed: the method of the network, without the text and the offset.
     end: the position at which every text ends, because the picture's positions begin there.
-    position_count: how many positions embed_cap counts for a text of so many tokens.
+    padded: how many tokens, and so positions, embed_cap makes of so many tokens of a text.
     """
 
     embed: Callable[..., Any]
     end: int
-    position_count: Callable[[int], int]
+    padded: Callable[[int], int]
 
     def of_text(self, number: int, text: Tensor, rows: list[int] | None = None) -> _Caption:
         """The caption that embed_cap makes of one text by itself.
@@ -85,7 +85,7 @@ class _CaptionCall:
         more than T.
         """
         # Positions are counted from the offset on, so a shorter text begins later, and all texts end at `end`.
-        offset = self.end - self.position_count(text.shape[1])
+        offset = self.end - self.padded(text.shape[1])
         with called_alone(number, rows):
             # It gives a tuple with the tokens, one with their rotations, and the number of tokens before filling up.
             (tokens, *_), (rotations, *_), _ = self.embed(text, offset=offset)
@@ -105,7 +105,6 @@ class TextsAlone:
             for block in self._texts.network.get_submodule(self._texts.family.refiners):
                 patched.append(PatchedMethod(block, "forward", self._block_by_text))
         if self._texts.family.own_captions:
-            patched += patched_refiners(self._texts.network, self._texts.family)
             patched.append(PatchedMethod(self._texts.network, "embed_all", self._embed_all))
         return patched
 
@@ -113,8 +112,7 @@ class TextsAlone:
         """What a refiner gives of all texts, (B, T, C), when it is called for each text alone.
 
         In a refiner all tokens of a text read each other. block: the refiner's own forward. x: the tokens of all texts,
-        (B, T, C). Where texts of references stand among them, there are more tokens than `lengths` counts: then the
-        refiner is called once, and its attention is split (WordsReading).
+        (B, T, C). Where another pack has changed how many they are, the refiner is called once.
         """
         if x.shape[1] != sum(self._texts.lengths()):
             return block(x, *args, **kwargs)
@@ -144,8 +142,8 @@ class TextsAlone:
         self,
         embed: Callable[..., Any],
         x: Tensor,
-        cap_feats: Any = None,
-        siglip_feats: Any = None,
+        cap_feats: Tensor,
+        *args: Any,
         offset: int = 0,
         **more: Any,
     ) -> Any:
@@ -153,22 +151,20 @@ class TextsAlone:
 
         It is called with the common text alone, and each person's words are embedded by themselves. So they have tokens
         of their own to fill them up, and positions that end where those of the common text end and the picture's begin.
-        embed: the network's embed_all. x: the picture's latent. cap_feats: all texts, (B, T, text width). more: other
-        arguments of the host.
+        embed: the network's embed_all. x: the picture's latent. cap_feats: all texts, (B, T, text width). args, more:
+        other arguments of the host.
         """
         sizes = (self._texts.common, *self._texts.sizes)
-        embeds_reference = current.embedded is not None
-        if embeds_reference or cap_feats is None or cap_feats.shape[1] != sum(sizes):  # without a text, or with another
-            return embed(x, cap_feats, siglip_feats, offset=offset, **more)
+        if cap_feats.shape[1] != sum(sizes):  # of another pack
+            return embed(x, cap_feats, *args, offset=offset, **more)
         common, *texts = cap_feats.split(sizes, dim=1)
         with called_alone(0):  # 0: the common text
-            tokens, rotations, next_position = embed(x, common, siglip_feats, offset=offset, **more)
-        # tokens, rotations: a tuple each of what is made of the text, of what a vision encoder has seen, and of the
-        # picture. Words are put behind the text.
+            tokens, rotations, next_position = embed(x, common, *args, offset=offset, **more)
+        # tokens, rotations: a tuple each of what is made of the text and of the picture. Words are put behind the text.
         embed_caption = partial(self._texts.network.embed_cap, bsz=1, device=x.device, dtype=x.dtype)
         # Everybody's words end where the common text ends.
-        end_of_common = offset + self._texts.position_count(self._texts.common)
-        call = _CaptionCall(embed_caption, end=end_of_common, position_count=self._texts.position_count)
+        end_of_common = offset + self._texts.padded(self._texts.common)
+        call = _CaptionCall(embed_caption, end=end_of_common, padded=self._texts.padded)
         captions = [_Caption(tokens[0], rotations[0]), *self._captions_of_words(call, texts)]
         all_tokens = torch.cat([caption.tokens for caption in captions], dim=1)
         all_rotations = torch.cat([caption.rotations for caption in captions], dim=1)

@@ -7,12 +7,11 @@ from dataclasses import replace
 
 from ....core.attention.token_layout import TokenLayout
 from ....core.attention.word_groups import Filler
-from ....core.checks.errors import BadSetup
-from ...networks.forward_layout import layout_of, reads_looks, with_front
+from ...networks.forward_layout import filled_up, layout_of, with_front
 from ...networks.model_family import network_of
 from ...networks.transformer_families import TransformerFamily
 from ...sampling.forward import ForwardShape
-from .slots import TextSlot, filled_up
+from .slots import TextSlot
 
 
 class ForwardTexts:
@@ -30,24 +29,6 @@ class ForwardTexts:
         self.family = family
         self.network = network_of(forward_shape.model)
         self._layout = layout_of(forward_shape)
-        self._is_omni = reads_looks(forward_shape)
-        self._check_rows()
-
-    @property
-    def references_have_texts(self) -> bool:
-        """Whether a text stands beside each reference, as in Z-Image."""
-        return bool(self._layout.reference_texts)
-
-    def _check_rows(self) -> None:
-        """Raise BadSetup in Z-Image Omni with reference pictures where rows have words of different lengths.
-
-        It counts a text without the tokens that fill it up, so the words of these rows would end at other positions.
-        """
-        if self._is_omni and any(len(slot.rows_of_lengths) > 1 for slot in self.slots):
-            raise BadSetup(
-                f"{self.family.name} Omni with reference pictures does not know rows with words of different lengths.",
-                "Give each person a prompt of the same length, or take the reference pictures out of the conditioning.",
-            )
 
     def layout_with(self, text: int) -> TokenLayout:
         """Where all tokens stand in a forward. text: how many tokens its texts have in all.
@@ -59,15 +40,11 @@ class ForwardTexts:
 
     def tokens(self) -> int:
         """The number of tokens of all texts, without what other packs put in front."""
-        return sum(self.lengths()) + sum(self._layout.reference_texts) + self._layout.later
+        return sum(self.lengths())
 
     def padded(self, tokens: int) -> int:
-        """How many tokens the blocks are given for a text of so many tokens, see slots.filled_up."""
+        """How many tokens the blocks are given for a text of so many tokens, see forward_layout.filled_up."""
         return filled_up(tokens, self.family, self.network)
-
-    def position_count(self, tokens: int) -> int:
-        """The number of positions that Z-Image counts for a text of so many tokens."""
-        return tokens if self._is_omni else self.padded(tokens)
 
     def lengths(self) -> list[int]:
         """How many tokens the blocks are given: of the common text, and then of each slot of words."""

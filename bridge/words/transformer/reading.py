@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
-from enum import Enum
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from ....core.attention.token_groups import AnySplit, RowSplit, Split
-from ....core.attention.token_layout import Span, TokenKind, placed_spans
+from ....core.attention.token_layout import TokenKind, TokenLayout, placed_spans
 from ....core.attention.word_groups import OwnedTokens, TextLayout, split_by_readers, split_by_words
 from ...host.unet import Options
 from ...networks.attention import untraced
-from ...networks.patched_methods import LAYERS, REFINER, TEXT_READER
+from ...networks.patched_methods import TEXT_READER
 from ...sampling.calls import Calls
 from ...sampling.current_forward import current
 from ...sampling.model_conds import ConditioningLost
@@ -26,21 +24,12 @@ _TOKENS = "likeness_tokens"
 given: of all texts, with whatever stands in front of them."""
 
 
-class _Place(Enum):
-    """Where in the network an attention with words stands."""
-
-    BLOCK = "block"
-    REFINER = "refiner of texts"
-    READER = "text_reader"
-
-
 class _WordsAttention(NamedTuple):
-    """An attention that has words in it.
+    """An attention that has words in it: of a block, or of its text_reader in families that have one.
 
     text: tokens of all texts, with whatever stands in front of them. queries, keys: how many tokens it has.
     """
 
-    place: _Place
     text: int
     queries: int
     keys: int
@@ -59,18 +48,14 @@ class WordsReading:
         self._splits: dict[Any, AnySplit] = {}
 
     def get_ready(self, device: torch.device) -> None:
-        """Make the splits of this forward's attentions and keep them, before any code that torch.compile sees.
-
-        There is one for the text_reader, or else one for the blocks and, with texts of references, one for refiners.
-        """
+        """Make the split of this forward's attentions and keep it, before any code that torch.compile sees."""
         text = self._texts.tokens()
         if self._texts.family.text_reader:
-            self._split_for(_WordsAttention(_Place.READER, text, queries=self._picture, keys=text)).on(device)
-            return
-        total = self._texts.layout_with(text).total
-        self._split_for(_WordsAttention(_Place.BLOCK, text, queries=total, keys=total)).on(device)
-        if self._texts.references_have_texts:
-            self._split_for(_WordsAttention(_Place.REFINER, text, queries=text, keys=text)).on(device)
+            attention = _WordsAttention(text, queries=self._picture, keys=text)
+        else:
+            total = self._texts.layout_with(text).total
+            attention = _WordsAttention(text, queries=total, keys=total)
+        self._split_for(attention).on(device)
 
     def with_positions(self, block_inputs: Options) -> Options:
         """An InputPatch: the block's inputs, in which everybody's words have new positions.
@@ -108,13 +93,12 @@ class WordsReading:
     def split(self, queries: int, keys: int, options: Options) -> AnySplit | None:
         """The split of one attention by who reads whose words; None for one without words. See attention.Reading.
 
-        Attentions of blocks and text_readers are counted.
+        Such attentions are counted.
         """
         attention = self._attention_with_words(queries, keys, options)
         if attention is None:
             return None
-        if attention.place is not _Place.REFINER:
-            self._calls.count_part()
+        self._calls.count_part()
         return self._split_for(attention)
 
     def _attention_with_words(self, queries: int, keys: int, options: Options) -> _WordsAttention | None:
@@ -123,30 +107,18 @@ class WordsReading:
         if family.text_reader:
             if TEXT_READER not in options:
                 return None
-            return _WordsAttention(_Place.READER, text=keys, queries=queries, keys=keys)
-        if family.own_captions:
-            return self._attention_by_stage(queries, keys, options)
-        text: int | None = options.get(_TOKENS)
+            return _WordsAttention(text=keys, queries=queries, keys=keys)
+        if family.own_captions:  # it counts its texts itself: the number of all tokens tells
+            text = self._texts.tokens()
+            total = self._texts.layout_with(text).total
+            return _WordsAttention(text, queries, keys) if queries == keys == total else None
+        text = options.get(_TOKENS)
         if text is None:
             return None
         # A node that keeps the keys of references from an earlier step asks without the references: fewer queries than
         # keys.
         has_text_and_picture = text + self._picture <= queries <= keys
-        return _WordsAttention(_Place.BLOCK, text, queries, keys) if has_text_and_picture else None
-
-    def _attention_by_stage(self, queries: int, keys: int, options: Options) -> _WordsAttention | None:
-        """`_attention_with_words` where a network counts its texts itself: the stage and the number of tokens tell."""
-        text = self._texts.tokens()
-        stage: str = options.get(REFINER, LAYERS)
-        if stage == LAYERS:
-            attention = _WordsAttention(_Place.BLOCK, text, queries, keys)
-            total = self._texts.layout_with(text).total
-        elif stage == self._texts.family.refiners:
-            attention = _WordsAttention(_Place.REFINER, text, queries, keys)
-            total = text
-        else:  # a refiner of looks
-            return None
-        return attention if queries == keys == total else None
+        return _WordsAttention(text, queries, keys) if has_text_and_picture else None
 
     def _split_for(self, attention: _WordsAttention) -> AnySplit:
         """The split of `_make_split`, made once for all layers and steps."""
@@ -159,15 +131,13 @@ class WordsReading:
     def _make_split(self, attention: _WordsAttention) -> AnySplit:
         """A new split of an attention by who reads whose words, for every row of the batch."""
         layout = self._layout(attention)
-        split_texts = split_by_readers if attention.place is _Place.READER else split_by_words
+        split_texts = split_by_readers if self._texts.family.text_reader else split_by_words
         splits: list[Split] = []
         split_of: dict[tuple[tuple[int, ...], bytes], Split] = {}
         for row in range(self._texts.row_count):
             lengths = tuple(slot.lengths[slot.in_row(row)] for slot in self._texts.slots)
             # (slots, picture tokens): how often each slot is read there
             weights = torch.stack([slot.weights[slot.in_row(row)] for slot in self._texts.slots])
-            if attention.place is _Place.REFINER:
-                weights = weights[:, :0]  # no picture there
             # Rows with the same lengths of words, and so the same fillers, and with the same weights share a split.
             key = lengths, weights.numpy().tobytes()
             if key not in split_of:
@@ -183,39 +153,31 @@ class WordsReading:
         """
         tokens = self._texts.layout_with(attention.text)
         owned: tuple[OwnedTokens, ...] = ()
-        if attention.place is _Place.READER:  # its queries are the picture alone
+        if self._texts.family.text_reader:  # its queries are the picture alone
             if attention.queries != self._picture:
                 raise ConditioningLost("", f"asks with {attention.queries} of the picture's {self._picture} tokens")
             picture_start = 0
-        elif attention.place is _Place.REFINER:  # it has no picture: one of 0 tokens begins behind the texts
-            picture_start = attention.text
-            owned = self._owned(tokens.text_spans())
         else:
-            picture_start = tokens.picture_start
-            owned = self._owned(tokens.spans())
+            picture_start = tokens.text
+            owned = self._owned(tokens)
         return TextLayout(
-            common_end=tokens.before_common + tokens.common,
+            # Tokens that other packs, such as USO's, have put in front belong to the common text, which words do not
+            # read.
+            common_end=tokens.front + tokens.common,
             counts=tokens.words,
             picture_start=picture_start,
             queries=attention.queries,
             keys=attention.keys,
-            # In front stand texts of references and then tokens of other packs, such as USO's; in families whose texts
-            # are last also picture and references. Tokens of other packs belong to the common text, which words do not
-            # read.
-            readable_front=tokens.text_start + sum(tokens.reference_texts),
             owned=owned,
         )
 
-    def _owned(self, spans: Sequence[Span]) -> tuple[OwnedTokens, ...]:
-        """The tokens of every reference whose person has words: they read these words too.
-
-        spans: what stands in the attention, from its first token on.
-        """
+    def _owned(self, tokens: TokenLayout) -> tuple[OwnedTokens, ...]:
+        """The tokens of every reference whose person has words: they read these words too."""
         references = current.references
         if references is None:
             return ()
         owned: list[OwnedTokens] = []
-        for placed in placed_spans(spans):
+        for placed in placed_spans(tokens.spans()):
             if placed.span.kind is TokenKind.REFERENCE:
                 name = references.names[placed.span.number]
                 # Several nodes may have words of this person, in a slot each: word_groups takes each for a person.

@@ -19,8 +19,9 @@ from ...host.shared_network import model_of
 from ...host.unet import Options
 from ...networks.attention import attending_parts, with_reading
 from ...networks.file_attention import patched_file_attention, tell_of_file_attention
+from ...networks.forward_layout import filled_up
 from ...networks.model_family import cells_per_token, network_of, taken_family, tokens_of, transformer_family
-from ...networks.patched_methods import EmbeddedPieces, patched_inputs, patched_text_readers, with_input_patch
+from ...networks.patched_methods import patched_inputs, patched_text_readers, with_input_patch
 from ...networks.transformer_families import TransformerFamily
 from ...sampling.calls import Site
 from ...sampling.current_forward import CurrentTexts, current
@@ -30,7 +31,7 @@ from ...sampling.runs import Run
 from .alone import TextsAlone
 from .forward_texts import ForwardTexts
 from .reading import WordsReading
-from .slots import filled_up, left_padded, slots_of
+from .slots import left_padded, slots_of
 from .words import TransformerWords
 
 
@@ -149,7 +150,6 @@ class TransformerWordsBatch(Batch):
         device = forward_shape.device
         words = [slot.words_on(device).expand(self.row_count, -1, -1) for slot in slots]
         self._words = torch.cat(words, dim=1)  # (rows, tokens of all slots, width)
-        self._pieces = EmbeddedPieces(self._texts.network, len(forward_shape.references))
         # Who reads which words.
         self._reading = WordsReading(self._texts, tokens_of(forward_shape.model, forward_shape.latent), self.calls)
         self._reading.get_ready(device)  # now, before any code that torch.compile sees
@@ -205,16 +205,13 @@ class TransformerWordsBatch(Batch):
         """While this context is open, all that the words need stands in the network.
 
         Calls of what reads a text alone are counted in `calls`, so that a reader which another pack passes over is told
-        of. With own_captions `_pieces` numbers the calls of embed_all, see EmbeddedPieces.
+        of.
         """
         with ExitStack() as stack:
             for patched in self._texts_alone:
                 stack.enter_context(patched.in_place(self.calls))
             for patched in self._patched:
                 stack.enter_context(patched.in_place())
-            if self._family.own_captions:
-                # Put in last, so that it is called first: TextsAlone asks for the number that it tells.
-                stack.enter_context(self._pieces.counting())
             yield
 
     def options_with_attention(self, options: Options) -> Options:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as functional
 from torch import Tensor
 
 from ....core.attention.token_groups import in_steps
-from ...networks.forward_layout import Padding
 from ...networks.model_family import regions_on_tokens, tokens_of
 from ...networks.transformer_families import TransformerFamily
 from ...sampling.forward import ForwardShape
@@ -140,13 +139,3 @@ def left_padded(text: Tensor, family: TransformerFamily) -> Tensor:
     if missing <= 0:
         return text  # not a copy: it stays as long as the run
     return functional.pad(text, (0, 0, missing, 0))
-
-
-def filled_up(tokens: int, family: TransformerFamily, network: Any) -> int:
-    """How many tokens the blocks are given for a text or picture of so many tokens.
-
-    They are more where the network fills up each of them with tokens of its own (own_captions).
-    """
-    if not family.own_captions:
-        return tokens
-    return Padding(network).padded(tokens)

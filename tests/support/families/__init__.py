@@ -1,4 +1,4 @@
-"""The record of every family that the pack describes, by its name: that of Ideogram 4 is in ideogram_4.py."""
+"""The record of every family that the pack describes, by its name: that of Krea 2 is in krea_2.py."""
 
 import re
 from importlib import import_module

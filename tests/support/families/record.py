@@ -1,4 +1,4 @@
-"""What a family of transformers is for the tests: `ideogram_4.py` and its neighbours hold a record each.
+"""What a family of transformers is for the tests: `krea_2.py` and its neighbours hold a record each.
 
 Its tiny network is in scripts/tiny/tiny_networks.json, with which the bench measures too.
 """

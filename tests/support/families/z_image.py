@@ -36,7 +36,6 @@ RECORD = FamilyRecord(
     several_texts=several_texts,
     without_place="t_embedder",
     of_the_time={"diffusion_model.t_embedder.mlp.2": (256, 1024)},
-    beside_references="adaLN",
     names=(
         # ai-toolkit
         NameInFiles("diffusion_model.layers.0.attention.to_q", "layers.0.attention.qkv", (0, 256), all_kinds=True),
