@@ -81,6 +81,8 @@ Z_IMAGE_LORA = "z-image.safetensors"
 """That of every LoRA's stand-in for Z-Image."""
 CHROMA_LORA = "chroma.safetensors"
 """That of every LoRA's stand-in for Chroma."""
+ANIMA_LORA = "anima.safetensors"
+"""That of every LoRA's stand-in for Anima."""
 KREA_2_LORA = "krea-2.safetensors"
 """The stand-in of Identity Edit."""
 
@@ -105,6 +107,7 @@ def known(host_server: HostServer, standin_models: Standins) -> dict[str, Any]:
     write_transformer_lora(loras / FLUX_2_LORA, standin_models.flux2)
     write_transformer_lora(loras / Z_IMAGE_LORA, standin_models.of_transformer("z-image"))
     write_transformer_lora(loras / CHROMA_LORA, standin_models.of_transformer("chroma"))
+    write_transformer_lora(loras / ANIMA_LORA, standin_models.of_transformer("anima"))
     write_transformer_lora(loras / KREA_2_LORA, standin_models.of_transformer("krea-2"))
     return host_server.object_info()
 
