@@ -97,7 +97,7 @@ def _narrow_t5(made: Any) -> Any:
 
 
 def _knows_qwen3(usual: Any) -> Any:
-    """usual: what tells text encoders, Qwen3 and Qwen3-VL by their widths."""
+    """usual: what tells text encoders, Qwen3, Qwen3-VL and Mistral by their widths."""
     of_first_layer = "model.layers.0.self_attn.q_norm.weight", "model.layers.0.post_attention_layernorm.weight"
     of_eye = "model.visual.merger.linear_fc2.weight"
 
@@ -105,6 +105,8 @@ def _knows_qwen3(usual: Any) -> Any:
         if of_eye in file and len(file[of_eye]) == TEXT_WIDTH:
             return comfy.sd.TEModel.QWEN3VL_4B
         narrow = all(key in file for key in of_first_layer) and len(file[of_first_layer[1]]) == TEXT_WIDTH
+        if "tekken_model" in file:
+            return comfy.sd.TEModel.MISTRAL3_24B
         if not narrow:
             return usual(file)
         has_36_layers = "model.layers.35.self_attn.q_norm.weight" in file
@@ -127,6 +129,8 @@ def _narrow_transformers() -> None:
     _with(comfy.ldm.wan.vae.WanVAE, dim=WAN_WIDTH)
     if hasattr(encoders.llama, "Qwen3_4BConfig"):
         _with(encoders.llama.Qwen3_4BConfig, **text, num_attention_heads=2, num_key_value_heads=1)
+        if hasattr(encoders.llama, "Mistral3Small24BConfig"):
+            _with(encoders.llama.Mistral3Small24BConfig, **text, num_attention_heads=2, num_key_value_heads=1)
         comfy.sd.detect_te_model = _knows_qwen3(comfy.sd.detect_te_model)
     if hasattr(comfy.supported_models, "Anima"):
         from comfy.ldm.anima import model

@@ -181,7 +181,8 @@ def standins_for(file: Path, prompt: Prompt, models: Standins) -> dict[str, str]
     sd15 = parts or any("sd15" in name for name in adapters)
     names = {loader: getattr(models, one).name for loader, one in TABLE["standins"].items()}
     names["LoraLoaderModelOnly.lora_name"] = FLUX_2_LORA if "klein" in file.stem else KREA_2_LORA
-    names["LikenessAddLoRAToPerson.file"] = FLUX_2_LORA if "klein" in file.stem else LORA
+    of_families = {"klein": FLUX_2_LORA, "anima": ANIMA_LORA}
+    names["LikenessAddLoRAToPerson.file"] = next((of_families[kind] for kind in of_families if kind in file.stem), LORA)
     if sd15:
         names["CheckpointLoaderSimple.ckpt_name"] = models.sd15.name
     if parts:
