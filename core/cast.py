@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, NamedTuple, TypeVar
 
+import torch
 from torch import Tensor
 from typing_extensions import TypeIs
 
@@ -105,13 +106,13 @@ class Lora:
 
 @dataclass(frozen=True)
 class Person:
-    """One person, from one or more photos, or known to a LoRA alone.
+    """One person, from one or more photos, or known to LoRAs or words alone.
 
     embeddings: recogniser id -> (photos, EMBEDDING) float32 CPU; every photo is kept so that the way of
     combining them is chosen where they are used.
     crops: (photos, CROP, CROP, 3) float32 RGB 0..1, for the eye.
     name: one line of at most MOST_NAME_LETTERS letters.
-    portraits: None for a person who is known to a LoRA alone.
+    portraits: None for a person without a photo.
     one_person_from: recogniser id -> the least cosine at which it takes two photos for one person, as in `Face`.
     """
 
@@ -127,9 +128,14 @@ class Person:
         object.__setattr__(self, "name", plain(self.name, MOST_NAME_LETTERS) or UNNAMED)
 
     @property
-    def by_lora_alone(self) -> bool:
-        """Whether the person has LoRAs and neither embeddings nor pictures."""
-        return bool(self.loras) and not self.embeddings and self.portraits is None
+    def has_no_photo(self) -> bool:
+        """Whether the person was made without any photo, as `person_without_photo` does it."""
+        return not self.embeddings and self.portraits is None and len(self.crops) > 0
+
+
+def person_without_photo(name: str) -> Person:
+    """Somebody who is known to LoRAs or words alone: a grey square stands for the crop of the face."""
+    return Person(name, embeddings={}, crops=torch.full((1, CROP, CROP, 3), 0.5, dtype=torch.float32))
 
 
 @dataclass(frozen=True)

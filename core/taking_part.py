@@ -65,7 +65,7 @@ class TakingPart:
         apart: list[str] = []
         for member, acts in zip(self.cast.people, self.acts, strict=True):
             name = member.person.name
-            if member.person.by_lora_alone and name == UNNAMED:
+            if member.person.has_no_photo and name == UNNAMED:
                 # Several nodes may have an unnamed person each. A person's `crops` stay the same object in all nodes.
                 name = f"{name} {id(member.person.crops)}"
             if acts:
@@ -102,13 +102,13 @@ def meant(cast: Cast, are_meant: Sequence[bool]) -> TakingPart:
 def with_photos(linked: Cast | Person) -> TakingPart:
     """The people for a method that reads photos: all of weight above 0 who have one.
 
-    LoRA per Person draws those who have LoRAs and no photo, so `left_out` names them. They take part nonetheless where
-    nobody who is present has a photo, and where everybody has a row of the batch.
+    LoRA per Person and Prompt per Person draw those without a photo, so `left_out` names them. They take part
+    nonetheless where nobody who is present has a photo, and where everybody has a row of the batch.
     linked: what is linked to a node, a cast or a single person.
     """
     all_present = present_in(linked)
     cast = all_present.cast
-    acts = tuple(member.is_present and not member.person.by_lora_alone for member in cast.people)
+    acts = tuple(member.is_present and not member.person.has_no_photo for member in cast.people)
     if cast.by_row or not any(acts):
         return all_present
     acting = TakingPart(cast, acts)
@@ -124,7 +124,7 @@ def _left_to_loras(taking: TakingPart) -> list[str]:
     """A line that names who is present and takes no part; none where everybody who is present takes part."""
     everybody = zip(taking.cast.people, taking.acts, strict=True)
     people = [member for member, acts in everybody if member.is_present and not acts]
-    return gathered("A LoRA and no photo, left to LoRA per Person", names(people))
+    return gathered("No photo, left to LoRA per Person and Prompt per Person", names(people))
 
 
 def names(people: Sequence[Member]) -> list[str]:

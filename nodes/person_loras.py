@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, replace
 
-import torch
 from comfy.model_patcher import ModelPatcher
 from comfy.sd import CLIP
 from comfy_api.latest import io
@@ -21,7 +20,7 @@ from ..bridge.sampling.conditioning import Conditioning, SamplerInputs
 from ..bridge.sampling.missing_people import NamedRange
 from ..bridge.words import encode
 from ..core import taking_part
-from ..core.cast import CROP, UNNAMED, Cast, Lora, Member, Person
+from ..core.cast import UNNAMED, Cast, Lora, Member, Person, person_without_photo
 from ..core.checks.prompts import check_text
 from ..core.checks.text import MOST_NAME_LETTERS, plain
 from .categories import IN_PROMPTS
@@ -62,8 +61,7 @@ class AddLoRAToPerson(ChoosesFile, io.ComfyNode):
         name: str,
     ) -> io.NodeOutput:
         if person is None:
-            # A person who is known to a LoRA alone has no photo: a grey square stands for the crop of the face.
-            person = Person(UNNAMED, embeddings={}, crops=torch.full((1, CROP, CROP, 3), 0.5, dtype=torch.float32))
+            person = person_without_photo(UNNAMED)
         words = check_text("The words of the LoRA", plain(words))
         loras = (*person.loras, Lora(file, strength, words))
         new_name = plain(name, MOST_NAME_LETTERS) or person.name

@@ -10,7 +10,7 @@ from torch import Tensor
 from ..bridge.host import notes
 from ..bridge.host.schema import advanced, body_input, boxes_editor, face_sizes_input, optional
 from ..core import taking_part
-from ..core.cast import Cast, Faces, Layout, require_places, require_together
+from ..core.cast import Cast, Faces, Layout, Member, person_without_photo, require_places, require_together
 from ..core.checks.errors import BadLayout, listed
 from ..core.checks.text import list_of
 from ..core.pictures import geometry
@@ -325,6 +325,12 @@ def _region_settings_inputs() -> list[io.Input]:
     return [advanced(optional(widget)) for widget in inputs]
 
 
+def _of_places(layout: Layout) -> Cast:
+    """A person without a photo for each place, for words about people whom nobody has pictures of."""
+    numbers = range(1, len(layout.slots) + 1)
+    return Cast(tuple(Member(person_without_photo(f"person {number}"), number=number) for number in numbers))
+
+
 class PlaceCast(io.ComfyNode):
     """Gives each person of a cast a place of a layout. The outputs are the placed cast, a preview and a report."""
 
@@ -334,7 +340,7 @@ class PlaceCast(io.ComfyNode):
             node_id="LikenessPlaceCast",
             category=IN_PLACES,
             inputs=[
-                CastSocket.Input("cast"),
+                CastSocket.Input("cast", optional=True),
                 LayoutSocket.Input("layout"),
                 io.Combo.Input("order", options=list(placing.ORDERS)),
                 io.String.Input("custom_order", default=""),
@@ -346,8 +352,9 @@ class PlaceCast(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, cast: Cast, layout: Layout, order: str, custom_order: str, **region_settings: Any
+        cls, layout: Layout, order: str, custom_order: str, cast: Cast | None = None, **region_settings: Any
     ) -> io.NodeOutput:
+        cast = cast or _of_places(layout)
         require_together(cast, "Place Cast")
         # For each place the index of its person in cast.people; None where the place stays free.
         people_of_places = placing.assign(cast, layout, order, custom_order)

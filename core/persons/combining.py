@@ -76,11 +76,11 @@ def portraits(person: Person, method: str) -> Portraits:
 
 
 def _check_has_photo(person: Person, method: str) -> None:
-    """Raise BadCast for a person who is known to a LoRA alone."""
-    if person.by_lora_alone:
+    """Raise BadCast for a person without a photo."""
+    if person.has_no_photo:
         raise BadCast(
-            f"{person.name} has a LoRA and no photo, and {method} reads photos.",
-            "Give them weight 0 in the Cast for this node; LoRA per Person draws them.",
+            f"{person.name} has no photo, and {method} reads photos.",
+            "Give them weight 0 in the Cast for this node; LoRA per Person and Prompt per Person draw them.",
         )
 
 

@@ -90,7 +90,7 @@ def people_to_cut(cast: Cast, node: str) -> Cast:
 
 def has_photos(cast: Cast) -> bool:
     """Whether anybody in the cast has photos by which their face can be recognised."""
-    return not all(member.person.by_lora_alone for member in cast.people)
+    return not all(member.person.has_no_photo for member in cast.people)
 
 
 def candidates(report: Report, pictures: Sequence[Faces]) -> list[list[Candidate]]:

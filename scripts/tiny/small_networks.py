@@ -36,6 +36,8 @@ Z_IMAGE = {
     "ffn_dim_multiplier": 8 / 3, "z_image_modulation": True, "time_scale": 1000.0, "pad_tokens_multiple": 32,
 }  # fmt: skip
 """What the host knows of Z-Image by its width, with two heads of the published size."""
+ANIMA_WIDTH = 256
+"""Of Anima in the place of 2048."""
 
 
 def families() -> list[Any]:
@@ -52,14 +54,16 @@ def _family(known: Any, **sizes: int) -> Any:
     return type(known.__name__, (known,), {"unet_config": {**known.unet_config, **sizes}})
 
 
-def _knows_z_image(usual: Any) -> Any:
-    """usual: what reads a network's sizes from a file; those of Z-Image it knows by the width alone."""
+def _knows_by_width(usual: Any) -> Any:
+    """usual: what reads a network's sizes from a file; some of Z-Image's and Anima's it knows by the width alone."""
 
     @wraps(usual)
     def known(*file: Any, **named: Any) -> Any:
         sizes = usual(*file, **named)
         if sizes is not None and sizes.get("image_model") == "lumina2" and sizes["dim"] == Z_IMAGE_WIDTH:
             return {**sizes, **Z_IMAGE}
+        if sizes is not None and sizes.get("image_model") == "anima" and sizes["model_channels"] == ANIMA_WIDTH:
+            return {**sizes, "num_heads": 2, "crossattn_emb_channels": TEXT_WIDTH}
         return sizes
 
     return known
@@ -93,7 +97,7 @@ def _narrow_t5(made: Any) -> Any:
 
 
 def _knows_qwen3(usual: Any) -> Any:
-    """usual: what tells text encoders, Qwen3 and Qwen3-VL by their widths."""
+    """usual: what tells text encoders, Qwen3, Qwen3-VL and Mistral by their widths."""
     of_first_layer = "model.layers.0.self_attn.q_norm.weight", "model.layers.0.post_attention_layernorm.weight"
     of_eye = "model.visual.merger.linear_fc2.weight"
 
@@ -101,7 +105,12 @@ def _knows_qwen3(usual: Any) -> Any:
         if of_eye in file and len(file[of_eye]) == TEXT_WIDTH:
             return comfy.sd.TEModel.QWEN3VL_4B
         narrow = all(key in file for key in of_first_layer) and len(file[of_first_layer[1]]) == TEXT_WIDTH
-        return comfy.sd.TEModel.QWEN3_4B if narrow else usual(file)
+        if "tekken_model" in file:
+            return comfy.sd.TEModel.MISTRAL3_24B
+        if not narrow:
+            return usual(file)
+        has_36_layers = "model.layers.35.self_attn.q_norm.weight" in file
+        return comfy.sd.TEModel.QWEN3_4B if has_36_layers else comfy.sd.TEModel.QWEN3_06B
 
     return known
 
@@ -120,7 +129,15 @@ def _narrow_transformers() -> None:
     _with(comfy.ldm.wan.vae.WanVAE, dim=WAN_WIDTH)
     if hasattr(encoders.llama, "Qwen3_4BConfig"):
         _with(encoders.llama.Qwen3_4BConfig, **text, num_attention_heads=2, num_key_value_heads=1)
+        if hasattr(encoders.llama, "Mistral3Small24BConfig"):
+            _with(encoders.llama.Mistral3Small24BConfig, **text, num_attention_heads=2, num_key_value_heads=1)
         comfy.sd.detect_te_model = _knows_qwen3(comfy.sd.detect_te_model)
+    if hasattr(comfy.supported_models, "Anima"):
+        from comfy.ldm.anima import model
+
+        _with(encoders.llama.Qwen3_06BConfig, **text, num_attention_heads=2, num_key_value_heads=1)
+        adapter = {"source_dim": TEXT_WIDTH, "target_dim": TEXT_WIDTH, "model_dim": TEXT_WIDTH}
+        _with(model.LLMAdapter, **adapter, num_layers=1, num_heads=2)
     if hasattr(encoders, "qwen3vl"):
         _with(encoders.llama.Qwen3VL_4BConfig, **text, num_attention_heads=2, num_key_value_heads=1)
         eye = {"hidden_size": 64, "intermediate_size": 128, "depth": 2, "deepstack_visual_indexes": [0]}
@@ -142,7 +159,7 @@ class SmallNetworks(ComfyExtension):
 
 async def comfy_entrypoint() -> SmallNetworks:
     comfy.supported_models.models = families()
-    comfy.model_detection.detect_unet_config = _knows_z_image(comfy.model_detection.detect_unet_config)
+    comfy.model_detection.detect_unet_config = _knows_by_width(comfy.model_detection.detect_unet_config)
     comfy.taesd.taesd.conv = _convolution(comfy.taesd.taesd.conv)
     end_early(comfy.clip_model.CLIPTextModel)
     end_early(comfy.clip_model.CLIPVisionModelProjection)

@@ -170,7 +170,10 @@ BODIES = [bodies.body(center, 30) for center in CENTERS]
 
 DRAWN = {
     "one of weight 0": (posed(BODIES[0], None, weights=(1.0, 0.0)), "Weight 0, left out: person 2"),
-    "one by LoRA": (second_by_lora(posed(*BODIES)), "A LoRA and no photo, left to LoRA per Person: person 2"),
+    "one by LoRA": (
+        second_by_lora(posed(*BODIES)),
+        "No photo, left to LoRA per Person and Prompt per Person: person 2",
+    ),
     "nobody": (posed(*BODIES, weights=(0.0, 0.0)), "No people applied"),
     "apart, one without": (posed(None, BODIES[1], weights=(1.0, 0.5), kind=RowCast), ""),
     "no skeletons": (posed(None, None), "overlap"),

@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 import torch
-from pack.core import taking_part
+from pack.core import persons, taking_part
 from pack.core.cast import Cast, Layout, Member, Person, Slot
+from pack.core.checks.errors import BadCast
 from pack.core.places import extra_places
 from pack.core.places.region_settings import RegionSettings
 from pack.core.second_pass import cutting
@@ -35,13 +36,21 @@ def test_a_group_has_as_many_places_as_the_cast_has_people() -> None:
     assert group(9, cast=absent).args[0] == group(4).args[0] != group(9).args[0]
 
 
+def test_without_a_cast_each_place_has_a_person_without_a_photo_for_words_alone() -> None:
+    placed = places.PlaceCast.execute(group(3).args[0], "custom", "2,0,1").args[0]
+    # Person 3 is not named in the order, and so is left out.
+    assert [(member.name, member.place) for member in placed.people] == [("person 1", 3), ("person 2", 1)]
+    with pytest.raises(BadCast, match="person 1 has no photo.*Prompt per Person"):
+        persons.combine(placed.people[0].person, "antelopev2", "mean", "Apply InstantID")
+
+
 def test_what_is_set_for_regions_goes_wherever_the_cast_goes() -> None:
     chosen = {"extent": "face", "region_margin": 0.4, "feather": 7, "acts_in": "face boxes"}
-    placed = places.PlaceCast.execute(cast(2), group(2).args[0], "left to right", "", **chosen).args[0]
+    placed = places.PlaceCast.execute(group(2).args[0], "left to right", "", cast(2), **chosen).args[0]
     with_another = casts.CastNode.execute(cast=placed, person_1=people_made.a_person(3), weight_1=1.0).args[0]
     with_one_absent = taking_part.present(taking_part.with_photos(with_another).weighted)
     rows = cutting.cast_by_row([], placed, 64)
-    placed_again = places.PlaceCast.execute(placed, group(2).args[0], "left to right", "").args[0]
+    placed_again = places.PlaceCast.execute(group(2).args[0], "left to right", "", placed).args[0]
     for each in (placed, with_another, with_one_absent, rows):
         assert each.region_settings == RegionSettings(**chosen)
     assert placed_again.region_settings == RegionSettings()
@@ -81,7 +90,7 @@ def test_a_photo_is_seen_in_the_preview_and_changes_nothing_else() -> None:
     photo = torch.full((1, 64, 64, 4), 0.5)
     without_photo, with_photo = (from_masks(more_places=1, image=image) for image in (None, photo))
     assert without_photo[0].slots[-1] == with_photo[0].slots[-1]
-    placed = places.PlaceCast.execute(cast(1), layout, "custom", "1,0").args[0]
+    placed = places.PlaceCast.execute(layout, "custom", "1,0", cast(1)).args[0]
     wide = {"extent": "body", "margin": 2.0, "feather": 16}
     without_layout, with_layout = (
         places.MaskOfAPersonsPlace.execute(placed, 1, **wide, layout=stay).args[0] for stay in (None, layout)
@@ -128,7 +137,7 @@ THREE_PEOPLE = Cast((painted("Anna", RED), painted("Ben", GREEN, RED), painted("
 )
 def test_everybody_is_seen_in_their_own_place(order: str, custom_order: str, faces: tuple[Any, ...]) -> None:
     """By their first photo; an empty place shows the background."""
-    node = places.PlaceCast.execute(THREE_PEOPLE, FOUR_PLACES, order, custom_order)
+    node = places.PlaceCast.execute(FOUR_PLACES, order, custom_order, THREE_PEOPLE)
     preview = node.args[1][0]
     # Two points of each face box, in its right half, where neither a label nor a line is drawn.
     for row in (250, 320):
@@ -146,7 +155,7 @@ def test_every_place_has_the_name_of_who_stands_there() -> None:
     """The plate of a long name is wider than that of a short one; an empty place has a plate for its number alone."""
     names = ("Al", "Maximiliane", "Theodor")
     cast = Cast(tuple(painted(name, RED) for name in names))
-    node = places.PlaceCast.execute(cast, FOUR_PLACES, "custom", "2,0,3,1")
+    node = places.PlaceCast.execute(FOUR_PLACES, "custom", "2,0,3,1", cast)
     preview = (node.args[1][0] * 255).round()
     wide = []
     for slot, colour in zip(FOUR_PLACES.slots, OKABE_ITO, strict=True):

@@ -211,7 +211,7 @@ def test_the_absent_friend_stands_in_the_free_place(loaded: Host, small: net.Toy
     two = replace(three, slots=(three.slots[0], three.slots[2]))
     photo = avatars.picture(places.of_slots(two.slots), looks_of_all[:2], SMALL)[0].permute(1, 2, 0)
     every = extra_places.add(two, "free place", (0.0, 0.0), 0.0, "half", 1)
-    cast = PlaceCast.execute(Cast((Member(people[2]),)), every, "last places", "").args[0]
+    cast = PlaceCast.execute(every, "last places", "", Cast((Member(people[2]),))).args[0]
     region = MaskOfAPersonsPlace.execute(cast, 1, "body", 0.5, 16, every).args[0]
     (model,) = DifferentialDiffusion.execute(loaded.model).args
     sides = sides_of(loaded, cast, DrawSkeletons.execute(every).args[0], PLAIN)

@@ -80,6 +80,8 @@ Z_IMAGE_LORA = "z-image.safetensors"
 """That of every LoRA's stand-in for Z-Image."""
 CHROMA_LORA = "chroma.safetensors"
 """That of every LoRA's stand-in for Chroma."""
+ANIMA_LORA = "anima.safetensors"
+"""That of every LoRA's stand-in for Anima."""
 KREA_2_LORA = "krea-2.safetensors"
 """The stand-in of Identity Edit."""
 
@@ -104,6 +106,7 @@ def known(host_server: HostServer, standin_models: Standins) -> dict[str, Any]:
     write_transformer_lora(loras / FLUX_2_LORA, standin_models.flux2)
     write_transformer_lora(loras / Z_IMAGE_LORA, standin_models.of_transformer("z-image"))
     write_transformer_lora(loras / CHROMA_LORA, standin_models.of_transformer("chroma"))
+    write_transformer_lora(loras / ANIMA_LORA, standin_models.of_transformer("anima"))
     write_transformer_lora(loras / KREA_2_LORA, standin_models.of_transformer("krea-2"))
     return host_server.object_info()
 
@@ -177,7 +180,8 @@ def standins_for(file: Path, prompt: Prompt, models: Standins) -> dict[str, str]
     sd15 = parts or any("sd15" in name for name in adapters)
     names = {loader: getattr(models, one).name for loader, one in TABLE["standins"].items()}
     names["LoraLoaderModelOnly.lora_name"] = FLUX_2_LORA if "klein" in file.stem else KREA_2_LORA
-    names["LikenessAddLoRAToPerson.file"] = FLUX_2_LORA if "klein" in file.stem else LORA
+    of_families = {"klein": FLUX_2_LORA, "anima": ANIMA_LORA}
+    names["LikenessAddLoRAToPerson.file"] = next((of_families[kind] for kind in of_families if kind in file.stem), LORA)
     if sd15:
         names["CheckpointLoaderSimple.ckpt_name"] = models.sd15.name
     if parts:

@@ -28,7 +28,7 @@ GRAPHS = {path.stem: json.loads(path.read_text("utf-8")) for path in FILES}
 def samples_as_a_unet(name: str) -> bool:
     """Other transformers are sampled as ComfyUI's own workflows do it, FLUX.1 with a shift: see below."""
     kinds = {node["type"] for node in nodes_in(GRAPHS[name])}
-    return "KSampler" in kinds and "ModelSamplingFlux" not in kinds and not name.startswith("references_")
+    return "KSampler" in kinds and "ModelSamplingFlux" not in kinds and not name.startswith(("references_", "prompts_"))
 
 
 SAMPLING = [name for name in GRAPHS if samples_as_a_unet(name)]

@@ -104,7 +104,9 @@ def write_transformer_lora(file: Path, network: Path) -> None:
     weights = torch.load(network, weights_only=True)
     state: dict[str, torch.Tensor] = {}
     for key, weight in weights.items():
-        if not key.endswith(("qkv.weight", "blocks.0.attn.wq.weight")):
+        names = ("qkv.weight", "blocks.0.attn.wq.weight", "self_attn.q_proj.weight")
+        # What Anima makes its text with has no place in the picture.
+        if key.startswith("llm_adapter") or not key.endswith(names):
             continue
         width_out, width_in = weight.shape
         layer = f"diffusion_model.{key.removeprefix('model.diffusion_model.').removesuffix('.weight')}"

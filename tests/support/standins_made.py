@@ -5,6 +5,7 @@ whole SDXL-family checkpoint is a file of a few megabytes that is written in a s
 noise; everything before it (faces, places, condition image) is real.
 """
 
+import base64
 import hashlib
 import json
 import shutil
@@ -71,6 +72,8 @@ def _write(to: Standins) -> None:
         if "holds" in row:
             dtype, contents = row.get("dtype", "float16"), shapes.of(row["holds"], **row.get("sizes", {}))
             state = _weights(dtype, row.get("windows", 18)).fill(narrow(contents) if row.get("narrow") else contents)
+            if name == "mistral":
+                state["tekken_model"] = _tekken()
             _save(to.__getattr__(name), state, row.get("safetensors", False))
     _save(to.recogniser, _weights("float32", 20).fill(ir_se50_shapes()))
     copy_face_pack(to.face_pack)
@@ -122,6 +125,15 @@ def _write_adapters(to: Standins) -> None:
             projection = ((key, tensor.shape) for key, tensor in state.items() if key.startswith("image_proj."))
             state |= _weights("float32", 18).fill(projection)
         save(to.ip_adapter(name), nested(state))
+
+
+def _tekken() -> Tensor:
+    """What the file of FLUX.2 dev's text encoder brings its tokens in: here a token for each byte, behind 100 that
+    stand for none."""
+    tokens = [{"rank": byte, "token_bytes": base64.b64encode(bytes([byte])).decode()} for byte in range(256)]
+    config = {"default_vocab_size": 356, "default_num_special_tokens": 100}
+    text = json.dumps({"config": config, "vocab": tokens, "special_tokens": []})
+    return torch.tensor(list(text.encode()), dtype=torch.uint8)
 
 
 def _landmarker() -> dict[str, Tensor]:

@@ -80,7 +80,7 @@ def standing(
     people = list(people)
     cast = Cast(tuple(map(Member, people)))
     layout = LayoutForAGroup.execute(len(people), framing="half", rows=0, width=size[0], height=size[1]).args[0]
-    return PlaceCast.execute(cast, layout, "custom" if order else "left to right", order).args[0], layout
+    return PlaceCast.execute(layout, "custom" if order else "left to right", order, cast).args[0], layout
 
 
 @torch.no_grad()

@@ -21,7 +21,7 @@ LABELS, NOTES, OPTIONS = "likenessLabels", "likenessNotes", "likenessOptions"
 SENTENCES = "likenessSentences"
 """The keys of main.json, and in the host's answer to /i18n."""
 PROPER_NAMES = {
-    "Canny", "CFG", "CLIP", "ControlNet", "Depth Anything", "EVA-CLIP", "FLUX.2 klein",
+    "Canny", "CFG", "CLIP", "ControlNet", "Depth Anything", "EVA-CLIP", "FLUX.1 Kontext", "FLUX.2 klein",
     "ID-Patch ControlNet", "IdentityNet", "OpenPose", "Qwen-Image-Edit", "RT-DETR", "SAM3", "SDPose",
     "VAE",
 }  # fmt: skip

@@ -188,10 +188,10 @@ BY_THE_NODE: dict[str, list[Refused]] = {
             negative=kolors_text(),
         ),
         refused(NotPlaced, "acts_in at face boxes needs .*Anna", cast=one_left_unplaced()),
-        refused(BadCast, "Boris has a LoRA and no photo.*weight 0 in the Cast", cast=value(by_lora)),
+        refused(BadCast, "Boris has no photo.*weight 0 in the Cast", cast=value(by_lora)),
         refused(
             BadCast,
-            "Boris has a LoRA and no photo.*weight 0 in the Cast",
+            "Boris has no photo.*weight 0 in the Cast",
             cast=value(a_row_without_a_photo),
             control_strength=0.0,
         ),
