@@ -40,7 +40,7 @@ def test_without_a_cast_each_place_has_a_person_without_a_photo_for_words_alone(
     placed = places.PlaceCast.execute(group(3).args[0], "custom", "2,0,1").args[0]
     # Person 3 is not named in the order, and so is left out.
     assert [(member.name, member.place) for member in placed.people] == [("person 1", 3), ("person 2", 1)]
-    with pytest.raises(BadCast, match="person 1 has no photo.*Prompt per Person"):
+    with pytest.raises(BadCast, match=r"person 1 has no photo.*Prompt per Person"):
         persons.combine(placed.people[0].person, "antelopev2", "mean", "Apply InstantID")
 
 
