@@ -8,7 +8,7 @@ import torch
 from comfy_api.latest import io
 from figures import relative
 from graph_run import linked_inputs, run
-from graphs import UNCONNECTED, Node, ours, sampler
+from graphs import Node, ours, sampler
 from method_rows import SCHEDULE, Row, applies_to, bypassed, latents, often, patches_the_model, picture, rows
 from pack.core.cast import Lora
 from sample_values import a_person, cast, sdxl_clip, small
@@ -44,7 +44,7 @@ def test_weight_zero_is_the_picture_without_the_node(row: Row) -> None:
 @applies_to(lambda row: row.kind != "LikenessApplyPhotoMaker", "Its words are written for the number of people.")
 def test_whoever_has_weight_zero_is_as_if_absent(row: Row) -> None:
     def shown(people: Any) -> Tensor:
-        changed = {name: UNCONNECTED for name in ("bodies", "body_masks") if name in row.inputs}
+        changed = {}
         if row.kind == "LikenessApplyIDPatch":
             changed["image"] = ours("LikenessIDPatchConditionImage", cast=people)
         return latents(row.sampled(row.node(cast=people, **changed)))

@@ -44,7 +44,7 @@ def test_people_of_a_row_each_are_alone_in_it(row: Row) -> None:
         assert relative(picture, plain) > 1e-4, "it does nothing"
     for number in range(2):
         people = alone_in_a_picture(number)
-        changed = {name: UNCONNECTED for name in ("bodies", "body_masks") if name in row.inputs}
+        changed = {}
         if {"control_net", "image"} <= {*row.inputs}:
             keypoints = node("LikenessDrawSkeletons", draw="face keypoints", cast=people)
             changed["image"] = UNCONNECTED if row.kind == "LikenessApplyIDPatch" else keypoints
