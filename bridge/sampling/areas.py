@@ -12,6 +12,7 @@ from typing import Any
 from comfy.utils import common_upscale
 from torch import Tensor
 
+from ...core.checks.errors import BadSetup
 from ..host.unet import Options
 
 Area = tuple[int, int, int, int]
@@ -37,10 +38,17 @@ class RowWindow:
 def row_window(options: Mapping[str, Any]) -> RowWindow | None:
     """The rows that a forward shows, in a window of the host (Context Windows) or of AnimateDiff-Evolved.
 
-    None where it shows all rows of the batch. options: the transformer_options of the forward.
+    None where it shows all rows of the batch. options: the transformer_options of the forward. Raises BadSetup for a
+    window over a side of the picture: in each of them everybody would act, for regions are those of the whole picture.
     """
     window: Any = options.get("context_window")
-    if window is not None and window.dim == 0:  # a window of rows; other windows are of frames
+    if window is not None and window.dim != 0:
+        raise BadSetup(
+            f"Context Windows (dim {window.dim}) show the MODEL a piece of the picture at a time, and people have "
+            "their places in the whole picture.",
+            "Set dim to 0, which is for batches, or take that node out and sample the picture as a whole.",
+        )
+    if window is not None:
         # The host may show a row before the window's first as well, and drop what comes of it.
         anchor: int | None = getattr(window, "causal_anchor_index", None)
         in_front = [] if anchor is None or anchor < 0 else [anchor]
