@@ -580,7 +580,8 @@ SOUGHT = {
     "hat": "parts_instant_id_and_outfit", "faceid": "ip_adapter_sd15_portrait", "reactor": "start_person_in_photo",
     "best of four": "references_klein_two_people", "four pictures": "start_portrait",
     "instantid": "start_portrait", "remove a person": "start_person_in_photo",
-    "人物": "start_two_people", "角色一致": "start_portrait",
+    "人物": "start_two_people", "角色一致": "start_portrait", "anima": "prompts_anima_two_people",
+    "regional prompt": "prompts_anima_two_people",
 }  # fmt: skip
 """What people look for -> a template that does it."""
 FIRST = {"couple", "two people", "friends", "family", "group", "portrait", "jacket", "inpaint", "face swap"}
