@@ -14,7 +14,7 @@ from typing import Any, cast
 from .checks.errors import LikenessError
 
 FOLDERS = Path(__file__).absolute().parents[1] / "nodes"
-READS = ("embedding", "portrait", "photo", "keypoints", "parts", "pictures")
+READS = ("embedding", "portrait", "photo", "keypoints", "parts")
 """What a method may read of a person."""
 
 

@@ -33,8 +33,6 @@ def small(row: Row) -> dict[str, Any]:
             inputs[name] = value(loaded, *link.arguments, SMALL)
     if row.kind in ("LikenessApplyIDPatch", "LikenessApplyInstantID"):
         inputs["control_net"] = value(small_net)
-    if row.kind == "LikenessStylePerPerson":
-        inputs["layers"] = "all"
     if row.kind == "LikenessApplyPhotoMaker":
         inputs["lora_weight"] = 0.0  # it is made for the larger one, and changes weights alone
     return inputs

@@ -38,7 +38,6 @@ def operations(row: Row, count: int) -> int:
     places = layout(*map(slot, (16.0, 48.0, 80.0, 112.0)[:count]))
     changed: dict[str, Any] = {"cast": cast(*people, places=places)}
     changed |= {name: UNCONNECTED for name in ("bodies", "body_masks") if name in row.inputs}
-    changed |= {"who": ""} if row.kind == "LikenessStylePerPerson" else {}
     changed |= {"image": UNCONNECTED} if row.kind == "LikenessApplyIDPatch" else {}
     applied = row.node(**changed, **(FOUR if count > 1 else ONE).get(row.kind, {}))
     outputs = {}

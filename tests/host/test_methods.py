@@ -12,7 +12,7 @@ from graphs import DEFAULTS, ours, sampled, value
 from method_rows import OFTEN, READ_FACES, latents, rows
 from pack.core.cast import PlacedCast
 from pack.core.places.region_settings import FACE_BOXES
-from sample_values import a_person, cast, image, latent, mask, normal, sdxl, with_loras, with_regions
+from sample_values import a_person, cast, latent, mask, normal, sdxl, with_loras, with_regions
 from torch import Tensor
 
 
@@ -28,7 +28,6 @@ BESIDE: dict[str, dict[str, Any]] = {
     "LikenessApplyIDPatch": {"image": None, "id_start_percent": 0.0, "model": value(sdxl)},
     "LikenessApplyInstantID": {"negative_noise": 0.3},
     "LikenessApplyPhotoMaker": {"text": "a woman img, a man img,", "start_percent": 0.0},
-    "LikenessStylePerPerson": {"images": value(image, 96, 128, seed=7)},
     "LikenessLoRAPerPerson": {"cast": value(with_loras)},
     "LikenessSharePartsAttention": {
         "parts": ours("LikenessPart", mask=value(the_left_eighth)),
@@ -51,9 +50,7 @@ CHANGED: dict[str, Any] = {
     "keypoints": False,
     "outside": "everybody",
     "prompts": "1: up",
-    "who": "2",
     "layers": "all",
-    "fit": "crop",
     "text": "a woman img, a hat img,",
     "trigger": ",",
     "reference": "once",
@@ -67,10 +64,7 @@ CHANGED: dict[str, Any] = {
 """Every setting as it is neither by default nor beside these; the cast's is how strong one person is."""
 OF_REGIONS: dict[str, Any] = {"extent": "face", "region_margin": 0.3, "feather": 60, "acts_in": FACE_BOXES}
 """What Place Cast sets for the regions of a cast, which begins with regions."""
-SILENT = {
-    "width", "height",
-    *((kind, "cast") for kind in ("LikenessStylePerPerson", "LikenessPromptPerPerson")),
-}  # fmt: skip
+SILENT = {"width", "height", ("LikenessPromptPerPerson", "cast")}
 """What is only shown, what must be the latent's, and people who are meant or not."""
 
 

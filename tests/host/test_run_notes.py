@@ -37,7 +37,7 @@ OWN_FILES = (
     "LikenessLoRAPerPerson",
 )
 """What was not trained with SDXL's latents: what it shows is the MODEL's own, or of a file that the user chooses."""
-ADAPTERS = ("LikenessApplyInstantID", "LikenessApplyIPAdapter", "LikenessStylePerPerson", "LikenessApplyPuLID")
+ADAPTERS = ("LikenessApplyInstantID", "LikenessApplyIPAdapter", "LikenessApplyPuLID")
 WIDTH, HEIGHT = 128, 96
 
 

@@ -269,13 +269,6 @@ def _defaults_of_methods() -> None:
     _by_default("LikenessApplyIPAdapter", clip_vision=value(vit_h))
     _by_default("LikenessApplyPhotoMaker", photo_maker=value(photo_maker), text="a woman img, a man img")
     _by_default(
-        "LikenessStylePerPerson",
-        ip_adapter=value(loaded, "ip_adapter_plus"),
-        clip_vision=value(vit_h),
-        cast=value(cast),
-        who="1",
-    )
-    _by_default(
         "LikenessPeopleAsReferences",
         clip=value(klein_clip),
         vae=value(flux2_vae),

@@ -33,7 +33,6 @@ from torch import Tensor
 
 ANOTHER_PART = ours("LikenessPart", image=value(image, seed=2))
 OTHER: dict[str, dict[str, Any]] = {
-    "LikenessStylePerPerson": {"images": value(image, seed=6)},
     "LikenessPromptPerPerson": {"prompts": "1: down"},
     "LikenessApplyParts2Whole": {"features": ours("LikenessEncodeParts", parts=ANOTHER_PART)},
     "LikenessSharePartsAttention": {"parts": ANOTHER_PART},

@@ -67,7 +67,6 @@ from sample_values import (
     sd15,
     sdxl,
     sdxl_clip,
-    small,
     unplaced,
     with_regions,
 )
@@ -303,24 +302,6 @@ BY_THE_NODE: dict[str, list[Refused]] = {
         refused(PortraitsMissing, "FaceID Plus v2 looks at", cast=without_portraits()),
         refused(WrongEncoder, "clip_vision input is not connected.*ViT-H", clip_vision=UNCONNECTED),
         refused(WrongEncoder, "ViT-H", clip_vision=value(clip_vision)),
-    ],
-    "LikenessStylePerPerson": [
-        refused(BadCast, "no person of the cast is called 'Zoe'.*1 Anna, 2 Boris", who="Zoe"),
-        refused(BadCast, "who is 'Anna', but no cast is connected", cast=UNCONNECTED, who="Anna"),
-        refused(BadRegion, "Crop Faces", cast=by_row(), mask=mask()),
-        refused(BadRegion, r"region of the style .*: the mask is empty\. Paint it, or disconnect it", mask=0 * mask()),
-        refused(WrongEncoder, "reads hidden states of width 1280. Connect CLIP ViT-H", clip_vision=value(clip_vision)),
-        refused(
-            BadSetup,
-            "is FaceID Plus v2, which reads .*plus_sdxl_vit-h.safetensors",
-            ip_adapter=value(loaded, "ip_adapter"),
-        ),
-        refused(
-            BadSetup,
-            "layers is 'style'.* blocks input .*Set layers to 'all'",
-            model=value(small),
-            ip_adapter=value(loaded, "ip_adapter_plus", value(small)),
-        ),
     ],
     "LikenessApplyPhotoMaker": [
         refused(BadTrigger, "1 time for 2 people", text="a woman img"),

@@ -107,9 +107,6 @@ REMARKS: dict[str, list[Remark]] = {
             reference_boost=4.0,
         ),
     ],
-    "LikenessStylePerPerson": [
-        remark("No person is drawn in this style", cast=cast(weights=(1.0, 0.0)), who="Boris"),
-    ],
     "LikenessEncodeParts": [
         remark(
             "Pictures stretched to 128x96 px: 'face' from 64x64 px", parts=ours("LikenessPart", image=image(64, 64))
