@@ -137,7 +137,7 @@ def changes_by_side(row: Row) -> tuple[Tensor, Tensor]:
     return another_left - of_both, another_right - of_both
 
 
-@often("instant_id, ApplyInstantID", "pulid, ApplyPuLIDFlux", "parts2whole, ApplyParts2Whole")
+@often("instant_id, ApplyInstantID", "pulid, ApplyPuLID, FLUX.1", "parts2whole, ApplyParts2Whole")
 def test_whoever_is_left_acts_left_and_whoever_is_right_acts_right(row: Row) -> None:
     """The rest of the network carries much of it to the other half; where the grid is halved nearly all of it."""
     left, right = changes_by_side(row)
@@ -163,7 +163,7 @@ def test_soft_masks_that_add_up_to_everything_are_none(row: Row) -> None:
 
 @applies_to(lambda row: row.kind not in PARTS, "Its masks are of parts.")
 @applies_to(lambda row: row.kind not in READ_AS_TEXT, "Where regions overlap, the texts of both are read.")
-@often("instant_id, ApplyInstantID", "pulid, ApplyPuLIDFlux", "LoRAPerPerson")
+@often("instant_id, ApplyInstantID", "pulid, ApplyPuLID, FLUX.1", "LoRAPerPerson")
 def test_where_regions_overlap_people_share_a_pixel_in_proportion(row: Row) -> None:
     overlapping = torch.zeros(2, HEIGHT, WIDTH)
     overlapping[0, :, :80] = 1.0
@@ -175,7 +175,7 @@ def test_where_regions_overlap_people_share_a_pixel_in_proportion(row: Row) -> N
 
 
 @applies_to(*BESIDE_A_LORA)
-@often("pulid, ApplyPuLIDFlux")
+@often("pulid, ApplyPuLID, FLUX.1")
 def test_people_from_photos_keep_to_their_places_beside_one_by_lora(row: Row) -> None:
     """As if that one had weight 0, in the same masks, and by places they are kept to these."""
     beside = cast(a_person("Anna"), by_lora())

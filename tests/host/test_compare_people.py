@@ -310,11 +310,11 @@ def test_the_prompt_of_every_method_is_whole(session: Session, method: TemplateM
 
 
 def test_every_method_that_draws_people_has_a_record() -> None:
-    """Those that draw parts are drawn by --outfits, and PuLID on FLUX.1 has no template."""
+    """Those that draw parts are drawn by --outfits."""
     applied: set[str] = set()
     for method in methods():
         if method.folder not in ("parts2whole", "share_parts"):
-            applied |= {*method.applies} - {"LikenessApplyPuLIDFlux"}
+            applied |= {*method.applies}
     in_records: set[str] = set()
     for drawn in METHODS:
         graph = load(ROOT / "workflows" / f"{drawn.template}.json")

@@ -22,7 +22,7 @@ import nodes
 
 HERE = [row for row in rows() if row.runs_here and row.kind != "LikenessPeopleAsReferences"]
 WITH_MODEL = [row for row in HERE if row.kind != "LikenessApplyIDPatch"]
-TWO = ("instant_id, ApplyInstantID", "pulid, ApplyPuLIDFlux")
+TWO = ("instant_id, ApplyInstantID", "pulid, ApplyPuLID, FLUX.1")
 """Rows that are enough in every run: on a UNet and on a transformer."""
 UNETS = [row for row in HERE if row.of_unets]
 LOST = "in no prompt of this sampler"

@@ -123,6 +123,8 @@ FAMILIES = {
     "FLUX.2": Family(value(klein), value(klein_said, "1"), value(klein_said, "2")),
 }
 """Of a method's families the first of these is tested."""
+PULID_ON_FLUX = {**vars(FAMILIES["FLUX.1"]), "pulid": value(loaded, "pulid_flux")}
+"""What is linked to Apply PuLID with FLUX.1."""
 MODELS = {
     "LikenessApplyIDPatch": value(sdxl),
     "LikenessPeopleAsReferences": value(klein),
@@ -276,10 +278,7 @@ def _defaults_of_methods() -> None:
         pictures=value(image),
         size=128,
     )
-    seeing = {"eva_clip": value(loaded, "pulid_eva"), "face_parser": value(loaded, "pulid_parser")}
-    _by_default("LikenessApplyPuLID", **seeing)
-    of_flux = {"model": value(flux), "positive": value(flux_text, 1), "negative": value(flux_text, 2)}
-    _by_default("LikenessApplyPuLIDFlux", **of_flux, **seeing, pulid=value(loaded, "pulid_flux"))
+    _by_default("LikenessApplyPuLID", eva_clip=value(loaded, "pulid_eva"), face_parser=value(loaded, "pulid_parser"))
 
 
 def _defaults_of_parts() -> None:

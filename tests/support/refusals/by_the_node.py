@@ -12,7 +12,7 @@ import tiny_sdxl
 import tiny_vaes
 import torch
 from families import RECORDS
-from graphs import UNCONNECTED, ours, value
+from graphs import PULID_ON_FLUX, UNCONNECTED, ours, value
 from pack.bridge.apply.adapters import AdapterMismatch
 from pack.bridge.control_nets.sdxl_net import NotAControlNet
 from pack.bridge.host.encode import WrongEncoder
@@ -313,14 +313,26 @@ BY_THE_NODE: dict[str, list[Refused]] = {
         refused(PortraitsMissing, "PuLID looks at pictures", cast=without_portraits()),
         refused(BadPhoto, "neither face nor hair in photo 1 of Anna", face_parser=value(parser_that_finds_no_face)),
         refused(AdapterMismatch, "reads 545 numbers .* give 544", pulid=value(pulid_of_another_width)),
-    ],
-    "LikenessApplyPuLIDFlux": [
         refused(
             WrongBaseModel,
             r"a FLUX.1 of 3 \+ 2 blocks of width 64, with 3 places.* 19 \+ 38",
-            model=value(tiny_dits.model, "FLUX.1", depth=3),
+            **{**PULID_ON_FLUX, "model": value(tiny_dits.model, "FLUX.1", depth=3)},
         ),
-        refused(WrongBaseModel, r"FLUX\.2, but FLUX.1 or Chroma is needed", model=value(tiny_dits.model, "FLUX.2")),
+        refused(
+            WrongBaseModel,
+            r"FLUX\.2, but FLUX.1 or Chroma is needed",
+            **{**PULID_ON_FLUX, "model": value(tiny_dits.model, "FLUX.2")},
+        ),
+        refused(
+            WrongBaseModel,
+            r"SDXL, but FLUX\.1 or Chroma is needed\. The file at pulid is PuLID for FLUX\.1\. Load pulid_v1\.1\.saf",
+            pulid=PULID_ON_FLUX["pulid"],
+        ),
+        refused(
+            WrongBaseModel,
+            r"Chroma, but SDXL is needed\. The file at pulid is PuLID for SDXL\. Load pulid_flux_v0\.9\.1\.saf",
+            model=value(tiny_dits.model, "Chroma"),
+        ),
     ],
     "LikenessEncodeParts": [
         refused(
