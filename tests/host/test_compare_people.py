@@ -311,10 +311,8 @@ def test_the_prompt_of_every_method_is_whole(session: Session, method: TemplateM
 
 def test_every_method_that_draws_people_has_a_record() -> None:
     """Those that draw parts are drawn by --outfits."""
-    applied: set[str] = set()
-    for method in methods():
-        if method.folder not in ("parts2whole", "share_parts"):
-            applied |= {*method.applies}
+    of_parts = ("parts2whole", "share_parts")
+    applied = {method.applies for method in methods() if method.folder not in of_parts}
     in_records: set[str] = set()
     for drawn in METHODS:
         graph = load(ROOT / "workflows" / f"{drawn.template}.json")

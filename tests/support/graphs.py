@@ -157,7 +157,7 @@ FACES = node("LikenessLoadFaceEmbedder", pack="buffalo_sc", recognisers="w600k_m
 def derived(schema: Any) -> dict[str, Any]:
     """Inputs of a node by its schema and, where it is a method's, its record: defaults, all that it needs, and a face
     model. A method's own socket is given what its loader makes of a file, see sample_values.file_of."""
-    method = next((record for record in methods() if schema.node_id in record.applies), None)
+    method = next((record for record in methods() if schema.node_id == record.applies), None)
     families = method.families if method else ("SD1.5",)
     family = next(family for name, family in FAMILIES.items() if name in families)
     links = {**SOCKETS, "MODEL": family.model}

@@ -353,12 +353,12 @@ def rows() -> tuple[Row, ...]:
     """Every node of every method, and those that act as these do and belong to none."""
     of_methods: list[Row] = []
     for method in methods():
-        for kind in method.applies:
-            of_methods.append(Row(method, kind))
-            for option in OPTIONS.get(kind, {}):
-                of_methods.append(Row(method, kind, option))
-            for network in NETWORKS.get(kind, {}):
-                of_methods.append(Row(method, kind, network=network))
+        kind = method.applies
+        of_methods.append(Row(method, kind))
+        for option in OPTIONS.get(kind, {}):
+            of_methods.append(Row(method, kind, option))
+        for network in NETWORKS.get(kind, {}):
+            of_methods.append(Row(method, kind, network=network))
     kinds_of_methods = {row.kind for row in of_methods}
     of_no_method: list[Row] = []
     for kind, outputs in _outputs().items():
@@ -415,7 +415,7 @@ def _outputs() -> dict[str, list[str]]:
     return names
 
 
-APPLIES = {kind for method in methods() for kind in method.applies} | {
+APPLIES = {method.applies for method in methods()} | {
     kind for kind, outputs in _outputs().items() if outputs[1:3] == BOTH_SIDES
 }
 EVERY_ROW = [str(row) for row in rows()]
