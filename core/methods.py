@@ -14,7 +14,7 @@ from typing import Any, cast
 from .checks.errors import LikenessError
 
 FOLDERS = Path(__file__).absolute().parents[1] / "nodes"
-READS = ("embedding", "portrait", "photo", "keypoints", "parts", "pictures")
+READS = ("embedding", "portrait", "photo", "keypoints", "parts")
 """What a method may read of a person."""
 
 
@@ -60,7 +60,7 @@ class Method:
     folder: its own below nodes/.
     good_for: what people take it for, in a few words, by language.
     node: the node of its own that its workflows have beside `applies`, "" where Load Adapter loads its files.
-    applies: ids of the nodes that put it into conditioning or model.
+    applies: id of the node that puts it into conditioning or model.
     key: the model folder of its own files, "" where it has none.
     files: ids of its files in the manifest, its ControlNet's too.
     formats: the formats that its own files may have.
@@ -77,7 +77,7 @@ class Method:
     title: str
     good_for: Mapping[str, str]
     node: str
-    applies: tuple[str, ...]
+    applies: str
     key: str
     files: tuple[str, ...]
     formats: tuple[Format, ...]
@@ -91,7 +91,7 @@ class Method:
 
     def used_by(self, kinds: Set[str]) -> bool:
         """Whether a workflow uses this method. kinds: the node ids of all nodes of the workflow."""
-        return not kinds.isdisjoint({self.node, *self.applies})
+        return not kinds.isdisjoint({self.node, self.applies})
 
     def reads_embeddings_with(self, formats: Iterable[str]) -> bool:
         """Whether it reads embeddings where files of these formats are used: some methods do so with all files, others

@@ -76,7 +76,7 @@ class TakingPart:
 
 
 NO_PEOPLE = TakingPart(Cast(()), ())
-"""For what nobody of a cast takes part in, such as parts, or a style of the whole picture."""
+"""For what nobody of a cast takes part in: parts."""
 
 
 def present_in(linked: Cast | Person) -> TakingPart:

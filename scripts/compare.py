@@ -7,9 +7,9 @@
 
 --people draws people from photos, one of each or a folder of each, by every method whose files are in the ComfyUI that
 is found. Questions: crowd (1 to 12 people), seeds (the same people by every method and seed), ablations (methods
-without one of their parts, and with several photos). --outfits dresses a person from pictures, by Parts2Whole, Share
-Parts Attention and IP-Adapter. --pictures measures pictures of any model. docs/likeness.md says what lies in each of
-these folders and what comes out: OUT/index.html, a page to look at, tables, and report.json.
+without one of their parts, and with several photos). --outfits dresses a person from pictures, by Parts2Whole and
+Share Parts Attention. --pictures measures pictures of any model. docs/likeness.md says what lies in each of these
+folders and what comes out: OUT/index.html, a page to look at, tables, and report.json.
 
 The same command again draws only what is missing. Exit status: 1 where something has to be mended first,
 2 for wrong options, 130 after Ctrl-C.

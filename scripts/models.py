@@ -353,7 +353,7 @@ def other_methods(language: str) -> str:
     for record in records():
         if record.folder in _README["systems"]:
             continue
-        page = f"web/docs/{record.applies[0]}"
+        page = f"web/docs/{record.applies}"
         title = f"[{record.title}]({page}{'.md' if language == 'en' else '/zh.md'})"
         families = _README["base models"].get(record.folder, ", ".join(record.families))
         body.append((title, record.good_for[language], families, worded(commercial_use(record), language)))

@@ -70,7 +70,7 @@ class Scope(InBoxes):
         self,
         source: object,
         tokens: Tensor,
-        layers: tuple[tuple[Tensor, ...] | None, ...],
+        layers: tuple[tuple[Tensor, ...], ...],
         kind: type[Injection] = Injection,
     ) -> Injection:
         """The Injection of one side of the conditioning.
@@ -101,9 +101,9 @@ class Scope(InBoxes):
     ) -> ApplyNode:
         """The node, and what it puts in, for the notes of a run.
 
-        ranges: all of the node, for the note of a run in which no step lies in one. names: of what it puts in, such as
-        "The style"; () for the people of the scope. several: whether a single name is of several things, such as
-        "The parts". The others: as in ApplyNode.
+        ranges: all of the node, for the note of a run in which no step lies in one. names: of what it puts in; () for
+        the people of the scope. several: whether a single name is of several things, such as "The parts". The others:
+        as in ApplyNode.
         """
         names = names or taking_part.names(self.people)
         several = several or len(names) != 1
@@ -127,16 +127,15 @@ class Scope(InBoxes):
         ranges: Sequence[NamedRange],
         *,
         run: type[Run[Any]] = InjectionsRun,
-        names: Sequence[str] = (),
     ) -> io.NodeOutput:
         """The outputs of an apply node: the MODEL, and both sides of the conditioning with what they carry.
 
-        given: with a MODEL. carried: of positive and negative. ranges, names: as in apply_node. run: the class of the
-        run that reads what they carry.
+        given: with a MODEL. carried: of positive and negative. ranges: as in apply_node. run: the class of the run that
+        reads what they carry.
         """
         of_positive, of_negative = carried  # in the order of `injections`
         carrying = carry_both(given, of_positive, of_negative)
-        apply_node = self.apply_node(ranges, names, in_negative=of_negative.active, for_sdxl=True)
+        apply_node = self.apply_node(ranges, in_negative=of_negative.active, for_sdxl=True)
         return self.outputs(carrying, [run], apply_node)
 
     def with_runs(self, given: SamplerInputs, runs: Sequence[type[Run[Any]]], apply_node: ApplyNode) -> SamplerInputs:

@@ -38,8 +38,8 @@ class Injection(CarriedOfPeople):
 
     tokens: (people, T, width) float32 CPU, unscaled, for IdentityNet.
     layers: per cross-attention layer ((people, T, C), (people, T, C)), keys and values; adapter scale and weight are in
-    the values. None for a layer in which no token is read. Empty where the adapter is switched off: then no layer reads
-    any. A subclass may hold other tensors for a layer, each with the people in its first dimension.
+    the values. Empty where the adapter is switched off: then no layer reads any. A subclass may hold other tensors for
+    a layer, each with the people in its first dimension.
     regions: how strongly each person acts where in the whole picture; None: one person everywhere, and with by_row.
     boxes: at most 1 in all for each pixel, or None. With boxes (acts_in = face boxes) the UNet reads people in these
     and not in their regions, and IdentityNet's residuals are added in these alone. IdentityNet itself still reads its
@@ -52,7 +52,7 @@ class Injection(CarriedOfPeople):
     per_person = ("tokens",)
     per_person_in_layers = ("layers",)
     tokens: Tensor
-    layers: tuple[tuple[Tensor, ...] | None, ...]
+    layers: tuple[tuple[Tensor, ...], ...]
     reads: PeopleRead = beside_text
 
     @property
@@ -74,7 +74,7 @@ class Injection(CarriedOfPeople):
     def can_join_batch(self, other: Any) -> bool:
         """Whether rows with this Injection and with `other` can be computed in one batch.
 
-        They can if both are of one node, in the same places, read in the same way, and in the same layers.
+        They can if both are of one node, in the same places, and read in the same way.
         """
         # Regions and boxes are not compared pixel by pixel: the entries of a node share the same tensors.
         return (
@@ -83,12 +83,7 @@ class Injection(CarriedOfPeople):
             and self.boxes is other.boxes
             and self.reads is other.reads
             and self.tokens.shape == other.tokens.shape
-            and self._layers_read() == other._layers_read()
         )
-
-    def _layers_read(self) -> list[bool]:
-        """For each layer whether its tokens are read there."""
-        return [layer is not None for layer in self.layers]
 
 
 class InjectionsRun(CrossAttentionRun[Injection]):
@@ -109,9 +104,6 @@ class InjectionsBatch(CrossAttentionBatch):
         super().__init__(layers, query_shape)
         self._nodes = [NodeInjections(of_node, query_shape) for of_node in injections]
 
-    def changes_layer(self, layer_index: int) -> bool:
-        return any(layer_index in node.layers for node in self._nodes)
-
     def attention_output(
         self, layer_index: int, before: Replacement | None, q: Tensor, k: Tensor, v: Tensor, extra_options: Options
     ) -> Tensor:
@@ -130,8 +122,7 @@ class InjectionsBatch(CrossAttentionBatch):
         layer = TextRead(read_of_text, q, extra_options["n_heads"], attend_with(extra_options))
         out = read_of_text
         for node in self._nodes:
-            if layer_index in node.layers:
-                out = out + node.people_attention(layer, layer_index, grid, source_rows)
+            out = out + node.people_attention(layer, layer_index, grid, source_rows)
         return out
 
 
@@ -145,20 +136,15 @@ class KeysAndValues(NamedTuple):
 class NodeInjections:
     """What the people of one apply node add to the layers, in the forwards of a batch.
 
-    layers: by layer_index, an index into InjectionsBatch.layers, the keys and values of all rows. A layer in which they
-    are not read is missing.
+    layers: the keys and values of all rows in each of InjectionsBatch.layers.
     """
 
     def __init__(self, injections: PerChunk[Injection], query_shape: QueryShape) -> None:
-        """injections: of the node, in the same regions and layers."""
+        """injections: of the node, in the same regions."""
         self._injections = injections
         self._reads = injections[0].reads  # a function, the same in every run: torch.compile compiles it once
         self._query_shape = query_shape
-        self.layers: dict[int, KeysAndValues] = {}
-        for layer_index in range(len(injections[0].layers)):
-            keys_and_values = self._rows_of_layer(layer_index)
-            if keys_and_values is not None:
-                self.layers[layer_index] = keys_and_values
+        self.layers = [self._rows_of_layer(layer_index) for layer_index in range(len(injections[0].layers))]
         # All chunks have the same regions, so the first chunk's serve all rows. Boxes may differ between rows: where
         # people have a row of the batch each, a row has the box of its person. So they are taken from every chunk.
         different = injections if injections[0].boxes is not None else injections[:1]
@@ -192,15 +178,12 @@ class NodeInjections:
         """How much each pixel of a grid reads of each person: (people, rows, N, 1)."""
         return self._rows_of_batch([on_grid(shares, *grid) for shares in self._shares_of_chunks])
 
-    def _rows_of_layer(self, layer_index: int) -> KeysAndValues | None:
-        """Keys and values of all rows in one layer; None for a layer in which a chunk has none."""
+    def _rows_of_layer(self, layer_index: int) -> KeysAndValues:
+        """Keys and values of all rows in one layer."""
         keys: list[Tensor] = []
         values: list[Tensor] = []
         for injection in self._injections:
-            of_layer = injection.layers[layer_index]
-            if of_layer is None:
-                return None
-            keys_of_people, values_of_people = of_layer  # (people, T, C) each
+            keys_of_people, values_of_people = injection.layers[layer_index]  # (people, T, C) each
             keys.append(keys_of_people)
             values.append(values_of_people)
         return KeysAndValues(self._rows_of_batch(keys), self._rows_of_batch(values))

@@ -39,8 +39,7 @@ class ConditioningLost(LikenessError):
         if not module:
             advice = "Bypass the other nodes on the MODEL one by one to see which it is, and leave that one out."
         super().__init__(
-            f"{subject} {why}. So the people, styles or parts that Likeness has put into the conditioning would be "
-            "lost.",
+            f"{subject} {why}. So the people or parts that Likeness has put into the conditioning would be lost.",
             advice,
         )
 
@@ -210,7 +209,7 @@ class CarriedOfPeople(InBoxes, Carried):
     A subclass names its fields that have something of one person after the other, so that a copy for some of the people
     has their part of each. per_person: these fields are tensors with the people in their first dimension, or tuples
     with an item for each person, or empty. per_person_in_layers: these are tuples with an item for each layer: a tuple
-    of such tensors, or None.
+    of such tensors.
 
     regions, boxes: (people, H, W) of the whole picture, or None, see InBoxes. by_row: as in Carried; people then act in
     all of their pictures, or in the box that each has in theirs. row: the number of the person whose row this is; None
@@ -256,7 +255,7 @@ class CarriedOfPeople(InBoxes, Carried):
             of_everybody = getattr(self, name)
             picked[name] = None if of_everybody is None else of_everybody[numbers]
         for name in self.per_person_in_layers:
-            picked[name] = tuple(layer and tuple(tensor[numbers] for tensor in layer) for layer in getattr(self, name))
+            picked[name] = tuple(tuple(tensor[numbers] for tensor in layer) for layer in getattr(self, name))
         return replace(self, **picked)
 
 

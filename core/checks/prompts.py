@@ -1,10 +1,10 @@
-"""Prompts of several lines: a line for each scene, or "Anna: smiling" for each person. Finding people by name."""
+"""Prompts of several lines: a line for each scene, or "Anna: smiling" for each person."""
 
 import re
 from collections.abc import Sequence
 
 from ..cast import Cast, RowCast, is_a
-from .errors import BadCast, BadSetup, LikenessError, counted, listed
+from .errors import BadSetup, LikenessError, counted
 from .names import People
 from .text import COLON, COLONS, pieces, plain
 
@@ -151,22 +151,3 @@ def _read(line: str, number: int, people: People, field: str) -> tuple[int, str]
         why = f"{len(meant)} people are called {name!r}: write their number, {numbers}"
         raise BadPrompts(field, number, line, why, people.names)
     return meant[0], words
-
-
-def named(text: str, names: Sequence[str], node_name: str) -> list[int]:
-    """The indices of the people whom a text names, ascending; the indices of all people where the text is empty.
-
-    text: names or numbers with commas between them. names: of all people. node_name: for messages.
-    Raises BadCast for somebody else, and for one of two people of that name.
-    """
-    people: list[int] = []
-    for name, indices in People(names).meant(text):
-        if len(indices) != 1:
-            count = f"{len(indices)} people of the cast are" if indices else "no person of the cast is"
-            choices = listed([f"{number} {other}" for number, other in enumerate(names, 1)], "no people")
-            advice = f"Write names or numbers with commas between them; with a place there are: {choices}."
-            raise BadCast(f"{node_name}: {count} called {plain(name, 40)!r}.", advice)
-        people += indices
-    if not people:
-        return list(range(len(names)))
-    return sorted(set(people))

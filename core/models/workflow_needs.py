@@ -235,11 +235,11 @@ class _Workflow:
     def needed(self) -> tuple[Model, ...]:
         """The models that loaders have chosen or nodes need, and those with the chosen recognisers; in the manifest's
         order."""
-        # A loader of a method stands for the method's apply nodes, which the workflow may not have yet.
+        # A loader of a method stands for the method's apply node, which the workflow may not have yet.
         kinds = set(self.kinds)
         for method in methods():
             if method.node in self.kinds:
-                kinds.update(method.applies)
+                kinds.add(method.applies)
         # A chosen recogniser that no method reads needs no model.
         needed = {packs.published_model(recogniser).id for recogniser in self.recognisers & recognisers_read()}
         needed |= {model.id for model in models() if self._has_chosen(model) or not kinds.isdisjoint(model.nodes)}

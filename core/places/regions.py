@@ -187,14 +187,6 @@ def _people_of_number(cast: PlacedCast, number: int) -> list[int]:
     return [number - 1]
 
 
-def check_one_picture(cast: Cast | None, advice: str = "Disconnect the mask.") -> None:
-    """Raise BadRegion for the cast of Crop Faces: its people have a picture each, and a region belongs to one
-    picture."""
-    if cast and cast.by_row:
-        why = "each person has a picture of their own, from Crop Faces"
-        raise BadRegion(", ".join(member.name for member in cast.people), why, advice)
-
-
 def regions_of_people(taking: TakingPart, masks: Tensor | None, of_places: Callable[[], Tensor]) -> Tensor:
     """The regions of everybody of a cast, (people, H, W): the masks, else those that `of_places` makes of their places.
 
@@ -202,8 +194,11 @@ def regions_of_people(taking: TakingPart, masks: Tensor | None, of_places: Calla
     Raises what `masks_of` and `of_places` raise. Raises BadRegion where each person has a picture of their own, and for
     people who take part whose region is empty or who have the same one.
     """
-    advice = "Leave this node out of the second pass." if masks is None else "Disconnect the mask."
-    check_one_picture(taking.cast, advice)
+    if taking.cast.by_row:
+        # A region belongs to one picture, and people from Crop Faces have a picture each.
+        why = "each person has a picture of their own, from Crop Faces"
+        advice = "Leave this node out of the second pass." if masks is None else "Disconnect the mask."
+        raise BadRegion(", ".join(member.name for member in taking.cast.people), why, advice)
     regions = of_places() if masks is None else masks_of(masks, taking.cast)
     require_distinct(regions[list(taking.acts)], taking.people)
     return regions

@@ -1,1 +1,1 @@
-"""IP-Adapter: FaceID, Plus, plain and full files, and a style per person."""
+"""IP-Adapter: FaceID, Plus, plain and full files."""

@@ -1,26 +1,22 @@
 """One IP-Adapter file as a network: its variant, its tokens, and the layers of a UNet in which they act.
 
 The tensors of a file say which variant it is; where these leave it open, its hash does.
-Source: IP-Adapter (arXiv 2308.06721) and its released files (Apache-2.0). Styles: InstantStyle (arXiv 2404.02733), for
-SDXL infer_style.py: style in up_blocks.0.attentions.1 of diffusers, layout in down_blocks.2.attentions.1. For SD1.5
-infer_style_sd15.py ("experimental, not obvious as SDXL"): style in up_blocks.1, layout in down_blocks.2 and mid_block.
+Source: IP-Adapter (arXiv 2308.06721) and its released files (Apache-2.0).
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ...core.attention.cross_attention import Block
 from ...core.attention.projections import AdapterLayers, EmbeddingProjection, FacePlusProjection, Resampler
 from ...core.cast import EMBEDDING
-from ...core.checks.errors import BadCast, BadSetup, listed
+from ...core.checks.errors import BadCast, listed
 from ...core.models.formats import identify
 from ...core.models.tensors import State, below, origin
-from ...core.pictures.tensors import CLIP_MEAN, as_rgb
 
 _MOST_TOKENS = 4096
 """The most tokens of one person: for SDXL their keys and values already take gigabytes."""
@@ -203,73 +199,3 @@ def versioned(file_variant: Variant, state: State, path: str) -> Variant:
     if not is_sdxl and origin(path).startswith(_PLUS_V1_HASH):
         return replace(file_variant, title="FaceID Plus v1", shortcut=False)
     return file_variant
-
-
-PAD = "pad"
-CROP = "crop"
-STYLE = "style"
-LAYOUT = "layout"
-BOTH = f"{STYLE} and {LAYOUT}"
-ALL = "all"
-CHOICES = (STYLE, LAYOUT, BOTH, ALL)
-_KINDS = {STYLE: (STYLE,), LAYOUT: (LAYOUT,), BOTH: (STYLE, LAYOUT)}
-"""A choice -> what of a picture its layers make."""
-
-BlockNumber = tuple[str, int]
-"""("input" | "middle" | "output", number): a block of the UNet, as the host counts."""
-
-
-def _block_numbers(**numbers_by_part: Sequence[int]) -> frozenset[BlockNumber]:
-    """A set of blocks of a UNet: _block_numbers(input=(4, 5)) is {("input", 4), ("input", 5)}."""
-    return frozenset((part, number) for part, numbers in numbers_by_part.items() for number in numbers)
-
-
-_SDXL = _block_numbers(input=(4, 5, 7, 8), output=range(6), middle=(0,))
-_SD15 = _block_numbers(input=(1, 2, 4, 5, 7, 8), output=range(3, 12), middle=(0,))
-_BLOCKS_BY_KIND: Mapping[frozenset[BlockNumber], Mapping[str, frozenset[BlockNumber]]] = {
-    _SDXL: {STYLE: _block_numbers(output=(1,)), LAYOUT: _block_numbers(input=(8,))},
-    _SD15: {STYLE: _block_numbers(output=(3, 4, 5)), LAYOUT: _block_numbers(input=(7, 8), middle=(0,))},
-}
-"""The blocks that have cross-attention in a UNet, by which SDXL and SD1.5 are told apart -> the blocks among them that
-make the style, and the layout, of a picture."""
-
-
-def chosen_layers(layers: Sequence[Block], choice: str) -> list[bool]:
-    """For each cross-attention layer of a UNet whether `choice`, one of CHOICES, acts in it.
-
-    layers: the address of each layer, (part, number of the block, position in the block), in diffusers' order. In this
-    order SDXL has 70 layers, with the style in 34 to 43 and the layout in 14 to 23. SD1.5 has 16 layers, with the style
-    in 6 to 8 and the layout in 4, 5 and 15. Raises BadSetup for another UNet, unless choice is ALL.
-    """
-    if choice == ALL:
-        return [True] * len(layers)
-    blocks = [(part, number) for part, number, _ in layers]
-    blocks_by_kind = _BLOCKS_BY_KIND.get(frozenset(blocks))
-    if blocks_by_kind is None:
-        # dict.fromkeys takes repetitions out and keeps the order.
-        unet_blocks = listed([f"{part} {number}" for part, number in dict.fromkeys(blocks)])
-        raise BadSetup(
-            f"layers is {choice!r}, but it is unknown which layers of this MODEL do that: its cross-attention lies in "
-            f"the blocks {unet_blocks}, as in neither SDXL nor SD1.5.",
-            f"Set layers to {ALL!r}, or use a MODEL with the layout of SDXL itself or of SD1.5.",
-        )
-    chosen_blocks = frozenset[BlockNumber]().union(*(blocks_by_kind[kind] for kind in _KINDS[choice]))
-    return [block in chosen_blocks for block in blocks]
-
-
-def fitted(images: Tensor, fit: str) -> Tensor:
-    """Pictures (B, H, W, C), 0..1, as CLIP vision is given them: (B, H, W, 3).
-
-    fit: with PAD each picture is put into the middle of a square, between bars of CLIP_MEAN, which are zero for CLIP.
-    With CROP pictures stay as they are: the host's CLIP vision cuts out the square in the middle.
-    """
-    pictures = as_rgb(images)
-    height, width = pictures.shape[1:3]
-    if fit == CROP or height == width:
-        return pictures
-    side = max(height, width)
-    squares = torch.tensor(CLIP_MEAN, dtype=torch.float32).expand(len(pictures), side, side, 3).clone()
-    top = (side - height) // 2
-    left = (side - width) // 2
-    squares[:, top : top + height, left : left + width] = pictures
-    return squares

@@ -1,6 +1,5 @@
-"""IP-Adapter: Apply IP-Adapter puts people into a picture, Style per Person draws them in the style of pictures."""
+"""IP-Adapter: load its files, apply faces to SD1.5 or SDXL for one person or many."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -12,28 +11,22 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from ...bridge.apply.adapters import UNetAdapter
-from ...bridge.apply.begin import AtFaces, OnBodies, When, begin, begin_acting
+from ...bridge.apply.begin import AtFaces, When, begin
 from ...bridge.apply.scope import Scope
-from ...bridge.host import encode, schema, unet
+from ...bridge.host import encode, schema
 from ...bridge.host.load import FileLoader, Published
 from ...bridge.image_tokens.injections import Injection
 from ...bridge.loras.adapter_files import with_lora
 from ...bridge.sampling.conditioning import Conditioning, SamplerInputs
 from ...bridge.sampling.missing_people import NamedRange
-from ...core.cast import Cast, Person, require_places
-from ...core.checks.errors import BadCast, BadSetup
-from ...core.checks.prompts import named
-from ...core.checks.text import plain
+from ...core.cast import Cast, Person
 from ...core.families import SDXL, family_of_text_width
 from ...core.methods import method
 from ...core.models.tensors import below
 from ...core.persons import PHOTOS, combine, portraits
-from ...core.pictures.tensors import as_masks, joined_masks
-from ...core.places import regions
-from ...core.places.regions import BadRegion
-from ...core.taking_part import NO_PEOPLE, meant, with_photos
+from ...core.taking_part import with_photos
 from ..categories import IN_OTHER_METHODS
-from ..sockets import CastOrPersonSocket, CastSocket, adapter_socket
+from ..sockets import CastOrPersonSocket, adapter_socket
 from . import net
 from .net import IPAdapterNet, Variant
 
@@ -49,8 +42,8 @@ class IPAdapter(UNetAdapter[IPAdapterNet]):
 
     variant: Variant = field(kw_only=True)
 
-    def tokens(self, embeddings: Tensor | None, clip_features: Tensor | None, shortcut: float = 1.0) -> Tensor:
-        """The tokens of n photos or pictures, (1, tokens, width) float32 on the CPU.
+    def tokens(self, embeddings: Tensor | None, clip_features: Tensor | None, shortcut: float) -> Tensor:
+        """The tokens of n photos, (1, tokens, width) float32 on the CPU.
 
         embeddings: (n, 512), of faces. clip_features: (n, ...), from clip_features(). Each of the two is None where the
         file does not read it. shortcut: how much of the hidden states Plus v2 adds; other files ignore it.
@@ -78,20 +71,6 @@ class IPAdapter(UNetAdapter[IPAdapterNet]):
         if self.variant.clip == "states":
             return encode.encode_grey(clip_vision, self.net.clip_width)  # (1, states, clip_width)
         return torch.zeros(1, self.net.clip_width, dtype=torch.float32)
-
-    def check_fits_pictures(self, given: SamplerInputs, node_name: str) -> None:
-        """Raise what check_fits raises, and BadSetup for a file that reads the embedding of a face.
-
-        A picture need not show a face.
-        """
-        if self.variant.embedding:
-            raise BadSetup(
-                f"{node_name} reads pictures, but the ip_adapter is {self.variant.title}, which reads the embedding of "
-                "a face.",
-                "Load a plain or plus file with Load Adapter, such as ip-adapter-plus_sdxl_vit-h.safetensors from "
-                "https://huggingface.co/h94/IP-Adapter, into models/ipadapter.",
-            )
-        self.check_fits(given, node_name)
 
     @property
     def _clip_output(self) -> str:
@@ -246,137 +225,5 @@ def _features_of_photos(loaded: IPAdapter, person: Person, clip_vision: ClipVisi
     return features.mean(dim=0, keepdim=True)
 
 
-STYLES = "Style per Person"
-NO_STYLE = "No person is drawn in this style: those who are meant have weight 0."
-
-
-@dataclass(frozen=True)
-class StyleSettings:
-    """What is set on Style per Person. who: names or numbers of people; "" for everybody."""
-
-    who: str
-    layers: str
-    weight: float
-    start_percent: float
-    end_percent: float
-    fit: str
-
-
-class StylePerPerson(io.ComfyNode):
-    """Lets some layers of the UNet read tokens of pictures, for the style of some people or of the whole picture."""
-
-    @classmethod
-    def define_schema(cls) -> io.Schema:
-        return io.Schema(
-            node_id="LikenessStylePerPerson",
-            category=IN_OTHER_METHODS,
-            inputs=[
-                *schema.applied_inputs(),
-                IPAdapterSocket.Input("ip_adapter"),
-                io.ClipVision.Input("clip_vision"),
-                io.Image.Input("images"),
-                CastSocket.Input("cast", optional=True),
-                io.String.Input("who", default=""),
-                io.Combo.Input("layers", options=list(net.CHOICES)),
-                io.Float.Input("weight", default=1.0, min=-1.0, max=3.0, step=0.01),
-                *schema.range_inputs(),
-                io.Combo.Input("fit", options=[net.PAD, net.CROP]),
-                io.Mask.Input("mask", optional=True),
-            ],
-            outputs=schema.applied_outputs(),
-        )
-
-    @classmethod
-    def execute(
-        cls,
-        model: ModelPatcher,
-        positive: Conditioning,
-        negative: Conditioning,
-        ip_adapter: IPAdapter,
-        clip_vision: ClipVisionModel,
-        images: Tensor,
-        cast: Cast | None = None,
-        mask: Tensor | None = None,
-        **values: Any,
-    ) -> io.NodeOutput:
-        settings = StyleSettings(**values)  # `values` are the inputs that are its fields
-        # A mask says where the style acts, whoever stands there: with it, `who` and places have no effect.
-        if settings.who.strip() and cast is None and mask is None:
-            advice = "Connect the cast of Place Cast, or leave who empty for a style of the whole picture."
-            raise BadCast(f"{STYLES}: who is {plain(settings.who, 60)!r}, but no cast is connected.", advice)
-        when = When(STYLES, settings.start_percent, settings.end_percent)
-        given = SamplerInputs(model, positive, negative)
-        fits = ip_adapter.check_fits_pictures
-        # For each set of tokens whether the style acts: one set for all, or by row one for each person.
-        shares = [True]
-        scope: Scope | None = None
-        if cast is not None and mask is None:
-            placed = require_places(cast, STYLES)
-            numbers = named(settings.who, [member.person.name for member in placed.people], STYLES)
-            in_style = [number in numbers for number in range(len(placed.people))]
-            taking = meant(placed, in_style)  # by row, who is not drawn in the style gets a scale of 0
-            where = OnBodies(None, alone=False)
-            scope = begin(cls, STYLES, given, taking, settings.weight, where, when, fits=fits, nothing=NO_STYLE)
-            shares = in_style if placed.by_row else [True]
-        elif settings.weight:
-            # A style of the whole picture, or of a mask, whoever stands there: nobody in particular takes part.
-            scope = begin_acting(cls, STYLES, given, NO_PEOPLE, None, when, fits=fits)
-            if mask is not None:
-                scope = replace(scope, regions=_painted(cast, mask))
-        if scope is None:
-            return io.NodeOutput(model, positive, negative)
-        acts_in_layers = net.chosen_layers(unet.layers_of(unet.unet_of(model)), settings.layers)
-        scales = settings.weight * torch.tensor(shares, dtype=torch.float32)  # (people,) by row, else (1,)
-        pictures = net.fitted(images, settings.fit)
-        carried = _injections_of_pictures(ip_adapter, scope, clip_vision, pictures, acts_in_layers, scales)
-        return scope.applied(given, carried, [NamedRange("the style", scope.schedule)], names=["The style"])
-
-
-def _injections_of_pictures(
-    loaded: IPAdapter,
-    scope: Scope,
-    clip_vision: ClipVisionModel,
-    pictures: Tensor,
-    acts_in_layers: Sequence[bool],
-    scales: Tensor,
-) -> list[Injection]:
-    """What positive and negative carry, in this order: the tokens of all pictures, and as many of blank pictures.
-
-    All regions of the scope read the same tokens.
-    pictures: (B, H, W, 3). acts_in_layers: for each cross-attention layer of the UNet whether the tokens are read
-    there. scales: what the values in attention are multiplied with, (1,), or (people,) where each person has a row of
-    the batch. Raises WrongEncoder, BadPicture.
-    """
-    if scope.regions is not None:
-        # All people have the same style, so their regions become one: (people, H, W) -> (1, H, W).
-        scope = replace(scope, regions=joined_masks(scope.regions)[None])
-    features = loaded.clip_features(clip_vision, pictures)  # (B, ...)
-    blank = loaded.blank_features(clip_vision).expand_as(features)
-    sides: list[Tensor] = []
-    for clip_features in (features, blank):
-        tokens = loaded.tokens(None, clip_features)  # (1, tokens of all pictures, width)
-        sides.append(tokens.expand(len(scales), -1, -1))  # (1, ...), or by row (people, ...)
-    in_chosen_layers: list[Injection] = []
-    for injection in loaded.injections(scope, sides, scales):
-        layers: list[tuple[Tensor, ...] | None] = []  # None: this layer reads the text alone
-        for layer, acts in zip(injection.layers, acts_in_layers, strict=True):
-            layers.append(layer if acts else None)
-        in_chosen_layers.append(replace(injection, layers=tuple(layers)))
-    return in_chosen_layers
-
-
-def _painted(cast: Cast | None, mask: Tensor) -> Tensor:
-    """All masks of a MASK batch as one region, (1, H, W).
-
-    cast: the node's cast, or None. Raises BadRegion where the masks are empty, and where each person of the cast has a
-    picture of their own (the cast of Crop Faces), because the mask belongs to one picture.
-    """
-    regions.check_one_picture(cast)
-    painted = joined_masks(as_masks(mask))[None]
-    if not painted.any():
-        raise BadRegion("the style", "the mask is empty", "Paint it, or disconnect it for the whole picture.")
-    return painted
-
-
 LOADER = FileLoader(FILE, load_ip_adapter)
-NODES = [ApplyIPAdapter, StylePerPerson]
+NODES = [ApplyIPAdapter]

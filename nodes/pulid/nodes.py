@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from comfy.model_patcher import ModelPatcher
@@ -11,18 +11,22 @@ from torch import Tensor
 
 from ...bridge.apply.adapters import AdapterMismatch, UNetAdapter
 from ...bridge.apply.begin import AtFaces, When, begin
+from ...bridge.apply.scope import Scope
 from ...bridge.host import notes, schema
-from ...bridge.host.load import FileLoader, Loaded, Published
+from ...bridge.host.load import FileLoader, Loaded, NetT, Published
 from ...bridge.host.shared_network import model_of
-from ...bridge.host.unet import dtype_of
+from ...bridge.host.unet import dtype_of, has_unet, text_width
 from ...bridge.image_tokens.blocks import BlockInjection, BlocksRun, Read, check_blocks, reads_by_block
-from ...bridge.image_tokens.injections import Injection
+from ...bridge.image_tokens.injections import Injection, InjectionsRun
+from ...bridge.networks.model_family import transformer_family
 from ...bridge.sampling.conditioning import Conditioning, SamplerInputs
 from ...bridge.sampling.missing_people import NamedRange
+from ...bridge.sampling.runs import Run
 from ...core.cast import Cast, Member, Person
-from ...core.checks.errors import BadPhoto
+from ...core.checks.errors import BadPhoto, WrongBaseModel, joined, listed
 from ...core.families import CHROMA, FLUX, SDXL
 from ...core.methods import method
+from ...core.models import manifest
 from ...core.models.formats import identify
 from ...core.persons import combine, photos_of, portraits
 from ...core.taking_part import with_photos
@@ -33,26 +37,85 @@ from .face_parser import FaceParserNet, face_alone, folded_state
 from .net import PROJECTIONS, EncoderNet, PuLIDFluxNet, PuLIDNet, id_vectors, own_names, reads_behind
 
 METHOD = method("pulid")
-APPLY, APPLY_FLUX = "Apply PuLID (SDXL)", "Apply PuLID (FLUX.1)"
-BLOCK_FAMILIES = (FLUX.name, CHROMA.name)
-"""What Apply PuLID (FLUX.1) takes: Chroma was made from FLUX.1 and has its blocks, at the same places."""
+APPLY = "Apply PuLID"
 FILE = Published.of_method(METHOD, "PuLID file")
+FILES = {SDXL.name: "pulid-v1.1", FLUX.name: "pulid-flux", CHROMA.name: "pulid-flux"}
+"""By family of a MODEL: the id in the manifest of the file for it. Chroma was made from FLUX.1 and has its blocks, at
+the same places."""
+AS_PUBLISHED, MEAN = "as published", "mean"
+_BY_THE_FILE = -1
+"""The choice of weight and of zero_tokens that stands for what the authors' demos have."""
+_OF_SDXL = {"projection": "fidelity", "zero_tokens": _BY_THE_FILE}
+"""The settings that files for SDXL alone have -> their defaults."""
 
 
-class PuLID(UNetAdapter[PuLIDNet]):
-    """A loaded file for SDXL, of version 1 or 1.1."""
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What is set on Apply PuLID. weight: below 0 the file's own. zero_tokens: _BY_THE_FILE, or how many."""
 
-    method_title = f"{METHOD.title} for {SDXL.name}"
+    weight: float
+    projection: str
+    zero_tokens: int
+    start_percent: float
+    end_percent: float
+    photos: str
 
 
-class PuLIDFlux(Loaded[PuLIDFluxNet]):
-    """A loaded file for FLUX.1."""
+@dataclass(frozen=True, eq=False)
+class _Tokens:
+    """Tokens of people, (people, T, width) float32 on the CPU, and those of no face, which the negative reads."""
 
-    method_title = f"{METHOD.title} for {FLUX.name}"
+    faces: Tensor
+    no_faces: Tensor
+
+
+class PuLID(Loaded[NetT]):
+    """A loaded file: for SDXL, or for FLUX.1.
+
+    families: of the MODELs that it is for. cell: side in pixels of the coarsest token. published_weight: that of the
+    authors' demo. run: reads what `carried` gives.
+    """
+
+    method_title = METHOD.title
+    families: ClassVar[tuple[str, ...]]
+    cell: ClassVar[int]
+    published_weight: ClassVar[float]
+    run: ClassVar[type[Run[Any]]]
 
     def check_fits(self, given: SamplerInputs, node_name: str) -> None:
-        """Raise an error unless the file fits the MODEL and the texts, see check_blocks."""
-        check_blocks(reads_behind, len(self.net.pulid_ca), self.net.block_width, BLOCK_FAMILIES, given, node_name)
+        """Raise an error unless the file fits the MODEL and the texts: here for a MODEL that another file is for."""
+        model = given.model
+        assert model is not None
+        family_name = _family_of(model)
+        if family_name in FILES and family_name not in self.families:
+            needed = joined(self.families, "or")
+            its_file = manifest.model(FILES[family_name]).name
+            advice = (
+                f"The file at pulid is {self.method_title}. Load {its_file} in its place (Load Adapter), or connect a "
+                f"MODEL of {needed}."
+            )
+            raise WrongBaseModel("The MODEL", family_name, needed, advice)
+
+    def notes(self, settings: Settings) -> list[str]:
+        """The lines of the note under the node about settings that have no effect with this file."""
+        return []
+
+    def carried(self, model: ModelPatcher, scope: Scope, tokens: _Tokens, settings: Settings) -> list[Injection]:
+        """What positive and negative carry, in this order."""
+        raise NotImplementedError
+
+    def weight(self, settings: Settings) -> float:
+        """The weight of the node."""
+        return self.published_weight if settings.weight < 0 else settings.weight
+
+
+def _family_of(model: ModelPatcher) -> str:
+    """The name of the family that a MODEL is of, "" for a UNet other than SDXL and an unknown transformer."""
+    base_model = model_of(model)
+    if has_unet(base_model):
+        return SDXL.name if text_width(model) in SDXL.text else ""
+    family = transformer_family(base_model)
+    return family.name if family else ""
 
 
 class EvaClip(Loaded[EvaNet]):
@@ -68,28 +131,12 @@ class FaceParser(Loaded[FaceParserNet]):
 
 
 PuLIDSocket = adapter_socket(PuLID)
-PuLIDFluxSocket = adapter_socket(PuLIDFlux)
 EvaClipSocket = adapter_socket(EvaClip)
 FaceParserSocket = adapter_socket(FaceParser)
 
 
-def load_pulid(path: str) -> Loaded[Any]:
-    """Read one of the method's files: of PuLID, EVA-CLIP or the face parser. Raises UnsupportedCheckpoint, BadSetup."""
-    state = FILE.read(path)
-    file_format = identify(state)
-    kind = file_format.id if file_format else ""
-    if kind == "eva-clip":
-        return EvaClip(FILE.build(path, EvaNet, vision_state(state)))
-    if kind == "face-parser":
-        return FaceParser(FILE.build(path, FaceParserNet, folded_state(state)))
-    if kind == "pulid-flux":
-        return PuLIDFlux(FILE.build(path, PuLIDFluxNet, own_names(state)))
-    return PuLID(FILE.build(path, PuLIDNet, own_names(state)))
-
-
 # From photos to tokens
 
-AS_PUBLISHED, MEAN = "as published", "mean"
 MEAN_INSTEAD = "This file reads as many photos of everybody: the mean of each person's photos instead"
 
 
@@ -112,17 +159,9 @@ class _Photos:
         return alone
 
 
-@dataclass(frozen=True, eq=False)
-class _Tokens:
-    """Tokens of people, (people, T, width) float32 on the CPU, and those of no face, which the negative reads."""
-
-    faces: Tensor
-    no_faces: Tensor
-
-
 @torch.no_grad()
 def _tokens(
-    loaded: Loaded[Any], eva_clip: EvaClip, face_parser: FaceParser, people: Sequence[Member], photos: str
+    loaded: PuLID[Any], eva_clip: EvaClip, face_parser: FaceParser, people: Sequence[Member], photos: str
 ) -> _Tokens:
     """The tokens of people. photos: AS_PUBLISHED or MEAN, how several photos of a person are joined.
 
@@ -140,7 +179,7 @@ def _tokens(
     return _Tokens(torch.cat(faces).cpu(), torch.cat(no_faces).cpu())
 
 
-def _read_photos(loaded: Loaded[Any], eva_clip: EvaClip, face_parser: FaceParser, person: Person) -> _Photos:
+def _read_photos(loaded: PuLID[Any], eva_clip: EvaClip, face_parser: FaceParser, person: Person) -> _Photos:
     """What the encoder reads of a person. Raises what `_tokens` raises, and AdapterMismatch, see `_check_width`."""
     face_embeddings = combine(person, METHOD.recogniser, "sequence", METHOD.title)  # (photos, 512)
     shown = _shown_to_eva(face_parser, person)  # (photos, 3, side, side)
@@ -150,7 +189,7 @@ def _read_photos(loaded: Loaded[Any], eva_clip: EvaClip, face_parser: FaceParser
     return _Photos(loaded.on_device(ids), [loaded.on_device(state) for state in seen.states])
 
 
-def _check_width(loaded: Loaded[Any], width: int) -> None:
+def _check_width(loaded: PuLID[Any], width: int) -> None:
     """Raise AdapterMismatch where the file reads id vectors of another width."""
     id_width = loaded.net.image_proj.id_width
     if id_width != width:
@@ -194,100 +233,35 @@ def _photos_joined(net: EncoderNet, people: Sequence[Member], photos: str) -> st
     return MEAN
 
 
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """What is set on both apply nodes."""
-
-    weight: float
-    start_percent: float
-    end_percent: float
-    photos: str
-
-
-def _inputs(pulid: io.Input, weight: float, *own: io.Input) -> list[io.Input]:
-    """The inputs of both apply nodes. pulid: for the file. weight: its default. own: what only one of the nodes has."""
-    return [
-        *schema.applied_inputs(),
-        pulid,
-        EvaClipSocket.Input("eva_clip"),
-        FaceParserSocket.Input("face_parser"),
-        CastOrPersonSocket.Input("cast"),
-        io.Float.Input("weight", default=weight, min=-1.0, max=3.0, step=0.01),
-        *own,
-        *schema.range_inputs(),
-        schema.photos_input([AS_PUBLISHED, MEAN]),
-        io.Mask.Input("mask", optional=True),
-    ]
-
-
-# SDXL
+# What SDXL reads
 
 _V1_ZERO_TOKENS = {"fidelity": 8, "style": 16, "off": 0}
 _V1_1_ZERO_TOKENS = 20
-_BY_THE_FILE = -1
-"""The choice of zero_tokens that stands for these, which the authors' demos have."""
+"""What _BY_THE_FILE stands for, by version of the file."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class SettingsOfSDXL(Settings):
-    """What is set on Apply PuLID. zero_tokens: _BY_THE_FILE, or how many."""
+class PuLIDForSDXL(UNetAdapter[PuLIDNet], PuLID[PuLIDNet]):
+    """A loaded file for SDXL, of version 1 or 1.1: the UNet reads face tokens beside the text, kept apart from it."""
 
-    projection: str
-    zero_tokens: int
+    method_title = f"{METHOD.title} for {SDXL.name}"
+    families = (SDXL.name,)
+    cell = SDXL.token
+    published_weight = 0.8
+    run = InjectionsRun
 
+    def check_fits(self, given: SamplerInputs, node_name: str) -> None:
+        PuLID.check_fits(self, given, node_name)
+        UNetAdapter.check_fits(self, given, node_name)
 
-class ApplyPuLID(io.ComfyNode):
-    """Lets the UNet read tokens of people's faces beside the text, kept apart from it."""
-
-    @classmethod
-    def define_schema(cls) -> io.Schema:
-        zero_tokens = io.Int.Input("zero_tokens", default=_BY_THE_FILE, min=_BY_THE_FILE, max=80)
-        return io.Schema(
-            node_id="LikenessApplyPuLID",
-            category=IN_OTHER_METHODS,
-            inputs=_inputs(
-                PuLIDSocket.Input("pulid"),
-                0.8,  # the default of weight
-                io.Combo.Input("projection", options=list(PROJECTIONS), default="fidelity"),
-                schema.advanced(zero_tokens),
-            ),
-            outputs=schema.applied_outputs(),
-            is_experimental=True,
-        )
-
-    @classmethod
-    def execute(
-        cls,
-        model: ModelPatcher,
-        positive: Conditioning,
-        negative: Conditioning,
-        pulid: PuLID,
-        eva_clip: EvaClip,
-        face_parser: FaceParser,
-        cast: Cast | Person,
-        mask: Tensor | None = None,
-        **values: Any,
-    ) -> io.NodeOutput:
-        settings = SettingsOfSDXL(**values)
-        when = When(METHOD.title, settings.start_percent, settings.end_percent)
-        given = SamplerInputs(model, positive, negative)
-        where = AtFaces(SDXL.token, mask)
-        scope = begin(cls, APPLY, given, with_photos(cast), settings.weight, where, when, fits=pulid.check_fits)
-        if scope is None:
-            return io.NodeOutput(model, positive, negative)
-        photos = _photos_joined(pulid.net, scope.people, settings.photos)
-        tokens = _tokens(pulid, eva_clip, face_parser, scope.people, photos)
-        zero_tokens = _zero_tokens(pulid.net, settings)
+    def carried(self, model: ModelPatcher, scope: Scope, tokens: _Tokens, settings: Settings) -> list[Injection]:
+        zero_tokens = _zero_tokens(self.net, settings)
         sides = [_with_zeros(tokens.faces, zero_tokens), _with_zeros(tokens.no_faces, zero_tokens)]
-        scales = scope.weights(settings.weight)  # by which the values of each are multiplied
+        scales = scope.weights(self.weight(settings))  # by which the values of each are multiplied
         how_people_are_read = PROJECTIONS[settings.projection]
-        carried: list[Injection] = []
-        for injection in pulid.injections(scope, sides, scales):
-            carried.append(replace(injection, reads=how_people_are_read))
-        return scope.applied(given, carried, [NamedRange("the faces", scope.schedule)])
+        return [replace(injection, reads=how_people_are_read) for injection in self.injections(scope, sides, scales)]
 
 
-def _zero_tokens(net: EncoderNet, settings: SettingsOfSDXL) -> int:
+def _zero_tokens(net: EncoderNet, settings: Settings) -> int:
     """How many tokens of zeros stand behind those of a person."""
     if settings.zero_tokens != _BY_THE_FILE:
         return settings.zero_tokens
@@ -304,18 +278,88 @@ def _with_zeros(tokens: Tensor, count: int) -> Tensor:
     return torch.nn.functional.pad(tokens, (0, 0, 0, count))
 
 
-# FLUX.1 and Chroma
+# What FLUX.1 and Chroma read
 
 
-class ApplyPuLIDFlux(io.ComfyNode):
-    """Lets the picture read face tokens behind some blocks of FLUX.1 or Chroma."""
+class PuLIDForFlux(PuLID[PuLIDFluxNet]):
+    """A loaded file for FLUX.1: the picture reads face tokens behind some blocks, those of Chroma too."""
+
+    method_title = f"{METHOD.title} for {FLUX.name}"
+    families = (FLUX.name, CHROMA.name)
+    cell = FLUX.token
+    published_weight = 1.0
+    run = BlocksRun
+
+    def check_fits(self, given: SamplerInputs, node_name: str) -> None:
+        super().check_fits(given, node_name)
+        check_blocks(reads_behind, len(self.net.pulid_ca), self.net.block_width, self.families, given, node_name)
+
+    def notes(self, settings: Settings) -> list[str]:
+        changed = [name for name, default in _OF_SDXL.items() if getattr(settings, name) != default]
+        return [f"No effect with {self.method_title}: {listed(changed)}"] if changed else []
+
+    def carried(self, model: ModelPatcher, scope: Scope, tokens: _Tokens, settings: Settings) -> list[Injection]:
+        acts_behind = reads_by_block(model, reads_behind)
+        weights = scope.weights(self.weight(settings))
+        source = object()  # one for both sides: by it a run knows that they are of one node
+        carried: list[Injection] = []
+        for side in (tokens.faces, tokens.no_faces):
+            layers = self._layers(side, weights, acts_behind, dtype_of(model_of(model)))
+            carried.append(scope.injection(source, side, layers, kind=BlockInjection))
+        return carried
+
+    def _layers(
+        self, tokens: Tensor, weights: Tensor, acts_behind: Sequence[bool], dtype: torch.dtype
+    ) -> tuple[Read, ...]:
+        """What is read of people behind each block, on the CPU; () for a block behind which nobody is read.
+
+        tokens: (people, T, width). weights: (people,), of the values. acts_behind: for each block of the MODEL whether
+        people are read behind it. dtype: in which the MODEL computes.
+        """
+        # One for each attention of the file, which is one for each block behind which people are read, in their order.
+        by_attention = iter(self.net.block_tokens(self.on_device(tokens)))
+        layers: list[Read] = []
+        for acts in acts_behind:
+            layers.append(next(by_attention).weighted(weights, dtype) if acts else ())
+        return tuple(layers)
+
+
+def load_pulid(path: str) -> Loaded[Any]:
+    """Read one of the method's files: of PuLID, EVA-CLIP or the face parser. Raises UnsupportedCheckpoint, BadSetup."""
+    state = FILE.read(path)
+    file_format = identify(state)
+    kind = file_format.id if file_format else ""
+    if kind == "eva-clip":
+        return EvaClip(FILE.build(path, EvaNet, vision_state(state)))
+    if kind == "face-parser":
+        return FaceParser(FILE.build(path, FaceParserNet, folded_state(state)))
+    if kind == "pulid-flux":
+        return PuLIDForFlux(FILE.build(path, PuLIDFluxNet, own_names(state)))
+    return PuLIDForSDXL(FILE.build(path, PuLIDNet, own_names(state)))
+
+
+class ApplyPuLID(io.ComfyNode):
+    """Lets the MODEL read face tokens: a UNet beside the text, a transformer behind some of its blocks."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
+        zero_tokens = io.Int.Input("zero_tokens", default=_BY_THE_FILE, min=_BY_THE_FILE, max=80)
         return io.Schema(
-            node_id="LikenessApplyPuLIDFlux",
+            node_id="LikenessApplyPuLID",
             category=IN_OTHER_METHODS,
-            inputs=_inputs(PuLIDFluxSocket.Input("pulid"), weight=1.0),
+            inputs=[
+                *schema.applied_inputs(),
+                PuLIDSocket.Input("pulid"),
+                EvaClipSocket.Input("eva_clip"),
+                FaceParserSocket.Input("face_parser"),
+                CastOrPersonSocket.Input("cast"),
+                io.Float.Input("weight", default=float(_BY_THE_FILE), min=float(_BY_THE_FILE), max=3.0, step=0.01),
+                io.Combo.Input("projection", options=list(PROJECTIONS), default=_OF_SDXL["projection"]),
+                schema.advanced(zero_tokens),
+                *schema.range_inputs(),
+                schema.photos_input([AS_PUBLISHED, MEAN]),
+                io.Mask.Input("mask", optional=True),
+            ],
             outputs=schema.applied_outputs(),
             is_experimental=True,
         )
@@ -326,46 +370,34 @@ class ApplyPuLIDFlux(io.ComfyNode):
         model: ModelPatcher,
         positive: Conditioning,
         negative: Conditioning,
-        pulid: PuLIDFlux,
+        pulid: PuLID[Any],
         eva_clip: EvaClip,
         face_parser: FaceParser,
         cast: Cast | Person,
         mask: Tensor | None = None,
         **values: Any,
     ) -> io.NodeOutput:
-        settings = Settings(**values)
+        settings = Settings(**values)  # `values` are the inputs that are its fields
         when = When(METHOD.title, settings.start_percent, settings.end_percent)
         given = SamplerInputs(model, positive, negative)
-        where = AtFaces(FLUX.token, mask)
-        scope = begin(cls, APPLY_FLUX, given, with_photos(cast), settings.weight, where, when, fits=pulid.check_fits)
-        if scope is None:
+        scope = begin(
+            cls,
+            APPLY,
+            given,
+            with_photos(cast),
+            settings.weight,
+            AtFaces(pulid.cell, mask),
+            when,
+            fits=pulid.check_fits,
+            more=pulid.notes(settings),
+        )
+        if scope is None:  # switched off, or nobody takes part
             return io.NodeOutput(model, positive, negative)
-        acts_behind = reads_by_block(model, reads_behind)
-        tokens = _tokens(pulid, eva_clip, face_parser, scope.people, settings.photos)
-        weights = scope.weights(settings.weight)
-        source = object()  # one for both sides: by it a run knows that they are of one node
-        carried: list[Injection] = []
-        for side in (tokens.faces, tokens.no_faces):
-            layers = _layers(pulid, side, weights, acts_behind, dtype_of(model_of(model)))
-            carried.append(scope.injection(source, side, layers, kind=BlockInjection))
-        return scope.applied(given, carried, [NamedRange("the faces", scope.schedule)], run=BlocksRun)
-
-
-def _layers(
-    loaded: PuLIDFlux, tokens: Tensor, weights: Tensor, acts_behind: Sequence[bool], dtype: torch.dtype
-) -> tuple[Read, ...]:
-    """What is read of people behind each block, on the CPU; () for a block behind which nobody is read.
-
-    tokens: (people, T, width). weights: (people,), of the values. acts_behind: for each block of the MODEL whether
-    people are read behind it. dtype: in which the MODEL computes.
-    """
-    # One for each attention of the file, which is one for each block behind which people are read, in their order.
-    by_attention = iter(loaded.net.block_tokens(loaded.on_device(tokens)))
-    layers: list[Read] = []
-    for acts in acts_behind:
-        layers.append(next(by_attention).weighted(weights, dtype) if acts else ())
-    return tuple(layers)
+        photos = _photos_joined(pulid.net, scope.people, settings.photos)
+        tokens = _tokens(pulid, eva_clip, face_parser, scope.people, photos)
+        carried = pulid.carried(model, scope, tokens, settings)
+        return scope.applied(given, carried, [NamedRange("the faces", scope.schedule)], run=pulid.run)
 
 
 LOADER = FileLoader(FILE, load_pulid)
-NODES = [ApplyPuLID, ApplyPuLIDFlux]
+NODES = [ApplyPuLID]

@@ -38,7 +38,7 @@ def pulid(network: Network, people: int) -> Applied:
     width, heads = network.settings["hidden_size"], PULID_TEXT // 128
     contents = shapes.of("pulid-flux", width=width, text=PULID_TEXT, blocks=blocks, heads=heads, **PULID_ENCODER)
     file = _file("pulid", contents)
-    return _applied("LikenessApplyPuLIDFlux", network, people, pulid=file, **eyes_of_pulid())
+    return _applied("LikenessApplyPuLID", network, people, pulid=file, **eyes_of_pulid())
 
 
 def _file(method: str, contents: shapes.Shapes) -> Any:

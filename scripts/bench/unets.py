@@ -379,18 +379,6 @@ def id_tokens_by_region(networks: Networks, people: int) -> Applied:
     return connected(networks, "LikenessApplyIDPatch", "id-patch", cast=placed(networks, people), id_start_percent=0.0)
 
 
-def style(networks: Networks, people: int) -> Applied:
-    """A style of their own each: a node per person."""
-    cast = placed(networks, people)
-    applied = networks.plain()
-    image = torch.rand(1, 64, 64, 3, generator=torch.Generator().manual_seed(5))
-    for number in range(1, people + 1):
-        before = {"model": applied.model, "positive": applied.positive, "negative": applied.negative}
-        inputs = {**before, "images": image, "cast": cast, "who": str(number), "end_percent": 1.0}
-        applied = connected(networks, "LikenessStylePerPerson", "ip-adapter-plus_sdxl_vit-h", **inputs)
-    return applied
-
-
 def keypoints(cast: PlacedCast) -> dict[str, Any]:
     return {"image": run("LikenessDrawSkeletons", cast=cast, draw="face keypoints")[0]}
 
@@ -528,7 +516,6 @@ ON_UNETS: dict[str, Way] = {
         ("sd15",),
     ),
     "photo_maker": Way("**PhotoMaker**", with_cast("LikenessApplyPhotoMaker", "photomaker-v1", words)),
-    "style_per_person": Way("**Style per Person**, a style each", style),
     "prompt_per_person": Way(
         "**Prompt per Person**, 77 tokens each", with_cast("LikenessPromptPerPerson", extra=prompts), BOTH
     ),

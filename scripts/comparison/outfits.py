@@ -34,9 +34,6 @@ MOST = 6
 """Parts of an outfit: Parts2Whole reads no more."""
 PARTS2WHOLE = TemplateMethod("Parts2Whole", "parts2whole_with_pose", (512, 768))
 SHARED = TemplateMethod("Share Parts Attention", "start_outfit", (832, 1216))
-IP_ADAPTER = TemplateMethod("IP-Adapter", "start_outfit", (832, 1216))
-ADAPTER, VISION = "ip-adapter_sdxl_vit-h.safetensors", "CLIP-ViT-H-14-laion2B-s32B-b79K.safetensors"
-"""Files of IP-Adapter, as the template style_two_people has them."""
 READERS = {PARTS2WHOLE.title: "LikenessEncodeParts", SHARED.title: "LikenessSharePartsAttention"}
 """The node that reads the parts, by method."""
 
@@ -104,14 +101,13 @@ class Setting:
 
 
 def settings_up_to(most: int) -> list[Setting]:
-    """Parts2Whole by number of parts, without masks and without its reference network; then other methods."""
+    """Parts2Whole by number of parts, without masks and without its reference network; then Share Parts Attention."""
     return [
         *(Setting(PARTS2WHOLE, count) for count in range(1, most + 1)),
         Setting(PARTS2WHOLE, most, masks=False),
         Setting(PARTS2WHOLE, most, own=True),
         Setting(SHARED, most),
         Setting(SHARED, most, masks=False),
-        Setting(IP_ADAPTER, most),
     ]
 
 
@@ -174,13 +170,10 @@ def graph_of(session: Session, setting: Setting, outfit: Outfit, seed: int) -> G
     for number, part in enumerate(shown, 1):
         name = part.path.relative_to(asked.folder).as_posix()
         pictures.append(graph.add(f"picture of part {number}", "LoadImage", image=name))
-    if setting.method is IP_ADAPTER:
-        _by_ip_adapter(graph, pictures)
-    else:
-        parts = _parts_into(graph, setting, shown, pictures)
-        graph.link_to(graph.only(READERS[setting.method.title]), "parts", parts)
-        if setting.own:
-            _own_reference(graph, parts, size)
+    parts = _parts_into(graph, setting, shown, pictures)
+    graph.link_to(graph.only(READERS[setting.method.title]), "parts", parts)
+    if setting.own:
+        _own_reference(graph, parts, size)
     for node_id in graph.ids("LikenessApplyParts2Whole"):
         graph.inputs(node_id).pop("pose", None)  # the other methods have none
     for node_id in positive_texts(graph):
@@ -188,34 +181,6 @@ def graph_of(session: Session, setting: Setting, outfit: Outfit, seed: int) -> G
     _size_into(graph, size)
     one_picture(graph, picture, scene, f"parts/{setting.title}")
     return graph
-
-
-def _by_ip_adapter(graph: Graph, pictures: Sequence[str]) -> None:
-    """IP-Adapter in the place of Share Parts Attention, on all pictures, with white where they are transparent.
-
-    pictures: nodes that load them.
-    """
-    node_id = graph.only("LikenessSharePartsAttention")
-    batch: Output | None = None
-    for number, picture in enumerate(pictures, 1):
-        cut_out = graph.add(f"cut-out {number}", "JoinImageWithAlpha", image=(picture, 0), alpha=(picture, 1))
-        square = graph.add(
-            f"square {number}", "ResizeAndPadImage",
-            image=(cut_out, 0), target_width=512, target_height=512, padding_color="white",
-        )  # fmt: skip
-        if batch is None:
-            batch = (square, 0)
-        else:
-            batch = (graph.add(f"pictures to {number}", "ImageBatch", image1=batch, image2=(square, 0)), 0)
-    adapter = graph.add("IP-Adapter", "LikenessLoadAdapter", file=ADAPTER)
-    vision = graph.add("CLIP vision", "CLIPVisionLoader", clip_name=VISION)
-    inputs = {name: graph.inputs(node_id)[name] for name in ("model", "positive", "negative")}
-    reader = graph.add(
-        "parts by IP-Adapter", "LikenessStylePerPerson",
-        **inputs, ip_adapter=(adapter, 0), clip_vision=(vision, 0), images=batch, layers="all",
-    )  # fmt: skip
-    for output in range(3):
-        graph.relink((node_id, output), (reader, output))
 
 
 def _parts_into(graph: Graph, setting: Setting, parts: Sequence[PartFile], pictures: Sequence[str]) -> Output:

@@ -293,7 +293,6 @@ def test_instant_id_recognises_faces_at_the_size_of_its_authors(file: File) -> I
 
 
 OTHER_SETTINGS = {
-    ("LikenessStylePerPerson", "fit"): {"pad"},  # The authors crop; a drawing of a style has to be seen whole.
     ("LikenessApplyPuLID", "zero_tokens"): {-1},  # It stands for the authors' number by file and projection.
 }
 """By node and input: what templates have instead of the value of the authors, and why."""

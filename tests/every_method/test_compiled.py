@@ -7,7 +7,7 @@ import compiled
 import marks
 import pytest
 from figures import relative
-from graphs import DEFAULTS, Node, Value, node, ours, value
+from graphs import Node, Value, node, ours, value
 from method_rows import Row, in_front, latents, often, rows
 from sample_values import loaded, mask, sd15, sdxl, sdxl_clip, small_net, text, whole
 from sample_values import small as small_model
@@ -28,13 +28,11 @@ def small(row: Row) -> dict[str, Any]:
     inputs: dict[str, Any] = {name: link for name, link in WIDE.items() if name in row.inputs}
     if "model" in row.inputs:
         inputs["model"] = SMALL
-    for name, link in DEFAULTS[row.kind].items():
+    for name, link in row.defaults.items():
         if isinstance(link, Value) and link.make is loaded and link.arguments != ("id_patch",):
             inputs[name] = value(loaded, *link.arguments, SMALL)
     if row.kind in ("LikenessApplyIDPatch", "LikenessApplyInstantID"):
         inputs["control_net"] = value(small_net)
-    if row.kind == "LikenessStylePerPerson":
-        inputs["layers"] = "all"
     if row.kind == "LikenessApplyPhotoMaker":
         inputs["lora_weight"] = 0.0  # it is made for the larger one, and changes weights alone
     return inputs
@@ -80,7 +78,7 @@ def compiled_once(row: Row, **changed: Any) -> list[Tensor]:
     return pictures
 
 
-@often("pulid, ApplyPuLIDFlux")
+@often("pulid, ApplyPuLID, FLUX.1")
 def test_it_is_one_graph_and_compiled_once(row: Row) -> None:
     picture, other = compiled_once(row)
     assert relative(picture, other) > 1e-4, "other people make another picture"

@@ -26,7 +26,7 @@ def test_each_of_its_files_is_named(method: Method, tmp_path: Path) -> None:
     for file in method.files:
         model = manifest.model(file)
         kind, name = loader.get(model.key, (method.node or "LikenessLoadAdapter", "file"))
-        kinds = {method.node, *method.applies} - {kind, ""}
+        kinds = {method.node, method.applies} - {kind, ""}
         graph = {"1": {"class_type": kind, "inputs": {name: model.name}}}
         graph |= {str(n): {"class_type": other_kind, "inputs": {}} for n, other_kind in enumerate(sorted(kinds), 2)}
         assert file in missing(graph, tmp_path), model.name

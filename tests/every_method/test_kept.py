@@ -16,7 +16,7 @@ from torch import Tensor
 
 OFTEN = (
     "instant_id, ApplyInstantID",
-    "pulid, ApplyPuLIDFlux",
+    "pulid, ApplyPuLID, FLUX.1",
     "parts2whole, ApplyParts2Whole",
     "references, PeopleAsReferences, by region",
     "PromptPerPerson",

@@ -41,8 +41,6 @@ ONE: dict[str, dict[str, Any]] = {
 """With one person where the defaults are for two."""
 REFERENCES = "LikenessPeopleAsReferences"
 """Whose people need portraits, and by region places or masks."""
-ALONE = ("LikenessStylePerPerson", *PARTS)
-"""With a mask for one picture or part."""
 SPOKEN = "LikenessPromptPerPerson"
 """Whose people are words."""
 READ_AS_TEXT = (SPOKEN, REFERENCES, "LikenessApplyIDPatch", "LikenessApplyPhotoMaker")
@@ -125,9 +123,9 @@ def of_odd_size(row: Row, **changed: Any) -> Tensor:
 def changes_by_side(row: Row) -> tuple[Tensor, Tensor]:
     """What changes where somebody on the left is another person, and the same on the right.
 
-    Of a node with one picture or part: what it changes with the mask of the left half, and of the right half.
+    Of a node with parts: what it changes with the mask of the left half, and of the right half.
     """
-    if row.kind in ALONE:
+    if row.kind in PARTS:
         plain = latents(row.plain(latent_image=value(latent, **ODD)))
         left, right = mask(2, **ODD).split(1)
         return of_odd_size(row, masks=left) - plain, of_odd_size(row, masks=right) - plain
@@ -139,7 +137,7 @@ def changes_by_side(row: Row) -> tuple[Tensor, Tensor]:
     return another_left - of_both, another_right - of_both
 
 
-@often("instant_id, ApplyInstantID", "pulid, ApplyPuLIDFlux", "parts2whole, ApplyParts2Whole")
+@often("instant_id, ApplyInstantID", "pulid, ApplyPuLID, FLUX.1", "parts2whole, ApplyParts2Whole")
 def test_whoever_is_left_acts_left_and_whoever_is_right_acts_right(row: Row) -> None:
     """The rest of the network carries much of it to the other half; where the grid is halved nearly all of it."""
     left, right = changes_by_side(row)
@@ -155,23 +153,17 @@ def test_of_everything_it_is_none(row: Row) -> None:
     assert relative(everywhere, picture(row, "plain")) > 1e-4, "it does nothing"
 
 
-@applies_to(lambda row: row.kind in ALONE, "Its masks belong to a person each.")
-@often("ip_adapter, StylePerPerson")
+@applies_to(lambda row: row.kind in PARTS, "Its masks belong to a person each.")
+@often("parts2whole, ApplyParts2Whole")
 def test_soft_masks_that_add_up_to_everything_are_none(row: Row) -> None:
-    """Also of two people in one style, at whose border it does not fall to a half."""
     across = torch.linspace(0, 1, mask(1).shape[-1])
     left, right = (1 - across) * mask(1)[0], across * mask(1)[0]
-    alone = {} if row.kind in PARTS else {"cast": None, "who": ""}
-    everywhere = shown(row, None, **alone)
-    assert relative(shown(row, torch.stack([left, right]), **alone), everywhere) <= 2e-5
-    if row.kind not in PARTS:
-        two = cast(places=layout(slot(mask=left), slot(94.0, mask=right)))
-        assert relative(shown(row, None, **{**alone, "cast": two}), everywhere) <= 2e-5
+    assert relative(shown(row, torch.stack([left, right])), shown(row, None)) <= 2e-5
 
 
-@applies_to(lambda row: row.kind not in ALONE, "Its masks are of one picture or part.")
+@applies_to(lambda row: row.kind not in PARTS, "Its masks are of parts.")
 @applies_to(lambda row: row.kind not in READ_AS_TEXT, "Where regions overlap, the texts of both are read.")
-@often("instant_id, ApplyInstantID", "pulid, ApplyPuLIDFlux", "LoRAPerPerson")
+@often("instant_id, ApplyInstantID", "pulid, ApplyPuLID, FLUX.1", "LoRAPerPerson")
 def test_where_regions_overlap_people_share_a_pixel_in_proportion(row: Row) -> None:
     overlapping = torch.zeros(2, HEIGHT, WIDTH)
     overlapping[0, :, :80] = 1.0
@@ -183,7 +175,7 @@ def test_where_regions_overlap_people_share_a_pixel_in_proportion(row: Row) -> N
 
 
 @applies_to(*BESIDE_A_LORA)
-@often("pulid, ApplyPuLIDFlux")
+@often("pulid, ApplyPuLID, FLUX.1")
 def test_people_from_photos_keep_to_their_places_beside_one_by_lora(row: Row) -> None:
     """As if that one had weight 0, in the same masks, and by places they are kept to these."""
     beside = cast(a_person("Anna"), by_lora())

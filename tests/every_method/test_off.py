@@ -19,7 +19,6 @@ PASSES_ON = (lambda row: not {*row.inputs}.isdisjoint(row.outputs), "No output o
 NOT_MULTIPLIED = (
     "LikenessApplyIDPatch",  # of a ControlNet
     "LikenessPromptPerPerson",  # of words
-    "LikenessStylePerPerson",  # of a style
     "LikenessApplyParts2Whole",  # of values, and a part's own weight also of keys
 )
 """Nodes whose weight is of something else than a person's or part's is."""

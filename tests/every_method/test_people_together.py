@@ -37,7 +37,6 @@ def operations(row: Row, count: int) -> int:
     people = [with_loras(a_person(name), words="") for name in NAMES[:count]]
     places = layout(*map(slot, (16.0, 48.0, 80.0, 112.0)[:count]))
     changed: dict[str, Any] = {"cast": cast(*people, places=places)}
-    changed |= {"who": ""} if row.kind == "LikenessStylePerPerson" else {}
     changed |= {"image": UNCONNECTED} if row.kind == "LikenessApplyIDPatch" else {}
     applied = row.node(**changed, **(FOUR if count > 1 else ONE).get(row.kind, {}))
     outputs = {}

@@ -42,8 +42,8 @@ def ranges_of(row: Row) -> list[str]:
     return [name.removesuffix("start_percent") for name in row.inputs if name.endswith("start_percent")]
 
 
-EVERYWHERE = ("LikenessApplyIPAdapter", "LikenessApplyPuLID")
-"""Nodes of which two are tried with a person without a place each: no regions keep their entries apart."""
+EVERYWHERE = ("ip_adapter, ApplyIPAdapter", "pulid, ApplyPuLID")
+"""Rows of which two are tried with a person without a place each: no regions keep their entries apart."""
 CONDITIONS = (Condition(lambda row: bool(ranges_of(row)), "It acts in every step."),)
 
 
@@ -139,10 +139,10 @@ def test_of_one_node(row: Row) -> None:
     assert_joined(row, entry(row, ("Anna", "Boris"), EARLY, LATE))
 
 
-@often("ip_adapter, ApplyIPAdapter", "pulid, ApplyPuLIDFlux", "parts2whole, ApplyParts2Whole")
+@often("ip_adapter, ApplyIPAdapter", "pulid, ApplyPuLID, FLUX.1", "parts2whole, ApplyParts2Whole")
 def test_of_two_nodes_in_one_prompt(row: Row) -> None:
     """With other people and other ranges in the second."""
-    of_each = 1 if row.kind in EVERYWHERE else 2
+    of_each = 1 if str(row) in EVERYWHERE else 2
     first = entry(row, ("Anna", "Boris")[:of_each], EARLY, LATE)
     second = entry(row, ("Christa", "Daniel")[:of_each], LATE, EARLY)
     assert_joined(row, first, second if row.takes_a_cast else Entry(row, row.other, (LATE, EARLY)))

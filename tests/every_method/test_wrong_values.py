@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from graph_run import run
-from graphs import DEFAULTS, Output, Value, value
+from graphs import Output, Value, value
 from method_rows import EVERY_ROW, Row, applies_to, carries_in_both, has_a_cast_input, latents
 from pack.core.cast import NotPlaced
 from pack.core.checks.errors import BadRange, LikenessError, ModelNotPatched
@@ -19,10 +19,10 @@ def another(row: Row) -> Iterator[dict[str, Any]]:
     narrow = {name: text(n, 33) for n, name in enumerate(("positive", "negative"), 1)}
     if "model" in row.inputs:
         yield {"model": value(flux if row.of_unets else sdxl)}
-        links = [link for link in DEFAULTS[row.kind].values() if isinstance(link, Value)]
+        links = [link for link in row.defaults.values() if isinstance(link, Value)]
         if row.of_unets and any(link.make is loaded for link in links):
             yield {"model": value(small)}
-    if "negative" in row.inputs and DEFAULTS[row.kind]["negative"].__class__ is not Output:  # of a node in front
+    if "negative" in row.inputs and row.defaults["negative"].__class__ is not Output:  # of a node in front
         yield {name: conditioning for name, conditioning in narrow.items() if name in row.inputs}
     if "clip" in row.inputs and "model" not in row.inputs:
         yield {"clip": value(sdxl_clip)}

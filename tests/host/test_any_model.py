@@ -132,6 +132,8 @@ def test_a_transformer_is_refused_by_name(kind, another):
         model = r"The conditioning given to .* is made for .* but .* is needed"
         if not tiny_dits.KNOWN:
             model = "knows .* as ComfyUI .* has it"
+    if kind == "LikenessApplyPuLID" and another == "FLUX.1" and tiny_dits.KNOWN:
+        model = r"The MODEL is made for FLUX\.1, but SDXL is needed\..*Load pulid_flux_v0\.9\.1\.safetensors"
     alone = {key: value for key, value in inputs_of_the_node.items() if key != "model"}
     cases = [({"model": inputs["model"]}, model)] if "model" in inputs_of_the_node else []
     cases += [(alone, text), (inputs_of_the_node, f"{text}|{model}")]

@@ -568,13 +568,13 @@ def test_a_template_of_the_gallery_has_its_picture_and_opens_in_a_tab_of_its_tit
 
 SOUGHT = {
     "try on": "parts_try_on", "try-on": "parts_try_on", "couple": "start_two_people", "family": "start_two_people",
-    "consistent character": "lora_two_people", "cartoon": "lora_two_people", "drawing": "style_two_people",
+    "consistent character": "lora_two_people", "cartoon": "lora_two_people",
     "faceswap": "start_person_in_photo", "face swap": "start_person_in_photo", "batch": "id_patch_several_scenes",
     "table": "check_files", "multi character": "start_two_people", "two characters": "start_two_people",
     "wife": "start_two_people", "人脸": "start_two_people", "换脸": "start_person_in_photo",
     "likeness": "start_two_people", "two people": "start_two_people", "friends": "start_two_people",
     "group": "start_two_people", "portrait": "start_portrait", "jacket": "start_outfit",
-    "inpaint": "start_person_in_photo", "watercolour": "style_two_people", "8gb": "ip_adapter_sd15_portrait",
+    "inpaint": "start_person_in_photo", "8gb": "ip_adapter_sd15_portrait",
     "flux": "references_klein_two_people", "selfie": "start_portrait", "wedding": "start_two_people",
     "photo of me": "start_portrait", "identity": "start_portrait", "headshot": "start_portrait",
     "hat": "parts_instant_id_and_outfit", "faceid": "ip_adapter_sd15_portrait", "reactor": "start_person_in_photo",

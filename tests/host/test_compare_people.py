@@ -310,11 +310,9 @@ def test_the_prompt_of_every_method_is_whole(session: Session, method: TemplateM
 
 
 def test_every_method_that_draws_people_has_a_record() -> None:
-    """Those that draw parts are drawn by --outfits, a style is no person, and PuLID on FLUX.1 has no template."""
-    applied: set[str] = set()
-    for method in methods():
-        if method.folder not in ("parts2whole", "share_parts"):
-            applied |= {*method.applies} - {"LikenessStylePerPerson", "LikenessApplyPuLIDFlux"}
+    """Those that draw parts are drawn by --outfits."""
+    of_parts = ("parts2whole", "share_parts")
+    applied = {method.applies for method in methods() if method.folder not in of_parts}
     in_records: set[str] = set()
     for drawn in METHODS:
         graph = load(ROOT / "workflows" / f"{drawn.template}.json")
@@ -752,12 +750,10 @@ def test_the_prompt_of_every_outfit_is_whole(session: Session, wardrobe: list[Ou
     for setting in rows:
         graph = outfits.graph_of(session, setting, wardrobe[0], 7)
         check_whole(graph, info)
-        by_adapter = setting.method is outfits.IP_ADAPTER
-        assert len(graph.ids("LikenessPart", "JoinImageWithAlpha")) == len(graph.ids("LoadImage")) == setting.count
-        assert len(graph.ids("InvertMask")) == (setting.count if setting.masks and not by_adapter else 0)
+        assert len(graph.ids("LikenessPart")) == len(graph.ids("LoadImage")) == setting.count
+        assert len(graph.ids("InvertMask")) == (setting.count if setting.masks else 0)
         is_shared = setting.own or setting.method is outfits.SHARED
         assert bool(graph.ids("LikenessSharePartsAttention")) == is_shared
-        assert bool(graph.ids("LikenessStylePerPerson")) == by_adapter
         assert bool(graph.ids("LikenessApplyParts2Whole")) == (setting.method is outfits.PARTS2WHOLE and not is_shared)
         assert graph.inputs(graph.only("KSampler"))["seed"] == 7
         (latent,) = (graph.inputs(node_id) for node_id in graph.ids("EmptyLatentImage"))

@@ -9,10 +9,10 @@ import torch
 from comfy_api.latest._io import WidgetInput
 from graph_run import OURS
 from graphs import DEFAULTS, ours, sampled, value
-from method_rows import OFTEN, READ_FACES, latents, rows
+from method_rows import NETWORKS, OFTEN, READ_FACES, Row, latents, rows
 from pack.core.cast import PlacedCast
 from pack.core.places.region_settings import FACE_BOXES
-from sample_values import a_person, cast, image, latent, mask, normal, sdxl, with_loras, with_regions
+from sample_values import a_person, cast, latent, mask, normal, sdxl, with_loras, with_regions
 from torch import Tensor
 
 
@@ -28,7 +28,6 @@ BESIDE: dict[str, dict[str, Any]] = {
     "LikenessApplyIDPatch": {"image": None, "id_start_percent": 0.0, "model": value(sdxl)},
     "LikenessApplyInstantID": {"negative_noise": 0.3},
     "LikenessApplyPhotoMaker": {"text": "a woman img, a man img,", "start_percent": 0.0},
-    "LikenessStylePerPerson": {"images": value(image, 96, 128, seed=7)},
     "LikenessLoRAPerPerson": {"cast": value(with_loras)},
     "LikenessSharePartsAttention": {
         "parts": ours("LikenessPart", mask=value(the_left_eighth)),
@@ -51,9 +50,7 @@ CHANGED: dict[str, Any] = {
     "keypoints": False,
     "outside": "everybody",
     "prompts": "1: up",
-    "who": "2",
     "layers": "all",
-    "fit": "crop",
     "text": "a woman img, a hat img,",
     "trigger": ",",
     "reference": "once",
@@ -62,21 +59,20 @@ CHANGED: dict[str, Any] = {
     "cast": value(of_three_photos, (1.0, 0.4)),
     "projection": "style",
     "zero_tokens": 3,
-    **{f"{kind}.photos": "mean" for kind in ("LikenessApplyPuLID", "LikenessApplyPuLIDFlux")},
+    "LikenessApplyPuLID.photos": "mean",
 }
 """Every setting as it is neither by default nor beside these; the cast's is how strong one person is."""
 OF_REGIONS: dict[str, Any] = {"extent": "face", "region_margin": 0.3, "feather": 60, "acts_in": FACE_BOXES}
 """What Place Cast sets for the regions of a cast, which begins with regions."""
-SILENT = {
-    "width", "height",
-    *((kind, "cast") for kind in ("LikenessStylePerPerson", "LikenessPromptPerPerson")),
-}  # fmt: skip
+SILENT = {"width", "height", ("LikenessPromptPerPerson", "cast")}
 """What is only shown, what must be the latent's, and people who are meant or not."""
 
 
-def _settings(kind: str) -> list[str]:
+def _settings(row: Row) -> list[str]:
     """Widgets, masks and casts of a node. What ranges do: tests/every_method/test_ranges.py."""
-    inputs = OURS[kind].define_schema().inputs
+    kind = row.kind
+    ignored = NETWORKS[kind][row.network].ignored if row.network else ()
+    inputs = [entry for entry in OURS[kind].define_schema().inputs if entry.id not in ignored]
     names = [entry.id for entry in inputs if isinstance(entry, WidgetInput) or entry.id in ("mask", "cast")]
     heard = [name for name in names if not SILENT & {name, (kind, name)} and not name.endswith("percent")]
     if not {"cast", "mask"} <= {*names}:
@@ -87,8 +83,9 @@ def _settings(kind: str) -> list[str]:
 
 
 @cache
-def _picture(kind: str, setting: str = "") -> Tensor:
-    inputs: dict[str, Any] = {}
+def _picture(row: Row, setting: str = "") -> Tensor:
+    kind = row.kind
+    inputs = {**row.links}
     if "cast" in DEFAULTS[kind]:
         inputs["cast"] = value(of_three_photos)
     inputs |= BESIDE.get(kind, {})
@@ -101,23 +98,22 @@ def _picture(kind: str, setting: str = "") -> Tensor:
     return latents(sampled(applied, latent(applied.inputs.get("width", 128))))
 
 
-KINDS = sorted(row.kind for row in rows() if not row.variant and {"positive", "negative"} & row.inputs.keys())
+APPLYING = [row for row in rows() if not row.variant and {"positive", "negative"} & row.inputs.keys()]
 
 
 def _cases() -> list[Any]:
     """Node and setting; those of DiTs only where this ComfyUI has all of them."""
-    of_unets = {row.kind for row in rows() if row.of_unets}
-    often = {row.kind for row in rows() if str(row) in OFTEN}
+    often = {(row.kind, row.network) for row in rows() if str(row) in OFTEN}
     cases: list[Any] = []
-    for kind in KINDS:
-        of_kind = [] if kind in of_unets else [marks.transformers]
-        if kind not in often:
-            of_kind.append(pytest.mark.thorough)
-        cases += [pytest.param(kind, setting, marks=of_kind) for setting in _settings(kind)]
+    for row in APPLYING:
+        of_row = [] if row.of_unets else [marks.transformers]
+        if (row.kind, row.network) not in often:
+            of_row.append(pytest.mark.thorough)
+        cases += [pytest.param(row, setting, marks=of_row, id=f"{row}, {setting}") for setting in _settings(row)]
     return cases
 
 
-@pytest.mark.parametrize(("kind", "setting"), _cases())
-def test_every_setting_changes_the_picture(kind: str, setting: str) -> None:
+@pytest.mark.parametrize(("row", "setting"), _cases())
+def test_every_setting_changes_the_picture(row: Row, setting: str) -> None:
     """None that a node has is left aside by what it calls."""
-    assert not torch.equal(_picture(kind, setting), _picture(kind))
+    assert not torch.equal(_picture(row, setting), _picture(row))

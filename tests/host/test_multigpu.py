@@ -19,7 +19,7 @@ from pack.bridge.sampling.forward import ForwardInput
 
 multigpu = pytest.importorskip("comfy.multigpu", reason="an older ComfyUI has no MultiGPU CFG Split")
 OF_UNETS = [row for row in rows() if row.of_unets and row.runs_here]
-BEHIND_BLOCKS = [row for row in rows() if row.kind == "LikenessApplyPuLIDFlux" and row.runs_here]
+BEHIND_BLOCKS = [row for row in rows() if row.network == "FLUX.1" and row.runs_here]
 
 
 @pytest.fixture

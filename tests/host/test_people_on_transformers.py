@@ -425,7 +425,7 @@ def test_a_person_comes_in_by_weight_without_a_jump(setting):
 
 @pytest.mark.parametrize("order", marks.each(["rlwa", "awlr", "warl"], ["rlwa"]))
 def test_faces_of_flux_act_beside_words_loras_and_references_in_any_order(order):
-    """a: Apply PuLID (FLUX.1). w, l, r: words, LoRAs and references."""
+    """a: Apply PuLID. w, l, r: words, LoRAs and references."""
     setting = Setting(FLUX, sample_values.flux(), beside_references(FLUX))
     who = replace_words(cast(setting))
     record = record_of(setting, who, (0, None, 1))
@@ -448,7 +448,8 @@ def test_faces_of_flux_act_beside_words_loras_and_references_in_any_order(order)
             elif letter == "r":
                 made = by_region(model, positive, negative, record, APART)
             else:
-                made = apply("LikenessApplyPuLIDFlux", model=model, positive=positive, negative=negative)
+                sides = {"positive": positive, "negative": negative}
+                made = apply("LikenessApplyPuLID", model=model, **sides, pulid=sample_values.loaded("pulid_flux"))
         return setting.sample(made[:3], cfg=3.0)
 
     expected = applied("rlaw")

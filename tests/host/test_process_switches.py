@@ -14,6 +14,7 @@ import torch
 from comfy.patcher_extension import WrappersMP
 from graph_run import OURS, brought, call, run
 from graphs import DEFAULTS, SAMPLED, node, ours, sampled
+from method_rows import rows
 from standins_made import Standins
 from tiny import tiny_dits
 
@@ -69,12 +70,14 @@ LEFT_OUT = {
     "LikenessLoadParts2Whole",  # its small files only a server takes
     "LikenessCheckModelFiles",  # its table tells how much memory is free at this moment
 }
-RUN = [kind for kind in DEFAULTS if kind not in LEFT_OUT]
+RUN = {kind: ours(kind) for kind in DEFAULTS if kind not in LEFT_OUT}
+RUN |= {str(row): row.node() for row in rows() if row.network}
 
 
-@pytest.mark.parametrize("kind", RUN)
-def test_a_node_gives_the_same(kind: str, made: dict[Any, Any], tmp_path: Any) -> None:
-    inputs = {name: brought(source, made) for name, source in DEFAULTS[kind].items()}
+@pytest.mark.parametrize("name", RUN)
+def test_a_node_gives_the_same(name: str, made: dict[Any, Any], tmp_path: Any) -> None:
+    kind = RUN[name].kind
+    inputs = {name: brought(source, made) for name, source in RUN[name].inputs.items()}
     usual = [*tensors_in(call(OURS[kind], **inputs).args, set())]
     with switched(tmp_path), torch.device("meta"):
         others = [*tensors_in(call(OURS[kind], **inputs).args, set())]

@@ -10,7 +10,7 @@ from typing import Any
 import marks
 import pytest
 from graph_run import linked_inputs, run
-from graphs import Node, ours, sampled, value
+from graphs import PULID_ON_FLUX, Node, ours, sampled, value
 from logged import messages_of_the_pack
 from pack.core.checks.errors import LikenessError
 from refusals.by_the_node import BY_THE_NODE, Refused
@@ -66,8 +66,11 @@ def test_what_works_but_could_be_better_is_told(kind: str, remark: Remark, caplo
         assert re.search(remark.says, text)
 
 
-@pytest.mark.parametrize("kind", ["ApplyInstantID", "ApplyIDPatch", "PromptPerPerson", "ApplyPuLIDFlux"])
-def test_another_size_of_the_same_shape_is_a_picture(kind: str) -> None:
-    applied = ours(f"Likeness{kind}")
+@pytest.mark.parametrize(
+    ("kind", "links"),
+    [("ApplyInstantID", {}), ("ApplyIDPatch", {}), ("PromptPerPerson", {}), ("ApplyPuLID", PULID_ON_FLUX)],
+)
+def test_another_size_of_the_same_shape_is_a_picture(kind: str, links: dict[str, Any]) -> None:
+    applied = ours(f"Likeness{kind}", **links)
     picture = run(sampled(applied, latent(256, 192), steps=2), {})[0]["samples"]
     assert picture.isfinite().all()

@@ -22,7 +22,7 @@ from sample_values import sdxl_clip, text
 from tiny import tiny_networks
 from torch import Tensor
 
-KINDS = ("ApplyIDPatch", "ApplyInstantID", "ApplyIPAdapter", "StylePerPerson", "ApplyPuLID", "ApplyPhotoMaker")
+KINDS = ("ApplyIDPatch", "ApplyInstantID", "ApplyIPAdapter", "ApplyPuLID", "ApplyPhotoMaker")
 ROWS = {row.kind.removeprefix("Likeness"): row for row in rows() if not row.variant}
 
 

@@ -51,7 +51,7 @@ def alone(inputs: Applied, latent: torch.Tensor, step: Step, sigmas: torch.Tenso
 
 @pytest.mark.parametrize(
     "row",
-    each(rows(), ["instant_id, ApplyInstantID", "pulid, ApplyPuLIDFlux", "parts2whole, ApplyParts2Whole"]),
+    each(rows(), ["instant_id, ApplyInstantID", "pulid, ApplyPuLID, FLUX.1", "parts2whole, ApplyParts2Whole"]),
     ids=str,
 )
 def test_each_step_of_a_latent_that_grows_is_that_of_a_run_of_its_own(row: Row) -> None:

@@ -5,24 +5,27 @@ Two people with different weights, compared with both at weight 1. Who has weigh
 
 from typing import Any
 
+import marks
 import pytest
 import torch
 from figures import relative
 from graph_run import run
-from graphs import ours
+from graphs import PULID_ON_FLUX, ours
 from pack.bridge.image_tokens.injections import Injection
 from pack.bridge.sampling.model_conds import CarriedCond
 from sample_values import cast
-from tiny import tiny_dits
 from torch import Tensor
 
 LOUD, QUIET = 0.9, 0.3
 ALMOST = 5e-6
 
-ADAPTERS = ["LikenessApplyInstantID", "LikenessApplyIPAdapter", "LikenessApplyPuLID"]
-"""Nodes whose people are keys and values of the layers of a network."""
-if tiny_dits.KNOWN:
-    ADAPTERS.append("LikenessApplyPuLIDFlux")
+ADAPTERS = [
+    ("LikenessApplyInstantID", {}),
+    ("LikenessApplyIPAdapter", {}),
+    ("LikenessApplyPuLID", {}),
+    pytest.param("LikenessApplyPuLID", PULID_ON_FLUX, marks=marks.transformers),
+]
+"""Nodes whose people are keys and values of the layers of a network, and what is linked to them."""
 
 
 def outputs(kind: str, first: float, second: float, **changed: Any) -> Any:
@@ -30,9 +33,9 @@ def outputs(kind: str, first: float, second: float, **changed: Any) -> Any:
     return run(ours(kind, cast=cast(weights=(first, second)), **changed), {})
 
 
-def layers(kind: str, first: float, second: float) -> list[tuple[Tensor, ...]]:
+def layers(kind: str, links: dict[str, Any], first: float, second: float) -> list[tuple[Tensor, ...]]:
     """Of the positive, by layer: keys and values, (2, tokens, width) each, or (2, heads, tokens, width)."""
-    _, positive, *_ = outputs(kind, first, second)
+    _, positive, *_ = outputs(kind, first, second, **links)
     conds = positive[0][1]["model_conds"].values()
     (injection,) = [
         cond.cond[0] for cond in conds if isinstance(cond, CarriedCond) and isinstance(cond.cond[0], Injection)
@@ -44,10 +47,10 @@ def layers(kind: str, first: float, second: float) -> list[tuple[Tensor, ...]]:
     return people_by_layer
 
 
-@pytest.mark.parametrize("kind", ADAPTERS)
-def test_values_of_everybody_are_as_loud_as_that_person(kind: str) -> None:
+@pytest.mark.parametrize(("kind", "links"), ADAPTERS)
+def test_values_of_everybody_are_as_loud_as_that_person(kind: str, links: dict[str, Any]) -> None:
     """Keys stay, so that who is quiet is looked at as often and says less."""
-    unweighted, weighted = layers(kind, 1.0, 1.0), layers(kind, LOUD, QUIET)
+    unweighted, weighted = layers(kind, links, 1.0, 1.0), layers(kind, links, LOUD, QUIET)
     assert len(unweighted) == len(weighted) > 0
     for before, after in zip(unweighted, weighted, strict=True):
         *keys, values = before

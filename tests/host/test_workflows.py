@@ -394,42 +394,6 @@ def test_instant_id_draws_four_people_in_one_pass_as_the_note_says(
     assert picture.std() > 5
 
 
-def test_instant_id_takes_the_place_of_id_patch_behind_a_style_as_the_note_says(
-    host_server: HostServer, small: Callable[..., Prompt], standin_models: Standins
-) -> None:
-    """People and style both act."""
-    prompt = small("style_two_people")
-    (style,) = workflow.nodes_of(prompt, "LikenessStylePerPerson")
-    (id_patch,) = workflow.nodes_of(prompt, "LikenessApplyIDPatch")
-    (sampler,) = workflow.nodes_of(prompt, "KSampler")
-    (place_cast,) = workflow.nodes_of(prompt, "LikenessPlaceCast")
-    (face_model,) = workflow.nodes_of(prompt, "LikenessLoadFaceEmbedder")
-    (skeletons,) = workflow.nodes_of(prompt, "LikenessDrawSkeletons")
-    prompt[face_model]["inputs"]["recognisers"] = "all found"
-    prompt[skeletons]["inputs"]["draw"] = "face keypoints"
-    prompt["file"] = node("LikenessLoadAdapter", file=standin_models.instant_id.name)
-    before = {name: [style, output] for output, name in enumerate(("model", "positive", "negative"))}
-    prompt["faces"] = node(
-        "LikenessApplyInstantID", **before, instant_id=["file", 0], cast=[place_cast, 0],
-        control_net=prompt[id_patch]["inputs"]["control_net"], image=[skeletons, 0], adapter_weight=0.8,
-        control_strength=0.8,
-        start_percent=0.0, end_percent=1.0, adapter_start_percent=0.0, adapter_end_percent=1.0, negative_noise=0.0,
-        photos="mean",
-    )  # fmt: skip
-    for output, name in enumerate(before):
-        prompt[sampler]["inputs"][name] = ["faces", output]
-    changes = [{}, {"LikenessStylePerPerson.weight": 0.0}, {"LikenessApplyInstantID.adapter_weight": 0.0}]
-    pictures: list[np.ndarray] = []
-    for values in changes:
-        changed_prompt = templates.substitute(prompt, values)
-        run = host_server.run(changed_prompt)
-        assert id_patch not in run.executed
-        pictures.append(result(host_server, changed_prompt, run))
-    assert pictures[0].std() > 5
-    for other in pictures[1:]:
-        assert np.abs(other.astype(int) - pictures[0]).mean() > 0.5
-
-
 OFFERED_OFTEN = ("instant_id_two_stage_group", "lora_two_people")
 """Which switch the most on, and are quick."""
 

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as functional
 from figures import WHOLE_SAMPLING, relative
 from marks import each
+from method_rows import latents, rows
 from pack.bridge.host.unet import attention_widths
 from pack.core.cast import Cast, PlacedCast, Slot
 from pack.core.models.tensors import below
@@ -365,7 +366,7 @@ def test_sampling_of_flux_and_chroma_equals_the_formulas(case):
         masks = masks[:, 8:, 8:]  # 11 x 15 latent pixels
         start = tiny_dits.latent(family, WIDTH - 8, HEIGHT - 8, rows=2)
         inputs["mask"] = masks
-    latents = tiny_dits.sample(*apply("LikenessApplyPuLIDFlux", model=model, **sides, **inputs), start, 4)
+    latents = tiny_dits.sample(*apply("LikenessApplyPuLID", model=model, **sides, **inputs), start, 4)
 
     tokens = tokens_of(cast.people, below("pulid_encoder.", file))
     shares = [1.0]
@@ -386,3 +387,12 @@ def test_blocks_of_flux_1_dev():
     behind = [number for number, reads in enumerate(reads_behind(19, 38)) if reads]
     assert behind == [*range(0, 19, 2), *range(19, 57, 4)]
     assert len(behind) == 20
+
+
+@pytest.mark.parametrize(("network", "published"), [("", 0.8), pytest.param("FLUX.1", 1.0, marks=marks.transformers)])
+def test_weights_below_0_are_those_of_the_authors_demos(network, published):
+    (row,) = (row for row in rows() if row.kind == "LikenessApplyPuLID" and row.network == network)
+    by_demo = latents(row.sampled(row.node(weight=published)))
+    for weight in (row.defaults["weight"], -1.0, -0.01):
+        assert torch.equal(latents(row.sampled(row.node(weight=weight))), by_demo)
+    assert relative(latents(row.sampled(row.node(weight=published / 2))), by_demo) > 1e-4

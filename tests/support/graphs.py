@@ -123,6 +123,8 @@ FAMILIES = {
     "FLUX.2": Family(value(klein), value(klein_said, "1"), value(klein_said, "2")),
 }
 """Of a method's families the first of these is tested."""
+PULID_ON_FLUX = {**vars(FAMILIES["FLUX.1"]), "pulid": value(loaded, "pulid_flux")}
+"""What is linked to Apply PuLID with FLUX.1."""
 MODELS = {
     "LikenessApplyIDPatch": value(sdxl),
     "LikenessPeopleAsReferences": value(klein),
@@ -155,7 +157,7 @@ FACES = node("LikenessLoadFaceEmbedder", pack="buffalo_sc", recognisers="w600k_m
 def derived(schema: Any) -> dict[str, Any]:
     """Inputs of a node by its schema and, where it is a method's, its record: defaults, all that it needs, and a face
     model. A method's own socket is given what its loader makes of a file, see sample_values.file_of."""
-    method = next((record for record in methods() if schema.node_id in record.applies), None)
+    method = next((record for record in methods() if schema.node_id == record.applies), None)
     families = method.families if method else ("SD1.5",)
     family = next(family for name, family in FAMILIES.items() if name in families)
     links = {**SOCKETS, "MODEL": family.model}
@@ -269,13 +271,6 @@ def _defaults_of_methods() -> None:
     _by_default("LikenessApplyIPAdapter", clip_vision=value(vit_h))
     _by_default("LikenessApplyPhotoMaker", photo_maker=value(photo_maker), text="a woman img, a man img")
     _by_default(
-        "LikenessStylePerPerson",
-        ip_adapter=value(loaded, "ip_adapter_plus"),
-        clip_vision=value(vit_h),
-        cast=value(cast),
-        who="1",
-    )
-    _by_default(
         "LikenessPeopleAsReferences",
         clip=value(klein_clip),
         vae=value(flux2_vae),
@@ -283,10 +278,7 @@ def _defaults_of_methods() -> None:
         pictures=value(image),
         size=128,
     )
-    seeing = {"eva_clip": value(loaded, "pulid_eva"), "face_parser": value(loaded, "pulid_parser")}
-    _by_default("LikenessApplyPuLID", **seeing)
-    of_flux = {"model": value(flux), "positive": value(flux_text, 1), "negative": value(flux_text, 2)}
-    _by_default("LikenessApplyPuLIDFlux", **of_flux, **seeing, pulid=value(loaded, "pulid_flux"))
+    _by_default("LikenessApplyPuLID", eva_clip=value(loaded, "pulid_eva"), face_parser=value(loaded, "pulid_parser"))
 
 
 def _defaults_of_parts() -> None:

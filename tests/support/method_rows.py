@@ -10,7 +10,20 @@ from typing import Any
 
 import other_packs
 from graph_run import OURS, run
-from graphs import DEFAULTS, MODELS, UNCONNECTED, Node, Output, Value, node, ours, sampled, sampler, value
+from graphs import (
+    DEFAULTS,
+    MODELS,
+    PULID_ON_FLUX,
+    UNCONNECTED,
+    Node,
+    Output,
+    Value,
+    node,
+    ours,
+    sampled,
+    sampler,
+    value,
+)
 from pack.core.methods import Method, methods
 from pack.core.places.region_settings import FACE_BOXES
 from sample_values import (
@@ -33,7 +46,6 @@ from torch import Tensor
 
 ANOTHER_PART = ours("LikenessPart", image=value(image, seed=2))
 OTHER: dict[str, dict[str, Any]] = {
-    "LikenessStylePerPerson": {"images": value(image, seed=6)},
     "LikenessPromptPerPerson": {"prompts": "1: down"},
     "LikenessApplyParts2Whole": {"features": ours("LikenessEncodeParts", parts=ANOTHER_PART)},
     "LikenessSharePartsAttention": {"parts": ANOTHER_PART},
@@ -61,7 +73,6 @@ PEOPLE: dict[str, Callable[..., Any]] = {"LikenessLoRAPerPerson": with_loras}
 READ_FACES = (
     "LikenessApplyInstantID",
     "LikenessApplyPuLID",
-    "LikenessApplyPuLIDFlux",
     "LikenessApplyIPAdapter",
 )
 """Nodes that read faces, which act in regions unless Place Cast says otherwise."""
@@ -98,6 +109,23 @@ OPTIONS: dict[str, dict[str, Option]] = {
     },
 }
 """By nodes, the options of each by the name of the variant."""
+
+
+@dataclass(frozen=True)
+class Network:
+    """A kind of network that a node works with beside that of its defaults. links: those with it. ignored: inputs that
+    have no effect there."""
+
+    links: dict[str, Any]
+    ignored: tuple[str, ...]
+
+
+NETWORKS: dict[str, dict[str, Network]] = {
+    "LikenessApplyPuLID": {
+        "FLUX.1": Network(PULID_ON_FLUX, ("projection", "zero_tokens")),
+    },
+}
+"""By nodes, their other networks by the name of each."""
 CAST_BY_ROW = value(by_row)
 BY_ROW: dict[str, Any] = {
     "cast": CAST_BY_ROW,
@@ -113,7 +141,7 @@ DRAWN = ("LikenessApplyIDPatch",)
 """Whose picture of the places counts without anybody in them."""
 
 
-ALONE = ("instant_id, ApplyInstantID", "pulid, ApplyPuLIDFlux", "parts2whole, ApplyParts2Whole", "LoRAPerPerson")
+ALONE = ("instant_id, ApplyInstantID", "pulid, ApplyPuLID, FLUX.1", "parts2whole, ApplyParts2Whole", "LoRAPerPerson")
 """Rows that are tried in every run where a test asks what a run does with people, whoever they are: image tokens beside
 the text on a UNet and on a transformer, keys and values of another run, weights of a region."""
 BESIDE_OTHERS = (*ALONE, "id_patch, ApplyIDPatch", "id_patch, ApplyIDPatch, tokens from the second step on")
@@ -123,8 +151,8 @@ OFTEN = (
     "id_patch, ApplyIDPatch, a row each",
     "instant_id, ApplyInstantID, the other way to act",
     "instant_id, ApplyInstantID, a row each",
-    "pulid, ApplyPuLIDFlux, the other way to act",
-    "pulid, ApplyPuLIDFlux, a row each",
+    "pulid, ApplyPuLID, FLUX.1, the other way to act",
+    "pulid, ApplyPuLID, FLUX.1, a row each",
     "references, PeopleAsReferences, by region",
     "PromptPerPerson",
     "LoRAPerPerson, a row each",
@@ -134,15 +162,32 @@ OFTEN = (
 
 @dataclass(frozen=True)
 class Row:
-    """A node. method: None for one that belongs to none. variant: of the ways through it, the defaults without."""
+    """A node. method: None for one that belongs to none. variant: of the ways through it, the defaults without.
+    network: a name of NETWORKS, "" for that of the defaults."""
 
     method: Method | None = field(compare=False)
     kind: str = ""
     variant: str = ""
+    network: str = ""
 
     def __str__(self) -> str:
-        words = self.method.folder if self.method else "", self.kind.removeprefix("Likeness"), self.variant
+        words = (
+            self.method.folder if self.method else "",
+            self.kind.removeprefix("Likeness"),
+            self.network,
+            self.variant,
+        )
         return ", ".join(filter(None, words))
+
+    @property
+    def links(self) -> dict[str, Any]:
+        """What is linked with its network in the place of the defaults."""
+        return NETWORKS[self.kind][self.network].links if self.network else {}
+
+    @property
+    def defaults(self) -> dict[str, Any]:
+        """Inputs with which it runs."""
+        return {**DEFAULTS[self.kind], **self.links}
 
     @property
     def inputs(self) -> dict[str, Any]:
@@ -163,7 +208,7 @@ class Row:
     @property
     def model(self) -> Value:
         """The MODEL of the defaults."""
-        return DEFAULTS[self.kind].get("model") or MODELS[self.kind]
+        return self.defaults.get("model") or MODELS[self.kind]
 
     @property
     def of_unets(self) -> bool:
@@ -179,7 +224,7 @@ class Row:
         return tiny_dits.KNOWN or self.method is None or (self.method.host == "0.3.64" and self.model.make is not flux)
 
     def node(self, **changed: Any) -> Node:
-        applied = ours(self.kind, **{**INSTEAD.get(self.kind, {}), **self._of_variant(), **changed})
+        applied = ours(self.kind, **{**self.links, **INSTEAD.get(self.kind, {}), **self._of_variant(), **changed})
         if self.kind in PEOPLE:
             people = value(PEOPLE[self.kind], applied.inputs["cast"])
         elif self.variant == ANOTHER_WAY:
@@ -203,7 +248,7 @@ class Row:
         weights = {name: 0.0 for name in self.inputs if _is_weight(name)}
         beside = BESIDE.get(self.kind, {})
         ways = [self.node(**weights, **beside)] if weights else []
-        in_front = DEFAULTS[self.kind].get("positive")
+        in_front = self.defaults.get("positive")
         if isinstance(in_front, Node) and in_front.kind in APPLIES:
             silent = Row(self.method, in_front.kind).off()[0]
             ways.append(self.node(positive=silent, negative=silent[1]))
@@ -238,8 +283,8 @@ class Row:
         return VARIANTS.get(self.kind, {}).get(self.variant, {})
 
     def _without_effect(self) -> set[str]:
-        """Inputs of the node's options that are not this variant's."""
-        names: set[str] = set()
+        """Inputs of the node's options that are not this variant's, and those that its network ignores."""
+        names = {*NETWORKS[self.kind][self.network].ignored} if self.network else set[str]()
         for variant, option in OPTIONS.get(self.kind, {}).items():
             if variant != self.variant:
                 names |= {*option.inputs}
@@ -308,10 +353,12 @@ def rows() -> tuple[Row, ...]:
     """Every node of every method, and those that act as these do and belong to none."""
     of_methods: list[Row] = []
     for method in methods():
-        for kind in method.applies:
-            of_methods.append(Row(method, kind))
-            for option in OPTIONS.get(kind, {}):
-                of_methods.append(Row(method, kind, option))
+        kind = method.applies
+        of_methods.append(Row(method, kind))
+        for option in OPTIONS.get(kind, {}):
+            of_methods.append(Row(method, kind, option))
+        for network in NETWORKS.get(kind, {}):
+            of_methods.append(Row(method, kind, network=network))
     kinds_of_methods = {row.kind for row in of_methods}
     of_no_method: list[Row] = []
     for kind, outputs in _outputs().items():
@@ -368,7 +415,7 @@ def _outputs() -> dict[str, list[str]]:
     return names
 
 
-APPLIES = {kind for method in methods() for kind in method.applies} | {
+APPLIES = {method.applies for method in methods()} | {
     kind for kind, outputs in _outputs().items() if outputs[1:3] == BOTH_SIDES
 }
 EVERY_ROW = [str(row) for row in rows()]

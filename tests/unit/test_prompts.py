@@ -1,13 +1,14 @@
 """What is said of single people, and where tokens are heard."""
 
+from collections.abc import Sequence
 from typing import Any, cast
 
 import pytest
 import torch
 from pack.core.attention.cross_attention import EXCLUDED, OWNED_BY_ALL, OWNED_BY_NOBODY, region_bias
 from pack.core.cast import Cast, Layout, Member, Person, RowCast, Slot
-from pack.core.checks.errors import BadCast, BadSetup
-from pack.core.checks.prompts import BadPrompts, BadText, check_text, named, per_member, per_person, per_scene
+from pack.core.checks.errors import BadSetup
+from pack.core.checks.prompts import BadPrompts, BadText, check_text, per_member, per_person, per_scene
 from pack.core.checks.text import list_of, names_in
 from pack.core.grouping import PhotoFace
 from pack.core.grouping.corrections import apply_corrections
@@ -132,8 +133,8 @@ MEANS_NOBODY = (
 )  # fmt: skip
 
 
-def in_custom_order(text: str, count: int) -> list[int | None]:
-    people = tuple(Member(Person(name, {}, torch.zeros(1, 8, 8, 3))) for name in LISTED)
+def in_custom_order(text: str, count: int, names: Sequence[str] = LISTED) -> list[int | None]:
+    people = tuple(Member(Person(name, {}, torch.zeros(1, 8, 8, 3))) for name in names)
     return [*placing.assign(Cast(people), Layout(9, 9, (Slot((4.0, 4.0)),) * count), "custom", text)]
 
 
@@ -147,23 +148,20 @@ def in_corrections(text: str) -> list[int]:
 
 @pytest.mark.parametrize("text, people", [*((text, [who]) for who in ONE for text in ONE[who]), *SEVERAL.items()])
 def test_people_are_named_alike_wherever_their_names_are_typed(text: str, people: list[int]) -> None:
-    assert named(text, LISTED, "Node") == sorted(people)
     assert in_custom_order(text, len(people)) == people
     if len(people) == 1:
         line = f"{text.strip(' ,')}: 5 5 20 20"
         assert [index for index, words in enumerate(per_person(line, LISTED)) if words] == people
         (box,) = from_boxes.written(line)
-        assert named(list_of([box.name]), LISTED, "Node") == people
+        assert in_custom_order(list_of([box.name]), 1) == people
         if text != "person 5":  # the photos are called person 1 to person 8 only where nobody named them
             assert in_corrections(text) == people
 
 
 @pytest.mark.parametrize("text", MEANS_NOBODY)
 def test_nobody_is_meant_anywhere(text: str) -> None:
-    for reader in (
-        lambda: named(text, LISTED, "Node"), lambda: in_custom_order(text, 1), lambda: per_person(f"{text}: a", LISTED),
-    ):  # fmt: skip
-        with pytest.raises((BadCast, BadOrder, BadPrompts)):
+    for reader in (lambda: in_custom_order(text, 1), lambda: per_person(f"{text}: a", LISTED)):
+        with pytest.raises((BadOrder, BadPrompts)):
             reader()
 
 
@@ -181,10 +179,10 @@ def test_an_apostrophe_on_both_sides_of_a_colon_hides_none() -> None:
 
 def test_people_of_one_name_are_told_apart_by_their_numbers() -> None:
     names = ["Anna", "Ben", "2", "Ben"]
-    assert named("", names, "Node") == [0, 1, 2, 3]
-    for name, why in (("Cleo", "no person of the cast is called 'Cleo'"), ("Anna, Ben", "2 people .* called 'Ben'")):
-        with pytest.raises(BadCast, match=f"Node: {why}.*with a place there are: 1 Anna, 2 Ben, 3 2, 4 Ben"):
-            named(name, names, "Node")
+    for text, why in (("Cleo", "'Cleo' is neither a number nor a name"), ("Anna, Ben", "2 people are called Ben")):
+        with pytest.raises(BadOrder, match=why):
+            in_custom_order(text, 2, names)
+    assert in_custom_order("1, 4", 2, names) == [0, 3]
 
 
 def test_tokens_are_heard_where_their_owner_is() -> None:

@@ -26,7 +26,6 @@ NEEDED = (
     Needed("LikenessApplyInstantID", "control_net"),
     Needed("LikenessApplyInstantID", "image"),
     Needed("LikenessApplyIPAdapter", "clip_vision"),
-    Needed("LikenessStylePerPerson", "cast"),
     Needed("LikenessLayoutFromPicture", "faces"),
     Needed("LikenessLayoutFromPicture", "poses"),
     Needed("LikenessLayoutFromPicture", "masks"),

@@ -12,7 +12,7 @@ import tiny_sdxl
 import tiny_vaes
 import torch
 from families import RECORDS
-from graphs import UNCONNECTED, ours, value
+from graphs import PULID_ON_FLUX, UNCONNECTED, ours, value
 from pack.bridge.apply.adapters import AdapterMismatch
 from pack.bridge.control_nets.sdxl_net import NotAControlNet
 from pack.bridge.host.encode import WrongEncoder
@@ -67,7 +67,6 @@ from sample_values import (
     sd15,
     sdxl,
     sdxl_clip,
-    small,
     unplaced,
     with_regions,
 )
@@ -304,24 +303,6 @@ BY_THE_NODE: dict[str, list[Refused]] = {
         refused(WrongEncoder, "clip_vision input is not connected.*ViT-H", clip_vision=UNCONNECTED),
         refused(WrongEncoder, "ViT-H", clip_vision=value(clip_vision)),
     ],
-    "LikenessStylePerPerson": [
-        refused(BadCast, "no person of the cast is called 'Zoe'.*1 Anna, 2 Boris", who="Zoe"),
-        refused(BadCast, "who is 'Anna', but no cast is connected", cast=UNCONNECTED, who="Anna"),
-        refused(BadRegion, "Crop Faces", cast=by_row(), mask=mask()),
-        refused(BadRegion, r"region of the style .*: the mask is empty\. Paint it, or disconnect it", mask=0 * mask()),
-        refused(WrongEncoder, "reads hidden states of width 1280. Connect CLIP ViT-H", clip_vision=value(clip_vision)),
-        refused(
-            BadSetup,
-            "is FaceID Plus v2, which reads .*plus_sdxl_vit-h.safetensors",
-            ip_adapter=value(loaded, "ip_adapter"),
-        ),
-        refused(
-            BadSetup,
-            "layers is 'style'.* blocks input .*Set layers to 'all'",
-            model=value(small),
-            ip_adapter=value(loaded, "ip_adapter_plus", value(small)),
-        ),
-    ],
     "LikenessApplyPhotoMaker": [
         refused(BadTrigger, "1 time for 2 people", text="a woman img"),
         refused(WrongBaseModel, "encoders l.*encoders g, l", clip=value(clip)),
@@ -332,14 +313,26 @@ BY_THE_NODE: dict[str, list[Refused]] = {
         refused(PortraitsMissing, "PuLID looks at pictures", cast=without_portraits()),
         refused(BadPhoto, "neither face nor hair in photo 1 of Anna", face_parser=value(parser_that_finds_no_face)),
         refused(AdapterMismatch, "reads 545 numbers .* give 544", pulid=value(pulid_of_another_width)),
-    ],
-    "LikenessApplyPuLIDFlux": [
         refused(
             WrongBaseModel,
             r"a FLUX.1 of 3 \+ 2 blocks of width 64, with 3 places.* 19 \+ 38",
-            model=value(tiny_dits.model, "FLUX.1", depth=3),
+            **{**PULID_ON_FLUX, "model": value(tiny_dits.model, "FLUX.1", depth=3)},
         ),
-        refused(WrongBaseModel, r"FLUX\.2, but FLUX.1 or Chroma is needed", model=value(tiny_dits.model, "FLUX.2")),
+        refused(
+            WrongBaseModel,
+            r"FLUX\.2, but FLUX.1 or Chroma is needed",
+            **{**PULID_ON_FLUX, "model": value(tiny_dits.model, "FLUX.2")},
+        ),
+        refused(
+            WrongBaseModel,
+            r"SDXL, but FLUX\.1 or Chroma is needed\. The file at pulid is PuLID for FLUX\.1\. Load pulid_v1\.1\.saf",
+            pulid=PULID_ON_FLUX["pulid"],
+        ),
+        refused(
+            WrongBaseModel,
+            r"Chroma, but SDXL is needed\. The file at pulid is PuLID for SDXL\. Load pulid_flux_v0\.9\.1\.saf",
+            model=value(tiny_dits.model, "Chroma"),
+        ),
     ],
     "LikenessEncodeParts": [
         refused(

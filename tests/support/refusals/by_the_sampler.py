@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import other_packs
-from graphs import UNCONNECTED, Node, ours, value
+from graphs import PULID_ON_FLUX, UNCONNECTED, Node, ours, value
 from pack.bridge.sampling.model_conds import ConditioningLost
 from pack.core.checks.errors import BadSize, LikenessError, TokensMoved, WrongBaseModel
 from sample_values import (
@@ -98,7 +98,7 @@ BY_THE_SAMPLER = [
     RefusedBySampler(BadSize, ANOTHER_CANVAS.format("Apply InstantID"), ONE_FACE_BOX, latent(256, 96)),
     RefusedBySampler(BadSize, ANOTHER_CANVAS.format("Apply ID-Patch"), ID_PATCH, latent(256, 96)),
     RefusedBySampler(BadSize, ANOTHER_CANVAS.format("Prompt per Person"), WORDS, latent(256, 96)),
-    RefusedBySampler(BadSize, "128x96", ours("LikenessApplyPuLIDFlux"), latent(128, 128)),
+    RefusedBySampler(BadSize, "128x96", ours("LikenessApplyPuLID", **PULID_ON_FLUX), latent(128, 128)),
     RefusedBySampler(
         BadSize,
         "96x128 px; the parts were encoded for 128x96 px.*second pass",

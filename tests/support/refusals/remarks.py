@@ -5,7 +5,7 @@ from typing import Any
 
 import tiny_vaes
 from families import RECORDS
-from graphs import UNCONNECTED, ours, value
+from graphs import PULID_ON_FLUX, UNCONNECTED, ours, value
 from sample_values import (
     a_person,
     by_row,
@@ -64,6 +64,13 @@ REMARKS: dict[str, list[Remark]] = {
             pulid=value(loaded, "pulid_v1"),
             cast=cast(a_person("Anna", normal(1, 2, 512)), a_person("Boris")),
         ),
+        remark(
+            r"No effect with PuLID for FLUX\.1: projection, zero_tokens",
+            **PULID_ON_FLUX,
+            projection="off",
+            zero_tokens=0,
+        ),
+        remark("", **PULID_ON_FLUX),
     ],
     "LikenessApplyIDPatch": [
         remark("No effect without model: mask", mask=mask(2)),
@@ -106,9 +113,6 @@ REMARKS: dict[str, list[Remark]] = {
             cast=cast(weights=(0.0, 0.0)),
             reference_boost=4.0,
         ),
-    ],
-    "LikenessStylePerPerson": [
-        remark("No person is drawn in this style", cast=cast(weights=(1.0, 0.0)), who="Boris"),
     ],
     "LikenessEncodeParts": [
         remark(
