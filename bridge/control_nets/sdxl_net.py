@@ -11,7 +11,6 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from ...core.attention.cross_attention import Block, decoupled, on_grid, region_weights
-from ...core.checks.errors import LikenessError
 from ..host.unet import Grid, Options, Replacement, grid_of, layers_of
 from ..image_tokens.injections import Injection
 from ..networks.file_attention import attend_with
@@ -19,16 +18,6 @@ from ..networks.row_tracking import repeat_rows
 from ..sampling.calls import code_of_others
 from ..sampling.model_conds import ConditioningLost, carried_by_chunk
 from .per_thread import PerThread
-
-
-class NotAControlNet(LikenessError):
-    """Something else is connected where a plain ControlNet is needed.
-
-    connected: what, in words. needed: what the node needs, as a clause. advice: where to find it.
-    """
-
-    def __init__(self, connected: str, needed: str, advice: str) -> None:
-        super().__init__(f"The control_net input got {connected}, but {needed}.", advice)
 
 
 class ReadByNet(NamedTuple):
@@ -50,17 +39,14 @@ class TokenControlNet(ControlNet):
     is a ControlNet of the host and holds none: the host's own get_control computes hint, strength and residuals, and
     reads `control_model` of the object that it is called on. While it does so, `control_model` is a TokenNetwork.
 
-    source: the `source` of the Injections whose tokens this net reads: those of its own apply node. outside: (1, T,
-    width), the tokens that pixels outside of all regions read. needed, advice: as in NotAControlNet,
-    which is raised for anything but a plain ControlNet.
+    net: a plain ControlNet, one of which `other_object` says nothing. source: the `source` of the Injections whose
+    tokens this net reads: those of its own apply node. outside: (1, T, width), the tokens that pixels outside of all
+    regions read.
     """
 
     control_model: Any = PerThread()
 
-    def __init__(self, net: Any, source: object, outside: Tensor, needed: str, advice: str) -> None:
-        other_object = _other_object(net)
-        if other_object:
-            raise NotAControlNet(other_object, needed, advice)
+    def __init__(self, net: Any, source: object, outside: Tensor) -> None:
         # Given the network here, the host would put it into a second ModelPatcher.
         super().__init__(control_model=None, load_device=net.load_device, manual_cast_dtype=net.manual_cast_dtype)
         self.control_model = net.control_model
@@ -68,14 +54,12 @@ class TokenControlNet(ControlNet):
         net.copy_to(self)
         self.source = source
         self.outside = outside
-        self._needed = needed
-        self._advice = advice
         self._ready: dict[tuple[tuple[Injection, ...], int], ReadByNet] = {}
         """What forwards of this run have been computed with, by the injections of their chunks and their rows."""
 
     def copy(self) -> "TokenControlNet":
         # Not type(self): an attached copy is of a class that stands in front of this one, see attached_net.py.
-        return TokenControlNet(self, self.source, self.outside, self._needed, self._advice)
+        return TokenControlNet(self, self.source, self.outside)
 
     def cleanup(self) -> None:
         """Called by the host after a run, which is forgotten."""
@@ -132,7 +116,7 @@ def _boxes_of(injections: Sequence[Injection], row_count: int) -> Tensor | None:
     return repeat_rows(torch.stack(of_chunks), row_count, dim=0) if of_chunks else None
 
 
-def _other_object(net: Any) -> str:
+def other_object(net: Any) -> str:
     """What is connected instead of a plain ControlNet, in words for a message; "" where it is a plain ControlNet."""
     if not isinstance(net, ControlNet) or getattr(net, "control_model", None) is None:
         return type(net).__name__

@@ -14,7 +14,6 @@ import torch
 from families import RECORDS
 from graphs import PULID_ON_FLUX, UNCONNECTED, ours, value
 from pack.bridge.apply.adapters import AdapterMismatch
-from pack.bridge.control_nets.sdxl_net import NotAControlNet
 from pack.bridge.host.encode import WrongEncoder
 from pack.core.cast import Cast, NotPlaced, PlacedCast, RowCast, Slot
 from pack.core.checks.errors import (
@@ -198,10 +197,10 @@ BY_THE_NODE: dict[str, list[Refused]] = {
         refused(BadSize, "64x64 px.* 128x96", image=image(64, 64)),
         refused(BadSetup, r" 0\.8, .* to control_net\. .*control_strength to 0", control_net=UNCONNECTED),
         refused(BadSetup, r"to control_net and image\.", control_net=UNCONNECTED, image=UNCONNECTED),
-        refused(NotAControlNet, "T2IAdapter.*IdentityNet .*SDXL", control_net=value(t2i_adapter)),
-        refused(NotAControlNet, "got a union ControlNet", control_net=value(union_net)),
+        refused(BadSetup, "T2IAdapter.*IdentityNet .*SDXL", control_net=value(t2i_adapter)),
+        refused(BadSetup, "got a union ControlNet", control_net=value(union_net)),
         refused(
-            NotAControlNet,
+            BadSetup,
             r"keyframes \(its code: other_packs\)",
             control_net=value(other_packs.Keyframed, value(control_net), [1.0, 0.5]),
         ),
