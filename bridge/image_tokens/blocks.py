@@ -14,18 +14,15 @@ from typing import Any
 
 import comfy.model_management
 import torch
-from comfy.model_patcher import ModelPatcher
 from comfy.samplers import CFGGuider
 from torch import Tensor, nn
 
 from ...core.attention.block_tokens import read_tokens
 from ...core.attention.cross_attention import on_tokens
-from ...core.checks.errors import WrongBaseModel, joined
 from ..host.shared_network import model_of
 from ..host.unet import Options, dtype_of, with_replacements
-from ..networks.model_family import network_of, require_family, tokens_of
+from ..networks.model_family import network_of, tokens_of
 from ..sampling.calls import Site
-from ..sampling.conditioning import SamplerInputs, check_conditioning
 from ..sampling.forward import Batch, ForwardShape
 from ..sampling.model_conds import ConditioningLost, PerChunk
 from ..sampling.runs import Run
@@ -41,46 +38,6 @@ def blocks_of(network: Any) -> dict[TransformerBlock, nn.Module]:
     for kind, of_kind in (("double_block", network.double_blocks), ("single_block", network.single_blocks)):
         blocks |= {(kind, number): block for number, block in enumerate(of_kind)}
     return blocks
-
-
-ReadsBehind = Callable[[int, int], list[bool]]
-"""For each block whether a method reads people behind it, given the numbers of double and of single blocks."""
-
-
-def reads_by_block(model: ModelPatcher, reads_behind: ReadsBehind) -> list[bool]:
-    """For each block of a MODEL of FLUX.1 or Chroma whether people are read behind it."""
-    network = network_of(model_of(model))
-    return reads_behind(len(network.double_blocks), len(network.single_blocks))
-
-
-def check_blocks(
-    reads_behind: ReadsBehind,
-    attentions: int,
-    width: int,
-    families: Sequence[str],
-    given: SamplerInputs,
-    node_name: str,
-) -> None:
-    """Check that a method's file and the texts fit the MODEL.
-
-    attentions, width: how many attentions the method's file has, and the width of the blocks that they are for.
-    families: those that the method takes, of FLUX.1 and Chroma, which has the same blocks. given: with a MODEL. Raises
-    WrongBaseModel for a MODEL of another family, width or number of places, and for texts of another MODEL.
-    """
-    model = given.model
-    assert model is not None
-    family = require_family(model, families)
-    network = network_of(model_of(model))
-    places = sum(reads_by_block(model, reads_behind))
-    if (places, network.hidden_size) != (attentions, width):
-        counts = f"{len(network.double_blocks)} + {len(network.single_blocks)} blocks"
-        raise WrongBaseModel(
-            "The MODEL",
-            f"a {family} of {counts} of width {network.hidden_size}, with {places} places for faces",
-            f"one of width {width} with {attentions} (FLUX.1 dev has 19 + 38 blocks, as Chroma has)",
-            f"Use {joined(families, 'or')}, or a fine-tune that has kept its blocks.",
-        )
-    check_conditioning(given.texts, network.params.context_in_dim, node_name)
 
 
 Read = tuple[Tensor, ...]

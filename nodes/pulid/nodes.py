@@ -16,10 +16,10 @@ from ...bridge.host import notes, schema
 from ...bridge.host.load import FileLoader, Loaded, NetT, Published
 from ...bridge.host.shared_network import model_of
 from ...bridge.host.unet import dtype_of, has_unet, text_width
-from ...bridge.image_tokens.blocks import BlockInjection, BlocksRun, Read, check_blocks, reads_by_block
+from ...bridge.image_tokens.blocks import BlockInjection, BlocksRun, Read
 from ...bridge.image_tokens.injections import Injection, InjectionsRun
-from ...bridge.networks.model_family import transformer_family
-from ...bridge.sampling.conditioning import Conditioning, SamplerInputs
+from ...bridge.networks.model_family import network_of, require_family, transformer_family
+from ...bridge.sampling.conditioning import Conditioning, SamplerInputs, check_conditioning
 from ...bridge.sampling.missing_people import NamedRange
 from ...bridge.sampling.runs import Run
 from ...core.cast import Cast, Member, Person
@@ -291,15 +291,31 @@ class PuLIDForFlux(PuLID[PuLIDFluxNet]):
     run = BlocksRun
 
     def check_fits(self, given: SamplerInputs, node_name: str) -> None:
+        """Raise WrongBaseModel for a MODEL of another family, width or number of blocks, and for texts of another
+        MODEL; a MODEL of Chroma has the same blocks as one of FLUX.1."""
         super().check_fits(given, node_name)
-        check_blocks(reads_behind, len(self.net.pulid_ca), self.net.block_width, self.families, given, node_name)
+        model = given.model
+        assert model is not None
+        family = require_family(model, self.families)
+        network = network_of(model_of(model))
+        places = sum(_reads_by_block(network))
+        attentions, width = len(self.net.pulid_ca), self.net.block_width
+        if (places, network.hidden_size) != (attentions, width):
+            counts = f"{len(network.double_blocks)} + {len(network.single_blocks)} blocks"
+            raise WrongBaseModel(
+                "The MODEL",
+                f"a {family} of {counts} of width {network.hidden_size}, with {places} places for faces",
+                f"one of width {width} with {attentions} (FLUX.1 dev has 19 + 38 blocks, as Chroma has)",
+                f"Use {joined(self.families, 'or')}, or a fine-tune that has kept its blocks.",
+            )
+        check_conditioning(given.texts, network.params.context_in_dim, node_name)
 
     def notes(self, settings: Settings) -> list[str]:
         changed = [name for name, default in _OF_SDXL.items() if getattr(settings, name) != default]
         return [f"No effect with {self.method_title}: {listed(changed)}"] if changed else []
 
     def carried(self, model: ModelPatcher, scope: Scope, tokens: _Tokens, settings: Settings) -> list[Injection]:
-        acts_behind = reads_by_block(model, reads_behind)
+        acts_behind = _reads_by_block(network_of(model_of(model)))
         weights = scope.weights(self.weight(settings))
         source = object()  # one for both sides: by it a run knows that they are of one node
         carried: list[Injection] = []
@@ -322,6 +338,11 @@ class PuLIDForFlux(PuLID[PuLIDFluxNet]):
         for acts in acts_behind:
             layers.append(next(by_attention).weighted(weights, dtype) if acts else ())
         return tuple(layers)
+
+
+def _reads_by_block(network: Any) -> list[bool]:
+    """For each block of a network of FLUX.1 or Chroma whether the picture reads people behind it."""
+    return reads_behind(len(network.double_blocks), len(network.single_blocks))
 
 
 def load_pulid(path: str) -> Loaded[Any]:
