@@ -59,7 +59,6 @@ class Method:
 
     folder: its own below nodes/.
     good_for: what people take it for, in a few words, by language.
-    node: the node of its own that its workflows have beside `applies`, "" where Load Adapter loads its files.
     applies: id of the node that puts it into conditioning or model.
     key: the model folder of its own files, "" where it has none.
     files: ids of its files in the manifest, its ControlNet's too.
@@ -76,7 +75,6 @@ class Method:
     folder: str
     title: str
     good_for: Mapping[str, str]
-    node: str
     applies: str
     key: str
     files: tuple[str, ...]
@@ -91,7 +89,7 @@ class Method:
 
     def used_by(self, kinds: Set[str]) -> bool:
         """Whether a workflow uses this method. kinds: the node ids of all nodes of the workflow."""
-        return not kinds.isdisjoint({self.node, self.applies})
+        return self.applies in kinds
 
     def reads_embeddings_with(self, formats: Iterable[str]) -> bool:
         """Whether it reads embeddings where files of these formats are used: some methods do so with all files, others

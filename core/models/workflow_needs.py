@@ -7,11 +7,9 @@ Standard library only: scripts use this module where there is no torch yet.
 
 import os
 import re
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
-from functools import cache
 from pathlib import PurePath
 from typing import Any, cast
 
@@ -116,8 +114,7 @@ class Chosen:
 
 
 def loaded(graph: Graph) -> tuple[Chosen, ...]:
-    """The files that are chosen in menus of the host's loaders, and of those of our loaders that list several published
-    files; each file once."""
+    """The files that are chosen in the menus of LOADERS and of Load Adapter, each once."""
     return tuple(_Workflow(graph).files)
 
 
@@ -128,7 +125,7 @@ def chosen_in_host_menus(graph: Graph) -> tuple[Chosen, ...]:
     name in any spelling.
     """
     host_nodes = (node for node in nodes(graph) if not node.kind.startswith(_OUR_PREFIX))
-    return tuple(dict.fromkeys(file for node in host_nodes for file in _chosen_by(node, LOADERS)))
+    return tuple(dict.fromkeys(file for node in host_nodes for file in _chosen_by(node)))
 
 
 def chooses_standins(graph: Graph) -> bool:
@@ -193,10 +190,9 @@ class _Workflow:
 
         Raises BadSetup for more than MOST_FILES.
         """
-        menus = _menus()
         files: list[Chosen] = []
         for node in self.nodes:
-            files += _chosen_by(node, menus)
+            files += _chosen_by(node)
             if node.kind == _ADAPTER_LOADER:
                 adapter = node.values_of(["file"]).get("file")
                 if adapter:
@@ -235,14 +231,9 @@ class _Workflow:
     def needed(self) -> tuple[Model, ...]:
         """The models that loaders have chosen or nodes need, and those with the chosen recognisers; in the manifest's
         order."""
-        # A loader of a method stands for the method's apply node, which the workflow may not have yet.
-        kinds = set(self.kinds)
-        for method in methods():
-            if method.node in self.kinds:
-                kinds.add(method.applies)
         # A chosen recogniser that no method reads needs no model.
         needed = {packs.published_model(recogniser).id for recogniser in self.recognisers & recognisers_read()}
-        needed |= {model.id for model in models() if self._has_chosen(model) or not kinds.isdisjoint(model.nodes)}
+        needed |= {model.id for model in models() if self._has_chosen(model) or not self.kinds.isdisjoint(model.nodes)}
         has_face_pack = any(model.format == "face-pack" and model.id in needed for model in models())
         if self._takes_any_pack() and not has_face_pack:
             needed.add(packs.ANTELOPE)
@@ -325,20 +316,9 @@ def _require_few(count: int) -> None:
         )
 
 
-@cache
-def _menus() -> Mapping[str, Mapping[str, str]]:
-    """LOADERS, and our loaders that list several published files of one method."""
-    counts = Counter(model.key for model in models() if model.key not in _COMMON_KEYS)
-    menus = dict(LOADERS)
-    for method in methods():
-        if method.node and method.key and counts[method.key] > 1:
-            menus[method.node] = {"file": method.key}
-    return menus
-
-
-def _chosen_by(node: WorkflowNode, menus: Mapping[str, Mapping[str, str]]) -> list[Chosen]:
-    """The files that a node has chosen, [] where it is no loader. menus: as LOADERS."""
-    menu = menus.get(node.kind, {})  # name of an input -> model key
+def _chosen_by(node: WorkflowNode) -> list[Chosen]:
+    """The files that a node has chosen in the menus of LOADERS, [] where it has none."""
+    menu = LOADERS.get(node.kind, {})  # name of an input -> model key
     text_of_input = node.values_of([*menu])
     files: list[Chosen] = []
     for input_name, key in menu.items():

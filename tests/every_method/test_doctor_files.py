@@ -21,14 +21,18 @@ def missing(graph: dict, folder: Path) -> set[str]:
 
 @applies_to(lambda method: bool(method.files), "It has no file of its own.")
 def test_each_of_its_files_is_named(method: Method, tmp_path: Path) -> None:
-    loader = {"controlnet": ("ControlNetLoader", "control_net_name")}
+    loaders = {
+        "controlnet": ("ControlNetLoader", "control_net_name"),
+        "parts2whole": ("LikenessLoadParts2Whole", "folder"),
+    }
     assert method.files
     for file in method.files:
         model = manifest.model(file)
-        kind, name = loader.get(model.key, (method.node or "LikenessLoadAdapter", "file"))
-        kinds = {method.node, method.applies} - {kind, ""}
-        graph = {"1": {"class_type": kind, "inputs": {name: model.name}}}
-        graph |= {str(n): {"class_type": other_kind, "inputs": {}} for n, other_kind in enumerate(sorted(kinds), 2)}
+        kind, name = loaders.get(model.key, ("LikenessLoadAdapter", "file"))
+        graph = {
+            "1": {"class_type": kind, "inputs": {name: model.name}},
+            "2": {"class_type": method.applies, "inputs": {}},
+        }
         assert file in missing(graph, tmp_path), model.name
 
 
