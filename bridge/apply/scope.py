@@ -62,7 +62,7 @@ class Scope(InBoxes):
         """
         return self.node_of_run if self.placed or self.by_row else None
 
-    def weights(self, weight: float = 1.0) -> Tensor:
+    def weights(self, weight: float) -> Tensor:
         """The weight of each person, times that of the node: (people,) float32."""
         return torch.tensor([weight * member.weight for member in self.people], dtype=torch.float32)
 

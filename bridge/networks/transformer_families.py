@@ -123,7 +123,7 @@ class ReferencePictures:
     """Its files and the type with which it is loaded."""
     vae: str
     """The name of the file."""
-    most: Mapping[str, int] = field(default_factory=dict[str, int])
+    most: Mapping[str, int]
     """Name of the models -> how many pictures their makers recommend at most."""
     pictures_first: bool = False
     """Whether they were trained with a picture of no person, such as a room, before the pictures of people."""

@@ -132,9 +132,9 @@ def unlike_training(
     has_model: whether a MODEL is connected.
     """
     count = sum(len(reference.pictures) for reference in sources)
-    most = family.pictures.most.get(family.model)
+    most = family.pictures.most[family.model]
     lines: list[str] = []
-    if most is not None and count > most:
+    if count > most:
         lines.append(f"{counted(count, 'picture')}: {family.model} is made for {most} at most")
     has_both = len({source.of_people for source in sources}) == 2  # references of people, and pictures of no person
     if family.pictures.pictures_first and not pictures_first and has_both:
