@@ -288,19 +288,6 @@ def release_advice(model: Model) -> str:
     return f"Get all of {model.page} ({model.size_text}) and put it into a folder below models/{model.key}."
 
 
-def folder_of(name: str) -> str | None:
-    """The diffusers folder that a UNet's file belongs to: the folder above its "unet" or "reference_unet".
-
-    None where the file lies in no such folder. "." where the diffusers folder is the model folder itself. The folder
-    may lack other files. name: of the file, relative to the model folder.
-    """
-    folders = PurePath(name).parts[:-1]
-    for number, folder in enumerate(folders):
-        if folder.lower() in ("unet", "reference_unet"):
-            return str(PurePath(*folders[:number]))
-    return None
-
-
 def locate(model: Model, folder: Path) -> dict[str, Path]:
     """The files of a released folder: part of the model -> path.
 

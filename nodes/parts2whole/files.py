@@ -60,13 +60,26 @@ def choices() -> list[str]:
         # Links to a file that is not there are left out.
         files = [name for name, path in listing(root).files if dead_link(path) is None]
         # The folders in which files of a release lie.
-        releases = {folder for folder in map(manifest.folder_of, files) if folder is not None}
+        releases = {folder for folder in map(_release_of, files) if folder is not None}
         single_files = [file for file in files if ending(file) in SAFETENSORS]
         for name in [*releases, *single_files]:
             # What lies in a release belongs to it, and is no choice of its own.
             if not _lies_in(name, releases):
                 names.add(name)
     return sorted(names)
+
+
+def _release_of(name: str) -> str | None:
+    """The folder of the release that a file belongs to: the one above its "unet" or "reference_unet".
+
+    None where the file lies in no such folder. "." where the release is the model folder itself. The folder may lack
+    other files. name: of the file, relative to the model folder.
+    """
+    parents = PurePath(name).parts[:-1]
+    for number, folder in enumerate(parents):
+        if folder.lower() in ("unet", "reference_unet"):
+            return str(PurePath(*parents[:number]))
+    return None
 
 
 def _lies_in(name: str, releases: Collection[str]) -> bool:
