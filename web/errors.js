@@ -92,7 +92,7 @@ function dependedOn(node, seen = new Set()) {
 /** Whether a message names an input of a node, as ours do beside its label: "Which face (which_face)". A name of several
  * words is in no sentence by chance. */
 function isNamed(input, message) {
-  if (message.includes(`(${input})`) || message.includes(`${input} (`)) return true;
+  if (message.includes(`(${input})`)) return true;
   return input.includes("_") && new RegExp(`\\b${input}\\b`).test(message);
 }
 

@@ -51,8 +51,11 @@ def test_every_layout_is_as_it_always_was(action: str) -> None:
 @pytest.mark.parametrize(
     ("count", "framing", "rows", "action", "told"),
     [
-        (2, "bust", 0, "holding hands", ["holding hands is out of the picture with framing = bust: set half"]),
-        (2, "half", 0, "kneeling", ["kneeling is out of the picture with framing = half: set full"]),
+        (
+            2, "bust", 0, "holding hands",
+            ["holding hands is out of the picture with Framing (framing) = bust: set half"],
+        ),
+        (2, "half", 0, "kneeling", ["kneeling is out of the picture with Framing (framing) = half: set full"]),
         (1, "half", 0, "holding hands", ["holding hands: nobody beside place 1 is free for it"]),
         (3, "half", 2, "holding hands", ["holding hands: nobody beside place 3 is free for it"]),
         (3, "half", 1, "hug", ["hug: nobody beside place 3 is free for it"]),
