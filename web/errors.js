@@ -56,6 +56,12 @@ function whereToSet([id, type, message]) {
   return howToOpen(around.map(({ title }) => title).join(" › "));
 }
 
+/** The same of a note, where it names an input: many name none. */
+export function whereToSetNamed(id, type, note) {
+  const isAnyNamed = ({ inputs }) => inputs?.some(({ name }) => isNamed(name, note));
+  return [...dependedOn(find(id).at(-1))].some(isAnyNamed) ? whereToSet([id, type, note]) : "";
+}
+
 /** What the outermost subgraph node calls the inputs that a message names, of a node or of those that it depends on.
  * None where the node itself has one that is set inside alone. */
 function fieldsOutside(around, node, message) {
