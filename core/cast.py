@@ -164,7 +164,7 @@ class Slot:
 class Layout:
     """A canvas and its places, in the order of their numbers in the overlay picture.
 
-    described: the numbers of the places of which a text says who stands there.
+    described: the numbers of the places of which a text says who stands there, or a photo with what expression.
     """
 
     width: int

@@ -268,7 +268,7 @@ def troubles(
         *_notes_on_faces([each for each in standing if each.member.is_present], layout),
         *_note_on_empty_places(_empty_places(cast, people_of_places, order), layout),
         *_notes_on_left_out(cast, standing),
-        *_note_on_prompts(standing, layout),
+        *_note_on_described(standing, layout),
     ]
 
 
@@ -308,11 +308,14 @@ def _notes_on_left_out(cast: Cast, standing: Sequence[Standing]) -> list[str]:
     ]
 
 
-def _note_on_prompts(standing: Sequence[Standing], layout: Layout) -> list[str]:
-    """A line about people who stand in a place that a text describes for somebody of another number."""
+def _note_on_described(standing: Sequence[Standing], layout: Layout) -> list[str]:
+    """A line about people who stand in a place that a text or a photo describes for somebody of another number.
+
+    A place has a body and a face before anybody stands there, so it keeps them whatever the order.
+    """
     elsewhere = [each for each in standing if each.number in layout.described and each.listed != each.number]
     return gathered(
-        "The layout's prompts are by place",
+        "Ages, actions, expressions and prompts stay with their places",
         [f"{each.member.person.name} ({each.listed}) in place {each.number}" for each in elsewhere],
         ": as listed makes them fit the people's numbers",
     )

@@ -100,8 +100,8 @@ def test_people_elsewhere_than_the_prompts_of_a_group_say_are_named() -> None:
     places = group.layout(3, "half", 0, 1216, 832, people=described)
     assert places.described == (2, 3)
     line = (
-        "The layout's prompts are by place: Ann (1) in place 2, Bob (2) in place 3: as listed makes them fit the "
-        "people's numbers"
+        "Ages, actions, expressions and prompts stay with their places: Ann (1) in place 2, Bob (2) in place 3: as "
+        "listed makes them fit the people's numbers"
     )
     assert placing.troubles(cast(3), places, (2, 0, 1), "custom")[-1] == line
     assert "prompts" not in "".join(placing.troubles(cast(3), places, (0, 1, 2), "as listed"))
