@@ -164,7 +164,7 @@ class Slot:
 class Layout:
     """A canvas and its places, in the order of their numbers in the overlay picture.
 
-    described: the numbers of the places of which a text says who stands there.
+    described: the numbers of the places of which a text says who stands there, or a photo with what expression.
     """
 
     width: int
@@ -317,7 +317,8 @@ def require_somebody(cast: Cast, node_name: str) -> None:
     if not cast.people:
         why = f"No person of the cast given to {node_name} has a place: Place Cast has left out all people."
         advice = (
-            "Write the number of a person instead of a 0 in its custom_order, or choose another order (Who is where)."
+            "Write the number of a person instead of a 0 in its Custom order (custom_order), or choose another "
+            "Who is where (order)."
         )
         raise BadCast(why, advice)
 

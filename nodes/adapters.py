@@ -6,7 +6,7 @@ from pathlib import Path
 from comfy_api.latest import io
 
 from ..bridge.host import folders
-from ..bridge.host.inputs import ChoosesFile
+from ..bridge.host.inputs import ChoosesFile, RunsFirst, check_readers
 from ..bridge.host.load import FileLoader
 from ..core.checks.errors import ModelMissing
 from ..core.checks.names import among, same_name
@@ -84,7 +84,9 @@ def chosen_file(file: str) -> AdapterFile:
         return AdapterFile(loaders[published.key], file)
     folders.refuse_dead_link(file, *loaders)
     model_folders = folders.folders(*loaders)
-    raise ModelMissing("The adapter", [file or "no file"], model_folders, MODELS_PAGE, "its size is there")
+    raise ModelMissing(
+        "The adapter", [file or "no file"], model_folders, MODELS_PAGE, "its size is there", "File (file)"
+    )
 
 
 def path_of(file: str) -> str:
@@ -107,7 +109,7 @@ def _loader_of(path: str, folder_loader: FileLoader) -> FileLoader:
     return folder_loader
 
 
-class LoadAdapter(ChoosesFile, io.ComfyNode):
+class LoadAdapter(ChoosesFile, RunsFirst, io.ComfyNode):
     """Loads a file of any method that has a loader. The contents of the file decide which method's it is."""
 
     path_of = staticmethod(path_of)
@@ -129,7 +131,10 @@ class LoadAdapter(ChoosesFile, io.ComfyNode):
         adapter_file = chosen_file(file)
         path = adapter_file.loader.published.chosen(adapter_file.name)
         loader = _loader_of(path, adapter_file.loader)
-        return io.NodeOutput(loader.load(path))
+        adapter = loader.load(path)
+        # It is the file of another method for many who choose it, and the nodes that read it run late.
+        check_readers(cls, adapter)
+        return io.NodeOutput(adapter)
 
 
 NODES = [LoadAdapter]

@@ -156,7 +156,7 @@ def _check_all_can_be_found(given: SamplerInputs, people: Cast, words: Sequence[
         if shown != joined(names):
             raise BadSetup(
                 f"The reference pictures of positive are of {shown}, and the cast of Find Places is {joined(names)}.",
-                "Link the same cast to both nodes, or write a line for each person in prompts.",
+                "Link the same cast to both nodes, or write a line for each person in Prompts (prompts).",
             )
 
 

@@ -173,7 +173,7 @@ def _check_prompt_inputs(vision: ClipVisionModel | None, clip: CLIP | None, prom
     if vision is None:
         missing.append("clip_vision")
     if not prompt.strip():
-        missing.append("a text in prompt")
+        missing.append("a text in Prompt (prompt)")
     if missing:
         are = "is" if len(missing) == 1 else "are"
         why = f"{listed(missing)} {are} missing"

@@ -114,8 +114,10 @@ class SortPhotosIntoPeople(FindsFaces, io.ComfyNode):
             *_photos_of_album(album, face_model, largest_only),
         ]
         if not photos_to_sort:
-            why = "The cast is empty: no picture is connected to image, and no folder is chosen."
-            raise BadCast(why, "Link photos to image, or choose a folder of ComfyUI's input folder with photos in it.")
+            why = "The cast is empty: no picture is connected to Image (image), and no folder is chosen."
+            raise BadCast(
+                why, "Link photos to Image (image), or choose a folder of ComfyUI's input folder with photos in it."
+            )
         found_faces = _find_faces(photos_to_sort)
         files = [photo.file for photo in photos_to_sort]
         by_face = people == BY_FACE  # otherwise by the names of the files
@@ -123,7 +125,7 @@ class SortPhotosIntoPeople(FindsFaces, io.ComfyNode):
             found_faces.faces, files, by_face, same_person_from, names_in(names), corrections
         )
         if not sorted_faces.people:
-            raise BadCast("The cast is empty: corrections leave all faces out.", "Take a line out of corrections.")
+            raise BadCast("The cast is empty: Corrections (corrections) leave all faces out.", "Take a line out there.")
         lines = album.left_out()
         if folder == photos.EXAMPLES:
             lines = ["These people are drawn examples: choose a folder of your own.", *lines]

@@ -19,8 +19,10 @@ from .categories import IN_PROMPTS
 from .sockets import CastSocket
 
 NAME = "Prompt per Person"
-NOTHING = "No prompt is applied: no line has words, or strength is 0."
-NOTHING_IN_ROWS = "No prompt is applied: no line is about a person whom Crop Faces has cut out, or strength is 0."
+NOTHING = "No prompt is applied: no line has words, or Strength (strength) is 0."
+NOTHING_IN_ROWS = (
+    "No prompt is applied: no line is about a person whom Crop Faces has cut out, or Strength (strength) is 0."
+)
 
 
 class PromptPerPerson(io.ComfyNode):

@@ -56,6 +56,12 @@ function whereToSet([id, type, message]) {
   return howToOpen(around.map(({ title }) => title).join(" › "));
 }
 
+/** The same of a note, where it names an input: many name none. */
+export function whereToSetNamed(id, type, note) {
+  const isAnyNamed = ({ inputs }) => inputs?.some(({ name }) => isNamed(name, note));
+  return [...dependedOn(find(id).at(-1))].some(isAnyNamed) ? whereToSet([id, type, note]) : "";
+}
+
 /** What the outermost subgraph node calls the inputs that a message names, of a node or of those that it depends on.
  * None where the node itself has one that is set inside alone. */
 function fieldsOutside(around, node, message) {
@@ -92,7 +98,7 @@ function dependedOn(node, seen = new Set()) {
 /** Whether a message names an input of a node, as ours do beside its label: "Which face (which_face)". A name of several
  * words is in no sentence by chance. */
 function isNamed(input, message) {
-  if (message.includes(`(${input})`) || message.includes(`${input} (`)) return true;
+  if (message.includes(`(${input})`)) return true;
   return input.includes("_") && new RegExp(`\\b${input}\\b`).test(message);
 }
 

@@ -161,12 +161,15 @@ function followBoxes(node) {
   if (!boxes) return; // a ComfyUI without an editor of boxes
   let said = ""; // the drawn boxes as text
   const saysTheSame = () => written(boxesOf(text.value, []) ?? [{}]) === said;
+  const boxesCount = () => widgetOf("boxes_from").value === "drawn";
   const isLinked = () => node.isInputConnected(node.findInputSlot("bboxes"));
   after(node, "onConfigure", () => (said = written(boxes.value ?? [])));
   const { callback } = boxes;
   boxes.callback = function (drawn) {
-    // Linked boxes count for as long as there is no text.
-    const follows = drawn.length && saysTheSame() && (said || !isLinked());
+    // Other boxes in the text are somebody's own and stay. A line that is no box would stop the run, though the boxes
+    // count. Linked boxes count for as long as there is no text.
+    const isBroken = boxesCount() && !boxesOf(text.value, []);
+    const follows = drawn.length && (isBroken || saysTheSame()) && (said || !isLinked());
     said = written(drawn);
     if (follows) text.value = said;
     return callback?.apply(this, arguments);
@@ -178,7 +181,7 @@ function followBoxes(node) {
     setTimeout(() => {
       if (now !== keys) return; // another key has been pressed
       const typed = boxesOf(text.value, boxes.value ?? []);
-      if (!typed?.length || widgetOf("boxes_from").value !== "drawn" || saysTheSame()) return;
+      if (!typed?.length || !boxesCount() || saysTheSame()) return;
       said = written(typed);
       boxes.value = typed;
       drawAnew(node, boxes);

@@ -4,6 +4,7 @@
 
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
+import { whereToSetNamed } from "./errors.js";
 import { activeWorkflow, find, inApp, linked, made } from "./ours.js";
 import { onPrompt } from "./prompts.js";
 import { translated, translatedMessage } from "./sentences.js";
@@ -73,11 +74,16 @@ function draw() {
   const unseen = [];
   for (const [id, topics] of [...(notesOf.get(activeWorkflow()) ?? [])].sort(inOrder)) {
     const nodes = find(id);
-    const told = new Set([...topics.values()].map(({ text }) => text));
-    const lines = [...told].map((text) => translatedMessage(text, nodes.at(-1)?.type));
-    if (!lines.length || !nodes.length) continue;
-    for (const node of nodes) texts.set(node, [...(texts.get(node) ?? []), ...lines]);
-    if (!isSeen(nodes)) unseen.push(inApp() ? lines.join("\n") : `${nodes[0].title}: ${lines.join("\n")}`);
+    const told = [...new Set([...topics.values()].map(({ text }) => text))];
+    if (!told.length || !nodes.length) continue;
+    const { type } = nodes.at(-1);
+    const lines = told.map((text) => translatedMessage(text, type));
+    const ways = [...new Set(told.map((text) => whereToSetNamed(id, type, text)))].filter(Boolean);
+    for (const node of nodes) {
+      const inBox = node === nodes.at(-1) ? [] : ways;
+      texts.set(node, [...(texts.get(node) ?? []), ...lines, ...inBox]);
+    }
+    if (!isSeen(nodes)) unseen.push(inApp() ? [...lines, ...ways].join("\n") : `${nodes[0].title}: ${lines.join("\n")}`);
   }
   for (const node of shown.keys()) if (!texts.has(node)) write(node, "");
   for (const [node, lines] of texts) write(node, lines.join("\n"));

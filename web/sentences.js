@@ -1,6 +1,7 @@
 // Sentences of our code, which are English, in the language of the editor. A table of that language has each
 // with a name in braces for what differs: "{path} is not there ({size})." What stands there is looked up as well. A
-// sentence that the table does not have stays English; in a message it calls fields and nodes as they are on the screen.
+// sentence that the table does not have stays English. In a message all of them, English ones too, call fields and nodes
+// as they are on the screen.
 
 import { api } from "../../scripts/api.js";
 import { isOurs, settingOf } from "./ours.js";
@@ -24,8 +25,8 @@ function patternOf([english, form]) {
 export async function readSentences() {
   const { en, [settingOf("Comfy.Locale")]: texts } = await api.getCustomNodesI18n();
   const table = Object.entries(texts?.[SENTENCES] ?? {});
-  const types = table.length ? Object.keys(texts.nodeDefs ?? {}).filter(isOurs) : [];
-  nodes = types.map((type) => ({ type, english: en?.nodeDefs?.[type], own: texts.nodeDefs[type] }));
+  const types = Object.keys(en?.nodeDefs ?? {}).filter(isOurs);
+  nodes = types.map((type) => ({ type, english: en.nodeDefs[type], own: texts?.nodeDefs?.[type] ?? en.nodeDefs[type] }));
   titles = new Map(nodes.map(({ english, own }) => [withoutBrackets(english?.display_name ?? ""), withoutBrackets(own.display_name)]));
   for (const [english, form] of table) {
     if (!english.match(NAME)) exact.set(english, form);
@@ -46,11 +47,13 @@ export function translated(text, words = new Map(), least = 0) {
   return text;
 }
 
-/** What stands in a sentence: one thing, or several with "; " or "and" between them. */
+/** What stands in a sentence: one thing, or several with "; ", "and" or commas between them. With commas there are names
+ * of menus and of people too, in which no sentence is looked for. */
 function inList(text, words) {
   const whole = translated(text, words);
   if (whole !== text) return whole;
-  return text.split(BETWEEN).map((part, place) => (place % 2 ? part : translated(part, words))).join("");
+  const inCommas = (part) => part.split(", ").map((one) => exact.get(one) ?? one).join(", ");
+  return text.split(BETWEEN).map((part, place) => (place % 2 ? part : inCommas(translated(part, words)))).join("");
 }
 
 const LEAST = 6; // "{path} is {what}." is of files alone
@@ -58,27 +61,29 @@ const SENTENCE_ENDS = /(?<=[.!?]) (?=[A-Z])/;
 
 /** A message of several sentences. type: of the node whose fields it means, where several have one of the same name. */
 export function translatedMessage(message, type) {
-  const inLine = (line) => line.split(SENTENCE_ENDS).map((sentence) => {
-    const own = translated(sentence, titles, LEAST);
-    return own === sentence ? withLabels(sentence, type) : own;
-  });
+  const inLine = (line) => line.split(SENTENCE_ENDS).map((sentence) => withLabels(translated(sentence, titles, LEAST), type));
   return message.trim().split("\n").map((line) => inLine(line).join(" ").replaceAll("。 ", "。")).join("\n");
 }
 
+// In no name of a file or a folder.
+const bare = (id) => new RegExp(`(?<![\\w(（/\\\\.-])${id}(?![\\w)）/\\\\-]|\\.\\w)`, "g");
+
 const withoutBrackets = (title) => title.split(/ ?[(（]/)[0];
 
-/** An English sentence with the labels and titles of the editor's language: "Which face (which_face)", "min_size". */
+/** A sentence with the labels and titles of the editor's language: "Which face (which_face)" for that, and for the bare
+ * "which_face". A name of one word is a word of other sentences too: messages have it beside its label alone, which
+ * tests/contract/test_messages.py looks at. */
 function withLabels(sentence, type) {
   let shown = sentence;
   const inOrder = [...nodes.filter((node) => node.type === type), ...nodes];
-  for (const [title, own] of titles) if (title.includes(" ")) shown = shown.replaceAll(title, `“${own}”`);
+  for (const [title, own] of titles) if (title.includes(" ") && title !== own) shown = shown.replaceAll(title, `“${own}”`);
   for (const { english, own } of inOrder) {
     for (const [id, { name }] of Object.entries(own.inputs ?? {})) {
       const label = english?.inputs?.[id]?.name;
-      const both = `${name}（${id}）`;
-      shown = shown.replaceAll(`${label} (${id})`, both).replaceAll(`${id} (${label})`, both);
+      const both = name === label ? `${name} (${id})` : `“${name}”（${id}）`;
+      shown = shown.replaceAll(`${label} (${id})`, both);
       // A name of several words is in no sentence by chance.
-      if (id.includes("_")) shown = shown.replace(new RegExp(`(?<![\\w(（])${id}(?![\\w)）])`, "g"), both);
+      if (id.includes("_")) shown = shown.replace(bare(id), both);
     }
   }
   return shown;

@@ -5,13 +5,15 @@ The host checks what a user types into a widget, and not what is linked to a soc
 
 import inspect
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, wraps
 from typing import Any, NamedTuple, cast
 
 from comfy_api.latest import io
 from torch import Tensor
+
+import nodes as host_nodes
 
 from ...core.cast import is_a
 from ...core.checks import value_checks
@@ -128,8 +130,42 @@ def checked(node: type[io.ComfyNode]) -> type[io.ComfyNode]:
         return with_texts(define_schema(cls))
 
     node.define_schema = classmethod(define_schema_with_texts)
-    node.execute = classmethod(execute)
+    node.execute = classmethod(_run_first(execute) if issubclass(node, RunsFirst) else execute)
     return node
+
+
+class RunsFirst(io.ComfyNode):
+    """A node that runs before all others that are ready: what it refuses should not wait for a checkpoint.
+
+    To the host its `execute` is a coroutine, and these it runs before other nodes, both at 0.3.64 and at 0.33.0. It
+    waits for nothing, so the run goes on as with any other node.
+    """
+
+
+def _run_first(execute: Callable[..., io.NodeOutput]) -> Callable[..., Coroutine[Any, Any, io.NodeOutput]]:
+    @wraps(execute)
+    async def execute_first(cls: type[io.ComfyNode], *args: Any, **kwargs: Any) -> io.NodeOutput:
+        return execute(cls, *args, **kwargs)
+
+    return execute_first
+
+
+def check_readers(node: type[io.ComfyNode], value: Any) -> None:
+    """Raise, as the node that reads it would, where a node of the prompt is linked to `value` and cannot use it.
+
+    node: the class of the running node, with its hidden inputs; value: of its first output. Outside of a graph nobody
+    is asked, nor are nodes behind a node of another pack.
+    """
+    graph = node.hidden and node.hidden.dynprompt
+    for reader in (graph.get_original_prompt() if graph else {}).values():
+        reader_class = host_nodes.NODE_CLASS_MAPPINGS.get(reader["class_type"])
+        if reader_class is None or not reader["class_type"].startswith("Likeness"):
+            continue
+        schema = _schema_of(reader_class)
+        for name, link in reader["inputs"].items():
+            is_read = link == [node.hidden.unique_id, 0] and name in schema.inputs
+            if is_read and not _fits(schema.inputs[name], value):
+                raise _misfit(schema.inputs[name], f"The {name} input of {schema.title}", value)
 
 
 def _is_required(parameter: inspect.Parameter) -> bool:
@@ -237,8 +273,8 @@ def _only_value(schema: _NodeSchema, name: str, values: Sequence[Any]) -> Any:
     raise BadSetup(
         f"The {name} input of {schema.title} is a list of {len(values)} values ({examples}), and "
         "one is needed: a list of photos is read as one.",
-        "Link one value. To make a person of each photo use Sort Photos into People, with people set to "
-        "'one per photo'.",
+        "Link one value. To make a person of each photo use Sort Photos into People, with People (people) set "
+        "to 'one per photo'.",
     )
 
 

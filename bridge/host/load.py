@@ -167,7 +167,9 @@ class Published:
             searched = folders.folders(self.key)
             model = published or self.model
             file_names = [file or model.name]
-            raise ModelMissing(f"The {self.file_in_words}", file_names, searched, model.url, model.size_text)
+            raise ModelMissing(
+                f"The {self.file_in_words}", file_names, searched, model.url, model.size_text, "File (file)"
+            )
         return str(path_elsewhere)
 
     def chosen(self, file: str) -> str:

@@ -343,7 +343,8 @@ def _missing_error(file_in_words: str, key: str, error: type[ModelMissing] = Mod
     if error_of_link is not None:
         return error_of_link
     folder, file_names = _folder_and_names(published)
-    return error(file_in_words, file_names, [folder], published.url, published.size_text)
+    field = "Recognisers (recognisers)" if error is RecogniserMissing else "Face pack (pack)"
+    return error(file_in_words, file_names, [folder], published.url, published.size_text, field)
 
 
 def _folder_and_names(published: Model) -> tuple[str, list[str]]:

@@ -101,7 +101,7 @@ def look_at(
         raise BadSetup(
             "Find Places has seen nothing of the people: at the step of look_at the model has read neither their "
             "words, nor ID tokens or reference pictures of as many people.",
-            "Write a line for each person in prompts, take nodes off the MODEL that change attention or skip "
+            "Write a line for each person in Prompts (prompts), take nodes off the MODEL that change attention or skip "
             "steps, and give the prompt no timestep range that ends before.",
         )
     base_model = model_of(given.model)

@@ -165,7 +165,7 @@ def check_tokens(tokens: Tensor, names: Sequence[str], height: int, width: int) 
     for tokens_of_region, name in zip(tokens, names, strict=True):
         if not tokens_of_region.any():
             why = f"of a picture of {width}x{height} px it covers no token ({TOKEN}x{TOKEN} px) by half"
-            raise BadRegion(name, why, "Raise margin, paint a larger mask, or use a larger picture.")
+            raise BadRegion(name, why, "Raise Margin (margin), paint a larger mask, or use a larger picture.")
 
 
 class ActingReferences(NamedTuple):

@@ -72,10 +72,18 @@ class LikenessError(Exception):
 class ModelMissing(LikenessError):
     """A model file is in none of the folders searched.
 
-    title: of the model. files: their names. url, size: of the download.
+    title: of the model. files: their names. url, size: of the download. field: the input in which another is chosen.
     """
 
-    def __init__(self, title: str, files: Sequence[str], folders: Sequence[str], url: str, size: str) -> None:
+    def __init__(
+        self,
+        title: str,
+        files: Sequence[str],
+        folders: Sequence[str],
+        url: str,
+        size: str,
+        field: str,
+    ) -> None:
         verb = "is" if len(files) == 1 else "are"
         if len(folders) > 1:
             place = f"in none of the folders searched ({listed(folders)})"
@@ -84,7 +92,10 @@ class ModelMissing(LikenessError):
             place = f"not in {listed(folders)}"
             target = "there"
         problem = f"{title} was not found: {listed(files)} {verb} {place}."
-        advice = f"Download it from {url} ({size}), put it {target} and press R in ComfyUI to refresh."
+        advice = (
+            f"Download it from {url} ({size}), put it {target} and press R in ComfyUI to refresh; or choose another in "
+            f"{field}."
+        )
         super().__init__(problem, advice)
 
 

@@ -48,8 +48,8 @@ class NoOnnxRuntime(LikenessError):
             package = _PROVIDERS[provider].package
         super().__init__(
             problem,
-            f"In Load Face Embedder set backend to torch, which needs nothing and finds the same faces; or install the "
-            f"package with ComfyUI's Python: pip install {package}.",
+            f"In Load Face Embedder set Backend (backend) to torch, which needs nothing and finds the same faces; or "
+            f"install the package with ComfyUI's Python: pip install {package}.",
         )
 
 

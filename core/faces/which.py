@@ -49,7 +49,7 @@ class WhichFace:
             text = ",".join(self.words)
             verb = "is" if photo_count == 1 else "are"
             raise BadPhoto(
-                f"which_face is {text!r}, which speaks of {len(self.words)} photos, and there {verb} "
+                f"Which face (which_face) is {text!r}, which speaks of {len(self.words)} photos, and there {verb} "
                 f"{counted(photo_count, 'photo')}.",
                 "Write one number for each photo, in their order, with commas between them.",
             )
@@ -71,6 +71,6 @@ def which_face(text: str) -> WhichFace:
                 continue
             word = unicodedata.normalize("NFKC", written).lower()
             if word and word not in (ONLY, LARGEST):
-                raise BadChoice("which_face (Which face)", plain(item, 60), OFFERED)
+                raise BadChoice("Which face (which_face)", plain(item, 60), OFFERED)
             words.append(word)
     return WhichFace(tuple(words))

@@ -68,8 +68,8 @@ def judges(loaded: Sequence[str], people: Sequence[Member], method: str) -> tupl
         raise EmbeddingMissing(
             f"No recogniser in common, so nothing can be compared: the face model has {listed(loaded)}; "
             f"{recognisers_of_people}.",
-            "Make every person with the Load Face Embedder that is connected here, or with recognisers = all found. "
-            "Pictures alone cannot tell people apart.",
+            "Make every person with the Load Face Embedder that is connected here, or with Recognisers (recognisers) = "
+            "all found. Pictures alone cannot tell people apart.",
         )
     trained_with = TRAINED_WITH[method]
     biased = {trained_with} if trained_with else set(TRAINED_WITH.values())

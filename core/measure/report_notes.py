@@ -22,7 +22,9 @@ def notes(report: Report, installed: Set[str]) -> list[str]:
         lines.append(judge_sentence(report))
     lines += report.kin_lines
     faceless = [str(number) for number, picture in enumerate(report.judged_pictures, 1) if not picture.boxes]
-    if faceless:
+    if faceless and len(report.judged_pictures) == 1:
+        lines.append("No face found in the picture.")
+    elif faceless:
         lines.append(f"No face found in picture {', '.join(faceless)}.")
     return lines
 
@@ -30,16 +32,14 @@ def notes(report: Report, installed: Set[str]) -> list[str]:
 def no_person_found(report: Report, score: str) -> str:
     """The note under Pick Best Likeness where all people are missing in all pictures, "" in any other case.
 
-    score: by which pictures are chosen; parts and text alignment need no people.
+    Of a single picture nothing is said: there is nothing to choose. score: by which pictures are chosen; parts and text alignment need no people.
     """
-    if score in (PARTS, TEXT_ALIGNMENT):
+    if score in (PARTS, TEXT_ALIGNMENT) or len(report.judged_pictures) == 1:
         return ""
     if any(picture.present for picture in report.judged_pictures):
         return ""
-    pictures = "the picture"
-    if len(report.judged_pictures) > 1:
-        pictures = f"any of the {len(report.judged_pictures)} pictures"
     return (
-        f"No person of the cast was found in {pictures}, so none is better than another. Look at the pictures of "
-        f"{NODE}: where your people are shown as strangers, lower its stranger_below."
+        f"No person of the cast was found in any of the {len(report.judged_pictures)} pictures, so none is better than "
+        f"another. Look at the pictures of {NODE}: where your people are shown as strangers, lower its Stranger below "
+        "(stranger_below)."
     )

@@ -310,7 +310,9 @@ def locate(model: Model, folder: Path) -> dict[str, Path]:
     if missing:
         names = [file.names[0].removeprefix(f"{model.name}/") for file in missing]
         sizes = ", ".join(human(file.size) for file in missing)
-        raise ModelMissing(f"Something of the {model.title} release", names, [str(folder)], model.page, sizes)
+        raise ModelMissing(
+            f"Something of the {model.title} release", names, [str(folder)], model.page, sizes, "Folder (folder)"
+        )
     return paths
 
 

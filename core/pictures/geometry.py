@@ -39,7 +39,9 @@ def check_size(title: str, width: int, height: int) -> None:
         return
     near_width, near_height = (min(LARGEST, max(8, round(side / 8) * 8)) for side in (width, height))
     expected = f"both sides must be multiples of 8, at most {LARGEST}"
-    raise BadSize(title, (width, height), expected, f"Set width and height to {near_width}x{near_height}.")
+    raise BadSize(
+        title, (width, height), expected, f"Set Width (width) to {near_width} and Height (height) to {near_height}."
+    )
 
 
 def check_canvas(title: str, image: Tensor, cast: PlacedCast, advice: str) -> None:

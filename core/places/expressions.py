@@ -132,7 +132,8 @@ def with_expressions(layout: Layout, faces: Sequence[FacePoints], first_place: i
             )
         notes += _notes(number, slot.keypoints, keypoints_of(points))
         slots[number - 1] = _with_expression(slot, slot.keypoints, points)
-    return NotedLayout(replace(layout, slots=tuple(slots)), notes)
+    described = sorted({*layout.described, *range(first_place, last + 1)})
+    return NotedLayout(replace(layout, slots=tuple(slots), described=tuple(described)), notes)
 
 
 def _with_expression(slot: Slot, keypoints: Keypoints, points: FacePoints) -> Slot:

@@ -39,7 +39,9 @@ def layout(
         raise BadLayout("There are no people to make places for: the cast is empty.", advice)
     everybody = counted(count, "person", "people")
     if row_count > count:
-        raise BadLayout(f"{row_count} rows are too many for {everybody}.", "Set rows to 0, which chooses, or to fewer.")
+        raise BadLayout(
+            f"{row_count} rows are too many for {everybody}.", "Set Rows (rows) to 0, which chooses, or to fewer."
+        )
     chosen = _chosen_formation(_figures(count, action, people), framing, row_count, width, height)
     if chosen.largest_head(width, height) < chosen.least_head:
         least_width = _up_to_8(chosen.least_width * chosen.least_head)
@@ -47,9 +49,9 @@ def layout(
         verb = "needs" if count == 1 else "need"
         rows_used = counted(len(chosen.rows), "row")
         raise BadLayout(
-            f"The canvas is {width}x{height} px; {everybody} with framing = {framing} in {rows_used} {verb} at least "
-            f"{least_width}x{least_height} px.",
-            "Use a larger canvas, fewer people, another framing or another number of rows (0 chooses).",
+            f"The canvas is {width}x{height} px; {everybody} with Framing (framing) = {framing} in {rows_used} {verb} "
+            f"at least {least_width}x{least_height} px.",
+            "Use a larger canvas, fewer people, another Framing (framing) or another number of Rows (rows): 0 chooses.",
         )
     described = tuple(number for number, person in enumerate(people, 1) if person.words)
     return Layout(width, height, _slots(chosen, width, height), described)
@@ -79,7 +81,7 @@ def notes(
     for name in dict.fromkeys(posed.does for posed in chosen.people):
         needed = ACTIONS[name].framing
         if FRAMINGS.index(framing) < FRAMINGS.index(needed):
-            lines.append(f"{name} is out of the picture with framing = {framing}: set {needed}")
+            lines.append(f"{name} is out of the picture with Framing (framing) = {framing}: set {needed}")
     alone: dict[str, list[int]] = {}  # name of an action -> places of people who have nobody to hold
     far: list[int] = []  # places of people who do not reach whom they hold
     for row in chosen.rows:

@@ -214,6 +214,6 @@ def head_of(slot: Slot) -> float:
 def require_skeletons(layout: Layout) -> Layout:
     """The layout. Raises BadLayout where nobody in it has a skeleton."""
     if all(slot.pose is None for slot in layout.slots):
-        advice = "Set body to half in the layout node, or use Layout from Picture or Layout for a Group."
+        advice = "Set Body (body) to half in the layout node, or use Layout from Picture or Layout for a Group."
         raise BadLayout(f"The layout has {counted(len(layout.slots), 'place')} and no skeleton to draw.", advice)
     return layout

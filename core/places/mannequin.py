@@ -228,7 +228,9 @@ def draw_layout(layout: Layout) -> Surface:
         place_number = index + 1
         head_height = head_of_pose(slot.pose) if slot.pose else None
         if slot.pose is None or head_height is None:
-            advice = "Make the layout with body = full or half, with Layout for a Group or with Layout from Picture."
+            advice = (
+                "Make the layout with Body (body) = full or half, with Layout for a Group or with Layout from Picture."
+            )
             raise BadLayout(f"Place {place_number} has no skeleton to draw a body around.", advice)
         for shape in _Figure(slot.pose, head_height).shapes():
             shape.draw(surface, place_number)

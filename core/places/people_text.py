@@ -4,13 +4,13 @@ import re
 import unicodedata
 from dataclasses import dataclass
 
-from ..checks.errors import BadLayout, listed
-from ..checks.text import COLON, items_in, number_in, pieces, plain
+from ..checks.errors import BadLayout, joined, listed
+from ..checks.text import COLON, COMMA, number_in, pieces, plain, unquoted
 from . import builds
 from .actions import ACTIONS
 from .builds import ADULT, Build
 
-EXAMPLE = "adult, girl 6 waving, 140 cm"
+EXAMPLE = "adult, girl 6 waving, woman 150 cm"
 _OLDEST = 120
 _TEENAGER = 13
 """Years from which somebody of whom only a height or an age is written is called a teenager."""
@@ -36,6 +36,8 @@ _PERSON = re.compile(
     r"\s*(?:of\s+)?(?:(?P<years>\d{1,3})(?!\d|\s*cm))?\s*(?:(?P<height>\d{1,3})\s*cm)?\s*"
     f"(?P<action>{'|'.join(ACTIONS)})?"
 )
+_TWICE = {"noun": "two words for one", "years": "two ages", "height": "two heights", "action": "two actions"}
+"""What is wrong with a person of whom something is said twice, by the groups of _PERSON."""
 
 
 @dataclass(frozen=True)
@@ -47,31 +49,59 @@ class Described:
     words: str = ""
 
 
+@dataclass(frozen=True)
+class _Entry:
+    """What a text says of one person. item: the words, for messages.
+
+    place: its number, 0 for the place behind that of the entry before. said: the words by the groups of _PERSON.
+    """
+
+    item: str
+    place: int
+    said: dict[str, str]
+
+
 def read(text: str, count: int) -> tuple[Described, ...]:
     """What a text says of each of `count` people, in the order of their places.
 
-    text: people with commas or ends of lines between them, each "noun age height action" of which anything may be left
-    out. A number and a colon before a person name the place, and the next people follow it.
-    Raises BadLayout for anything else.
+    text: a person per line, each "noun age height action" of which anything may be left out; commas may stand between
+    these. In a text of one line commas separate people, and an item without a noun belongs to the one before that has
+    one: "woman 35, 150 cm" is one person, "35, 40" are two. A number and a colon before a person name the place, and
+    the next people follow it. Raises BadLayout for anything else.
     """
     people: dict[int, Described] = {}
     place = 0
-    for item in items_in(text) if text.strip() else ():
-        place += 1  # unless the item has a number of its own, it is about the next place
-        if not item:  # nothing is said of this place
+    for entry in _entries(text):
+        place = entry.place or place + 1
+        if not entry.item:  # nothing is said of this place
             continue
-        *before_colon, person = pieces(item, COLON, most_cuts=1)
-        if before_colon:
-            numbered = number_in(plain(before_colon[0]))
-            if numbered is None:
-                raise _bad(item, "before the colon stands no number of a place")
-            place = numbered
-        if not 1 <= place <= count:
-            raise _bad(item, f"it is about place {place}, and there are places 1 to {count}")
+        if place > count:
+            raise _bad(entry.item, f"it is about place {place}, and there are places 1 to {count}")
         if place in people:
-            raise _bad(item, f"place {place} is described already")
-        people[place] = _read_person(item, person)
+            raise _bad(entry.item, f"place {place} is described already")
+        people[place] = _described(entry)
     return tuple(people.get(place, Described()) for place in range(1, count + 1))
+
+
+def _entries(text: str) -> list[_Entry]:
+    """An entry for each person of a text, see `read`. Raises BadLayout for words that are not understood."""
+    lines = [plain(line) for line in text.splitlines() if plain(line)]
+    has_lines = len(lines) > 1
+    entries: list[_Entry] = []
+    for line in lines:
+        items = [unquoted(item) for item in pieces(line, COMMA)]
+        if has_lines:
+            items = [item for item in items if item] or [""]
+        for number, item in enumerate(items):
+            place, said = _read_item(item)
+            is_of_one_before = number > 0 and not place
+            if is_of_one_before and not has_lines:
+                is_of_one_before = bool(item and entries[-1].said["noun"] and not said["noun"])
+            if is_of_one_before:
+                entries[-1] = _with_more(entries[-1], item, said)
+            else:
+                entries.append(_Entry(item, place, said))
+    return entries
 
 
 def prompts(people: tuple[Described, ...]) -> str:
@@ -79,27 +109,53 @@ def prompts(people: tuple[Described, ...]) -> str:
     return "\n".join(f"{place}: {person.words}" for place, person in enumerate(people, 1) if person.words)
 
 
-def _read_person(item: str, text: str) -> Described:
-    """What is said of one person. item: the whole item, for messages. text: the item without the number of the place.
+def _read_item(item: str) -> tuple[int, dict[str, str]]:
+    """The number of the place, 0 for none, and what is said of the person, by the groups of _PERSON, "" for nothing.
 
-    Years that are not written are those of the noun, else of the height. With neither, only the action is known.
-    Raises BadLayout for words that are not understood, and for a height or an age out of its limits.
+    Raises BadLayout for words that are not understood.
     """
+    *before_colon, person = pieces(item, COLON, most_cuts=1)
+    place = 0
+    if before_colon:
+        number = number_in(plain(before_colon[0]))
+        if number is None:
+            raise _bad(item, "before the colon stands no number of a place")
+        if not number:
+            raise _bad(item, "it is about place 0, and places are counted from 1")
+        place = number
     # Full-width letters become plain ones.
-    match = _PERSON.fullmatch(plain(unicodedata.normalize("NFKC", text)).lower())
+    match = _PERSON.fullmatch(plain(unicodedata.normalize("NFKC", person)).lower())
     if match is None:
         raise _bad(item, "it is not understood")
-    said = match.groupdict(default="")  # texts: noun, years, height and action
+    return place, match.groupdict(default="")
+
+
+def _with_more(entry: _Entry, item: str, said: dict[str, str]) -> _Entry:
+    """The entry of a person with what a further item says. Raises BadLayout where both say the same thing."""
+    both = f"{entry.item}, {item}"
+    twice = [_TWICE[what] for what in said if said[what] and entry.said[what]]
+    if twice:
+        raise _bad(both, f"it is one person, with {joined(twice)}")
+    return _Entry(both, entry.place, {what: entry.said[what] or said[what] for what in said})
+
+
+def _described(entry: _Entry) -> Described:
+    """What is said of one person.
+
+    Years that are not written are those of the noun, else of the height. With neither, only the action is known.
+    Raises BadLayout for a height or an age out of its limits.
+    """
+    said = entry.said
     action = said["action"]
     noun = _NOUNS.get(said["noun"])
     height = float(said["height"] or 0)  # cm, 0 where none is written
     if said["height"] and not builds.SHORTEST <= height <= builds.TALLEST:
-        raise _bad(item, f"heights are from {builds.SHORTEST} to {builds.TALLEST} cm")
+        raise _bad(entry.item, f"heights are from {builds.SHORTEST} to {builds.TALLEST} cm")
     if said["years"]:
         years = told_years = float(said["years"])
         youngest, oldest = (noun.youngest, noun.oldest) if noun else (builds.YOUNGEST, _OLDEST)
         if not youngest <= years <= oldest:
-            raise _bad(item, f"the age of {said['noun'] or 'people'} is from {youngest} to {oldest} years")
+            raise _bad(entry.item, f"the age of {said['noun'] or 'people'} is from {youngest} to {oldest} years")
     elif noun:
         years = told_years = noun.years
     elif height:
@@ -131,6 +187,6 @@ def _bad(item: str, why: str) -> BadLayout:
     """The error for what a text says of one person. item: the whole item. why: the end of a sentence about it."""
     return BadLayout(
         f"People (people): {plain(item, 60)!r} cannot be used: {why}.",
-        f"Write a person per place, as {EXAMPLE}, or 3: girl 6 for place 3; ages in years, heights in cm. People: "
+        f"Write a line per person, as girl 6 waving, or 3: girl 6 for place 3; ages in years, heights in cm. People: "
         f"{listed(tuple(_NOUNS))}. Actions: {listed(tuple(ACTIONS))}.",
     )

@@ -31,7 +31,7 @@ class BadOrder(LikenessError):
 
     def __init__(self, text: str, why: str, people_count: int, place_count: int) -> None:
         example = ",".join(map(str, _example_order(text, people_count, place_count)))
-        valid = "1" if people_count == 1 else f"1 to {people_count}"
+        valid = "1" if people_count == 1 else f"1-{people_count}"
         super().__init__(
             f"Custom order (custom_order) is {plain(text, 100)!r}, which cannot be used: {why}.",
             f"Write one number per place ({place_count}), e.g. {example}: the number or name of each person ({valid}) "
@@ -126,7 +126,7 @@ def _wrong_place_count(cast: Cast, place_count: int) -> BadCast:
     return BadCast(
         f"The cast has {counted(len(cast.people), 'person', 'people')}{left_out} and the layout has "
         f"{counted(place_count, 'place')}.",
-        "Remove or add people or places, or set order (Who is where) to custom and write the number of a person per "
+        "Remove or add people or places, or set Who is where (order) to custom and write the number of a person per "
         f"place, 0 for an empty one: {order}.",
     )
 
@@ -194,13 +194,16 @@ def _common_recognisers(persons: Sequence[Person], slots: Sequence[Slot]) -> Seq
     if places_without_face:
         noun = "place" if len(places_without_face) == 1 else "places"
         why = f"there is no face to compare with in {noun} {', '.join(places_without_face)}"
-        advice = "Make the layout of faces in a photo with a face model that has a recogniser, or choose another order."
+        advice = (
+            "Make the layout of faces in a photo with a face model that has a recogniser, or choose another Who is "
+            "where (order)."
+        )
         raise CannotMatch(why, advice)
     people_without_face = [person.name for person in persons if not person.embeddings]
     if people_without_face:
         verb = "has" if len(people_without_face) == 1 else "have"
         why = f"{listed(people_without_face)} {verb} no photo with a face to compare"
-        advice = "Add one (Person, with a face model that has a recogniser), or choose another order."
+        advice = "Add one (Person, with a face model that has a recogniser), or choose another Who is where (order)."
         raise CannotMatch(why, advice)
     recognisers = in_common(person_or_place.embeddings for person_or_place in (*persons, *slots))
     if not recognisers:
@@ -265,7 +268,7 @@ def troubles(
         *_notes_on_faces([each for each in standing if each.member.is_present], layout),
         *_note_on_empty_places(_empty_places(cast, people_of_places, order), layout),
         *_notes_on_left_out(cast, standing),
-        *_note_on_prompts(standing, layout),
+        *_note_on_described(standing, layout),
     ]
 
 
@@ -305,11 +308,14 @@ def _notes_on_left_out(cast: Cast, standing: Sequence[Standing]) -> list[str]:
     ]
 
 
-def _note_on_prompts(standing: Sequence[Standing], layout: Layout) -> list[str]:
-    """A line about people who stand in a place that a text describes for somebody of another number."""
+def _note_on_described(standing: Sequence[Standing], layout: Layout) -> list[str]:
+    """A line about people who stand in a place that a text or a photo describes for somebody of another number.
+
+    A place has a body and a face before anybody stands there, so it keeps them whatever the order.
+    """
     elsewhere = [each for each in standing if each.number in layout.described and each.listed != each.number]
     return gathered(
-        "The layout's prompts are by place",
+        "Ages, actions, expressions and prompts stay with their places",
         [f"{each.member.person.name} ({each.listed}) in place {each.number}" for each in elsewhere],
         ": as listed makes them fit the people's numbers",
     )
@@ -350,7 +356,7 @@ def _note_on_unread_order(order: str, custom_order: str) -> list[str]:
     """A line where a custom order is written and another order is chosen, so that nothing reads it; [] otherwise."""
     if order == CUSTOM or not custom_order.strip():
         return []
-    return [f"Custom order (custom_order) {plain(custom_order, 40)} is not read: set order (Who is where) to {CUSTOM}"]
+    return [f"Custom order (custom_order) {plain(custom_order, 40)} is not read: set Who is where (order) to {CUSTOM}"]
 
 
 def _note_on_empty_places(numbers: Sequence[int], layout: Layout) -> list[str]:

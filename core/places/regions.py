@@ -92,15 +92,19 @@ def _region_of(member: Member, cast: PlacedCast, shape: RegionShape, staying: Se
         return slot.mask.float()
     slot = require_box(slot, name)
     if shape.extent == "body" and slot.pose is None:
-        advice = "Set body to half in the layout node that made this place, or extent to face (Place Cast has it)."
+        advice = (
+            "Set Body (body) to half in the layout node that made this place, or Extent (extent) of Place Cast to face."
+        )
         raise BadRegion(name, "its place has neither a skeleton nor a mask", advice)
     region = region_of_slot(slot, cast, shape, staying)
     if not region.any():
-        raise BadRegion(name, "it lies off the canvas", "Use a larger canvas, or fit = pad in the layout node.")
+        raise BadRegion(name, "it lies off the canvas", "Use a larger canvas, or Fit (fit) = pad in the layout node.")
     others = [other.slot for other in cast.people if other is not member and other.is_present]
     region = _without_faces(region, [slot for slot in others if slot], staying, shape.feather)
     if not region.any():
-        raise BadRegion(name, "the faces of others cover it", "Move the two apart in the layout, or raise margin.")
+        raise BadRegion(
+            name, "the faces of others cover it", "Move the two apart in the layout, or raise Margin (margin)."
+        )
     return region
 
 
@@ -182,7 +186,7 @@ def _people_of_number(cast: PlacedCast, number: int) -> list[int]:
     if not 0 < number <= len(cast.people):
         numbered = [f"{index} {member.person.name}" for index, member in enumerate(cast.people, 1)]
         people = listed(numbered, "no people")
-        advice = "Set person to one of these numbers. People whom Place Cast has left out are not counted."
+        advice = "Set Person (person) to one of these numbers. People whom Place Cast has left out are not counted."
         raise BadCast(f"There is no person {number} in the cast; those with a place are {people}.", advice)
     return [number - 1]
 

@@ -37,7 +37,7 @@ def notes(decisions: Sequence[Decision], picture_count: int) -> list[str]:
         lines += gathered(reason[0].upper() + reason[1:], people)
     crops = [decision.crop for decision in decisions if decision.crop]
     weakly_pasted = _weakly_pasted(crops, picture_count)
-    advice = " pasted at most; lower feather or raise margin"
+    advice = " pasted at most; lower Feather (feather) or raise Margin (margin)"
     lines += gathered("The soft edge leaves no room for the face", weakly_pasted, advice)
     lines += gathered("Faces overlap, the larger on top", _overlapping(crops, picture_count))
     return lines if crops else [*lines, NO_FACE_CHOSEN]

@@ -43,7 +43,7 @@ APPLY = "Apply ID-Patch"
 
 WITHOUT_PEOPLE = (
     "No people applied: all weights are 0 or off-canvas. The skeletons still guide; for the prompt alone bypass "
-    "this node or set strength to 0."
+    "this node or set ControlNet strength (strength) to 0."
 )
 
 
@@ -81,7 +81,7 @@ class IDPatch(Loaded[IDPatchNet]):
                 raise BadCast(
                     f"{member.person.name} has {count} photos to be used as a sequence, but this file's projection "
                     "reads one embedding.",
-                    "Set photos to mean or normalised mean on both ID-Patch nodes.",
+                    "Set Photos (photos) to mean or normalised mean on both ID-Patch nodes.",
                 )
             faces.append(Face(self.on_device(person_embeddings[None]), member.weight))
         return faces

@@ -200,7 +200,7 @@ def _hint(image: Tensor | None, cast: Cast, control_net: ControlBase | None, str
             "or set control_strength to 0 to use the adapter alone.",
         )
     if is_a(cast, PlacedCast):
-        advice = "Draw the keypoints from the same cast or layout with Draw Skeletons, draw = face keypoints."
+        advice = "Draw the keypoints from the same cast or layout with Draw Skeletons, Draw (draw) = face keypoints."
         geometry.check_canvas("The keypoints image", image, cast, advice)
     drawing = as_drawing(image)
     if not drawing.any():

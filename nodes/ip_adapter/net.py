@@ -128,7 +128,7 @@ def with_equal_counts(tokens_of_people: Sequence[Tensor]) -> Tensor:
         raise BadCast(
             f"With every photo as tokens of its own, people of {listed(counts)} tokens need {length} each to count "
             f"equally; {_MOST_TOKENS} are the most.",
-            "Give each person the same number of photos, or set photos to mean.",
+            "Give each person the same number of photos, or set Photos (photos) to mean.",
         )
     repeated: list[Tensor] = []
     for tokens, count in zip(tokens_of_people, counts, strict=True):

@@ -104,7 +104,9 @@ def path_of(name: str) -> str:
         if os.path.isdir(path):
             manifest.locate(MODEL, Path(path))  # it raises ModelMissing where files are missing in the folder
             return path
-    missing = ModelMissing("Parts2Whole", [name or "a folder"], folders.folders(KEY), MODEL.page, MODEL.size_text)
+    missing = ModelMissing(
+        "Parts2Whole", [name or "a folder"], folders.folders(KEY), MODEL.page, MODEL.size_text, "Folder (folder)"
+    )
     return folders.chosen([name], KEY, missing)
 
 

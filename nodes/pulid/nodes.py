@@ -91,8 +91,8 @@ class PuLID(Loaded[NetT]):
             needed = joined(self.families, "or")
             its_file = manifest.model(FILES[family_name]).name
             advice = (
-                f"The file at pulid is {self.method_title}. Load {its_file} in its place (Load Adapter), or connect a "
-                f"MODEL of {needed}."
+                f"The file at PuLID (pulid) is {self.method_title}. Load {its_file} in its place (Load Adapter), or "
+                f"connect a MODEL of {needed}."
             )
             raise WrongBaseModel("The MODEL", family_name, needed, advice)
 

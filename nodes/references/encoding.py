@@ -64,7 +64,7 @@ def family_as_set(clip: CLIP, training: str, encoder_size: int) -> EncoderFamily
     trainings = {OWN_TRAINING: family.pictures, **other_trainings}
     if training not in trainings:
         known = f"{family.model} knows {listed([*trainings])}"
-        raise BadSetup(f"training is {training!r}: {known}.", f"Set training to {OWN_TRAINING!r}.")
+        raise BadSetup(f"Training (training) is {training!r}: {known}.", f"Set it to {OWN_TRAINING!r}.")
     pictures = trainings[training]
     # Where a family has a longest side, the size is that side; otherwise it is the side of a square of the shown area.
     if encoder_size and pictures.longest_shown:

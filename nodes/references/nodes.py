@@ -210,7 +210,7 @@ class _Given:
         family, settings, taking = self.family, self.settings, self.taking
         if given.model is None:
             if family.pictures.isolated:
-                why = f"training is {settings.training!r}, and no MODEL is connected."
+                why = f"Training (training) is {settings.training!r}, and no MODEL is connected."
                 raise BadSetup(why, f"Connect model of {node_name}.")
             return
         weights = [member.weight for member in taking.people] + [part.part.weight for part in self.owned]

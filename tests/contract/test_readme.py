@@ -30,3 +30,15 @@ def test_scripts_exist(page: str, tracked: set[str]) -> None:
     scripts = set(re.findall(r"scripts/\w+\.py", text_of(page)))
     assert scripts
     assert sorted(scripts - tracked) == []
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_languages_stand_above_all_and_installing_above_what_it_costs(page: str) -> None:
+    """On the first screens: what it shows, and how one gets it. Measurements and clones are for those who stay."""
+    lines = text_of(page).splitlines()
+    other_page = next(other for other in PAGES if other != page)
+    assert f"]({other_page})" in lines[2]
+    pictures = re.findall(r"^(?:!\[.*\]\((.*)\)|## .*)$", text_of(page), re.MULTILINE)
+    assert pictures[:2] == ["docs/first_picture.jpg", ""], "one picture, then the first heading"
+    headings = [line for line in lines if line.startswith("## ")]
+    assert headings[0] in ("## Install", "## 安装")

@@ -99,6 +99,6 @@ def test_a_package_that_is_broken_or_not_there_is_named(tmp_path):
     broken, absent = process.stdout.splitlines()
     assert "is installed in ComfyUI's Python and cannot be imported: libcudart.so.13: cannot open." in broken
     assert absent.startswith(
-        "onnxruntime is not installed in ComfyUI's Python. In Load Face Embedder set backend to torch"
+        "onnxruntime is not installed in ComfyUI's Python. In Load Face Embedder set Backend (backend) to torch"
     )
     assert absent.endswith("pip install onnxruntime-gpu.")

@@ -581,11 +581,22 @@ SOUGHT = {
     "best of four": "references_klein_two_people", "four pictures": "start_portrait",
     "instantid": "start_portrait", "remove a person": "start_person_in_photo",
     "人物": "start_two_people", "角色一致": "start_portrait", "anima": "prompts_anima_two_people",
-    "regional prompt": "prompts_anima_two_people",
+    "regional prompt": "prompts_anima_two_people", "hug": "start_two_people", "embrace": "start_two_people",
+    "child": "start_two_people", "kids": "start_two_people", "age": "start_two_people", "tall": "start_two_people",
+    "younger": "start_two_people", "height": "start_two_people", "multiple people": "start_two_people",
+    "smiling": "references_qwen_looks", "emotion": "id_patch_prompt_per_person",
+    "hairstyle": "id_patch_prompt_per_person", "composite": "id_patch_absent_friend",
+    "add person to photo": "id_patch_absent_friend", "insert a person": "id_patch_absent_friend",
+    "拥抱": "start_two_people", "孩子": "start_two_people", "身高": "start_two_people",
+    "亲子": "start_two_people", "发型": "id_patch_prompt_per_person", "表情": "references_qwen_looks",
+    "加一个人": "id_patch_absent_friend",
 }  # fmt: skip
 """What people look for -> a template that does it."""
-FIRST = {"couple", "two people", "friends", "family", "group", "portrait", "jacket", "inpaint", "face swap"}
-"""For these a template to start with is the first of ours."""
+FIRST = {
+    "couple", "two people", "friends", "family", "group", "portrait", "jacket", "inpaint", "face swap", "hug",
+    "multiple people", "add person to photo", "加一个人", "拥抱",
+}  # fmt: skip
+"""For these the template is the first of ours."""
 
 
 @pytest.mark.thorough
@@ -600,7 +611,7 @@ def test_the_gallery_finds_what_people_look_for(visit: Visit) -> None:
             found = [title for title in hits.titles if title in titles.values()]
             assert titles[stem] in found
             if words in FIRST:
-                assert found[0] == titles[stem], f"{words!r}: a template to start with comes first of ours"
+                assert found[0] == titles[stem], f"{words!r}: it comes first of ours"
             assert not {*titles.values()} & {*hits.cut_off}, words
     finally:
         visit.gallery.close()
@@ -831,3 +842,10 @@ def test_boxes_and_their_text_follow_each_other(visit: Visit) -> None:
     stroke = drag(visit, (500 / PICTURE[0], 500 / PICTURE[1]), (0.3, 0.7))
     assert drawn(visit)[1] == moved([400, 200, 300.5, 500], stroke, within=33)
     assert boxes.value("text").startswith("Ann: 100, 100, 60, 80\nBen: ")
+    visit.box_editor.write(boxes.value("text"), "Ann: 100, 100, 60\nBen: 400, 200, 300, 500")
+    visit.canvas.settle()
+    assert len(drawn(visit)) == 3
+    drag(visit, (550 / PICTURE[0], 500 / PICTURE[1]), (0.4, 0.7))
+    lines = boxes.value("text").split("\n")
+    assert lines[0] == "Ann: 100, 100, 60, 80", "a line that was no box says the boxes again"
+    assert len(lines) == 3

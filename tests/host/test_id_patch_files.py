@@ -13,6 +13,7 @@ import comfy.utils
 import folder_paths
 import pytest
 import torch
+from graph_run import call
 from pack.bridge.host.folders import UnsafePath
 from pack.bridge.host.load import read_state_dict
 from pack.core.checks.errors import ModelMissing, UnsupportedCheckpoint
@@ -176,9 +177,10 @@ def missing(file, message=r"The ID-Patch file was not found: id-patch"):
 
 @pytest.mark.parametrize("name", ["../../secret.bin", "/etc/passwd", "a/../../b.bin"])
 def test_names_that_climb_out_are_refused(folder, name):
-    for function in (LoadAdapter.validate_inputs, LoadAdapter.execute):
-        with pytest.raises(UnsafePath, match="leads outside of"):
-            function(file=name)
+    with pytest.raises(UnsafePath, match="leads outside of"):
+        LoadAdapter.validate_inputs(file=name)
+    with pytest.raises(UnsafePath, match="leads outside of"):
+        call(LoadAdapter, file=name)
 
 
 @pytest.mark.parametrize("place", ["id_patch/copies/mine.safetensors", "loras/id-patch.bin"])
@@ -196,7 +198,7 @@ def test_the_published_name_finds_the_file_elsewhere(tmp_path, monkeypatch, capl
     write(path, flatten(id_patch_file("mlp")))
     assert LoadAdapter.validate_inputs("id-patch.bin") is True
     assert str(path) in LoadAdapter.fingerprint_inputs("id-patch.bin")
-    assert LoadAdapter.execute(file="id-patch.bin")[0].width == 2048
+    assert call(LoadAdapter, file="id-patch.bin").args[0].width == 2048
     assert "id-patch.bin is not in models/id_patch. Loaded instead" in caplog.text
     assert str(path) in caplog.text
     assert missing("id-patch 2.bin", message=r"The adapter was not found"), "any other name is meant"
@@ -208,7 +210,7 @@ def test_the_published_name_in_another_folder_finds_the_file(folder, caplog, nam
     assert missing(name, message=r"The ID-Patch file was not found")
     write(folder / "mine.safetensors", flatten(id_patch_file("mlp")))
     assert LoadAdapter.validate_inputs(name) is True
-    assert LoadAdapter.execute(file=name)[0].width == 2048
+    assert call(LoadAdapter, file=name).args[0].width == 2048
     assert "is not in models/id_patch. Loaded instead" in caplog.text
 
 
@@ -223,7 +225,7 @@ def test_the_adapter_is_told_by_its_folder_and_its_contents(folder, tmp_path, mo
     assert {"mine.bin", "instantid/mine.bin", "strayed.bin"} <= {*options}
     for name in ("mine.bin", "instantid/mine.bin", "strayed.bin"):
         assert LoadAdapter.validate_inputs(name) is True
-        assert type(LoadAdapter.execute(file=name)[0]) is IDPatch
+        assert type(call(LoadAdapter, file=name).args[0]) is IDPatch
     assert LoadAdapter.fingerprint_inputs("mine.bin") != LoadAdapter.fingerprint_inputs("instantid/mine.bin")
     with pytest.raises(ModelMissing, match=r"The adapter was not found: nowhere\.bin is in none of the folders"):
         LoadAdapter.validate_inputs("nowhere.bin")

@@ -8,17 +8,24 @@ from typing import Any
 
 import pytest
 import torch
-from graph_run import call, run
+from comfy_execution.caching import BasicCache
+from comfy_execution.graph import DynamicPrompt, ExecutionList
+from graph_run import OURS, call, run
 from graphs import SOCKETS, Value
+from pack.bridge.host import inputs
 from pack.core.cast import Cast, Member, Person
 from pack.core.checks.errors import BadChoice, BadInput, BadSetup, FileOfOtherMethod, LikenessError
 from pack.core.checks.value_checks import BadPicture
 from pack.core.methods import methods
+from pack.nodes.adapters import LoadAdapter
 from pack.nodes.extension import NODES
 from pack.nodes.sockets import ADAPTER
 from sample_values import FILES, loaded
 from tiny import tiny_dits
 
+import nodes as host_nodes
+
+WITH_OURS = {**host_nodes.NODE_CLASS_MAPPINGS, **OURS}
 ANYTHING = "POSE_KEYPOINT"
 """Judged by poses.read, which knows every form of it."""
 
@@ -101,6 +108,46 @@ def test_a_file_of_another_method(place: NodeInput) -> None:
         assert f"Choose a file of {needed} in File (file) of the Load Adapter that is linked to it." in message
 
 
+def read_by(place: NodeInput, link: list[Any]) -> dict[str, Any]:
+    """A prompt in which a node reads the first output of node 4, and another pack's node does."""
+    reader = {"class_type": place.node.define_schema().node_id, "inputs": {place.entry.id: link}}
+    return {"7": reader, "8": {"class_type": "PreviewAny", "inputs": {"source": ["4", 0]}}}
+
+
+@pytest.mark.parametrize("place", [place for place in OBJECTS if place.socket == ADAPTER], ids=str)
+def test_a_file_of_another_method_is_refused_where_it_is_loaded(
+    place: NodeInput, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the words of the node that reads it. Of a file that fits, or that another loader gives it, nothing is said."""
+    monkeypatch.setattr(host_nodes, "NODE_CLASS_MAPPINGS", WITH_OURS)
+    for adapter in files_of_other_methods(place):
+        with pytest.raises(FileOfOtherMethod) as raised:
+            inputs.check_readers(as_node_4(read_by(place, ["4", 0])), adapter)
+        assert str(raised.value) == refused(FileOfOtherMethod, place, adapter)
+        inputs.check_readers(as_node_4(read_by(place, ["5", 0])), adapter)
+    for adapter in own_files(place):
+        inputs.check_readers(as_node_4(read_by(place, ["4", 0])), adapter)
+
+
+def as_node_4(prompt: dict[str, Any]) -> Any:
+    """Load Adapter as the host runs it in a prompt."""
+    clone = LoadAdapter.PREPARE_CLASS_CLONE(None)
+    clone.hidden.unique_id = "4"
+    clone.hidden.dynprompt = DynamicPrompt(prompt)
+    return clone
+
+
+def test_a_file_is_looked_at_before_a_checkpoint_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the host's own list, whatever the order of the nodes in the prompt."""
+    prompt = {
+        "1": {"class_type": "CheckpointLoaderSimple", "inputs": {}},
+        "4": {"class_type": "LikenessLoadAdapter", "inputs": {}},
+    }
+    execution = ExecutionList(DynamicPrompt(prompt), BasicCache(None))
+    monkeypatch.setattr(host_nodes, "NODE_CLASS_MAPPINGS", WITH_OURS)
+    assert execution.ux_friendly_pick_node(["1", "4"]) == "4"
+
+
 def of_other_kinds(place: NodeInput) -> list[Any]:
     """What sockets of other kinds bring, of the host's and of ours; nothing is for a text field or a menu."""
     kinds = {*place.socket.split(",")}
@@ -121,6 +168,11 @@ def files_of_other_methods(place: NodeInput) -> list[Any]:
         if method.folder in FILES and runs_here:
             adapters.append(loaded(method.folder))
     return [adapter for adapter in adapters if not isinstance(adapter, place.entry.Type)]
+
+
+def own_files(place: NodeInput) -> list[Any]:
+    adapters = [loaded(method.folder) for method in methods() if method.folder in FILES]
+    return [adapter for adapter in adapters if isinstance(adapter, place.entry.Type)]
 
 
 @cache

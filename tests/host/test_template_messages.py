@@ -16,6 +16,7 @@ from pack.core.checks.errors import BadPhoto, BadSetup, FileOfOtherMethod, Liken
 from pack.core.faces import analysis, which
 from pack.core.faces.finding import Detection
 from pack.core.models import manifest, workflow_needs
+from pack.core.places import group, people_text
 from shared import workflow
 
 pytestmark = pytest.mark.xdist_group("browser")
@@ -102,6 +103,24 @@ def without_detector() -> BadSetup:
     return raised.value
 
 
+def odd_pixels() -> LikenessError:
+    return refused(lambda: group.layout(2, "half", 0, 511, 384))
+
+
+def no_person() -> LikenessError:
+    return refused(lambda: people_text.read("woman 35, 150 cm\ngrl 6", 2))
+
+
+def without_pack() -> LikenessError:
+    return face_model._missing_error("The face pack antelopev2", "antelopev2")
+
+
+def refused(call: Callable[[], object]) -> LikenessError:
+    with pytest.raises(LikenessError) as raised:
+        call()
+    return raised.value
+
+
 def of_sd15() -> WrongBaseModel:
     return WrongBaseModel("The MODEL", "SD1.5", "SDXL", unet.advice_between(768, 2048))
 
@@ -122,6 +141,18 @@ def of_sd15() -> WrongBaseModel:
         ),
         ("start_two_people", "LikenessApplyIDPatch", of_another_method, "en", "“Group photo”: ID-Patch."),
         ("start_two_people", "LikenessCastFromPhotos", without_detector, "en", "“Group photo”: Face pack."),
+        ("start_two_people", "LikenessLayoutForAGroup", odd_pixels, "en", "“Group photo”: Width, Height."),
+        ("start_two_people", "LikenessLoadFaceEmbedder", without_pack, "en", "“Group photo”: Face pack."),
+        ("start_two_people", "LikenessLayoutForAGroup", no_person, "en", "“Group photo”: People."),
+        ("start_two_people", "LikenessLoadAdapter", of_another_method, "en", "“Group photo”: ID-Patch."),
+        pytest.param(
+            "start_two_people",
+            "LikenessLayoutForAGroup",
+            odd_pixels,
+            "zh",
+            "“合影”: 宽度, 高度.",
+            marks=pytest.mark.thorough,
+        ),
         ("start_portrait", "LikenessApplyInstantID", of_sd15, "en", "“Portrait of one person”: Checkpoint."),
         ("start_person_in_photo", "LikenessApplyInstantID", of_sd15, "en", "“Face swap in a photo”: Checkpoint."),
     ],

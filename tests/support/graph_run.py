@@ -1,5 +1,7 @@
 """Graphs of graphs.py in this process: our own nodes behind their checks, and the host's."""
 
+import asyncio
+import inspect
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,11 @@ OURS = {kind.define_schema().node_id: kind for kind in NODES}
 
 def call(node: Any, **inputs: Any) -> Any:
     """What the host makes of a node and its inputs."""
-    return make_locked_method_func(node, node.FUNCTION, node.PREPARE_CLASS_CLONE(None))(**inputs)
+    return _awaited(make_locked_method_func(node, node.FUNCTION, node.PREPARE_CLASS_CLONE(None))(**inputs))
+
+
+def _awaited(output: Any) -> Any:
+    return asyncio.run(output) if inspect.iscoroutine(output) else output
 
 
 def linked_inputs(node: Node, outputs: dict[Node, Any]) -> dict[str, Any]:
@@ -46,7 +52,7 @@ def run_as(node: Node, node_id: str, outputs: dict[Node, Any]) -> Any:
     clone = kind.PREPARE_CLASS_CLONE(None)
     clone.hidden.unique_id = node_id
     clone.hidden.dynprompt = DynamicPrompt({})
-    return make_locked_method_func(kind, kind.FUNCTION, clone)(**inputs).args
+    return _awaited(make_locked_method_func(kind, kind.FUNCTION, clone)(**inputs)).args
 
 
 def run(node: Node, outputs: dict[Node, Any]) -> Any:

@@ -139,7 +139,11 @@ def _in_list(text: str) -> str:
     if translation != text:
         return translation
     parts = re.split(r"(; | and (?=\S))", text)
-    return "".join(part if place % 2 else sentence_in_chinese(part) for place, part in enumerate(parts))
+    return "".join(part if place % 2 else _in_commas(sentence_in_chinese(part)) for place, part in enumerate(parts))
+
+
+def _in_commas(text: str) -> str:
+    return ", ".join(table("zh", SENTENCES).get(part, part) for part in text.split(", "))
 
 
 def message_in_chinese(message: str) -> str:

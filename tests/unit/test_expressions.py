@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from pack.core.cast import FacePoints, Joint, Keypoints, Layout, Slot
 from pack.core.faces import landmarks
-from pack.core.places import bodies, expressions, group, poses
+from pack.core.places import bodies, expressions, group, people_text, poses
 from pack.core.places.expressions import keypoints_of
 from pack.core.places.hands import with_hands
 from pack.core.places.poses import OpenPose
@@ -118,11 +118,14 @@ def test_a_batch_of_photos_goes_to_places_one_after_the_other() -> None:
     faces = expressions.of_meshes({"frames": [[small, large], [turned]]})
     expressive = expressions.with_expressions(layout, faces, 2, False)
     first, second, third = expressive.layout.slots
+    assert expressive.layout.described == (2, 3), "Place Cast says who stands there instead of the person meant"
     assert first == layout.slots[0]
     assert second.keypoints and third.keypoints
     assert second.face_points == placed(face(), second.keypoints)
     assert third.face_points == placed(face("six_friends"), third.keypoints)
     assert replace(second, face_points=None) == layout.slots[1], "nothing else of the place is changed"
+    of_a_child = group.layout(3, "half", 1, 768, 512, people=people_text.read("girl 6", 3))
+    assert expressions.with_expressions(of_a_child, faces[:1], 3, False).layout.described == (1, 3)
     tiny = group.layout(12, "full", 2, 768, 512)
     notes = expressions.with_expressions(tiny, faces[:1], 12, False).notes
     assert any("Place 12: face" in note and "run together" in note for note in notes)

@@ -51,8 +51,11 @@ def test_every_layout_is_as_it_always_was(action: str) -> None:
 @pytest.mark.parametrize(
     ("count", "framing", "rows", "action", "told"),
     [
-        (2, "bust", 0, "holding hands", ["holding hands is out of the picture with framing = bust: set half"]),
-        (2, "half", 0, "kneeling", ["kneeling is out of the picture with framing = half: set full"]),
+        (
+            2, "bust", 0, "holding hands",
+            ["holding hands is out of the picture with Framing (framing) = bust: set half"],
+        ),
+        (2, "half", 0, "kneeling", ["kneeling is out of the picture with Framing (framing) = half: set full"]),
         (1, "half", 0, "holding hands", ["holding hands: nobody beside place 1 is free for it"]),
         (3, "half", 2, "holding hands", ["holding hands: nobody beside place 3 is free for it"]),
         (3, "half", 1, "hug", ["hug: nobody beside place 3 is free for it"]),
@@ -85,7 +88,7 @@ def test_adults_who_do_as_all_do_are_no_others(action: str) -> None:
     ],
 )  # fmt: skip
 def test_heads_and_bodies_are_those_of_the_age_and_all_stand_on_one_floor(who: str, head: float, heads: float) -> None:
-    one, other = described(f"adult, {who}", 2).slots
+    one, other = described(f"adult\n{who}", 2).slots
     assert head_of(other) / head_of(one) == pytest.approx(head / (169.65 / 7.5), rel=0.01)
     assert (other.pose[15][1] - other.center[1]) / head_of(other) == pytest.approx(heads, abs=0.04)
     # Heights sway by 0.06 of the larger head.
@@ -168,8 +171,8 @@ def test_a_hand_lies_on_the_shoulder_and_two_hold_each_other_where_one_asks() ->
 
 def test_faces_stay_apart_and_in_the_picture() -> None:
     texts = (
-        "girl 2, adult, boy 5, man, girl 9 hug, 6 hug, adult sitting, 190 cm", "adult, 2, adult hug, 2, 3 hug",
-        "2 hug, girl 6, 230 cm hug, girl 6, 230 cm hug, man hug, 2, 2 hug",
+        "girl 2\nadult\nboy 5\nman\ngirl 9 hug\n6 hug\nadult sitting\n190 cm", "adult\n2\nadult hug\n2\n3 hug",
+        "2 hug\ngirl 6\n230 cm hug\ngirl 6\n230 cm hug\nman hug\n2\n2 hug",
     )  # fmt: skip
     for text, framing, rows, action in itertools.product(texts, group.FRAMINGS, (1, 2, 3), ("hug", "hands up")):
         for size in ((1024, 1024), (2048, 1024)):
@@ -191,9 +194,13 @@ def test_faces_stay_apart_and_in_the_picture() -> None:
         ("dancing", "not understood"), ("adult, adult adult", "not understood"), ("girl 1", "of girl is from 2 to 120"),
         ("40 cm", "from 86 to 230 cm"), ("a, b, c", "'a'"), ("adult,,,6", "about place 4"), ("0: 6", "about place 0"),
         ("9: 6", "about place 9"), ("2: 6\n2: 7", "described already"), ("Anna: 6", "no number of a place"),
-        ("6 hug hug", "not understood"), ("121", "from 2 to 120"), ("2: girl 6, adult, 4", "about place 4"),
+        ("6 hug hug", "not understood"), ("121", "from 2 to 120"), ("2: girl 6, adult, man", "about place 4"),
         ("99999: 6", "about place 99999"), ("s\u0130tting", "not understood"), ("3 m", "not understood"),
         ("adult 2", "of adult is from 18 to 120"), ("child 40", "of child is from 2 to 17"),
+        ("girl 6, 40", "'girl 6, 40' .*with two ages"), ("woman 150 cm, 35, 185 cm", "with two heights"),
+        ("woman, man\ngirl", "'woman, man' .*two words for one"), ("waving, hug\ngirl", "two actions"),
+        ("woman\nman, 2: girl", "'2: girl' .*described already"),
+        ("woman 35, 172 cm\nman 40 185 cm\nchild 60", "'child 60'"),
     ],
 )  # fmt: skip
 def test_what_is_not_understood_of_people_is_refused_with_the_choices(text: str, says: str) -> None:
@@ -207,11 +214,24 @@ def test_what_is_not_understood_of_people_is_refused_with_the_choices(text: str,
     ("text", "prompts"),
     [
         ("", ""), (",,", ""), ("2: girl 6 Waving", "2: a girl of 6, waving"), ("Woman\n hug", "1: a woman\n2: hug"),
-        ("3：boy，", "3: a boy of 6"), ("15, teenager, 139 cm", "1: a teenager of 15\n2: a teenager\n3: a child of 10"),
-        ("child of 7 120cm hands up; 30", "1: a child of 7, hands up\n2: an adult of 30"),
-        ("girl \uff11\uff12\uff10\uff43\uff4d, \u017fitting, 3:\u200b\u0666",
-         "1: a girl of 6\n2: sitting\n3: a child of 6"),
+        ("3：boy，", "3: a boy of 6"), ("15, 139 cm, teenager", "1: a teenager of 15\n2: a child of 10\n3: a teenager"),
+        ("child of 7 120cm hands up; man 30", "1: a child of 7, hands up\n2: a man of 30"),
+        ("\uff11\uff12\uff10\uff43\uff4d, \u017fitting, 3:\u200b\u0666",
+         "1: a child of 7\n2: sitting\n3: a child of 6"),
+        ("woman 35, 150 cm", "1: a woman of 35"), ("woman, 35, 150 cm, waving", "1: a woman of 35, waving"),
+        ("woman 35, 150 cm, man", "1: a woman of 35\n2: a man"), ("woman,, 35", "1: a woman\n3: an adult of 35"),
+        ("woman 35, 172 cm\nman 40, 185 cm,\nchild 6", "1: a woman of 35\n2: a man of 40\n3: a child of 6"),
+        ("35, 150 cm, waving\n,\n\nhug, girl", "1: an adult of 35, waving\n3: a girl of 6, hug"),
+        ("2: woman, 35\n185 cm", "2: a woman of 35\n3: an adult"), ("woman, 2: 35", "1: a woman\n2: an adult of 35"),
     ],
 )  # fmt: skip
 def test_what_is_said_of_people_becomes_prompts(text: str, prompts: str) -> None:
     assert people_text.prompts(people_text.read(text, 3)) == prompts
+
+
+def test_a_height_behind_a_comma_is_that_of_the_person_before_it() -> None:
+    """Whether people are divided by lines or by commas, and with or without a comma before the height."""
+    of_one_line = people_text.read("man 40, 185 cm, woman 35, 150 cm", 2)
+    assert of_one_line == people_text.read("man 40, 185 cm\nwoman 35, 150 cm", 2)
+    assert of_one_line == people_text.read("man 40 185 cm\nwoman 35 150 cm", 2)
+    assert of_one_line[0].build != of_one_line[1].build

@@ -299,6 +299,23 @@ def test_what_the_numbers_do_not_say_is_said() -> None:
     assert measure.notes(biased, {JUDGE}) == [faceless], "nothing else to load"
 
 
+@pytest.mark.parametrize("stranger_below", [0.2, 0.9])
+@pytest.mark.parametrize("faces", [0, 1, 2])
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_of_one_picture_nothing_is_said_of_choosing_among_several(
+    count: int, faces: int, stranger_below: float
+) -> None:
+    strangers = [face([0.3, 0.1], 100 * number) for number in range(faces)]
+    people = Cast((Member(a_person(0)),))
+    report = measure.measure([picture(*strangers)] * count, people, [JUDGE], stranger_below=stranger_below)
+    told = "\n".join([*measure.notes(report, {JUDGE}), measure.no_person_found(report, "resemblance")])
+    is_missing = not faces or stranger_below > 0.3
+    assert ("none is better than another" in told) == (count > 1 and is_missing)
+    assert ("No face found in" in told) == (not faces)
+    if count == 1:
+        assert not any(word in told for word in ("better", "picture 1", "pictures"))
+
+
 def test_a_picture_in_which_nobody_is_found_counts_but_for_the_leakage() -> None:
     """It is unknown there."""
     pictures = [picture(face([0.7, 0.3]), face([0.2, 0.6], 100)), picture()]

@@ -88,7 +88,7 @@ def test_the_largest_faces_are_taken_and_the_others_stay() -> None:
 @pytest.mark.parametrize("order", [order for order in placing.ORDERS if order != "custom"])
 def test_a_custom_order_that_another_order_leaves_unread_is_named(order: str) -> None:
     where = (1, 0)
-    not_read = "Custom order (custom_order) 2,1 is not read: set order (Who is where) to custom"
+    not_read = "Custom order (custom_order) 2,1 is not read: set Who is where (order) to custom"
     assert placing.troubles(cast(2), layout(*SPREAD[:2]), where, order, " 2,1 ")[0] == not_read
     for nothing_unread in (("custom", "2,1"), (order, ""), (order, " ")):
         lines = placing.troubles(cast(2), layout(*SPREAD[:2]), where, *nothing_unread)
@@ -100,8 +100,8 @@ def test_people_elsewhere_than_the_prompts_of_a_group_say_are_named() -> None:
     places = group.layout(3, "half", 0, 1216, 832, people=described)
     assert places.described == (2, 3)
     line = (
-        "The layout's prompts are by place: Ann (1) in place 2, Bob (2) in place 3: as listed makes them fit the "
-        "people's numbers"
+        "Ages, actions, expressions and prompts stay with their places: Ann (1) in place 2, Bob (2) in place 3: as "
+        "listed makes them fit the people's numbers"
     )
     assert placing.troubles(cast(3), places, (2, 0, 1), "custom")[-1] == line
     assert "prompts" not in "".join(placing.troubles(cast(3), places, (0, 1, 2), "as listed"))
@@ -217,7 +217,8 @@ def test_who_has_no_photo_is_named_where_faces_are_matched() -> None:
     lora = replace(bob.person, embeddings={}, crops=torch.zeros(1, 112, 112, 3), loras=(Lora("a file", 1.0, ""),))
     people = Cast((ann, replace(bob, person=lora)))
     message = (
-        r"matched .*: Bob has no photo with a face to compare\. Add one \(Person, .*\), or choose another order\.$"
+        r"matched .*: Bob has no photo with a face to compare\. Add one \(Person, .*\), or choose another "
+        r"Who is where \(order\)\.$"
     )
     with pytest.raises(CannotMatch, match=message):
         placing.assign(people, places, "match faces", "")

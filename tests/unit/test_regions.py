@@ -341,7 +341,7 @@ REFUSED = {
     "a mask elsewhere": (in_box(ONE, RIGHT), BadRegion, "person 1 .*not meet the face box of its place.*over the face"),
     "three masks for two": (of_masks(torch.ones(3, 8, 8)), BadRegion, "there are 3 masks for 2 people"),
     "nobody of that number": (of_person(ONE, 2), BadCast, "no person 2 in the cast; those with a place are 1 person 1"),
-    "a face off the canvas": (of_person(AWAY), BadRegion, "it lies off the canvas.*fit = pad"),
+    "a face off the canvas": (of_person(AWAY), BadRegion, r"it lies off the canvas.*Fit \(fit\) = pad"),
     "a face behind another": (of_person(ONE, 1, "face", ONE), BadRegion, "person 1 .*faces of others .*apart"),
     "a stranger's mask": (
         of_detector(WHOLE[1:2], 1),

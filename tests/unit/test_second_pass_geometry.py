@@ -167,7 +167,7 @@ def test_a_feather_larger_than_its_square_is_told(feather, has_note):
     decisions = cut(face(160, 100), feather=feather)
     share = float(decisions[0].crop.mask.max())
     assert (share < 0.9) is has_note
-    advice = f"Ann {share:.0%} pasted at most; lower feather or raise margin"
+    advice = f"Ann {share:.0%} pasted at most; lower Feather (feather) or raise Margin (margin)"
     troubles = [f"The soft edge leaves no room for the face: {advice}"] if has_note else []
     assert crops.notes(decisions, 1) == troubles
 

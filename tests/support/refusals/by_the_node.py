@@ -324,12 +324,14 @@ BY_THE_NODE: dict[str, list[Refused]] = {
         ),
         refused(
             WrongBaseModel,
-            r"SDXL, but FLUX\.1 or Chroma is needed\. The file at pulid is PuLID for FLUX\.1\. Load pulid_v1\.1\.saf",
+            r"SDXL, but FLUX\.1 or Chroma is needed\. The file at PuLID \(pulid\) is PuLID for FLUX\.1\. "
+            r"Load pulid_v1\.1\.saf",
             pulid=PULID_ON_FLUX["pulid"],
         ),
         refused(
             WrongBaseModel,
-            r"Chroma, but SDXL is needed\. The file at pulid is PuLID for SDXL\. Load pulid_flux_v0\.9\.1\.saf",
+            r"Chroma, but SDXL is needed\. The file at PuLID \(pulid\) is PuLID for SDXL\. "
+            r"Load pulid_flux_v0\.9\.1\.saf",
             model=value(tiny_dits.model, "Chroma"),
         ),
     ],
@@ -400,7 +402,7 @@ BY_THE_NODE: dict[str, list[Refused]] = {
         refused(BadSetup, "A mask of portrait_masks is empty", model=value(klein), portrait_masks=mask(2) * torch.nan),
         refused(
             BadSetup,
-            "training is 'ostris edit, isolated', and no MODEL is",
+            r"Training \(training\) is 'ostris edit, isolated', and no MODEL is",
             clip=value(RECORDS["Krea 2"].clip),
             vae=value(tiny_vaes.qwen),
             training="ostris edit, isolated",
