@@ -16,6 +16,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,6 @@ from batch.one_worker import OneWorker, WorkerSettings
 from batch.prompts import Job
 from batch.run import Asking
 from batch.servers import Servers
-from batch.worker import SavedFile
 from environment import ROOT
 from PIL import Image
 from prompts import node
@@ -69,6 +69,17 @@ def sheet() -> dict[str, Any]:
     }
 
 
+class Reading:
+    """Gives what a job saves."""
+
+    def make(self, worker: Any, job: Job) -> list[bytes]:
+        with TemporaryDirectory(dir=worker.folder) as saved:
+            return [file.path.read_bytes() for file in worker.run(job.prompt, job.files, Path(saved)).files]
+
+    def kept(self, worker: str, job: Job) -> None:
+        """Nothing: a worker of its own keeps nothing."""
+
+
 @dataclass
 class Setup:
     """A worker with a real ComfyUI. executed: how often nodes of each class have run."""
@@ -77,11 +88,11 @@ class Setup:
     object_info: dict[str, Any]
     executed: Counter[str]
 
-    def files_of(self, job: Job) -> list[SavedFile]:
+    def files_of(self, job: Job) -> list[bytes]:
         """What a job saves that is run by itself."""
-        (finished,) = self.workers.results(Asking(), [job])
-        assert finished.made.error == ""
-        return finished.made.files
+        (finished,) = self.workers.results(Reading(), [job])
+        assert finished.error == ""
+        return finished.made
 
 
 @pytest.fixture(scope="module")
@@ -177,7 +188,7 @@ def test_people_of_several_rows_are_looked_at_once_and_change_no_picture(setup: 
     for row in table.rows:
         job = table.template.job(row)
         (alone,) = setup.files_of(job)
-        assert np.array_equal(pixels(alone.data), table.pixels(row.name)), row.name
+        assert np.array_equal(pixels(alone), table.pixels(row.name)), row.name
         prompt = json.loads(Image.open(table.folder / f"{row.name}.png").info["prompt"])
         assert prompt == job.prompt
     assert setup.executed["LikenessCastFromPhotos"] == 3
