@@ -103,6 +103,8 @@ class DrivenWorkers:
         for worker in workers:
             self._crew.add(worker)
         self._threads: list[threading.Thread] = []
+        """Those that make rows."""
+        self._asking: list[threading.Thread] = []
         self._events: SimpleQueue[Trial | tuple[Standing, Fault | None]] = SimpleQueue()
         """Tasks that have ended, and workers that were asked."""
         self._is_over = threading.Event()
@@ -188,7 +190,8 @@ class DrivenWorkers:
 
     def _ask(self, standing: Standing, pause: float) -> None:
         """Have a worker asked from so many seconds on whether it answers."""
-        _started(lambda: self._asked(standing, pause))
+        self._asking = [thread for thread in self._asking if thread.is_alive()]
+        self._asking.append(_started(lambda: self._asked(standing, pause)))
 
     def _asked(self, standing: Standing, pause: float) -> None:
         while not self._is_over.wait(pause):

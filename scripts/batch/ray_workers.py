@@ -7,6 +7,7 @@ import io
 import logging
 import math
 import os
+import signal
 import socket
 import sys
 import threading
@@ -25,6 +26,7 @@ from .worker import shortened
 
 HERE = "local"
 """The address by which Ray is started on this machine."""
+_THREAD_SECONDS = 10
 _NAME_SECONDS = 60
 """How long the name of a worker may stay another's that was killed."""
 _ANSWER_SECONDS = 10
@@ -144,6 +146,9 @@ class RayWorkers(DrivenWorkers):
     def __exit__(self, *arguments: object) -> None:
         try:
             super().__exit__(*arguments)
+            # Ray aborts this process where a thread still waits for an answer. Now that its actors are killed it comes.
+            for thread in [*self._threads, *self._asking]:
+                thread.join(_THREAD_SECONDS)
             self._ray.shutdown()
         finally:
             self._quiet.__exit__(None, None, None)
@@ -332,6 +337,9 @@ class _Beginning:
         except BaseException:
             self._has_begun.wait()
             raise
+        finally:
+            # Beneath Python Ray has put one of its own into the place of this handler.
+            signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))
         if self._error:
             raise self._error
         return self._result
