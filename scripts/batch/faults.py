@@ -17,6 +17,7 @@ from enum import Enum
 from typing import Any
 
 from environment import SetupError, say
+from tqdm import tqdm
 
 ROWS_AT_ONCE = 3
 """Of a worker: while one is in its ComfyUI, the next is read and the last is written."""
@@ -205,7 +206,7 @@ class Crew:
             standing.suspected.clear()
             if standing.out:
                 standing.out = None
-                say(f"{standing.worker.label} makes rows again.")
+                _tell(f"{standing.worker.label} makes rows again.")
         for other in trial.failed:
             if trial in other.suspected:
                 other.suspected.remove(trial)
@@ -255,7 +256,7 @@ class Crew:
         if not standing.out:
             standing.since = time.monotonic()
         if not standing.out or is_worse:
-            say(f"{standing.worker.label} {rule.said}: {fault.reason}")
+            _tell(f"{standing.worker.label} {rule.said}: {fault.reason}")
         standing.out = fault.happened
         standing.reason = fault.reason
         standing.turn += 1
@@ -273,3 +274,9 @@ class Crew:
                 return
         reasons = [f"{one.worker.label}: {one.reason.rstrip('.')}." for one in self.standings[:_MOST_TOLD]]
         raise SetupError(f"No worker is left that makes rows. {' '.join(reasons)} Mend that and run the same again.")
+
+
+def _tell(text: str) -> None:
+    """Say something in a line of its own while a bar is shown."""
+    with tqdm.external_write_mode():
+        say(text)

@@ -179,22 +179,25 @@ class RayWorkers(DrivenWorkers):
         return self._sent[1]
 
     def _wait(self) -> Finished | None:
-        finished = super()._wait()
-        ready = self._ready()
-        starting = [standing for standing in self._crew.standings if standing.is_asked and not standing.out]
-        unfit = any(standing.out is Happened.UNFIT for standing in self._crew.standings)
-        # Those that would be asked for in the place of one that does not start would not start either.
-        if self._takes_more and not starting and not unfit and all(not standing.room for standing in ready):
-            # Ray asks for machines where actors wait, and starts those that wait where a machine joins.
-            for _ in ready:
-                self._start()
-        self._tell_of_waiting(bool(ready))
-        return finished
+        self._grow()
+        self._tell_of_waiting()
+        return super()._wait()
 
-    def _tell_of_waiting(self, is_any_ready: bool) -> None:
+    def _grow(self) -> None:
+        """Ask for more workers where all have what they can take. Where one does not start, those that would be asked
+        for in its place would not start either."""
+        standings = self._crew.standings
+        is_enough = any(standing.room > 0 or standing.out is Happened.UNFIT for standing in standings)
+        is_starting = any(standing.is_asked and not standing.out for standing in standings)
+        if self._takes_more and not is_enough and not is_starting:
+            # Ray asks for machines where actors wait, and starts those that wait where a machine joins.
+            for _ in self._ready():
+                self._start()
+
+    def _tell_of_waiting(self) -> None:
         """Say from time to time that no worker has started."""
         now = time.monotonic()
-        if is_any_ready:
+        if self._ready():
             self._tell_at = now + _QUIET_SECONDS
         elif now >= self._tell_at:
             self._tell_at = now + _TELL_SECONDS

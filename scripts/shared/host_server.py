@@ -249,8 +249,10 @@ class RunningHost:
         except HTTPError as why:
             raise HostError(f"It answers {why.code} {why.reason}.") from why
         except (OSError, aiohttp.ClientError, asyncio.TimeoutError, asyncio.CancelledError) as why:
-            # aiohttp repeats the address in its errors, with the token in it.
-            text = repr(why).replace(self._query, "...") if self._query else repr(why)
+            text = str(why) or type(why).__name__
+            if self._query:
+                # aiohttp repeats the address in its errors, with the token in it.
+                text = text.replace(self._query, "...")
             raise Silent(f"It does not answer any more ({text}).{self._end_of_log()}") from why
 
     async def _run(self, prompt: Prompt, on_event: Callable[[Event], None] | None) -> Run:
