@@ -84,6 +84,11 @@ class Maker:
                 self._benches[worker.name] = _Bench(writer)
             return self._benches[worker.name]
 
+    def close(self) -> None:
+        """Nobody makes rows any more: the folder is free for another run."""
+        for bench in self._benches.values():
+            bench.writer.close()
+
     def kept(self, worker: str, task: Task) -> int | None:
         """How many bytes a worker that ended has made of a row all the same; None where it is to be made again."""
         with disk_errors_told(self._folder):

@@ -131,6 +131,11 @@ class PictureWriter:
             entry["scores"] = scores
         self._list.add(json.dumps(entry).encode())
 
+    def close(self) -> None:
+        """Leave the folder to others."""
+        if self._lock:
+            self._lock.close()
+
 
 def saved_folder(folder: Path) -> TemporaryDirectory[str]:
     """A folder for what one row saves, in that of its worker. Raises SetupError where there is no room on this

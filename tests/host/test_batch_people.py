@@ -88,6 +88,10 @@ class Setup:
     object_info: dict[str, Any]
     executed: Counter[str]
 
+    @property
+    def server(self) -> HostServer:
+        return self.workers._crew.standings[0].worker._server
+
     def files_of(self, job: Job) -> list[bytes]:
         """What a job saves that is run by itself."""
         (finished,) = self.workers.results(Reading(), [job])
@@ -138,7 +142,7 @@ class Table:
         self._setup = setup
         self._workers: Any = setup.workers
         if by_server:
-            self._workers = Servers([setup.workers._worker._server.url], WorkerSettings())
+            self._workers = Servers([setup.server.url], WorkerSettings())
         self.folder = photos.parent / ("by server" if by_server else "out")
         workflow = photos.parent / "sheet.json"
         workflow.write_text(json.dumps(sheet()), "utf-8")
@@ -231,7 +235,7 @@ def person_file(setup: Setup, table: Table, name: str, photo_number: int) -> byt
     (finished,) = setup.workers.results(Asking(), [Job(job.row, prompt, job.files)])
     # What is said of the worker's folder is told of its ComfyUI's.
     path = Path(finished.made.texts["path"])
-    return (setup.workers._worker._server.base / "models" / "likeness_faces" / path.name).read_bytes()
+    return (setup.server.base / "models" / "likeness_faces" / path.name).read_bytes()
 
 
 def test_saved_people_stand_in_the_cells_of_photos(setup: Setup, photos: Path, tmp_path: Path) -> None:

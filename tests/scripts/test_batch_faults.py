@@ -26,8 +26,7 @@ ALWAYS = 10**3
 FAILED, ENDED, SILENT, LOST = (
     Fault(happened, "why") for happened in (Happened.FAILED, Happened.ENDED, Happened.SILENT, Happened.LOST)
 )
-EVERY_FAILS: dict[int, Exception] = dict.fromkeys(range(ROWS), FAILED)
-EVERY_ENDS: dict[int, Exception] = dict.fromkeys(range(ROWS), ENDED)
+EVERY_FAILS, EVERY_ENDS = ({row: fault for row in range(ROWS)} for fault in (FAILED, ENDED))  # noqa: C420
 FULL = failure("Save: [Errno 28] No space left on device")
 
 

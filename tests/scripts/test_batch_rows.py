@@ -525,8 +525,7 @@ def opened(
     output.begin()
     writer = PictureWriter(output.folder, worker, f"Likeness of run {worker}")
     yield output, writer
-    assert writer._lock
-    writer._lock.close()  # as the end of its process does
+    writer.close()  # as the end of its process does
     output.close()
 
 
