@@ -118,7 +118,8 @@ def make_all(
         run.require_files(survey.first)
     output.begin()
     if survey.to_do or survey.repeated:
-        made = run.make(Maker(template, object_info, output.folder, measuring), survey)
+        with contextlib.closing(Maker(template, object_info, output.folder, measuring)) as maker:
+            made = run.make(maker, survey)
     if output.failed:
         others = f" {output.folder.place(output.failed_name)} has the others." if output.failed > 1 else ""
         say(f"{output.first_failure}{others}")

@@ -6,32 +6,33 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from shared import tables
 from shared.given_files import Unreadable
 from shared.workflow import Prompt, is_of_others
 
+from .faults import Fault, Happened, failure
 from .folders import Folder
 from .inputs import Template
-from .output import Measuring, PictureWriter, Task, disk_errors_told, made_by, names_of, size_kept, with_prompt
+from .output import (
+    Measuring,
+    PictureWriter,
+    Task,
+    disk_errors_told,
+    made_by,
+    names_of,
+    saved_folder,
+    set_prompt,
+    size_kept,
+)  # fmt: skip
 from .prompts import Job, ObjectInfo
 from .rows import BadRow
 from .saved_people import with_separate_people
 from .seeds import best_try, seeds_of, tries, with_moved_seeds
 from .servers import ServerWorker
 from .worker import Outcome, Worker
-
-
-@dataclass(frozen=True)
-class Made:
-    """What became of a row. problem: why it has no pictures, or nothing. size: bytes of its pictures. is_given_up:
-    whether it ended the worker each time that it was tried."""
-
-    problem: str = ""
-    size: int = 0
-    is_given_up: bool = False
-
 
 _OPENING = threading.Lock()
 """Held by the thread that makes a `_Bench`. It stays here when a Maker is sent to another process."""
@@ -62,10 +63,19 @@ class Maker:
         self._benches: dict[str, _Bench] = {}
         """By the name of the worker."""
 
-    def make(self, worker: Worker | ServerWorker, task: Task) -> Made:
-        """Make a row, and put its pictures into the folder. Raises SetupError where that cannot be written to."""
+    def make(self, worker: Worker | ServerWorker, task: Task) -> int:
+        """Make a row, and put its pictures into the folder; how many bytes they have. Raises Fault where the row is not
+        made, and SetupError where the folder cannot be written to."""
+        try:
+            job = self._template.job(task.row)
+        except (BadRow, Unreadable) as problem:
+            raise Fault(Happened.FAILED, str(problem)) from problem
         with disk_errors_told(self._folder):
-            return self._made(self._bench(worker), worker, task)
+            bench = self._bench(worker)
+        with saved_folder(worker.folder) as saved:
+            tried = self._all_tried(bench, worker, job, Path(saved))
+            with disk_errors_told(self._folder):
+                return self._keep(bench.writer, task, job, tried)
 
     def _bench(self, worker: Worker | ServerWorker) -> _Bench:
         with _OPENING:
@@ -74,28 +84,30 @@ class Maker:
                 self._benches[worker.name] = _Bench(writer)
             return self._benches[worker.name]
 
-    def kept(self, worker: str, task: Task) -> Made | None:
-        """What a worker that ended has made of a row all the same; None where it is to be made again."""
-        with disk_errors_told(self._folder):
-            size = size_kept(self._folder, worker, task)
-        return None if size is None else Made(size=size)
+    def close(self) -> None:
+        """Nobody makes rows any more: the folder is free for another run."""
+        for bench in self._benches.values():
+            bench.writer.close()
 
-    def _made(self, bench: _Bench, worker: Worker | ServerWorker, task: Task) -> Made:
-        try:
-            job = self._template.job(task.row)
-        except (BadRow, Unreadable) as problem:
-            return Made(str(problem))
+    def kept(self, worker: str, task: Task) -> int | None:
+        """How many bytes a worker that ended has made of a row all the same; None where it is to be made again."""
+        with disk_errors_told(self._folder):
+            return size_kept(self._folder, worker, task)
+
+    def _all_tried(self, bench: _Bench, worker: Worker | ServerWorker, job: Job, saved: Path) -> list[_Try]:
+        """All tries of a row, in one turn: ComfyUI remembers what two prompts after each other have in common."""
         tried: list[_Try] = []
-        # All tries of a row in one turn: ComfyUI remembers what two prompts after each other have in common.
         with nullcontext() if self._may_queue(worker) else bench.turn:
-            for row_try in tries(job, self._measuring.tries if self._measuring else 1):
-                one = self._tried(worker, row_try)
+            for number, row_try in enumerate(tries(job, self._measuring.tries if self._measuring else 1)):
+                folder = saved / str(number)
+                folder.mkdir()
+                one = self._tried(worker, row_try, folder)
                 if one.outcome.error:
-                    return Made(one.outcome.error, is_given_up=one.outcome.is_given_up)
+                    raise failure(one.outcome.error)
                 if not one.outcome.files:
-                    return Made("The workflow saved no picture.")
+                    raise Fault(Happened.FAILED, "The workflow saved no picture.")
                 tried.append(one)
-        return self._keep(bench.writer, task, job, tried)
+        return tried
 
     def _may_queue(self, worker: Worker | ServerWorker) -> bool:
         """Whether a row may wait in a worker's ComfyUI behind another. Nodes of other packs may save several under one
@@ -106,21 +118,21 @@ class Maker:
         savers = [kind for kind in kinds if self._object_info[kind]["output_node"]]
         return not any(is_of_others(kind, self._object_info) for kind in savers)
 
-    def _tried(self, worker: Worker | ServerWorker, job: Job) -> _Try:
+    def _tried(self, worker: Worker | ServerWorker, job: Job, folder: Path) -> _Try:
         # Whoever is in several rows is looked at once, with whomever they are: worker_nodes/__init__.py keeps them.
         prompt = with_separate_people(job.prompt)
         if not self._measuring:
-            return _Try(job, prompt, worker.run(prompt, job.files), [])
+            return _Try(job, prompt, worker.run(prompt, job.files, folder), [])
         from .measured import problem_of, reports_of, with_measure
 
         prompt = with_measure(prompt, self._object_info, self._measuring.vision)
-        outcome = worker.run(prompt, job.files)
+        outcome = worker.run(prompt, job.files, folder)
         reports = reports_of(outcome)
         outcome = replace(outcome, error=outcome.error or problem_of(outcome, reports))
         return _Try(job, prompt, outcome, reports)
 
-    def _keep(self, writer: PictureWriter, task: Task, job: Job, tried: Sequence[_Try]) -> Made:
-        """Keep the best pictures of a row, and what was measured of all."""
+    def _keep(self, writer: PictureWriter, task: Task, job: Job, tried: Sequence[_Try]) -> int:
+        """Keep the best pictures of a row, and what was measured of all; how many bytes they have."""
         chosen = best_try([one.reports for one in tried]) if len(tried) > 1 else 0
         pictures = tried[chosen].outcome.files
         files = names_of(task.row, [picture.ending for picture in pictures])
@@ -131,9 +143,10 @@ class Maker:
         # As the row asks for them, without the nodes that measured them.
         meant = with_moved_seeds(job.prompt, chosen)
         if tried[chosen].prompt != meant:
-            pictures = [replace(picture, data=with_prompt(picture.data, meant)) for picture in pictures]
+            for picture in pictures:
+                set_prompt(picture.path, meant)
         writer.keep(task, pictures, sum(one.outcome.seconds for one in tried), self._measuring, scores)
-        return Made(size=sum(len(picture.data) for picture in pictures))
+        return sum(picture.size for picture in pictures)
 
 
 @dataclass(frozen=True)

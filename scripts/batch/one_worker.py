@@ -1,4 +1,8 @@
-"""Workers that threads of this process drive: one with a ComfyUI of its own, or servers (servers.py)."""
+"""Workers that threads of this process drive.
+
+One with a ComfyUI of its own, servers (servers.py) or those on Ray (ray_workers.py). faults.py says which of them makes
+what, and what follows where a row is not made.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,6 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from itertools import islice
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, Protocol, TypeVar
@@ -16,17 +19,13 @@ from typing import Any, Protocol, TypeVar
 import environment
 from environment import SetupError
 
-from .worker import TRIES, Worker
+from .faults import Crew, Fault, Finished, Standing, Trial
+from .worker import Worker
 
-ROWS_AT_ONCE = 3
-"""Of a worker: while one is in its ComfyUI, the next is read and the last is written."""
-_END_SECONDS = 10
-"""How long threads have to end whose rows are being written. What is not listed then is made again by the next run."""
+_MOST_PAUSE = 10.0
+"""Seconds until a worker is asked again that does not answer, at first; one that answers and makes nothing waits
+longer."""
 _Driven = TypeVar("_Driven", bound="DrivenWorkers")
-_MOST_IN_VAIN = 3
-"""So many tasks may one after the other end a worker that is back after each: then it gets no more of them."""
-_NO_MORE = object()
-"""In the place of a task: the thread ends."""
 _LOOK_SECONDS = 0.5
 """So often Ctrl-C is looked for, on systems where nothing that waits is interrupted."""
 
@@ -51,15 +50,6 @@ class WorkerSettings:
             raise SetupError("There is no ComfyUI on this machine: set COMFYUI_PATH before ray start.")
         models = [Path(folder) for folder in self.models]
         return Worker(self.name(number), hosts[0], Path(sys.executable), models, self.limit)
-
-
-@dataclass(frozen=True)
-class Finished:
-    """A task, and what became of it: what the maker says, or the reason why its workers ended."""
-
-    task: Any
-    made: Any
-    error: str = ""
 
 
 class Maker(Protocol):
@@ -94,139 +84,141 @@ class Workers(Protocol):
         ...
 
 
-class WorkerEnded(Exception):
-    """A worker that does not make a task to its end, which others may. is_of_task: whether it was at this task."""
-
-    def __init__(self, reason: str, is_of_task: bool) -> None:
-        super().__init__(reason)
-        self.is_of_task = is_of_task
-
-
-@dataclass
-class _Trial:
-    """A task and what came of it: `finished` by the maker, or the error that ended it. ended: the workers that ended
-    during it."""
-
-    task: Any
-    ended: list[Any] = field(default_factory=list)
-    finished: Finished | None = None
-    error: BaseException | None = None
-
-    def is_given_up(self, left: Sequence[Any]) -> bool:
-        """Whether it ends whoever makes it: several workers, or the last one that is left each time. left: the worker
-        of each thread."""
-        is_last_worker = len(set(left)) == 1
-        return len(self.ended if is_last_worker else set(self.ended)) >= TRIES
-
-
 class DrivenWorkers:
-    """Workers, each driven by ROWS_AT_ONCE threads of this process; use it in a `with` statement."""
+    """Workers that threads of this process drive, a thread for each row; use it in a `with` statement.
+
+    A worker has a `label` for messages; `is_back`, which says whether it answers again, and raises Fault where that
+    does not help; `stop`, and `clear` for when nobody is at work any more.
+    """
+
+    patience = 300.0
+    """So many seconds a worker is waited for that does not answer, where there is no other."""
+    end_seconds = 10.0
+    """How long workers have to end, and threads whose rows are being written. What is not listed then is made again by
+    the next run."""
 
     def __init__(self, workers: Sequence[Any]) -> None:
-        self._workers = workers
+        self.version: str = workers[0].version if workers else ""
+        self._crew = Crew(self._ask, self.patience)
+        for worker in workers:
+            self._crew.add(worker)
         self._threads: list[threading.Thread] = []
-        self.count = len(workers)
-        self.version: str = workers[0].version
+        """Those that make rows."""
+        self._asking: list[threading.Thread] = []
+        self._events: SimpleQueue[Trial | tuple[Standing, Fault | None]] = SimpleQueue()
+        """Tasks that have ended, and workers that were asked."""
+        self._is_over = threading.Event()
+
+    @property
+    def count(self) -> int:
+        return sum(standing.works for standing in self._crew.standings) or 1
 
     def __enter__(self: _Driven) -> _Driven:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for worker in self._workers:
-            worker.stop()
-        give_up = time.monotonic() + _END_SECONDS
-        for thread in self._threads:
+        """All end at the same time: one that does not answer holds up nobody."""
+        self._is_over.set()
+        ending = [_started(standing.worker.stop) for standing in self._crew.standings]
+        give_up = time.monotonic() + self.end_seconds
+        for thread in [*ending, *self._threads]:
             thread.join(max(0.0, give_up - time.monotonic()))
+        for standing in self._crew.standings:
+            standing.worker.clear()
 
     def object_info(self) -> dict[str, Any]:
-        return self._workers[0].object_info()
+        return self._crew.standings[0].worker.object_info()
 
     def results(self, maker: Maker, tasks: Iterable[Any]) -> Iterator[Finished]:
         """What becomes of each task by `maker.make`, in the order in which they end. Raises SetupError where no worker
         is left."""
-        to_do: SimpleQueue[Any] = SimpleQueue()
-        ended: SimpleQueue[Any] = SimpleQueue()
-        self._threads = []
-        left = [*self._workers] * ROWS_AT_ONCE
-        for worker in left:
-            thread = threading.Thread(target=_drive, args=(worker, maker, to_do, ended), daemon=True)
-            self._threads.append(thread)
-            thread.start()
+        to_come = iter(tasks)
+        is_over = False
+
+        def task() -> Any:
+            nonlocal is_over
+            new = None if is_over else next(to_come, None)
+            is_over = is_over or new is None
+            return new
+
+        while True:
+            self._hand_out(maker, task)
+            if is_over and self._crew.is_idle:
+                return
+            finished = self._wait()
+            if finished:
+                yield finished
+
+    def _hand_out(self, maker: Maker, task: Any) -> None:
+        """Give every worker what it has room for, those first that have the least."""
+        is_given = True
+        while is_given:
+            is_given = False
+            for standing in sorted(self._crew.standings, key=lambda one: len(one.trials)):
+                trial = self._crew.next_for(standing, task)
+                if trial:
+                    is_given = True
+                    self._threads.append(_started(lambda given=trial: self._attempt(maker, given)))
+
+    def _attempt(self, maker: Maker, trial: Trial) -> None:
+        assert trial.at
+        trial.error = None
         try:
-            yield from _handed_out(tasks, to_do, ended, left)
-        finally:
-            for _ in self._threads:
-                to_do.put(_NO_MORE)
+            trial.made = self._made(trial.at.worker, maker, trial.task)
+        except BaseException as cause:  # noqa: BLE001 - whose fault it is is found out where the results are taken
+            trial.error = cause
+        self._events.put(trial)
 
+    def _made(self, worker: Any, maker: Maker, task: Any) -> Any:
+        return maker.make(worker, task)
 
-def _handed_out(
-    tasks: Iterable[Any], to_do: SimpleQueue[Any], ended: SimpleQueue[Any], left: list[Any]
-) -> Iterator[Finished]:
-    """Tasks for threads, and what becomes of them. left: the worker of each. A worker that ends gives its tasks
-    back."""
-    to_come = iter(tasks)
-    at_work = 0
-    reason = ""
-    while True:
-        for task in islice(to_come, max(0, len(left) - at_work)):
-            to_do.put(_Trial(task))
-            at_work += 1
-        if not at_work:
-            return
-        trial = _next_of(ended)
-        if not isinstance(trial, _Trial):
-            left.remove(trial)
-            if not left:
-                raise SetupError(f"No server answers any more: start one and run the same again. The last: {reason}")
-        elif trial.finished:
-            at_work -= 1
-            yield trial.finished
-        elif not isinstance(trial.error, WorkerEnded):
-            assert trial.error
-            raise trial.error
-        else:
-            reason = str(trial.error)
-            if trial.is_given_up(left):
-                at_work -= 1
-                often = f"Servers ended or hung {TRIES} times during this row"
-                yield Finished(trial.task, None, f"{often}. The last: {reason}")
-            else:
-                to_do.put(trial)
-
-
-def _drive(worker: Any, maker: Maker, to_do: SimpleQueue[Any], ended: SimpleQueue[Any]) -> None:
-    """Make one task after the other. The worker, in the place of a trial, says that this thread makes no more."""
-    in_vain = 0
-    while (trial := to_do.get()) is not _NO_MORE:
-        error: BaseException | None = None
+    def _wait(self) -> Finished | None:
+        """Heed what happens next, if something does soon. Raises SetupError where no worker is left."""
+        self._crew.require_one()
         try:
-            trial.finished = Finished(trial.task, maker.make(worker, trial.task))
-            in_vain = 0
-        except WorkerEnded as cause:
-            error = cause
-            in_vain += 1
-            trial.ended += [worker] * cause.is_of_task
-        except BaseException as cause:  # noqa: BLE001 - it is raised where the results are taken
-            error = cause
-        trial.error = error
-        # From here on the trial may be another thread's.
-        ended.put(trial)
-        if in_vain and (in_vain == _MOST_IN_VAIN or not worker.is_back()):
-            ended.put(worker)
-            return
-
-
-def _next_of(queue: SimpleQueue[Any]) -> Any:
-    while True:
-        try:
-            return queue.get(timeout=_LOOK_SECONDS)
+            event = self._events.get(timeout=_LOOK_SECONDS)
         except Empty:
-            continue
+            return None
+        if isinstance(event, Trial):
+            self._threads = [thread for thread in self._threads if thread.is_alive()]
+            return self._crew.ended(event)
+        standing, fault = event
+        standing.is_asked = False
+        if fault:
+            self._crew.take_out(standing, fault)
+        return None
+
+    def _ask(self, standing: Standing, pause: float) -> None:
+        """Have a worker asked from so many seconds on whether it answers."""
+        self._asking = [thread for thread in self._asking if thread.is_alive()]
+        self._asking.append(_started(lambda: self._asked(standing, pause)))
+
+    def _asked(self, standing: Standing, pause: float) -> None:
+        while not self._is_over.wait(pause):
+            try:
+                if standing.worker.is_back():
+                    self._events.put((standing, None))
+                    return
+            except Fault as fault:
+                self._events.put((standing, fault))
+                return
+            pause = min(2 * pause, max(pause, _MOST_PAUSE))
+
+
+def _started(work: Any) -> threading.Thread:
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    return thread
 
 
 class OneWorker(DrivenWorkers):
     """A worker with a ComfyUI of its own on this machine."""
 
     def __init__(self, settings: WorkerSettings) -> None:
-        self._worker = settings.worker(0)
-        super().__init__([self._worker])
+        super().__init__([settings.worker(0)])
+
+    def __exit__(self, *arguments: object) -> None:
+        self._is_over.set()
+        # However long it takes: no ComfyUI of ours stays.
+        self._crew.standings[0].worker.stop()
+        super().__exit__(*arguments)

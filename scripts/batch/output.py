@@ -23,6 +23,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
 from typing import IO, Any, cast
 
 import numpy as np
@@ -114,13 +115,13 @@ class PictureWriter:
         """Write a row's pictures, and add its entry to the list. scores: the lines of likeness.csv."""
         files = names_of(task.row, [picture.ending for picture in pictures])
         for file, picture in zip(files, pictures, strict=True):
-            self._folder.write(file, picture.data)
+            self._folder.put(picture.path, file)
         entry: dict[str, Any] = {
             "line": task.row.line,
             "name": task.row.name,
             "fingerprint": task.fingerprint,
             "files": files,
-            "sizes": [len(picture.data) for picture in pictures],
+            "sizes": [picture.size for picture in pictures],
             "seconds": round(seconds, 2),
             "tries": measuring.tries if measuring else 0,
             "vision": measuring.vision if measuring else "",
@@ -129,6 +130,18 @@ class PictureWriter:
         if scores:
             entry["scores"] = scores
         self._list.add(json.dumps(entry).encode())
+
+    def close(self) -> None:
+        """Leave the folder to others."""
+        if self._lock:
+            self._lock.close()
+
+
+def saved_folder(folder: Path) -> TemporaryDirectory[str]:
+    """A folder for what one row saves, in that of its worker. Raises SetupError where there is no room on this
+    machine."""
+    with disk_errors_told(Folder(str(folder))):
+        return TemporaryDirectory(dir=folder)
 
 
 def made_by(host: str) -> str:
@@ -417,22 +430,24 @@ def disk_errors_told(folder: Folder) -> Iterator[None]:
 # --- Pictures
 
 
-def with_prompt(picture: bytes, prompt: Prompt) -> bytes:
-    """A PNG of ComfyUI with the prompt of its row: without what was put beside it for this run. Other files are
-    returned as they are."""
-    if not picture.startswith(_PNG):
-        return picture
+def set_prompt(picture: Path, prompt: Prompt) -> None:
+    """Put the prompt of its row into a PNG of ComfyUI, without what was put beside it for this run. Other files stay as
+    they are."""
+    with picture.open("rb") as file:
+        if file.read(len(_PNG)) != _PNG:
+            return
+        data = file.read()
     parts = [_PNG]
-    place = len(_PNG)
-    while place < len(picture):
-        (length,) = struct.unpack_from(">I", picture, place)
+    place = 0
+    while place < len(data):
+        (length,) = struct.unpack_from(">I", data, place)
         end = place + length + _AROUND_CHUNK
-        chunk = picture[place:end]
+        chunk = data[place:end]
         if chunk[4:].startswith(_PROMPT):
             chunk = _png_chunk(_PROMPT + json.dumps(prompt).encode())
         parts.append(chunk)
         place = end
-    return b"".join(parts)
+    picture.write_bytes(b"".join(parts))
 
 
 def _png_chunk(data: bytes) -> bytes:

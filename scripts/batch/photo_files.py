@@ -1,7 +1,9 @@
 """Photos and saved people that travel with a row: photos are read through, under names that every disk takes."""
 
 import hashlib
+import re
 import threading
+import unicodedata
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
@@ -13,9 +15,10 @@ from core.checks.errors import BadPhoto
 from core.pictures.files import read_picture
 
 from .folders import Folder, size_in
-from .rows import BadRow, cut
+from .rows import BadRow
 
-_MOST_STEM_BYTES = 160
+_MOST_STEM_LETTERS = 100
+_MOST_ENDING_LETTERS = 20
 """Of a photo's name, in the name under which it travels."""
 _MOST_BYTES = 10**9
 """Of a photo or another file in a cell."""
@@ -67,7 +70,8 @@ _kept = _Kept()
 
 
 def put(folder: Folder, name: str, files: dict[str, bytes], is_picture: bool = True, stamp: str = "") -> str:
-    """Put a file among the files of a row, and return its name there: its own, and a hash of its content.
+    """Put a file among the files of a row, and return its name there: its own in plain letters, and a hash of what is
+    in it.
 
     is_picture: whether ComfyUI will read it as a picture. It would take what there is of one: of half a JPEG the rest
     is grey, of a telephone's HEIC it takes the first piece. stamp: of the file, if it is known: one with the same stamp
@@ -103,4 +107,14 @@ def _copy(folder: Folder, name: str, is_picture: bool, size: int | None) -> _Cop
         if len(_whole_photos) == _MOST_WHOLE_PHOTOS:
             _whole_photos.clear()
         _whole_photos.add(digest)
-    return _Copy(f"{cut(path.stem, _MOST_STEM_BYTES)}-{digest[:_DIGITS]}{path.suffix.lower()}", data)
+    return _Copy(f"{_plain(path.stem)[:_MOST_STEM_LETTERS]}-{digest[:_DIGITS]}{_ending(path.suffix)}", data)
+
+
+def _plain(text: str) -> str:
+    """What of a text every disk and every HTTP library takes: Windows refuses a colon, aiohttp drops a backslash."""
+    letters = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
+    return re.sub(r"\W+", "-", letters).strip("-") or "photo"
+
+
+def _ending(suffix: str) -> str:
+    return f".{_plain(suffix.lower())[:_MOST_ENDING_LETTERS]}" if suffix else ""

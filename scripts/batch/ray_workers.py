@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import logging
 import math
 import os
 import signal
 import socket
 import sys
+import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -18,13 +20,15 @@ from environment import ROOT, SetupError, say
 
 from core.checks.text import as_typed
 
-from .one_worker import ROWS_AT_ONCE, Finished, Maker, WorkerSettings
-from .worker import TRIES, shortened
+from .faults import ROWS_AT_ONCE, TRIES, Fault, Finished, Happened, Standing
+from .one_worker import DrivenWorkers, Maker, WorkerSettings
+from .worker import shortened
 
 HERE = "local"
 """The address by which Ray is started on this machine."""
-_END_SECONDS = 60
-"""How long a worker has to end by itself."""
+_THREAD_SECONDS = 10
+_NAME_SECONDS = 60
+"""How long the name of a worker may stay another's that was killed."""
 _ANSWER_SECONDS = 10
 """How long a cluster has to answer."""
 _CLIENT_PORT = 10001
@@ -34,8 +38,6 @@ _PACK = (
     "scripts", "subgraphs", "web", "workflows",
 )  # fmt: skip
 """What machines of a cluster get; not what a user keeps in the pack's folder, such as pictures."""
-_LOOK_SECONDS = 10
-"""So often it is looked whether a worker has started."""
 _QUIET_SECONDS = 30
 """After so long without a worker the wait is told, and from then on every _TELL_SECONDS."""
 _TELL_SECONDS = 60
@@ -45,7 +47,7 @@ NO_RAY = (
 )
 
 
-class RayWorkers:
+class RayWorkers(DrivenWorkers):
     """Workers that are actors of Ray's, each with a ComfyUI. Ray puts them onto machines and GPUs, and starts one that
     ends again, on any machine that has room for it; use it in a `with` statement.
 
@@ -54,6 +56,10 @@ class RayWorkers:
     alone, as long as they run. gpus: of each worker; None: one, or none where this machine has none. Raises SetupError
     without Ray, without the cluster, and where this machine has too few GPUs.
     """
+
+    patience = math.inf
+    """Ray starts them again, as soon as a GPU is free."""
+    end_seconds = 20.0
 
     def __init__(
         self,
@@ -64,10 +70,25 @@ class RayWorkers:
         place: str | None = None,
         gpus: float | None = None,
     ) -> None:
-        self._ray = _imported_ray(address)
-        _join(self._ray, address)
-        self._settings = settings
+        super().__init__([])
         self.version = host
+        self._ray = _imported_ray(address)
+        # Ray prints pages of its own there whenever a worker ends. What is to be known of that we say on stderr.
+        self._quiet = contextlib.redirect_stdout(_Nowhere())
+        self._quiet.__enter__()
+        try:
+            _join(self._ray, address)
+            self._begin(address, count, settings, place, gpus)
+        except BaseException:
+            self._ray.shutdown()
+            self._quiet.__exit__(None, None, None)
+            raise
+
+    def _begin(
+        self, address: str, count: int | None, settings: WorkerSettings, place: str | None, gpus: float | None
+    ) -> None:
+        """Ask Ray for the first workers."""
+        self._settings = settings
         self._place = place
         # Of this machine's own scripts. To a cluster they are sent with the actor.
         self._scripts = str(ROOT / "scripts") if address == HERE else None
@@ -79,42 +100,35 @@ class RayWorkers:
                 f"{count} workers do not have a GPU each here, where there are {gpus_there}: say how much of one each "
                 f"has by --gpus {math.floor(100 * gpus_there / count) / 100:g}, or start fewer."
             )
-        # Calls run side by side, and one more is there to stop a worker. It waits for its GPU, not for CPUs: several
-        # start on a machine of any size. Calls wait while it is started again, but for those that say otherwise.
+        # Calls run side by side, and one more is there to start a ComfyUI, and one to stop it. An actor waits for its
+        # GPU, not for CPUs: several start on a machine of any size. Calls wait while it is started again, but for those
+        # that say otherwise.
         self._class = self._ray.remote(
             num_cpus=0,
             num_gpus=self._share,
-            max_concurrency=ROWS_AT_ONCE + 1,
+            max_concurrency=ROWS_AT_ONCE + 2,
             max_restarts=-1,
             max_task_retries=-1,
         )(_actor_class())
         self._takes_more = count is None and self._share > 0 and address != HERE
-        self._workers: list[_Worker] = []
-        self._starting: dict[Any, _Worker] = {}
         self._tell_at = time.monotonic() + _QUIET_SECONDS
-        self._again: list[_Call] = []
-        """Each with a row that may have ended its worker, which runs alone."""
+        self._sent: tuple[Maker, Any] | None = None
+        """What makes rows, and as Ray has it."""
         for _ in range(count or (int(gpus_there / self._share) if self._share else 0) or 1):
             self._start()
 
-    @property
-    def count(self) -> int:
-        return len(self._ready()) or 1
-
     def _gpus(self) -> int:
         return int(self._ray.cluster_resources().get("GPU", 0))
-
-    def _ready(self) -> list[_Worker]:
-        return [worker for worker in self._workers if worker.name]
 
     def _start(self) -> None:
         """Ask Ray for a worker. Raises SetupError where another run has a worker of this name, as one that was killed
         has for a moment still."""
         # A machine can import nothing of ours before the actor is there.
         sent = self._ray.cloudpickle.dumps(self._settings)
-        name = f"worker {len(self._workers)} of {self._place}" if self._place else None
+        number = len(self._crew.standings)
+        name = f"worker {number} of {self._place}" if self._place else None
         actor_class = self._class.options(name=name, scheduling_strategy="SPREAD")
-        give_up = time.monotonic() + _END_SECONDS
+        give_up = time.monotonic() + _NAME_SECONDS
         while True:
             try:
                 actor = actor_class.remote(self._scripts, sent, os.environ.get("OMP_NUM_THREADS"))
@@ -125,35 +139,26 @@ class RayWorkers:
                         f"Another run writes into {self._place}: wait for it, or name another --output."
                     ) from cause
                 time.sleep(0.1)
-        worker = _Worker(actor)
-        self._workers.append(worker)
-        self._await(worker)
+        standing = self._crew.add(RayWorker(self._ray, actor, number + 1, self.version))
+        standing.is_asked = True
+        self._ask(standing, 0)
 
-    def _await(self, worker: _Worker) -> None:
-        """A worker that has no process yet gets its rows when that has begun."""
-        worker.name = ""
-        worker.process = worker.actor.begin.remote()
-        self._starting[worker.actor.introduction.remote()] = worker
-
-    def __enter__(self) -> RayWorkers:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        # Those that start too, but for those that wait for a GPU.
-        begun = [worker for worker in self._workers if self._ray.wait([worker.process], timeout=0)[0]]
-        ended = [worker.actor.stop.remote() for worker in begun]
-        if ended:
-            self._ray.wait(ended, num_returns=len(ended), timeout=_END_SECONDS)
-        for worker in self._workers:
-            self._ray.kill(worker.actor)
-        self._ray.shutdown()
+    def __exit__(self, *arguments: object) -> None:
+        try:
+            super().__exit__(*arguments)
+            # Ray aborts this process where a thread still waits for an answer. Now that its actors are killed it comes.
+            for thread in [*self._threads, *self._asking]:
+                thread.join(_THREAD_SECONDS)
+            self._ray.shutdown()
+        finally:
+            self._quiet.__exit__(None, None, None)
 
     def object_info(self) -> dict[str, Any]:
         """What the first worker's ComfyUI has that answers. Raises SetupError where no worker starts or answers."""
         while not (ready := self._ready()):
-            self._wait({})
+            self._wait()
         try:
-            return self._ray.get(ready[0].actor.object_info.remote())
+            return self._ray.get(ready[0].worker.actor.object_info.remote())
         except self._ray.exceptions.RayTaskError as cause:
             raise SetupError(_reason(cause)) from cause
         except self._ray.exceptions.RayActorError as cause:
@@ -161,46 +166,33 @@ class RayWorkers:
                 f"{TRIES} workers ended when they were asked for their nodes. The last: {_reason(cause)}"
             ) from cause
 
-    def results(self, maker: Maker, tasks: Iterable[Any]) -> Iterator[Finished]:
-        """What becomes of each task by `maker.make`, in the order in which they end. Raises SetupError where no worker
-        is left."""
-        sent = self._ray.put(self._ray.cloudpickle.dumps(maker))
-        to_do = iter(tasks)
-        busy: dict[Any, _Call] = {}
-        while True:
-            for worker in self._ready():
-                while call := self._next_call(worker, to_do):
-                    call.begin(worker)
-                    busy[worker.actor.make.remote([sent], call.task)] = call
-            if not busy and self._ready():
-                return
-            for reference in self._wait(busy):
-                finished = self._taken(busy.pop(reference), reference, maker)
-                if finished:
-                    yield finished
+    def _ready(self) -> list[Standing]:
+        return [standing for standing in self._crew.standings if standing.works]
 
-    def _next_call(self, worker: _Worker, to_do: Iterator[Any]) -> _Call | None:
-        """What a worker is to make besides what it makes; None for nothing."""
-        if len(worker.calls) == ROWS_AT_ONCE or any(call.tries for call in worker.calls):
-            return None
-        if self._again:
-            return None if worker.calls else self._again.pop()
-        task = next(to_do, None)
-        return None if task is None else _Call(task)
+    def _made(self, worker: RayWorker, maker: Maker, task: Any) -> Any:
+        return worker.make(self._sent_once(maker), maker, task)
 
-    def _wait(self, busy: Mapping[Any, _Call]) -> list[Any]:
-        """Those calls that have ended, if any; workers that start have begun or are left out. Raises SetupError."""
-        ended, _ = self._ray.wait([*busy, *self._starting], num_returns=1, timeout=_LOOK_SECONDS)
-        for reference in ended:
-            if reference in self._starting:
-                self._has_started(self._starting.pop(reference), reference)
-        ready = self._ready()
-        if self._takes_more and not self._starting and len(busy) >= ROWS_AT_ONCE * len(ready):
-            # Ray asks for machines where actors wait, and starts those that wait where a machine joins.
-            for _ in ready:
-                self._start()
+    def _sent_once(self, maker: Maker) -> Any:
+        """A maker as Ray has it, whom all workers are given."""
+        if self._sent is None or self._sent[0] is not maker:
+            self._sent = (maker, self._ray.put(self._ray.cloudpickle.dumps(maker)))
+        return self._sent[1]
+
+    def _wait(self) -> Finished | None:
+        self._grow()
         self._tell_of_waiting()
-        return [reference for reference in ended if reference in busy]
+        return super()._wait()
+
+    def _grow(self) -> None:
+        """Ask for more workers where all have what they can take. Where one does not start, those that would be asked
+        for in its place would not start either."""
+        standings = self._crew.standings
+        is_enough = any(standing.room > 0 or standing.out is Happened.UNFIT for standing in standings)
+        is_starting = any(standing.is_asked and not standing.out for standing in standings)
+        if self._takes_more and not is_enough and not is_starting:
+            # Ray asks for machines where actors wait, and starts those that wait where a machine joins.
+            for _ in self._ready():
+                self._start()
 
     def _tell_of_waiting(self) -> None:
         """Say from time to time that no worker has started."""
@@ -209,79 +201,70 @@ class RayWorkers:
             self._tell_at = now + _QUIET_SECONDS
         elif now >= self._tell_at:
             self._tell_at = now + _TELL_SECONDS
-            say(f"0 of {len(self._workers)} workers have started. Where no GPU is free they wait (see ray status).")
+            count = len(self._crew.standings)
+            say(f"0 of {count} workers have started. Where no GPU is free they wait (see ray status).")
             if self._share and not self._gpus():
                 say("The cluster has no GPU yet, and is asked for one. With --gpus 0 --workers 1 a worker needs none.")
 
-    def _has_started(self, worker: _Worker, reference: Any) -> None:
-        """A worker that has started gets rows; one that could not start is left out. Raises SetupError."""
-        try:
-            worker.name, version = self._ray.get(reference)
-        except self._ray.exceptions.RayError as cause:
-            self._workers.remove(worker)
-            self._ray.kill(worker.actor)
-            if not self._workers:
-                raise SetupError(f"No worker starts: {_reason(cause)}") from cause
-            say(f"A worker does not start, the others go on without it: {_reason(cause)}")
-            # Those that would be asked for in its place would not start either.
-            self._takes_more = False
-            return
-        if version != self.version:
-            say(f"A worker has {version}, not {self.version}: its pictures may differ a little.")
 
-    def _has_ended(self, worker: _Worker, cause: BaseException) -> None:
-        say(f"A worker has ended, and another is started: {_reason(cause)}")
-        # One that is only out of reach is ended too: it makes no rows that others make.
-        self._ray.kill(worker.actor, no_restart=False)
-        self._await(worker)
+class RayWorker:
+    """An actor of Ray's, as it is driven. version: the ComfyUI that it should have."""
 
-    def _taken(self, call: _Call, reference: Any, maker: Maker) -> Finished | None:
-        """What became of the task of a call that has ended. Where its worker has ended too, it is tried again, alone,
-        unless it was made."""
-        worker = call.worker
-        worker.calls.remove(call)
+    def __init__(self, ray: Any, actor: Any, number: int, version: str) -> None:
+        self._ray = ray
+        self.actor = actor
+        self.label = f"Worker {number}"
+        self._version = version
+        self._name = ""
+        """Of its process, for the list of what this has made; "" until it has started."""
+        self._ending = threading.Lock()
+        self._process = actor.begin.remote()
+        """A call that ends when there is a process."""
+
+    def make(self, sent: Any, maker: Maker, task: Any) -> Any:
+        """What becomes of a task by the maker that Ray was sent. Raises Fault."""
+        name = self._name
         try:
-            made = self._ray.get(reference)
+            return self._ray.get(self.actor.make.remote([sent], task))
         except self._ray.exceptions.RayTaskError as cause:
-            raise SetupError(_reason(cause)) from cause
+            if isinstance(cause.cause, SetupError):
+                # What is wrong on its machine need not be on others.
+                raise Fault(Happened.UNFIT, str(cause.cause)) from None
+            raise cause.cause from None
         except self._ray.exceptions.RayActorError as cause:
-            if worker.name == call.worker_name:
-                self._has_ended(worker, cause)
-            kept = maker.kept(call.worker_name, call.task)
+            self._end(name)
+            kept = maker.kept(name, task)
             if kept is not None:
-                return Finished(call.task, kept)
-            if call.tries < TRIES:
-                self._again.append(_Call(call.task, call.tries + 1))
-                return None
-            return Finished(call.task, None, f"{TRIES} workers ended during this row. The last: {_reason(cause)}")
-        return Finished(call.task, made)
+                return kept
+            raise Fault(Happened.ENDED, _reason(cause)) from cause
 
+    def _end(self, name: str) -> None:
+        """Have Ray start another process in the place of one that has ended. One that is only out of reach is ended
+        too: it makes no rows that others make."""
+        with self._ending:
+            if self._name == name:
+                self._name = ""
+                self._ray.kill(self.actor, no_restart=False)
+                self._process = self.actor.begin.remote()
 
-@dataclass(eq=False)
-class _Worker:
-    """A worker. process: a call that ends when there is one. name: of the process, for the list of what this has made;
-    "" until it has started. calls: which it makes."""
+    def is_back(self) -> bool:
+        """Wait until it has a process and a ComfyUI that runs. Raises Fault where that does not start."""
+        try:
+            self._name, version, machine = self._ray.get(self.actor.introduction.remote())
+        except self._ray.exceptions.RayError as cause:
+            raise Fault(Happened.UNFIT, f"it does not start: {_reason(cause)}") from cause
+        self.label = f"{self.label.partition(' on ')[0]} on {machine}"
+        if version != self._version:
+            say(f"{self.label} has {version}, not {self._version}: its pictures may differ a little.")
+        return True
 
-    actor: Any
-    process: Any = None
-    name: str = ""
-    calls: list[_Call] = field(default_factory=list)
+    def stop(self) -> None:
+        """End it by itself where it has begun, also while it starts."""
+        if self._ray.wait([self._process], timeout=0)[0]:
+            self._ray.wait([self.actor.stop.remote()], timeout=RayWorkers.end_seconds)
 
-
-@dataclass(eq=False)
-class _Call:
-    """A call of a worker's `make`. tries: how often its task is tried alone, this time included; 0 of one that is made
-    beside others. worker_name: as it was when the call began."""
-
-    task: Any
-    tries: int = 0
-    worker: _Worker = field(init=False)
-    worker_name: str = field(init=False)
-
-    def begin(self, worker: _Worker) -> None:
-        self.worker = worker
-        self.worker_name = worker.name
-        worker.calls.append(self)
+    def clear(self) -> None:
+        self._ray.kill(self.actor)
 
 
 def _imported_ray(address: str) -> Any:
@@ -308,19 +291,61 @@ def _join(ray: Any, address: str) -> None:
         # Each machine runs this pack, and the ComfyUI that it finds there.
         others = [f"/{path.name}" for path in ROOT.iterdir() if path.name not in _PACK]
         options["runtime_env"] = {"working_dir": str(ROOT), "excludes": others}
-    on_terminate = signal.getsignal(signal.SIGTERM)
+    beginning = _Beginning(lambda: ray.init(address, **options))
     try:
-        context = ray.init(address, **options)
+        context = beginning.result()
     except Exception as cause:  # Ray raises bare ones, such as when starting takes too long
         place = ""
         if address != HERE:
             place = f" at {address}, which may want its RAY_AUTH_MODE and RAY_AUTH_TOKEN here too"
         raise SetupError(f"Ray does not start{place}: {cause}") from cause
-    finally:
-        # Ray puts a handler of its own in its place.
-        signal.signal(signal.SIGTERM, on_terminate)
     if context.dashboard_url:
         say(f"Ray's dashboard: http://{context.dashboard_url}")
+
+
+class _Nowhere(io.TextIOBase):
+    """Takes what is printed."""
+
+    def write(self, text: str) -> int:
+        return len(text)
+
+
+class _Beginning:
+    """Something that begins in a thread of its own, which lives as long as this process.
+
+    There Ray leaves the handlers of signals alone, by which it would end this script as it likes; and its processes end
+    with the thread that has started them.
+    """
+
+    def __init__(self, begin: Callable[[], Any]) -> None:
+        self._begin = begin
+        self._has_begun = threading.Event()
+        self._result: Any = None
+        self._error: Exception | None = None
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def _run(self) -> None:
+        try:
+            self._result = self._begin()
+        except Exception as cause:  # noqa: BLE001 - it is raised where the result is taken
+            self._error = cause
+        self._has_begun.set()
+        threading.Event().wait()
+
+    def result(self) -> Any:
+        """What has begun. Whoever stops the script meanwhile waits until that can be ended, so that nothing stays."""
+        try:
+            while not self._has_begun.wait(0.5):
+                pass
+        except BaseException:
+            self._has_begun.wait()
+            raise
+        finally:
+            # Beneath Python Ray has put one of its own into the place of this handler.
+            signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))
+        if self._error:
+            raise self._error
+        return self._result
 
 
 def _require_answer(address: str) -> None:
@@ -367,9 +392,11 @@ def _actor_class() -> type:
         def begin(self) -> None:
             """Nothing: what is asked here is answered by a process."""
 
-        def introduction(self) -> tuple[str, str]:
+        def introduction(self) -> tuple[str, str, str]:
+            import platform
+
             self._worker.start()
-            return self._worker.name, self._worker.version
+            return self._worker.name, self._worker.version, platform.node()
 
         @ray.method(max_task_retries=TRIES - 1)
         def object_info(self) -> dict[str, Any]:
@@ -387,12 +414,19 @@ def _actor_class() -> type:
                 maker = self._maker
             return maker.make(self._worker, task)
 
+        @ray.method(max_task_retries=0)
         def stop(self) -> None:
             self._worker.stop()
+            self._worker.clear()
 
     return Actor
 
 
 def _reason(error: BaseException) -> str:
     """The text of an error: of Ray's the cause inside the actor, of a log its end."""
-    return shortened(str(getattr(error, "cause", None) or error) or type(error).__name__)
+    cause = getattr(error, "cause", None)
+    if cause is not None:
+        return shortened(str(cause) or type(cause).__name__)
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    # Where there is a traceback in Ray's page, its last line is the reason, else the first.
+    return shortened(lines[-1] if "ray::" in str(error) else lines[0])

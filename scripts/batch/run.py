@@ -5,14 +5,13 @@ It reads the table twice, as a stream: before the first row, when a byte is note
 
 from __future__ import annotations
 
-import errno
-import os
 import sys
 import time
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,9 +22,10 @@ from core.checks.errors import counted
 
 from . import check, prompts
 from .estimate import RowCosts
+from .faults import failure
 from .inputs import Template
-from .one_worker import Finished, Workers
-from .output import Measuring, Output, Task, made_by
+from .one_worker import Workers
+from .output import Measuring, Output, Task, made_by, saved_folder
 from .prompts import Job, ObjectInfo
 from .rows import BadRow, Part, Row, Table, key_of, rows
 from .seeds import with_moved_seeds
@@ -36,8 +36,6 @@ _LOG_SECONDS = 10
 """How often a bar is drawn in a terminal, and in a file."""
 _TO_DO, _DONE, _REFUSED, _REPEATED, _OTHERS = range(5)
 """What is noted of a row. Repeated: an earlier one has its name. Others: another machine makes it."""
-_MOST_GIVEN_UP = 3
-"""So many rows may end their workers one after the other."""
 
 
 @dataclass
@@ -143,9 +141,8 @@ class Run:
             return
         doctor = Job(row, check.doctor(job, self._object_info), {})
         (finished,) = self._workers.results(Asking(), [doctor])
-        error = finished.error or finished.made.error
-        if error:
-            raise SetupError(f"Check Model Files could not look for the files of models: {error}")
+        if finished.error:
+            raise SetupError(f"Check Model Files could not look for the files of models: {finished.error}")
         check.require(job, finished.made.texts[check.SAID], self._object_info)
 
     def tasks(self, survey: Survey) -> Iterator[Task]:
@@ -161,29 +158,23 @@ class Run:
                 yield Task(row, fingerprint)
 
     def make(self, maker: Any, survey: Survey) -> int:
-        """Make all rows that are to be made; how many have been. Raises SetupError where one after the other ends its
-        workers."""
+        """Make all rows that are to be made; how many have been. Raises SetupError where no worker is left."""
         costs = RowCosts()
         made_count = 0
         last = 0.0
         is_told = False
-        given_up = 0
         done = survey.count(_DONE)
         to_do = survey.to_do
         finished_rows = bar(self._workers.results(maker, self.tasks(survey)), done + to_do, "Rows", done=done)
         for number, finished in enumerate(finished_rows, 1):
-            problem = _problem(finished)
-            given_up = given_up + 1 if _is_given_up(finished) else 0
-            if given_up == _MOST_GIVEN_UP:
-                raise SetupError(f"{_MOST_GIVEN_UP} rows one after the other were given up. {problem}")
-            if problem:
-                self._output.refuse(finished.task.row, problem)
+            if finished.error:
+                self._output.refuse(finished.task.row, finished.error)
                 continue
             made_count += 1
             now = time.monotonic()
             # Without the first row, which waits for the models.
             if made_count > 1:
-                costs.add(now - last, finished.made.size)
+                costs.add(now - last, finished.made)
             last = now
             if not is_told and costs.is_enough:
                 is_told = True
@@ -215,23 +206,14 @@ class Asking:
     """Runs a prompt as it is."""
 
     def make(self, worker: Worker, task: Job) -> Outcome:
-        return worker.run(task.prompt, task.files)
+        with saved_folder(worker.folder) as saved:
+            outcome = worker.run(task.prompt, task.files, Path(saved))
+        if outcome.error:
+            raise failure(outcome.error)
+        return outcome
 
     def kept(self, worker: str, task: Job) -> None:
         """Nothing: what was asked is lost with the worker."""
-
-
-def _problem(finished: Finished) -> str:
-    """Why a row has no pictures, or nothing. Raises SetupError for the error of a full disk, which is no row's
-    fault."""
-    problem = finished.error or finished.made.problem
-    if os.strerror(errno.ENOSPC) in problem:
-        raise SetupError(f"The disk of a worker is full: make room and run the same again. {problem}")
-    return problem
-
-
-def _is_given_up(finished: Finished) -> bool:
-    return bool(finished.error) or finished.made.is_given_up
 
 
 def bar(items: Iterable[Any], total: int | None, title: str, unit: str = "row", done: int = 0) -> tqdm[Any]:

@@ -1,28 +1,57 @@
-"""Workers that are ComfyUIs which run already, on whatever machine: photos are uploaded, pictures come back."""
+"""Workers that are ComfyUIs which run already, on whatever machine: photos are uploaded, pictures come back.
+
+A server is a stranger: what it answers has limits, comes under endings of a list, and never ends this script.
+"""
 
 from __future__ import annotations
 
 import contextlib
-import threading
+import socket
+import ssl
 import time
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.error import HTTPError
 
 from environment import SetupError, say
-from shared.host_server import Event, HostError, RunningHost
+from shared.host_server import Event, HostError, Lost, RunningHost, Silent
 from shared.host_server import Run as HostRun
 from shared.workflow import Prompt
 
-from .one_worker import DrivenWorkers, WorkerEnded, WorkerSettings
+from .faults import Fault, Happened, failure
+from .folders import Folder
+from .one_worker import DrivenWorkers, WorkerSettings
+from .output import disk_errors_told
+from .temporary import temporary_folder
 from .worker import Outcome, SavedFile, named_files, reason_of, shortened, shown_texts, too_slow
 
-_BACK_SECONDS = 300
-"""So long a server that has stopped is asked whether it runs again."""
-_FIRST_PAUSE = 1.0
-_MOST_PAUSE = 10.0
+_MOST_BYTES = 4 * 10**9
+"""Of all that a row saves."""
+_ENDINGS = (
+    ".png", ".jpg", ".jpeg", ".webp", ".gif", ".avif", ".heic", ".jxl", ".tif", ".tiff", ".bmp", ".exr", ".hdr", ".psd",
+    ".mp4", ".webm", ".mov", ".mkv", ".avi", ".m4v", ".flac", ".mp3", ".opus", ".ogg", ".wav", ".m4a", ".aac",
+    ".glb", ".gltf", ".obj", ".ply", ".stl", ".fbx", ".usdz", ".splat", ".ksplat", ".spz",
+    ".latent", ".safetensors", ".txt", ".json", ".csv",
+)  # fmt: skip
+"""Of files that no system runs or opens as a page."""
+_OF_PROXIES = (HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT)
+"""What a proxy answers in the place of a server."""
+_LOGIN = "it wants a login: write http://NAME:PASSWORD@HOST, or http://HOST/?token=TOKEN as it was started with"
+_ADVICE = (
+    (socket.gaierror, "no machine is called so: look at its name"),
+    (ConnectionRefusedError, "start it"),
+    (
+        ssl.SSLCertVerificationError,
+        "its certificate is not trusted here: give the name that it is made for, or http://",
+    ),
+    (ssl.SSLError, "it does not speak https: give its address with http://"),
+    (TimeoutError, "look whether it hangs, and whether a firewall is between"),
+    (ConnectionError, "look whether that is a ComfyUI, and whether it wants https://"),
+    (OSError, "look at its address, and at the network"),
+)
+"""What to do about each error of a connection; the first kind counts that an error is of."""
 
 
 class Servers(DrivenWorkers):
@@ -38,7 +67,7 @@ class Servers(DrivenWorkers):
 
     def object_info(self) -> dict[str, Any]:
         """The nodes that all have."""
-        infos = [worker.object_info() for worker in self._workers]
+        infos = [standing.worker.object_info() for standing in self._crew.standings]
         return {kind: node for kind, node in infos[0].items() if all(kind in info for info in infos)}
 
 
@@ -52,25 +81,30 @@ class ServerWorker:
     def __init__(self, name: str, url: str, limit: float) -> None:
         self.name = name
         self._server = RunningHost(url, limit)
-        self.url = self._server.url
+        self.label = self.url = self._server.url
         self._limit = limit
         self._sent: set[str] = set()
-        self._is_stopped = threading.Event()
         try:
             self.version = f"ComfyUI {self._server.get('/system_stats')['system']['comfyui_version']} of a server"
         except (OSError, ValueError, LookupError, TypeError) as cause:
-            raise SetupError(f"No ComfyUI answers at {self.url} ({cause}): start it, or leave it out.") from cause
+            raise SetupError(
+                f"No ComfyUI answers at {self.url} ({cause}): {advice(cause)}, or leave it out."
+            ) from cause
+        self._folder = temporary_folder()
+        self.folder = Path(self._folder.name)
 
     def object_info(self) -> dict[str, Any]:
         """Every class of nodes that it has. Raises SetupError."""
         try:
             return self._server.object_info()
         except (OSError, ValueError) as cause:
-            raise SetupError(f"{self.url} does not answer any more ({cause}): start it, or leave it out.") from cause
+            raise SetupError(
+                f"{self.url} does not answer any more ({cause}): {advice(cause)}, or leave it out."
+            ) from cause
 
-    def run(self, prompt: Prompt, files: Mapping[str, bytes]) -> Outcome:
-        """Run a prompt. files: what it reads, by the names that it has for them. Raises WorkerEnded where the server
-        has stopped, or is longer at the prompt than it may."""
+    def run(self, prompt: Prompt, files: Mapping[str, bytes], folder: Path) -> Outcome:
+        """Run a prompt. files: what it reads, by the names that it has for them. folder: for what it saves. Raises
+        Fault where the server does not make it."""
         begun: list[float] = []
 
         def on_event(event: Event) -> None:
@@ -81,20 +115,35 @@ class ServerWorker:
             for name, data in files.items():
                 self._send(name, data)
             try:
-                return self._outcome(self._server.attempt(prompt, on_event, timeout=None), prompt)
+                return self._outcome(self._server.attempt(prompt, on_event, timeout=None), prompt, folder)
             except FileNotFoundError:
                 self._server.free()
-                return self._outcome(self._server.attempt(prompt, on_event, timeout=None), prompt)
-        except HTTPError as cause:
-            # Such as 413: a photo that is larger than it takes. Of 5xx a proxy in front of it is the reason.
-            if cause.code < HTTPStatus.INTERNAL_SERVER_ERROR:
-                return Outcome(error=f"{self.url} refuses it: {cause}")
-            reason = str(cause)
-        except (HostError, OSError, ValueError, LookupError, TypeError, AttributeError) as cause:
-            reason = shortened(str(cause))
-        if begun and time.monotonic() - begun[0] >= self._limit:
-            reason = too_slow(self._limit)
-        raise WorkerEnded(f"{self.url}: {reason}", is_of_task=bool(begun))
+                return self._outcome(self._server.attempt(prompt, on_event, timeout=None), prompt, folder)
+        except (Fault, SetupError):
+            raise
+        except Exception as cause:
+            if begun and time.monotonic() - begun[0] >= self._limit:
+                raise Fault(Happened.ENDED, too_slow(self._limit)) from cause
+            raise self._fault(cause, is_begun=bool(begun)) from cause
+
+    def _fault(self, cause: Exception, is_begun: bool) -> Fault:
+        """What an error says of the server. is_begun: whether it was at the prompt."""
+        reason = shortened(str(cause))
+        if isinstance(cause, HostError) and isinstance(cause.__cause__, HTTPError):
+            cause = cause.__cause__
+        if isinstance(cause, Lost):
+            return Fault(Happened.LOST, reason)
+        if isinstance(cause, HTTPError) and cause.code in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+            return Fault(Happened.UNFIT, f"{reason}: {_LOGIN}")
+        is_answer = isinstance(cause, HTTPError) and cause.code not in _OF_PROXIES
+        if isinstance(cause, (Silent, OSError)) and not is_answer:
+            return Fault(Happened.ENDED if is_begun else Happened.SILENT, reason)
+        if isinstance(cause, (HostError, HTTPError)):
+            return failure(f"{self.url} refuses it: {reason}")
+        # Whatever else it sends, Python stumbles over it.
+        return Fault(
+            Happened.FAILED, f"{self.url} answers otherwise than ComfyUI does ({type(cause).__name__}: {reason})"
+        )
 
     def _send(self, name: str, data: bytes) -> None:
         """Upload a file, which is called after what is in it, once."""
@@ -102,43 +151,74 @@ class ServerWorker:
             return
         called = self._server.upload(name, data, may_replace=True)
         if called != name:
-            raise HostError(f"It calls {name} {called}")
+            raise HostError(f"it calls {name} {called}")
         self._sent.add(name)
 
-    def _outcome(self, run: HostRun, prompt: Prompt) -> Outcome:
+    def _outcome(self, run: HostRun, prompt: Prompt, folder: Path) -> Outcome:
         seconds = sum(run.seconds.values())
         if run.error or run.status != "success":
             return Outcome(error=reason_of(run, prompt), seconds=seconds)
         files: list[SavedFile] = []
+        left = _MOST_BYTES
         for node, entry in named_files(run):
             if entry.get("type") == "output":
-                files.append(SavedFile(PurePosixPath(entry["filename"]).suffix, self._fetched(entry), node))
+                ending = PurePosixPath(entry["filename"]).suffix.lower()
+                if ending not in _ENDINGS:
+                    kinds = "pictures, films, sounds, models and texts are taken"
+                    return Outcome(error=f"It saved a file that ends in {ascii(ending)[:20]}: {kinds}.")
+                file = SavedFile(ending, folder / f"{len(files)}{ending}", node)
+                self._fetch(entry, file.path, left)
+                left -= file.size
+                files.append(file)
         return Outcome(files, seconds, texts=shown_texts(run))
 
-    def _fetched(self, entry: Mapping[str, str]) -> bytes:
-        """Raises FileNotFoundError where ComfyUI names the file of an earlier prompt, which somebody has removed."""
+    def _fetch(self, entry: Mapping[str, str], path: Path, most: int) -> None:
+        """Write a file of the server's to this disk as it comes. Raises FileNotFoundError where ComfyUI names the file
+        of an earlier prompt, which somebody has removed, and SetupError where this disk is full."""
         try:
-            return self._server.fetched(entry)
+            with disk_errors_told(Folder(str(path.parent))):
+                file = path.open("wb")
+            with file:
+                for piece in self._server.pieces_of(entry, most):
+                    with disk_errors_told(Folder(str(path.parent))):
+                        file.write(piece)
         except HTTPError as cause:
             if cause.code == HTTPStatus.NOT_FOUND:
                 raise FileNotFoundError(entry["filename"]) from cause
             raise
 
     def is_back(self) -> bool:
-        """Wait for a server that has stopped; whether it answers again."""
+        """Whether it answers; what it keeps of prompts that nobody waits for goes. Raises Fault where it wants a
+        login."""
         self._sent.clear()
-        give_up = time.monotonic() + _BACK_SECONDS
-        pause = _FIRST_PAUSE
-        while not self._is_stopped.wait(pause) and time.monotonic() < give_up:
-            with contextlib.suppress(OSError, ValueError):
-                self._server.get("/system_stats")
-                self._server.withdraw(abandoned_only=True)
-                return True
-            pause = min(2 * pause, _MOST_PAUSE)
-        return False
+        try:
+            self._server.get("/system_stats")
+            self._server.withdraw(abandoned_only=True)
+        except (OSError, ValueError) as cause:
+            fault = self._fault(cause, is_begun=False)
+            if fault.happened is Happened.UNFIT:
+                raise fault from cause
+            return False
+        return True
 
     def stop(self) -> None:
         """Leave it as it runs, without what this run has asked of it."""
-        self._is_stopped.set()
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, ValueError):
             self._server.withdraw()
+
+    def clear(self) -> None:
+        """Remove what has come from it and is in no row's place."""
+        self._folder.cleanup()
+
+
+def advice(cause: Exception) -> str:
+    """What to do where a server does not answer as ComfyUI does."""
+    if isinstance(cause, HTTPError):
+        if cause.code in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+            return _LOGIN
+        if cause.code in _OF_PROXIES:
+            return "a proxy answers in its place: start it"
+        if 300 <= cause.code < 400:
+            return f"it sends to {cause.headers.get('Location', 'another place')}: give that address if you trust it"
+        return "look whether that is the address of a ComfyUI, with all of its path"
+    return next((text for kind, text in _ADVICE if isinstance(cause, kind)), "that is no ComfyUI: look at its address")

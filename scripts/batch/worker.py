@@ -2,18 +2,21 @@
 
 import math
 import os
+import shutil
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from environment import Host, say
+from environment import Host
 from shared.host_server import HostError, HostServer
 from shared.host_server import Run as HostRun
 from shared.workflow import Prompt, title
 
+from .faults import Fault, Happened, failure
 from .temporary import temporary_folder
 
 _ATTEMPTS = 3
@@ -25,39 +28,43 @@ _TEXT = "text"
 """What the host shows texts under."""
 WORKER_NODES = Path(__file__).parent / "worker_nodes"
 """A pack of nodes that the workers alone have."""
-TRIES = 2
-"""So often a row is tried during which ComfyUI ends or takes too long."""
 _MOST_LETTERS = 600
 """Of the end of a log in a message."""
 
 
 @dataclass(frozen=True)
 class SavedFile:
-    """A file that a prompt has saved. ending: with its dot, such as .png. node: that saved it."""
+    """A file that a prompt has saved. ending: with its dot, such as .png. path: where it lies until its row is done.
+    node: that saved it."""
 
     ending: str
-    data: bytes = field(repr=False)
+    path: Path
     node: str = ""
+
+    @property
+    def size(self) -> int:
+        return self.path.stat().st_size
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a prompt: its files, or an error of a node. seconds: how long its nodes took. is_given_up: whether
-    it ended ComfyUI each time that it was tried. texts: as of `shown_texts`."""
+    """What became of a prompt: its files, or an error of a node. seconds: how long its nodes took. texts: as of
+    `shown_texts`."""
 
     files: list[SavedFile] = field(default_factory=list)
     seconds: float = 0.0
     error: str = ""
-    is_given_up: bool = False
     texts: Mapping[str, str] = field(default_factory=dict)
 
 
 class Worker:
-    """A headless ComfyUI in a temporary folder of its own. One that ends is started again.
+    """A headless ComfyUI in a temporary folder of its own, which may be started again.
 
     name: what no other worker is called. host: a ComfyUI of this machine. models: folders with one sub-folder per model
     key, besides its own. limit: seconds that a prompt may take.
     """
+
+    label = "ComfyUI"
 
     def __init__(
         self, name: str, host: Host, python: Path, models: Iterable[Path] = (), limit: float = math.inf
@@ -91,55 +98,61 @@ class Worker:
         self.start()
         return self._server.object_info()
 
-    def run(self, prompt: Prompt, files: Mapping[str, bytes]) -> Outcome:
-        """Run a prompt. files: what it reads, by the names that it has for them.
-
-        A prompt during which ComfyUI ends, or that takes too long, is tried again in the next one.
-        """
-        reason = ""
-        for _ in range(TRIES):
-            began = time.monotonic()
-            try:
-                self.start()
-                began = time.monotonic()
-                return self._tried(prompt, files)
-            except (HostError, OSError) as cause:
-                reason = shortened(str(cause))
-                if time.monotonic() - began >= self._limit:
-                    reason = too_slow(self._limit)
-                self._end_host()
-            if self._is_stopped:
-                break
-            say(f"ComfyUI ended during a row, and is started again: {reason}")
-        return Outcome(error=f"ComfyUI ended {TRIES} times during this row. The last: {reason}", is_given_up=True)
-
-    def _tried(self, prompt: Prompt, files: Mapping[str, bytes]) -> Outcome:
+    def is_back(self) -> bool:
+        """Start its ComfyUI, if it does not run. Raises Fault."""
         try:
-            for name, data in files.items():
-                self._put(name, data)
-            for _ in range(_ATTEMPTS):
-                outcome = self._attempt(prompt)
-                if outcome is not None:
-                    return outcome
-                # ComfyUI has not run a node again that saved the same for an earlier prompt. Now it runs all of them.
-                self._server.free()
-            return Outcome(error="ComfyUI named files that are not there.")
+            self.start()
+        except (HostError, OSError) as cause:
+            raise Fault(Happened.UNFIT, f"it does not start: {shortened(str(cause))}") from cause
+        return True
+
+    @property
+    def folder(self) -> Path:
+        """For the files of rows, until they are done. It goes with the worker."""
+        return Path(self._folder.name)
+
+    def run(self, prompt: Prompt, files: Mapping[str, bytes], folder: Path) -> Outcome:
+        """Run a prompt. files: what it reads, by the names that it has for them. folder: for what it saves. Raises
+        Fault where ComfyUI ends or takes too long, and where its disk does not take the files."""
+        self.is_back()
+        began = time.monotonic()
+        try:
+            with _disk_errors_told():
+                for name, data in files.items():
+                    self._put(name, data)
+            return self._tried(prompt, folder)
+        except (HostError, OSError) as cause:
+            reason = shortened(str(cause))
+            if time.monotonic() - began >= self._limit:
+                reason = too_slow(self._limit)
+            self._end_host()
+            raise Fault(Happened.ENDED, reason) from cause
         finally:
             for name in files:
                 self._path(name).unlink(missing_ok=True)
+
+    def _tried(self, prompt: Prompt, folder: Path) -> Outcome:
+        for _ in range(_ATTEMPTS):
+            outcome = self._attempt(prompt, folder)
+            if outcome is not None:
+                return outcome
+            # ComfyUI has not run a node again that saved the same for an earlier prompt. Now it runs all of them.
+            self._server.free()
+        return Outcome(error="ComfyUI named files that are not there.")
 
     def _end_host(self) -> None:
         with self._starting:
             self._server.stop()
             self._is_running = False
 
-    def _attempt(self, prompt: Prompt) -> Outcome | None:
+    def _attempt(self, prompt: Prompt, folder: Path) -> Outcome | None:
         """Run a prompt once; None where ComfyUI names files of an earlier prompt, which are no longer there."""
         run = self._server.attempt(prompt, timeout=None if math.isinf(self._limit) else self._limit)
         seconds = sum(run.seconds.values())
         if run.error or run.status != "success":
             return Outcome(error=reason_of(run, prompt), seconds=seconds)
-        files = self._take_saved(run)
+        with _disk_errors_told():
+            files = self._take_saved(run, folder)
         if files is None:
             return None
         # What is said of this folder, which ends with the worker, is meant for that of its ComfyUI.
@@ -152,10 +165,13 @@ class Worker:
         self._is_stopped = True
         self._server.stop()
         self._end_host()
+
+    def clear(self) -> None:
+        """Remove its folder, when no more is read there."""
         self._folder.cleanup()
 
-    def _take_saved(self, run: HostRun) -> list[SavedFile] | None:
-        """Everything that a prompt saved, in the order of its nodes, taken out of ComfyUI's folder.
+    def _take_saved(self, run: HostRun, folder: Path) -> list[SavedFile] | None:
+        """Everything that a prompt saved, in the order of its nodes, moved from ComfyUI's folder into another one.
 
         None where a node was not run again: another prompt's file may have got the name of its file since.
         """
@@ -171,9 +187,11 @@ class Worker:
                 is_lost = is_lost or node in run.cached or not path.is_file()
         if is_lost:
             return None
-        files = [SavedFile(path.suffix, path.read_bytes(), node) for node, path in saved]
-        for _, path in saved:
-            path.unlink()
+        files: list[SavedFile] = []
+        for number, (node, path) in enumerate(saved):
+            taken = folder / f"{number}{path.suffix}"
+            shutil.move(path, taken)
+            files.append(SavedFile(path.suffix, taken, node))
         return files
 
     def _put(self, name: str, data: bytes) -> None:
@@ -187,6 +205,15 @@ class Worker:
 
     def _path(self, name: str) -> Path:
         return self._server.base / "input" / name
+
+
+@contextmanager
+def _disk_errors_told() -> Iterator[None]:
+    """Raises Fault where a disk does not take or give a file: ComfyUI runs all the same."""
+    try:
+        yield
+    except OSError as cause:
+        raise failure(shortened(str(cause))) from cause
 
 
 def reason_of(run: HostRun, prompt: Prompt) -> str:

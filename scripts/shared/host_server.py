@@ -18,12 +18,16 @@ import subprocess
 import time
 import urllib.request
 import uuid
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from email.message import Message
+from http import HTTPStatus
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlencode, urlsplit
+from urllib.error import HTTPError, URLError
+from urllib.parse import parse_qs, unquote, urlencode, urlsplit
 
 import aiohttp
 import environment
@@ -54,12 +58,41 @@ _HEARTBEAT = 60
 quiet."""
 _ANSWER_SECONDS = 60
 """How long a server may say nothing where it owes an answer."""
+_END_SECONDS = 5
+"""How long it may say nothing where prompts are withdrawn, as at the end of a run."""
 _AGAIN_SECONDS = 1
 """So long it is waited before a connection that was cut is made again."""
+_LOOK_SECONDS = 5
+"""So often at most it is looked whether a prompt is still there while others change the queue."""
+_LONGEST_SECONDS = 1800
+"""An answer that has not ended by then never ends."""
+_MOST_BYTES = 2**27
+"""Of an answer that is read into memory: menus of thousands of files have some millions."""
+_PIECE = 2**20
+_JSON = {"Content-Type": "application/json"}
 
 
 class HostError(Exception):
     """The host did not start, or refused or failed a prompt; the text is what the host says."""
+
+
+class Lost(HostError):
+    """The host has a prompt no more, or has not come to it."""
+
+
+class Silent(HostError):
+    """The host does not answer."""
+
+
+class BadAnswer(ValueError):
+    """What the host answers is none of its answers."""
+
+
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    """Nothing goes to another place than the one that was given, least of all a password."""
+
+    def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> None:
+        """Nothing: an answer that sends elsewhere is an HTTPError."""
 
 
 @dataclass
@@ -86,10 +119,13 @@ class Run:
     """When it was begun, or before that when anything last moved in the host's queue."""
     queue: Any = None
     """What the host last said of its queue."""
+    looked: float = field(default_factory=time.monotonic)
+    """When it was last looked whether the host has it."""
 
 
 class RunningHost:
-    """A ComfyUI that answers at a URL, which may have a name and a password in it.
+    """A ComfyUI that answers at a URL, which may have a name and a password in it, or ?token=, which goes along with
+    every request, and as a bearer token.
 
     limit: seconds that a prompt may take from when it is begun, and that it may wait for one before it. heartbeat:
     seconds between two signs of life, if some are asked for.
@@ -97,14 +133,19 @@ class RunningHost:
 
     def __init__(self, url: str, limit: float = math.inf, heartbeat: float | None = _HEARTBEAT) -> None:
         parts = urlsplit(url)
+        self._query = parts.query
         self._headers: dict[str, str] = {}
+        (token,) = parse_qs(parts.query).get("token", [""])[:1]
         if parts.username:
             known = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
             self._headers["Authorization"] = f"Basic {base64.b64encode(known.encode()).decode()}"
+        elif token:
+            self._headers["Authorization"] = f"Bearer {token}"
         self.url = parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl().rstrip("/")
         # Nothing between us and a server on this machine, whatever http_proxy says.
         self._is_here = parts.hostname in ("localhost", "127.0.0.1", "::1")
-        self._open = urllib.request.build_opener(*([urllib.request.ProxyHandler({})] if self._is_here else [])).open
+        proxies = [urllib.request.ProxyHandler({})] if self._is_here else []
+        self._open = urllib.request.build_opener(_NoRedirects, *proxies).open
         self._limit = limit
         self._heartbeat = heartbeat
         self._unfinished: dict[str, Callable[[], object]] = {}
@@ -112,17 +153,49 @@ class RunningHost:
         self._abandoned: set[str] = set()
         """The ids of prompts that nobody waits for, and which it may make all the same."""
 
-    def read(self, path: str, data: bytes | None = None, **headers: str) -> bytes:
-        """GET, or POST where there is data. Raises OSError, also for an answer that is no HTTP or has no end."""
-        request = urllib.request.Request(self.url + path, data, {**self._headers, **headers})
+    def _address(self, path: str) -> str:
+        if not self._query:
+            return self.url + path
+        return f"{self.url}{path}{'&' if '?' in path else '?'}{self._query}"
+
+    def read(self, path: str, data: bytes | None = None, seconds: float | None = None, /, **headers: str) -> bytes:
+        """GET, or POST where there is data. seconds: how long nothing may come. Raises OSError, also for an answer that
+        is no HTTP or has no end, and BadAnswer for one that is too long."""
+        return b"".join(self._pieces(path, _MOST_BYTES, data, headers, seconds))
+
+    def _pieces(
+        self,
+        path: str,
+        most: int,
+        data: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        seconds: float | None = None,
+    ) -> Iterator[bytes]:
+        """What is answered, as it comes. most: bytes."""
+        request = urllib.request.Request(self._address(path), data, {**self._headers, **(headers or {})})
+        give_up = time.monotonic() + _LONGEST_SECONDS
+        size = 0
         try:
-            with self._open(request, timeout=_ANSWER_SECONDS) as response:
-                return response.read()
+            with self._open(request, timeout=seconds or _ANSWER_SECONDS) as response:
+                length = response.length
+                while size != length and (piece := response.read1(_PIECE)):
+                    size += len(piece)
+                    if size > most:
+                        raise BadAnswer(f"it sends more than {most:,} bytes")
+                    if time.monotonic() > give_up:
+                        raise TimeoutError("its answer has no end")
+                    yield piece
+                if length is not None and size < length:
+                    raise ConnectionError(f"{size} bytes read, {length - size} more expected")
         except HTTPException as cause:
             raise ConnectionError(str(cause).strip()) from cause
+        except URLError as cause:
+            if isinstance(cause, HTTPError) or not isinstance(cause.reason, OSError):
+                raise
+            raise cause.reason from cause
 
     def get(self, path: str) -> Any:
-        return json.loads(self.read(path))
+        return _value(self.read(path))
 
     def object_info(self) -> dict[str, Any]:
         return self.get("/object_info")
@@ -133,7 +206,7 @@ class RunningHost:
         ComfyUI forgets between two prompts, when it looks at its flags, and a prompt that is queued at once may come
         first. So a prompt that computes nothing is run here: ComfyUI has looked at its flags before the one after it.
         """
-        self.read("/free", b'{"free_memory": true}', **{"Content-Type": "application/json"})
+        self.read("/free", b'{"free_memory": true}', **_JSON)
         self.run(_PROMPT_OF_NOTHING)
 
     def upload_image(self, path: Path, name: str | None = None) -> str:
@@ -149,12 +222,12 @@ class RunningHost:
             body += f'\r\n--{boundary}\r\nContent-Disposition: form-data; name="overwrite"\r\n\r\ntrue'.encode()
         body += f"\r\n--{boundary}--\r\n".encode()
         answer = self.read("/upload/image", body, **{"Content-Type": f"multipart/form-data; boundary={boundary}"})
-        return json.loads(answer)["name"]
+        return _value(answer)["name"]
 
-    def fetched(self, output: Mapping[str, str]) -> bytes:
-        """What is in an output that the host names ({"filename", "subfolder", "type"})."""
+    def pieces_of(self, output: Mapping[str, str], most: int) -> Iterator[bytes]:
+        """What is in an output that the host names ({"filename", "subfolder", "type"}). Raises as `read`."""
         names = {key: output.get(key, "") for key in ("filename", "subfolder", "type")}
-        return self.read(f"/view?{urlencode(names)}")
+        return self._pieces(f"/view?{urlencode(names)}", most)
 
     def run(self, prompt: Prompt, on_event: Callable[[Event], None] | None = None, timeout: float | None = 900) -> Run:
         """Queue an API prompt and wait for its end.
@@ -173,18 +246,25 @@ class RunningHost:
         """`run`, but what the host says against the prompt comes back as its `error`."""
         try:
             return asyncio.run(asyncio.wait_for(self._run(prompt, on_event), timeout))
+        except HTTPError as why:
+            raise HostError(f"It answers {why.code} {why.reason}.") from why
         except (OSError, aiohttp.ClientError, asyncio.TimeoutError, asyncio.CancelledError) as why:
-            raise HostError(f"It does not answer any more ({why!r}).{self._end_of_log()}") from why
+            text = str(why) or type(why).__name__
+            if self._query:
+                # aiohttp repeats the address in its errors, with the token in it.
+                text = text.replace(self._query, "...")
+            raise Silent(f"It does not answer any more ({text}).{self._end_of_log()}") from why
 
     async def _run(self, prompt: Prompt, on_event: Callable[[Event], None] | None) -> Run:
         client, run = uuid.uuid4().hex, Run()
         wait = aiohttp.ClientTimeout(None, sock_connect=_ANSWER_SECONDS, sock_read=_ANSWER_SECONDS)
         async with (
-            aiohttp.ClientSession(headers=self._headers, trust_env=not self._is_here, timeout=wait) as session,
+            aiohttp.ClientSession(
+                headers=self._headers, trust_env=not self._is_here, timeout=wait, trace_configs=[_no_redirects()]
+            ) as session,
             self._messages(session, client) as messages,
         ):
-            async with session.post(f"{self.url}/prompt", json={"prompt": prompt, "client_id": client}) as response:
-                answer = await response.json()
+            answer = self._queue(prompt, client)
             # The host may accept a prompt and leave out the outputs that have something wrong before them.
             run.error = refusal(answer)
             if "prompt_id" not in answer:
@@ -201,7 +281,7 @@ class RunningHost:
                     is_over = await self._watch_again(session, client, run, on_event)
                 history = self.get(f"/history/{run.id}")
                 if run.id not in history:
-                    raise HostError("It keeps no result of the prompt that it has ended")
+                    raise Lost("It keeps no result of the prompt that it has ended")
             except BaseException:
                 self._abandoned.add(run.id)
                 raise
@@ -210,20 +290,35 @@ class RunningHost:
         run.outputs = history[run.id]["outputs"]
         return run
 
-    def _messages(self, session: aiohttp.ClientSession, client: str) -> Any:
-        """The host's messages to a client, for an `async with` statement."""
-        return session.ws_connect(f"{self.url}/ws?clientId={client}", max_msg_size=0, heartbeat=self._heartbeat)
+    def _queue(self, prompt: Prompt, client: str) -> dict[str, Any]:
+        """What the host answers to a prompt, also where it refuses it."""
+        try:
+            answer = self.read("/prompt", json.dumps({"prompt": prompt, "client_id": client}).encode(), **_JSON)
+        except HTTPError as refused:
+            if refused.code != HTTPStatus.BAD_REQUEST:
+                raise
+            answer = refused.read(_MOST_BYTES)
+        return _value(answer)
+
+    @asynccontextmanager
+    async def _messages(self, session: aiohttp.ClientSession, client: str) -> AsyncIterator[Any]:
+        """The host's messages to a client. Raises HTTPError where it lets nobody in."""
+        address = self._address(f"/ws?clientId={client}")
+        try:
+            async with session.ws_connect(address, max_msg_size=_MOST_BYTES, heartbeat=self._heartbeat) as messages:
+                yield messages
+        except aiohttp.WSServerHandshakeError as why:
+            raise HTTPError(self.url, why.status, why.message, Message(), None) from why
 
     async def _watch_again(
         self, session: aiohttp.ClientSession, client: str, run: Run, on_event: Callable[[Event], None] | None
     ) -> bool:
         """`_watch` by another connection. Of what was said in between, the host's queue has that it was begun, and the
-        history has how it ended. Raises HostError where the host makes nothing."""
+        history has how it ended. Raises Lost where the host makes nothing."""
         async with self._messages(session, client) as messages:
-            running = self.get("/queue")["queue_running"]
-            past = self.get(f"/history/{run.id}").get(run.id)
+            running, past = self._look_for(run)
             if past is None and not running and time.monotonic() - run.moved >= _ANSWER_SECONDS:
-                raise HostError("It makes nothing, and has no result of this prompt")
+                raise Lost("It makes nothing, and has no result of this prompt")
             if past is None:
                 if not run.is_begun and any(entry[1] == run.id for entry in running):
                     _tell({"type": "execution_start", "data": {"prompt_id": run.id}}, run, on_event)
@@ -231,6 +326,16 @@ class RunningHost:
         for kind, data in past["status"]["messages"]:
             _tell({"type": kind, "data": data}, run, on_event)
         return True
+
+    def _look_for(self, run: Run) -> tuple[list[Any], Any]:
+        """What the host makes now, and what it keeps of a prompt that it has made. Raises Lost where it does not know
+        the prompt, as after somebody has cleared its queue."""
+        run.looked = time.monotonic()
+        queue = self.get("/queue")
+        past = self.get(f"/history/{run.id}").get(run.id)
+        if past is None and not any(entry[1] == run.id for entries in queue.values() for entry in entries):
+            raise Lost("It has this prompt no more: somebody has cleared its queue, or it was started again")
+        return queue["queue_running"], past
 
     async def _watch(self, messages: Any, run: Run, on_event: Callable[[Event], None] | None) -> bool:
         """Note what the host says of a prompt; True when that has ended, False when the connection has, or seems to.
@@ -245,18 +350,22 @@ class RunningHost:
                 break
             if message.type in _CUT:
                 return False
-            event = json.loads(message.data) if message.type == aiohttp.WSMsgType.TEXT else {}
+            event = _value(message.data) if message.type == aiohttp.WSMsgType.TEXT else {}
             # Every connection is greeted with a status: only one that differs says that something moved.
             queue = event["data"].get("status") if event.get("type") == "status" else run.queue
             if not run.is_begun and queue != run.queue:
                 run.queue, run.moved = queue, time.monotonic()
+                # It may have moved by the work of others alone, or be cleared.
+                if run.moved - run.looked >= _LOOK_SECONDS:
+                    self._look_for(run)
             if event.get("data", {}).get("prompt_id") != run.id:
                 continue
             _tell(event, run, on_event)
             # The one message that comes after the history has been written.
             if event["type"] == "executing" and event["data"]["node"] is None:
                 return True
-        raise HostError(f"It has not made it after {self._limit:g} s")
+        kind = HostError if run.is_begun else Lost
+        raise kind(f"It has not made it after {self._limit:g} s")
 
     def withdraw(self, abandoned_only: bool = False) -> None:
         """Take what was asked of the host and is not done out of its queue, and end what it is at of this. Raises
@@ -267,11 +376,10 @@ class RunningHost:
                 leave()
         prompts = [*unfinished, *self._abandoned]
         self._abandoned.difference_update(prompts)
-        as_json = {"Content-Type": "application/json"}
         if prompts:
-            self.read("/queue", json.dumps({"delete": prompts}).encode(), **as_json)
+            self.read("/queue", json.dumps({"delete": prompts}).encode(), _END_SECONDS, **_JSON)
         for prompt in prompts:
-            self.read("/interrupt", json.dumps({"prompt_id": prompt}).encode(), **as_json)
+            self.read("/interrupt", json.dumps({"prompt_id": prompt}).encode(), _END_SECONDS, **_JSON)
 
     def _end_of_log(self) -> str:
         """A sentence with the end of its log, where that can be read."""
@@ -398,6 +506,25 @@ class HostServer(RunningHost):
     def file(self, output: Mapping[str, str]) -> Path:
         """Where an output that the host names ({"filename", "subfolder", "type"}) lies."""
         return self.base / output["type"] / output.get("subfolder", "") / output["filename"]
+
+
+def _value(answer: bytes | str) -> Any:
+    """What a host answers as JSON. Raises ValueError."""
+    try:
+        return json.loads(answer)
+    except RecursionError as cause:
+        raise BadAnswer("its JSON is nested too deep") from cause
+
+
+def _no_redirects() -> aiohttp.TraceConfig:
+    """For sessions, as `_NoRedirects`."""
+
+    async def refuse(_: object, __: object, redirect: aiohttp.TraceRequestRedirectParams) -> None:
+        raise HTTPError(str(redirect.url.origin()), redirect.response.status, "sends elsewhere", Message(), None)
+
+    tracing = aiohttp.TraceConfig()
+    tracing.on_request_redirect.append(refuse)
+    return tracing
 
 
 def _tell(event: Event, run: Run, on_event: Callable[[Event], None] | None) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import environment
 import pytest
+from batch import ray_workers
 from PIL import Image
 from shared import archive
 
@@ -124,6 +125,15 @@ def test_image_has_the_releases_that_the_tests_run(root: Path) -> None:
     assert len(pins) == 3
     assert set(pins) <= set(text.split())
     assert re.findall(r"^ARG COMFYUI=(.*)$", text, re.MULTILINE) == [f"v{environment.RELEASE}"]
+
+
+def test_an_image_gets_the_pack_and_nothing_that_lies_beside_it(root: Path) -> None:
+    """Such as photos of people. Machines of a cluster get the same."""
+    lines = (root / "docker/Dockerfile.dockerignore").read_text("utf-8").splitlines()
+    patterns = [line for line in lines if not line.startswith("#")]
+    assert patterns[0] == "*"
+    assert {pattern[1:] for pattern in patterns[1:-1]} == {*ray_workers._PACK, "LICENSE", "THIRD_PARTY_NOTICES.md"}
+    assert patterns[-1] == "**/__pycache__"
 
 
 def test_every_file_pins_the_same_release_of_a_package(root: Path) -> None:

@@ -16,6 +16,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,6 @@ from batch.one_worker import OneWorker, WorkerSettings
 from batch.prompts import Job
 from batch.run import Asking
 from batch.servers import Servers
-from batch.worker import SavedFile
 from environment import ROOT
 from PIL import Image
 from prompts import node
@@ -69,6 +69,17 @@ def sheet() -> dict[str, Any]:
     }
 
 
+class Reading:
+    """Gives what a job saves."""
+
+    def make(self, worker: Any, job: Job) -> list[bytes]:
+        with TemporaryDirectory(dir=worker.folder) as saved:
+            return [file.path.read_bytes() for file in worker.run(job.prompt, job.files, Path(saved)).files]
+
+    def kept(self, worker: str, job: Job) -> None:
+        """Nothing: a worker of its own keeps nothing."""
+
+
 @dataclass
 class Setup:
     """A worker with a real ComfyUI. executed: how often nodes of each class have run."""
@@ -77,11 +88,15 @@ class Setup:
     object_info: dict[str, Any]
     executed: Counter[str]
 
-    def files_of(self, job: Job) -> list[SavedFile]:
+    @property
+    def server(self) -> HostServer:
+        return self.workers._crew.standings[0].worker._server
+
+    def files_of(self, job: Job) -> list[bytes]:
         """What a job saves that is run by itself."""
-        (finished,) = self.workers.results(Asking(), [job])
-        assert finished.made.error == ""
-        return finished.made.files
+        (finished,) = self.workers.results(Reading(), [job])
+        assert finished.error == ""
+        return finished.made
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +142,7 @@ class Table:
         self._setup = setup
         self._workers: Any = setup.workers
         if by_server:
-            self._workers = Servers([setup.workers._worker._server.url], WorkerSettings())
+            self._workers = Servers([setup.server.url], WorkerSettings())
         self.folder = photos.parent / ("by server" if by_server else "out")
         workflow = photos.parent / "sheet.json"
         workflow.write_text(json.dumps(sheet()), "utf-8")
@@ -177,7 +192,7 @@ def test_people_of_several_rows_are_looked_at_once_and_change_no_picture(setup: 
     for row in table.rows:
         job = table.template.job(row)
         (alone,) = setup.files_of(job)
-        assert np.array_equal(pixels(alone.data), table.pixels(row.name)), row.name
+        assert np.array_equal(pixels(alone), table.pixels(row.name)), row.name
         prompt = json.loads(Image.open(table.folder / f"{row.name}.png").info["prompt"])
         assert prompt == job.prompt
     assert setup.executed["LikenessCastFromPhotos"] == 3
@@ -220,7 +235,7 @@ def person_file(setup: Setup, table: Table, name: str, photo_number: int) -> byt
     (finished,) = setup.workers.results(Asking(), [Job(job.row, prompt, job.files)])
     # What is said of the worker's folder is told of its ComfyUI's.
     path = Path(finished.made.texts["path"])
-    return (setup.workers._worker._server.base / "models" / "likeness_faces" / path.name).read_bytes()
+    return (setup.server.base / "models" / "likeness_faces" / path.name).read_bytes()
 
 
 def test_saved_people_stand_in_the_cells_of_photos(setup: Setup, photos: Path, tmp_path: Path) -> None:

@@ -1,6 +1,5 @@
 """People of many pictures without a host: measured, kept, saved in cells of photos; what is missing."""
 
-import io
 import json
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ import pytest
 import torch
 from batch import check, measured, prompts, saved_people, seeds
 from batch.maker import score_lines
-from batch.output import Task, with_prompt
+from batch.output import Task, set_prompt
 from batch.prompts import Job
 from batch.rows import BadRow, Row
 from batch.saved_people import FaceBank, with_saved_person
@@ -196,7 +195,7 @@ def test_a_line_for_each_person_seed_and_picture() -> None:
     ],
 )
 def test_each_file_is_a_picture_that_was_measured(saved: int, pictures: int, problem: str) -> None:
-    outcome = Outcome([SavedFile(".png", b"1", "save")] * saved)
+    outcome = Outcome([SavedFile(".png", Path("1.png"), "save")] * saved)
     reports = [*measured.reports_of(outcome), *[report(0.5)] * pictures]
     assert measured.problem_of(outcome, reports) == problem
 
@@ -219,18 +218,21 @@ def test_all_that_is_missing_is_said_at_once() -> None:
     assert kinds(doctor_prompt, "LikenessLoadFaceEmbedder")
 
 
-def test_a_picture_says_what_was_asked_for() -> None:
+def test_a_picture_says_what_was_asked_for(tmp_path: Path) -> None:
     text = PngImagePlugin.PngInfo()
-    picture = io.BytesIO()
+    path = tmp_path / "picture.png"
     prompt = {"1": node("LoadImage", image="ä.png")}
     text.add_text("prompt", json.dumps({"1": node("LikenessLoadPerson", file="x")}))
     text.add_text("other", "kept")
-    Image.new("RGB", (8, 8), "red").save(picture, "PNG", pnginfo=text)
-    opened = Image.open(io.BytesIO(with_prompt(picture.getvalue(), prompt)))
+    Image.new("RGB", (8, 8), "red").save(path, "PNG", pnginfo=text)
+    set_prompt(path, prompt)
+    opened = Image.open(path)
     assert json.loads(opened.info["prompt"]) == prompt
     assert opened.info["other"] == "kept"
     assert opened.convert("RGB").getpixel((3, 3)) == (255, 0, 0)
-    assert with_prompt(b"GIF89a", prompt) == b"GIF89a"
+    path.write_bytes(b"GIF89a")
+    set_prompt(path, prompt)
+    assert path.read_bytes() == b"GIF89a"
 
 
 # --- Saved people in cells of photos

@@ -5,25 +5,34 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 from aiohttp import web
 from batch import servers
+from batch.faults import Fault, Happened
 from batch.folders import Folder
 from batch.maker import Maker
-from batch.one_worker import WorkerEnded, WorkerSettings
+from batch.one_worker import WorkerSettings
 from batch.output import Output, Task
 from batch.prompts import Job
 from batch.rows import Row
 from batch.servers import Servers, ServerWorker
+from crews import quicken
 from environment import SetupError
 from shared import host_server
 
 ROWS = 12
 SAVER = {"Save": {"output": [], "output_node": True, "python_module": "nodes"}}
+
+
+BAD_NAMES: dict[str, Any] = {
+    "saves a page": "x.html", "saves a list": ["x.txt"], "saves a NUL": "x.t\0xt",
+    "saves 300 letters": "x." + "t" * 300,
+}  # fmt: skip
 
 
 class SmallHost:
@@ -36,6 +45,9 @@ class SmallHost:
         self._fault = fault
         self._left = left
         self.made: list[str] = []
+        self.elsewhere: list[str] = []
+        """The logins of those who came where they were sent."""
+        self.asked: Callable[[web.Request], object] = lambda _: None
         self._queue: dict[str, tuple[str, str]] = {}
         """The client and the text of each prompt by its id."""
         self._begun: set[str] = set()
@@ -66,6 +78,7 @@ class SmallHost:
         app.add_routes([
             get("/system_stats", self._stats), get("/object_info", self._info), get("/ws", self._socket),
             get("/history/{id}", self._past), get("/queue", self._waiting), get("/view", self._view),
+            get("/elsewhere", self._other),
             post("/prompt", self._prompt), post("/upload/image", self._upload), post("/{other}", self._other),
         ])  # fmt: skip
         runner = web.AppRunner(app, shutdown_timeout=0.1)
@@ -83,8 +96,17 @@ class SmallHost:
     @web.middleware
     async def _answered(self, request: web.Request, handler: Any) -> web.StreamResponse:
         kind = request.path.split("/")[1]
+        self.asked(request)
         if self.has("answers nothing") or self.has(f"does not answer for {kind}"):
             await asyncio.sleep(60)
+        if self.has(f"answers 500 for {kind}"):
+            raise web.HTTPInternalServerError
+        if self.has(f"wants a login for {kind}"):
+            raise web.HTTPUnauthorized
+        if self.has(f"sends elsewhere for {kind}"):
+            raise web.HTTPFound(f"http://localhost:{request.url.port}/elsewhere")
+        if self.has(f"nests too deep for {kind}"):
+            return web.Response(text="[" * 10**5, content_type="application/json")
         return await handler(request)
 
     async def _stats(self, _: web.Request) -> web.Response:
@@ -97,7 +119,9 @@ class SmallHost:
         file = (await request.post())["image"]
         return web.json_response({"name": getattr(file, "filename", "")})
 
-    async def _other(self, _: web.Request) -> web.Response:
+    async def _other(self, request: web.Request) -> web.Response:
+        if request.path == "/elsewhere":
+            self.elsewhere.append(request.headers.get("Authorization", ""))
         return web.json_response({})
 
     async def _socket(self, request: web.Request) -> web.WebSocketResponse:
@@ -141,7 +165,9 @@ class SmallHost:
         while True:
             await asyncio.sleep(0.005)
             for number in [number for number in self._queue if number not in self._begun]:
-                if not self.has("begins nothing") and not self.has("makes another's"):
+                if self.has("is cleared"):
+                    del self._queue[number]
+                elif not self.has("begins nothing") and not self.has("makes another's"):
                     self._begun.add(number)
                     self._running.append(number)
                     await self._made(number)
@@ -165,7 +191,8 @@ class SmallHost:
         if self.has("is cut off"):
             await self._sockets[client].close()
         await say("execution_success")
-        outputs = {"1": {"images": [{"filename": f"{text}.txt", "subfolder": "", "type": "output"}]}}
+        name = next((name for fault, name in BAD_NAMES.items() if self.has(fault)), f"{text}.txt")
+        outputs = {"1": {"images": [{"filename": name, "subfolder": "", "type": "output"}]}}
         if not self.has("keeps no history"):
             messages = [[kind, {"prompt_id": number}] for kind in ("execution_start", "execution_success")]
             self._history[number] = {"outputs": outputs, "status": {"messages": messages}}
@@ -186,9 +213,9 @@ class Texts:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    for name, seconds in (("_ANSWER_SECONDS", 0.7), ("_AGAIN_SECONDS", 0.01)):
-        monkeypatch.setattr(host_server, name, seconds, raising=False)
-    monkeypatch.setattr(servers, "_FIRST_PAUSE", 0.01, raising=False)
+    for name, seconds in (("_ANSWER_SECONDS", 0.7), ("_AGAIN_SECONDS", 0.01), ("_END_SECONDS", 0.7)):
+        monkeypatch.setattr(host_server, name, seconds)
+    quicken(monkeypatch)
     yield
 
 
@@ -198,6 +225,11 @@ FAULTS = [
     "answers nothing", "begins nothing", "makes another's", "says no begin", "ends nothing", "keeps no history",
     "does not answer for prompt", "does not answer for ws", "does not answer for history", "does not answer for view",
     "does not answer for upload", "sends a page", "sends a list", "sends what is no JSON", *sorted(MADE_BY_ITSELF),
+    "answers 500 for upload", "answers 500 for prompt", "answers 500 for view", "answers 500 for ws",
+    "wants a login for upload", "wants a login for ws", "wants a login for history", "is cleared",
+    "sends elsewhere for upload", "sends elsewhere for ws", "sends elsewhere for view", "sends elsewhere for history",
+    "nests too deep for prompt", "nests too deep for history", "nests too deep for queue",
+    *BAD_NAMES,
 ]  # fmt: skip
 
 
@@ -210,11 +242,14 @@ def test_rows_of_a_server_that_does_not_work_any_more_are_made(fault: str, impat
     with (
         SmallHost(fault, left=1) as bad,
         SmallHost("") as good,
-        Servers([bad.url, good.url], WorkerSettings(limit=1)) as workers,
+        Servers([bad.url.replace("http://", "http://ann:secret@"), good.url], WorkerSettings(limit=1)) as workers,
     ):
         results = list(workers.results(Maker(Texts(), SAVER, output.folder), tasks))
+        began = time.monotonic()
+    assert time.monotonic() - began < 5, "whoever does not answer holds up nobody"
+    assert bad.elsewhere == []
     output.close()
-    assert [end.error or end.made.problem for end in results] == [""] * ROWS
+    assert [end.error for end in results] == [""] * ROWS
     pictures = {path.name: path.read_text() for path in (tmp_path / "out").glob("*.txt")}
     assert pictures == {f"row{number}.txt": str(number) for number in range(ROWS)}
     assert sum(len(path.read_text().splitlines()) for path in (tmp_path / "out" / "done").iterdir()) == ROWS
@@ -223,33 +258,47 @@ def test_rows_of_a_server_that_does_not_work_any_more_are_made(fault: str, impat
 
 
 @pytest.mark.parametrize(
-    ("fault", "is_of_task", "says"),
+    ("fault", "happened", "says"),
     [
-        ("begins nothing", False, "It makes nothing, and has no result of this prompt"),
-        ("makes another's", False, "It has not made it after 1 s"),
-        ("says no begin", True, "It was not done after 1 s. --row-limit gives it more seconds."),
+        ("begins nothing", Happened.LOST, "It makes nothing, and has no result of this prompt"),
+        ("makes another's", Happened.LOST, "It has not made it after 1 s"),
+        ("says no begin", Happened.ENDED, "It was not done after 1 s. --row-limit gives it more seconds."),
     ],
 )
 def test_a_row_that_a_server_is_at_is_told_from_one_that_waits(
-    fault: str, is_of_task: bool, says: str, impatient: None
+    fault: str, happened: Happened, says: str, impatient: None, tmp_path: Path
 ) -> None:
-    with SmallHost(fault) as host, pytest.raises(WorkerEnded) as ended:
-        ServerWorker("one", host.url, limit=1).run(Texts().job(Row(2, "row2", {})).prompt, {})
-    assert ended.value.is_of_task == is_of_task
-    assert str(ended.value) == f"{host.url}: {says}"
+    with SmallHost(fault) as host, pytest.raises(Fault) as ended:
+        ServerWorker("one", host.url, limit=1).run(Texts().job(Row(2, "row2", {})).prompt, {}, tmp_path)
+    assert ended.value.happened is happened
+    assert str(ended.value) == says
+
+
+def status(code: int, reason: str, *headers: str) -> bytes:
+    """An answer without content."""
+    return "\r\n".join([f"HTTP/1.1 {code} {reason}", *headers, "Content-Length: 0", "", ""]).encode()
 
 
 @pytest.mark.parametrize(
     ("answer", "says"),
     [
-        (b"SSH-2.0-OpenSSH_9.6\r\n", "SSH-2.0-OpenSSH_9.6"),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{}", "2 bytes read, 7 more expected"),
-        (b"HTTP/1.1 200 OK\r\n\r\n<html>", "line 1 column 1"),
-        (b"", "closed connection"),
-        (None, "timed out"),
+        (b"SSH-2.0-OpenSSH_9.6\r\n", "SSH-2.0-OpenSSH_9.6.*look whether that is a ComfyUI"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{}", "2 bytes read, 7 more expected.*that is a ComfyUI"),
+        (b"HTTP/1.1 200 OK\r\n\r\n<html>", "line 1 column 1.*that is no ComfyUI"),
+        (b"HTTP/1.1 200 OK\r\n\r\n" + b"[" * 10**5, "nested too deep.*that is no ComfyUI"),
+        (b"", "closed connection.*look whether that is a ComfyUI"),
+        (None, "timed out.*look whether it hangs, and whether a firewall is between"),
+        (status(401, "No"), "401: No.*it wants a login: write http://NAME:PASSWORD@HOST, or http://HOST/.token="),
+        (status(403, "No"), "403: No.*it wants a login"),
+        (status(404, "No"), "404: No.*the address of a ComfyUI, with all of its path"),
+        (status(502, "No"), "502: No.*a proxy answers in its place: start it"),
+        (
+            status(302, "No", "Location: http://10.0.0.1/"),
+            "302: No.*it sends to http://10.0.0.1/: give that address if",
+        ),
     ],
 )
-def test_a_server_that_is_no_comfyui_or_ends_while_it_answers(answer: bytes | None, says: str, impatient: None) -> None:
+def test_each_thing_that_is_no_comfyui_has_its_own_advice(answer: bytes | None, says: str, impatient: None) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
 
         def answer_once() -> None:
@@ -262,5 +311,31 @@ def test_a_server_that_is_no_comfyui_or_ends_while_it_answers(answer: bytes | No
                     connection.sendall(answer)
 
         threading.Thread(target=answer_once, daemon=True).start()
-        with pytest.raises(SetupError, match=f"No ComfyUI answers at .*{says}.*: start it"):
+        with pytest.raises(SetupError, match=f"No ComfyUI answers at .*{says}.*, or leave it out"):
             ServerWorker("one", f"http://127.0.0.1:{listening.getsockname()[1]}", limit=9)
+
+
+@pytest.mark.parametrize(("given", "header"), [("ann:s%3Aecret@", "Basic YW5uOnM6ZWNyZXQ="), ("", "Bearer a b")])
+def test_a_login_goes_with_every_request(given: str, header: str, impatient: None, tmp_path: Path) -> None:
+    """A name and a password, or a token, which is in the address of every request too, and in no message."""
+    seen: list[web.Request] = []
+    with SmallHost("") as host:
+        host.asked = seen.append
+        token = "" if given else "?token=a%20b"
+        worker = ServerWorker("one", f"{host.url.replace('http://', f'http://{given}')}/{token}", limit=9)
+        outcome = worker.run(Texts().job(Row(2, "row2", {})).prompt, {"photo.png": b"1"}, tmp_path)
+        worker.clear()
+    assert outcome.error == ""
+    assert [file.path.read_bytes() for file in outcome.files] == [b"2"]
+    paths = {request.path.split("/")[1] for request in seen}
+    assert paths == {"system_stats", "upload", "ws", "prompt", "history", "view"}
+    assert {request.headers["Authorization"] for request in seen} == {header}
+    assert {request.query.get("token") for request in seen} == {None if given else "a b"}
+    assert "token" not in worker.label
+
+
+def test_an_answer_that_is_too_long_fails_its_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(servers, "_MOST_BYTES", 0)
+    with SmallHost("") as host, pytest.raises(Fault, match="it sends more than 0 bytes") as fault:
+        ServerWorker("one", host.url, limit=9).run(Texts().job(Row(2, "row2", {})).prompt, {}, tmp_path)
+    assert fault.value.happened is Happened.FAILED

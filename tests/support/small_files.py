@@ -52,8 +52,10 @@ class SmallWorker:
         self.name = name
         self._seconds = seconds
         self._deadly = deadly
+        self._folder = tempfile.TemporaryDirectory(prefix="likeness-small-")
+        self.folder = Path(self._folder.name)
 
-    version = "small"
+    version = label = "small"
 
     def start(self) -> None:
         pass
@@ -61,16 +63,24 @@ class SmallWorker:
     def object_info(self) -> dict[str, Any]:
         return OBJECT_INFO
 
-    def run(self, prompt: dict[str, Any], files: dict[str, bytes]) -> Outcome:
+    def is_back(self) -> bool:
+        return True
+
+    def run(self, prompt: dict[str, Any], files: dict[str, bytes], folder: Path) -> Outcome:
         seed = prompt["1"]["inputs"]["seed"]
         if seed == self._deadly:
             os._exit(1)
         if self._seconds:
             time.sleep(self._seconds)
-        return Outcome([SavedFile(".txt", str(seed).encode())], self._seconds)
+        path = folder / "saved.txt"
+        path.write_text(str(seed))
+        return Outcome([SavedFile(".txt", path)], self._seconds)
 
     def stop(self) -> None:
         pass
+
+    def clear(self) -> None:
+        self._folder.cleanup()
 
 
 class Settings(WorkerSettings):
