@@ -8,7 +8,10 @@ import json
 import math
 import os
 import re
+import shutil
+import subprocess
 import sys
+import tempfile
 import threading
 import time
 import tracemalloc
@@ -31,8 +34,9 @@ from batch.ray_workers import HERE, RayWorkers
 from batch.rows import Row, Table
 from batch.run import Run, last_line
 from batch.saved_people import FaceBank
+from batch.temporary import temporary_folder
 from batch.worker import Outcome, SavedFile
-from environment import SetupError
+from environment import ROOT, SetupError
 from PIL import Image
 from shared.tables import as_cell
 from systems import posix
@@ -733,9 +737,42 @@ def test_a_disk_without_locks(
         with pytest.raises(SetupError, match=f"cannot be written to .{os.strerror(code)}"):
             Output(Folder(str(tmp_path / "out")))
         return
+    temporary_folder().cleanup()  # without a word: nobody takes it for abandoned
     Output(Folder(str(tmp_path / "out"))).close()
     (said,) = capsys.readouterr().err.splitlines()
     assert f"{tmp_path / 'out'} has no locks ({os.strerror(code)}): let no second run use it" in said
+
+
+_STARTED = (
+    "import sys; from batch.temporary import temporary_folder; folder = temporary_folder(); "
+    "open(folder.name + '/photo.png', 'wb'); print(folder.name, flush=True); sys.stdin.read()"
+)
+_CONTAINER = ("unshare", "--user", "--map-root-user", "--fork", "--kill-child", "--pid")
+
+
+@posix
+def test_a_temporary_folder_is_removed_when_its_process_has_ended_wherever_that_ran(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In two containers that share a disk one number is two processes. Where none can be made, on this machine."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    has_containers = bool(shutil.which("unshare")) and not subprocess.run([*_CONTAINER, "true"], check=False).returncode
+    command = [*(_CONTAINER if has_containers else ()), sys.executable, "-c", _STARTED]
+    path = os.pathsep.join([str(ROOT / "scripts"), str(ROOT)])
+    variables = {**os.environ, "PYTHONPATH": path, "TMPDIR": str(tmp_path)}
+    with subprocess.Popen(command, env=variables, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        folder = Path(process.stdout.readline().decode().strip())
+        with temporary_folder() as first, temporary_folder() as second:
+            assert {path.parent for path in (folder, Path(first), Path(second))} == {tmp_path}
+            assert (folder / "photo.png").is_file()
+            assert Path(first).is_dir()
+        assert not Path(first).exists()
+        process.kill()
+    give_up = time.monotonic() + 20
+    while folder.exists() and time.monotonic() < give_up:  # who was killed ends a little later
+        temporary_folder().cleanup()
+    assert not list(tmp_path.iterdir())
 
 
 # --- A run
