@@ -293,7 +293,9 @@ def test_a_menu_takes_a_name_in_another_spelling(tmp_path: Path, chosen: str, ex
                 of.job(row)
 
 
-def test_a_photo_is_found_in_another_spelling(tmp_path: Path) -> None:
+def test_a_photo_is_found_in_another_spelling(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
     """Of a Mac, with capitals, and from Windows; a slip of the pen is told with what is near."""
     (tmp_path / "Set").mkdir()
     for name in ("Jose\u0301.png", "Set/Ben.PNG", "Net.png", "net.png"):
@@ -310,6 +312,7 @@ def test_a_photo_is_found_in_another_spelling(tmp_path: Path) -> None:
         "\u201cset/ben.png\u201d": "Ben-",
         f"file://{tmp_path}/Jose%CC%81.png": "Jose\u0301-",
         f"file://localhost{tmp_path}/net.png": "net-",
+        "~/net.png": "net-",
     }.items():
         (photo,) = of.job(Row(2, "a", {"First person": cell})).files
         assert photo.startswith(beginning)
