@@ -18,11 +18,10 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import environment
-from shared.arguments import positive
+from shared.arguments import path_of, positive
 from shared.host_folders import entered
 
 ON_CARD = (
@@ -38,7 +37,7 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     parser.add_argument("--python", help="a Python that has everything already")
-    parser.add_argument("--table", type=Path, help="a file for the figures as tables, in Markdown")
+    parser.add_argument("--table", type=path_of, help="a file for the figures as tables, in Markdown")
     parser.add_argument("--only", action="append", help="a method as its figures name it; may be said again")
     parser.add_argument("--gpu", action="store_true", help="time on the graphics card instead of counting")
     parser.add_argument("--pictures", type=positive, help="with --gpu: how many are sampled at once (default: 1)")

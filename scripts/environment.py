@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from shared import stopping
+from shared.given_files import plain_path
 
 from core.checks.text import as_typed
 
@@ -121,8 +122,10 @@ def _status_of(main: Callable[[], int]) -> int:
         return stopping.status_of(stop)
 
 
-_LOCKED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EISDIR)
-"""What a system says of a place that may not be written to, or where something else is in the way."""
+_OF_BOTH = (errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR)
+"""What a system says of a place that may not be read, too, or where something else is in the way."""
+_LOCKED = (*_OF_BOTH, errno.EROFS, errno.EEXIST)
+"""What it says of a place that may not be written to."""
 
 
 def disk_problem(problem: OSError, folder: Path | str | None = None) -> str | None:
@@ -138,8 +141,9 @@ def disk_problem(problem: OSError, folder: Path | str | None = None) -> str | No
 def unwritable(problem: OSError, folder: Path | str) -> str:
     """A sentence about any error of writing into a folder, with what to do."""
     place = problem.filename2 or problem.filename or folder
+    what = "read or written to" if problem.errno in _OF_BOTH else "written to"
     what_to_do = "make room there" if problem.errno in stopping.FULL else "mend that or name another place"
-    return f"{place} cannot be written to ({problem.strerror or problem}): {what_to_do}, and run it again."
+    return f"{place} cannot be {what} ({problem.strerror or problem}): {what_to_do}, and run it again."
 
 
 def called(command: Sequence[str], quiet: bool = False, seconds: float | None = None) -> int:
@@ -170,18 +174,21 @@ def find_hosts() -> list[Host]:
     ~/comfy/ComfyUI-*, the one the demo has installed. One that is older than OLDEST is said and left out. Raises
     SetupError when COMFYUI_PATH is set to something else, or to an older one.
     """
-    named = os.environ.get("COMFYUI_PATH")
+    named = plain_path(os.environ.get("COMFYUI_PATH", ""))
     if named and not host_at(Path(named)):
         raise SetupError(
-            f"COMFYUI_PATH is {named}, which is not a ComfyUI folder: main.py or comfyui_version.py is missing. Set "
-            "COMFYUI_PATH to the folder of a ComfyUI, or remove it."
+            f"COMFYUI_PATH is {named}, which is not a ComfyUI folder: main.py or comfyui_version.py is missing or "
+            "cannot be read. Set COMFYUI_PATH to the folder of a ComfyUI, or remove it."
         )
-    comfy = Path.home() / "comfy"
+    comfy = Path(os.path.expanduser("~/comfy"))  # stays as it is where the user has no home
+    in_home: list[str] = []
+    with contextlib.suppress(OSError):  # it may not be there, or may not be looked into
+        in_home = sorted(os.listdir(comfy))
     folders = [
         *([Path(named)] if named else []),
         *([ROOT.parent.parent] if ROOT.parent.name == "custom_nodes" else []),
         comfy / "ComfyUI",
-        *sorted(comfy.glob("ComfyUI-*")),
+        *(comfy / name for name in in_home if name.startswith("ComfyUI-")),
         INSTALLED_HOST,
     ]
     found = {host.path: host for folder in folders if (host := host_at(folder))}
@@ -233,10 +240,13 @@ def fetched_host() -> list[Host]:
 
 
 def host_at(folder: Path) -> Host | None:
-    version = folder / "comfyui_version.py"
-    if not ((folder / "main.py").is_file() and version.is_file()):
+    """None for a folder that is no ComfyUI, or that may not be looked into."""
+    try:
+        (folder / "main.py").stat()
+        version = (folder / "comfyui_version.py").read_text("utf-8", "replace")
+    except OSError:
         return None
-    number = re.search(r"__version__ = \"(\d+(?:\.\d+)*)", version.read_text("utf-8", "replace"))
+    number = re.search(r"__version__ = \"(\d+(?:\.\d+)*)", version)
     return Host(folder.resolve(), tuple(map(int, number[1].split(".")))) if number else None
 
 
@@ -255,6 +265,7 @@ def ready_python(hosts: Sequence[Host], chosen: str | None, modules: Iterable[st
     """
     needed = ["torch", *modules]
     if chosen:
+        chosen = plain_path(chosen)
         python = Path(shutil.which(chosen) or chosen)
         python = python.absolute() if python.is_file() else python  # hosts start in their own folders
         if lacking := _lacking(python, needed):

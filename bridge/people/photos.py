@@ -23,7 +23,7 @@ from ...core.faces import analysis, landmarks
 from ...core.faces.bgr_pictures import Picture, from_file
 from ...core.faces.finding import Detection
 from ...core.faces.landmarks import Mesh
-from ...core.models.files import Listing, Stamp, dead_link, listing, stamp, write_whole
+from ...core.models.files import Listing, Stamp, dead_link, is_of_system, listing, stamp, write_whole
 from ...core.pictures.files import ENDINGS, has_several
 from ..host import folders
 from ..host.notes import running_server
@@ -206,13 +206,17 @@ def _names_in(path: str, root: str) -> Iterator[str]:
 
 
 def _sorted_names(path: str) -> list[str]:
-    """The names in a folder without hidden ones, by name and number. Raises BadPhoto for one that cannot be read."""
+    """The names in a folder without hidden ones and folders of a system, by name and number.
+
+    Raises BadPhoto for one that cannot be read.
+    """
     try:
         names = os.listdir(path)
     except OSError as error:
         why = f"The folder {path} cannot be read: {error.strerror}."
         raise BadPhoto(why, "Let ComfyUI's user read it, or move it out of the folder of photos.") from error
-    return sorted((name for name in names if not name.startswith(".")), key=_by_number)
+    shown = [name for name in names if not name.startswith(".") and not is_of_system(name)]
+    return sorted(shown, key=_by_number)
 
 
 def _no_photo(folder: str, path: str, contents: Album) -> BadPhoto:

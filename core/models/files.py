@@ -29,6 +29,16 @@ BESIDE_FILES = "._"
 """How names begin of the files that a Mac writes onto a stick or a network drive, and into a zip: beside
 scrfd.onnx lies ._scrfd.onnx, which holds what the disk has no place for and is no model, whatever its ending."""
 
+_OF_SYSTEMS = {
+    ".git",
+    "__macosx",
+    *("$recycle.bin", "system volume information"),  # Windows
+    *("@eadir", "#recycle", "#snapshot", "@recycle", "@recently-snapshot"),  # Synology and QNAP
+    "lost+found",
+}
+"""Folders of deleted files, old states and small copies that a system puts among others without hiding them, in small
+letters."""
+
 PathT = TypeVar("PathT", str, Path)
 Stamp = tuple[str, int, int]
 """Path, size in bytes and time of the last change of a file: what a loaded file is remembered by."""
@@ -75,10 +85,15 @@ def unfinished_folder(parent: Path, prefix: str) -> Generator[Path, None, None]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def is_of_system(folder: str) -> bool:
+    """Whether a folder holds what a system keeps for itself, by its name."""
+    return folder.lower() in _OF_SYSTEMS
+
+
 def walk(root: str, links: bool = True) -> Iterator[tuple[str, list[str]]]:
     """Every folder below `root`, itself included, and the names of the files in it, level by level.
 
-    Folders called .git are left out, and so is what a Mac writes beside other files. A folder that cannot be read does
+    Folders of a system are left out, and so is what a Mac writes beside other files. A folder that cannot be read does
     not come. links: whether links to folders are followed. A folder that is reached in several ways comes once, under
     its shortest path: links may go in circles, which would never end.
     """
@@ -98,7 +113,7 @@ def walk(root: str, links: bool = True) -> Iterator[tuple[str, list[str]]]:
         # Real folders first, so that a link beside one does not take its name.
         for name in sorted(subfolders, key=lambda name: (os.path.islink(os.path.join(folder, name)), name)):
             path = os.path.join(folder, name)
-            if name != ".git" and (links or not os.path.islink(path)):
+            if not is_of_system(name) and (links or not os.path.islink(path)):
                 waiting.append(path)
 
 

@@ -11,7 +11,8 @@ import shutil
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -30,13 +31,22 @@ _MOST_TABLE_BYTES = 10**11
 STORE_SECONDS = 300
 """So long a store that does not answer is asked again."""
 _KEPT_LISTINGS = 64
-_READ_AT_ONCE = 64
+_READ_AT_ONCE = 16
 """So many lists of a store."""
 
 
 def folder_of(address: str) -> Folder:
     """The folder at an address: a path, or what fsspec calls a URL."""
     return StoreFolder(address) if "://" in address else Folder(address)
+
+
+@contextmanager
+def _read_errors_told(place: str) -> Iterator[None]:
+    """Raises SetupError, in one sentence, for what a disk or a store says against reading a place."""
+    try:
+        yield
+    except OSError as cause:
+        raise SetupError(f"{place} cannot be read: {cause.strerror or cause}.") from cause
 
 
 class Folder:
@@ -86,9 +96,10 @@ class Folder:
         return names
 
     def sizes(self, folder: str = "") -> dict[str, int]:
-        """The files in a folder, which need not be there, and how many bytes each has."""
+        """The files in a folder, which need not be there, and how many bytes each has. Raises SetupError."""
         sizes: dict[str, int] = {}
-        with suppress(FileNotFoundError), os.scandir(self.place(folder)) as entries:
+        place = self.place(folder)
+        with _read_errors_told(place), suppress(FileNotFoundError), os.scandir(place) as entries:
             for entry in entries:
                 with suppress(FileNotFoundError):  # one that a worker has just given its final name
                     if entry.is_file():
@@ -100,9 +111,9 @@ class Folder:
         return bytes_of(self.path / name, most)
 
     def lines(self, names: Sequence[str]) -> Iterator[bytes]:
-        """The lines of files, one file after the other. Raises OSError."""
+        """The lines of files, one file after the other. Raises SetupError."""
         for name in names:
-            with open(self.place(name), "rb") as file:
+            with _read_errors_told(self.place(name)), open(self.place(name), "rb") as file:
                 yield from file
 
     def copied(self, name: str) -> Path:
@@ -111,11 +122,10 @@ class Folder:
         atexit.register(copies.cleanup)
         copy = Path(copies.name, os.path.basename(name))
         try:
-            self._copy(name, str(copy))
+            with _read_errors_told(self.place(name)):
+                self._copy(name, str(copy))
         except Unreadable as cause:
             raise SetupError(f"{self.place(name)} {cause}.") from cause
-        except OSError as cause:
-            raise SetupError(f"{self.place(name)} cannot be read: {cause}.") from cause
         return copy
 
     def _copy(self, name: str, copy: str) -> None:
@@ -222,14 +232,14 @@ class StoreFolder(Folder):
 
     @cached_property
     def names(self) -> list[str]:
-        return self._asked("find", "")[:_MOST_NAMES]
+        with _read_errors_told(self.address):
+            return self._asked("find", "")[:_MOST_NAMES]
 
     def files(self, folder: str) -> dict[str, dict[str, Any]]:
-        """What fsspec says of each file in a folder."""
-        try:
+        """What fsspec says of each file in a folder. Raises SetupError."""
+        entries: list[dict[str, Any]] = []
+        with _read_errors_told(self.place(folder)), suppress(FileNotFoundError):
             entries = self._asked("ls", folder, detail=True)
-        except FileNotFoundError:
-            return {}
         return {entry["name"].rpartition("/")[2]: entry for entry in entries if entry["type"] == "file"}
 
     def sizes(self, folder: str = "") -> dict[str, int]:
@@ -246,11 +256,15 @@ class StoreFolder(Folder):
         return data
 
     def lines(self, names: Sequence[str]) -> Iterator[bytes]:
-        for first in range(0, len(names), _READ_AT_ONCE):
-            some = names[first : first + _READ_AT_ONCE]
-            contents = self._asked("cat", list(some))
-            for name in some:
-                yield from contents[name].splitlines()
+        with ThreadPoolExecutor(_READ_AT_ONCE) as readers:
+            for first in range(0, len(names), _READ_AT_ONCE):
+                for content in readers.map(self._content, names[first : first + _READ_AT_ONCE]):
+                    yield from content.splitlines()
+
+    def _content(self, name: str) -> bytes:
+        """What is in a file. fsspec's own call for several files takes a name with brackets in it for a pattern."""
+        with _read_errors_told(self.place(name)):
+            return self._asked("cat_file", name)
 
     def _copy(self, name: str, copy: str) -> None:
         self._asked("get_file", name, copy)

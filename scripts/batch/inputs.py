@@ -24,13 +24,15 @@ from .columns import ColumnNames, api_places
 from .folders import Folder
 from .photo_cells import PhotoCells
 from .prompts import Job
-from .rows import NAME, BadRow, Row
+from .rows import NAME, BadRow, Row, shown
 from .saved_people import FaceBank
 
 _ANNOTATED = re.compile(r" ?\[(input|output|temp)\]$")
 """How the value of a menu of files ends that says in which of ComfyUI's folders the file is."""
 _KEPT_CHOICES = 2**10
 """So many words of each menu are remembered, also those that it does not have: menus of files may be long."""
+_MOST_WORD_LETTERS = 5000
+"""No menu has a longer word: of a cell, which may hold a whole picture, no more is looked for and remembered."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,9 +59,9 @@ class Input:
 
     def value(self, cell: str) -> Any:
         """The value that a cell means, which must fit all targets. Raises BadRow."""
-        value = self._chosen(cell) if self.is_choice else self._meant(cell)
+        value = self._chosen(cell[:_MOST_WORD_LETTERS]) if self.is_choice else self._meant(cell)
         if isinstance(value, BadRow):
-            raise BadRow(f"{self.column} is {cell}: {value}")
+            raise BadRow(f"{self.column} is {shown(cell)}: {value}")
         return value
 
     @lru_cache(_KEPT_CHOICES)  # noqa: B019 - a run has an input for each column
@@ -206,7 +208,7 @@ class Template:
                 for node in photo_nodes[column]:
                     prompt = saved_people.with_saved_person(prompt, node, file, others, self._object_info)
             except BadRow as problem:
-                raise BadRow(f"{column} is {row.cells[column]}, a saved person. {problem}") from None
+                raise BadRow(f"{column} is {shown(row.cells[column])}, a saved person. {problem}") from None
         return prompt
 
 

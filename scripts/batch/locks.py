@@ -21,17 +21,23 @@ _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.
 """What a system says where the disk has no locks, such as a network drive."""
 
 
+def take_alone(file: IO[bytes]) -> None:
+    """Take a lock that only this process has, until the file is closed. Raises OSError where another process has it,
+    and where the disk has none."""
+    if sys.platform == "win32":
+        file.seek(0)
+        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+    else:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
 def lock_alone(file: IO[bytes], folder: Path) -> None:
-    """Take a lock that only this process has, until the file is closed; where the disk has none, say so.
+    """`take_alone`; where the disk has no locks, say so.
 
     folder: what it is for, for the message. Raises BlockingIOError where another process has it, and OSError.
     """
     try:
-        if sys.platform == "win32":
-            file.seek(0)
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-        else:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        take_alone(file)
     except OSError as problem:
         if problem.errno in _HELD:
             raise BlockingIOError(problem.errno, problem.strerror, str(folder)) from problem

@@ -13,12 +13,17 @@ from core.pictures.files import ENDINGS
 
 from .file_names import FileNames
 from .folders import Folder
-from .rows import BadRow
+from .rows import BadRow, shown
 from .saved_people import FaceBank
 from .worker import PERSON_FILE
 
 _KEPT_CELLS = 2**14
 """So many cells are remembered, also those that name nothing."""
+_MOST_PATH_LETTERS = 20_000
+"""No path is longer, with each of its bytes as %20: of a cell, which may hold a whole picture, no more is looked for
+and remembered."""
+_DATA = "data:"
+"""How the address begins that holds a picture itself."""
 _MOST_ADVISED = 100
 """So many cells that name nothing are told what is near. That takes long, and nobody reads more."""
 
@@ -46,9 +51,9 @@ class PhotoCells:
 
     def found(self, column: str, cell: str) -> FoundFile:
         """The file that a cell names. Raises BadRow."""
-        found = self._looked_up(cell)
+        found = self._looked_up(cell[:_MOST_PATH_LETTERS])
         if isinstance(found, str):
-            raise BadRow(f"{column} is {cell}{found}")
+            raise BadRow(f"{column} is {shown(cell)}{found}")
         return found
 
     @lru_cache(_KEPT_CELLS)  # noqa: B019 - there is one for all rows, which lives as long as the run
@@ -61,7 +66,10 @@ class PhotoCells:
             inside = posixpath.normpath(inside)
         inside = inside.removeprefix(folder)
         name = posixpath.normpath(inside)
-        if name.startswith("../") or os.path.isabs(name) or "://" in inside:
+        if "://" in inside or inside[: len(_DATA)].lower() == _DATA:
+            put = f"put the file into {self._photos.address} and write its name"
+            return f". Addresses, and pictures in cells, are not read: {put}."
+        if name.startswith("../") or os.path.isabs(name):
             return f", which is outside of {self._photos.address}."
         entry = name if self._photos.stamp(name) else self._names.meant(name)
         if entry is not None:

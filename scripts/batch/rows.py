@@ -23,6 +23,8 @@ _MOST_LETTERS = 120
 """Of a name."""
 _MOST_BYTES = 200
 """Of a name. A file system takes 255 with the number and the ending behind it."""
+_MOST_SHOWN = 200
+"""Letters of a cell in a message."""
 _NO_NAME = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]|^[=+\-@. ]|[. ]$|_\d+of\d+$')
 """What Windows does not take, half of a letter, what a spreadsheet takes for a formula, and how a row's pictures are
 numbered."""
@@ -134,6 +136,7 @@ def rows(table: Table, is_photo: Callable[[str], bool]) -> Iterator[Row]:
         problem = line.problem
         if name:
             problem = problem or problem_of_name(name)
+            name = shown(name) if problem else name
         else:
             name = _name_of_photos(line.number, [cells[column] for column in photo_columns if column in cells])
         if any(line.cells[column_count:]):
@@ -170,9 +173,14 @@ def problem_of_name(name: str) -> str:
     if not is_long and not _NO_NAME.search(name) and not _DEVICES.match(name):
         return ""
     return (
-        f"the name {name!r} cannot be a file's: at most {_MOST_LETTERS} letters and {_MOST_BYTES} bytes, none of "
-        '<>:"/\\|?*, no =, +, -, @, dot or space before them, no dot or space behind, no number such as _1of4.'
+        f"the name {shown(name)!r} cannot be a file's: at most {_MOST_LETTERS} letters and {_MOST_BYTES} bytes, none "
+        'of <>:"/\\|?*, no =, +, -, @, dot or space before them, no dot or space behind, no number such as _1of4.'
     )
+
+
+def shown(cell: str) -> str:
+    """A cell as messages and failed.csv have it: it may hold a whole picture."""
+    return cell if len(cell) <= _MOST_SHOWN else f"{cell[: _MOST_SHOWN - 3]}..."
 
 
 def cut(text: str, size: int) -> str:

@@ -8,6 +8,7 @@ line. Parquet needs pyarrow.
 import codecs
 import csv
 import json
+import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -198,8 +199,8 @@ def _line(number: int, entry: Mapping[str, Any], columns: Sequence[str]) -> Line
 
 
 def _cell(value: Any) -> str:
-    if value is None:
-        return ""
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
+        return ""  # data frames write an empty cell as NaN
     if isinstance(value, bool):
         return str(value).lower()
     return str(value).strip(BLANKS)

@@ -11,6 +11,7 @@ from pack.core.cast import Face
 from pack.core.checks.text import MOST_NAME_LETTERS, plain
 from pack.core.faces import model as faces
 from pack.core.faces.model import FaceModel
+from pack.core.models.files import is_of_system
 from pack.core.pictures.files import ENDINGS
 from pack.core.pictures.geometry import area
 from pack.core.pictures.previews import as_picture
@@ -86,11 +87,11 @@ def pictures_below(folder: Path) -> Iterator[Path]:
 
 
 def is_hidden(path: Path, folder: Path) -> bool:
-    """Whether a file below `folder`, or a folder around it there, is hidden.
+    """Whether a file below `folder`, or a folder around it there, is hidden or a system's own.
 
     Beside every anna.jpg that a Mac writes to a stick it puts ._anna.jpg, which is no picture.
     """
-    return any(part.startswith(".") for part in path.relative_to(folder).parts)
+    return any(part.startswith(".") or is_of_system(part) for part in path.relative_to(folder).parts)
 
 
 def write_jpeg(pixels: Tensor, path: Path, longer_side: int | None = None) -> None:

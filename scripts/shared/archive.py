@@ -17,6 +17,8 @@ from pathlib import Path
 
 from environment import ROOT, run, say
 
+from .arguments import path_of
+
 REPOSITORY = "https://github.com/likeness-nodes/likeness/blob/main/"
 
 
@@ -69,7 +71,7 @@ def _git_files(*arguments: str) -> set[str]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, help="a folder that is new or empty, outside of the repository")
+    parser.add_argument("folder", type=path_of, help="a folder that is new or empty, outside of the repository")
     folder: Path = parser.parse_args().folder
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         parser.error(f"{folder} is not empty. Name a new folder.")

@@ -19,13 +19,13 @@ class Unreadable(Exception):
 
 
 def plain_path(text: str) -> str:
-    """A path as people copy it, in quotes or as a URL such as file:///home/anna/my%20photo.jpg, as a path of this
-    system. Other texts stay as they are."""
+    """A path as people write or copy it, in quotes, as a URL such as file:///home/anna/my%20photo.jpg, or with the
+    ~ of a home folder, which shells leave alone behind "=", as a path of this system. Other texts stay as they are."""
     path = text.strip()
     if len(path) > 1 and _QUOTES.get(path[0]) == path[-1]:
         path = path[1:-1].strip()
     if path[: len(_URL)].lower() != _URL:
-        return path
+        return os.path.expanduser(path)
     rest = path[len(_URL) :]
     if not rest.startswith("//"):
         return url2pathname(rest)

@@ -11,8 +11,7 @@ blueprints of ComfyUI 0.33 and on the 507 public workflow files of comfyui-workf
   ComfyUI's own blueprints).
 - A curve (`CurveEditor`) loses what was drawn.
 - A node that the host does not know goes on without its values, with a line in the log. Here it is named.
-- It draws one word of `{red|blue}` in a prompt by lot, as the editor does. Here the text stays, so that a row of a
-  table gives the same picture again.
+- It draws one word of `{red|blue}` in a prompt by lot, as the editor does. Here the text stays (`_as_editor_sends`).
 - It does not say where a value is set, which a column of a table needs (`Place`).
 - It is GPL-3.0, and brings 27 packages with it.
 
@@ -111,7 +110,8 @@ class Place:
 
     node: its number, in a subgraph "box:node". name: of the widget. title: what the node is called. label: what the
     editor shows for the widget. targets: the inputs of the prompt that have its value, node and name. value: what a
-    link brings of it, None where that is left to the widget behind the link.
+    link brings of it, None where that is left to the widget behind the link. is_primitive: whether it is a Primitive's,
+    which the editor copies into the widget that it is linked to.
     """
 
     node: str
@@ -120,6 +120,7 @@ class Place:
     label: str
     targets: list[tuple[str, str]] = field(default_factory=list)
     value: Any = None
+    is_primitive: bool = False
 
 
 _Places = dict[tuple[str, str], Place]
@@ -393,7 +394,8 @@ class _Level:
         is_of_editor = kind not in self.object_info
         if kind == PRIMITIVE:
             title = node.get("title") or "Primitive"
-            return Place(f"{self.path}{number}", "value", title, "value", value=first_value(node))
+            value = first_value(node)
+            return Place(f"{self.path}{number}", "value", title, "value", value=value, is_primitive=True)
         if node.get("mode", 0) == MUTED:
             return None
         if node.get("mode", 0) == BYPASSED or (is_of_editor and kind in (*REROUTES, *SETTERS)):
@@ -438,9 +440,16 @@ def _prompt_entry(entry: _Running, object_info: Json, places: _Places) -> dict[s
     node = entry.node
     slots = {slot["name"]: slot for slot in node.get("inputs") or []}
     shown = node.get("title") or object_info[node["type"]].get("display_name") or node["type"]
-    inputs = values_of(node, specs(object_info, node["type"]), is_of_others(node["type"], object_info))
+    known = specs(object_info, node["type"])
+
+    def as_sent(name: str, value: Any) -> Any:
+        return _as_editor_sends(value, name, known.get(name, Spec()), f"{shown} (node {entry.number})")
+
+    inputs = values_of(node, known, is_of_others(node["type"], object_info))
     set_at: dict[str, list[Place]] = {}
-    for name in inputs:
+    for name, value in inputs.items():
+        if name not in entry.brought:
+            inputs[name] = as_sent(name, value)
         set_at[name] = [Place(entry.number, name, shown, label(slots.get(name, {}), name))]
     for name, value in entry.brought.items():
         if isinstance(value, list):
@@ -450,12 +459,62 @@ def _prompt_entry(entry: _Running, object_info: Json, places: _Places) -> dict[s
             set_at.setdefault(name, []).append(value)
         else:
             set_at[name] = [value]
-            inputs[name] = sent(value.value)
+            inputs[name] = as_sent(name, value.value) if value.is_primitive else sent(value.value)
     for name, of_input in set_at.items():
         for place in of_input:
-            known = places.setdefault((place.node, place.name), place)
-            known.targets.append((entry.number, name))
+            known_place = places.setdefault((place.node, place.name), place)
+            known_place.targets.append((entry.number, name))
     return {"class_type": node["type"], "inputs": inputs, "_meta": {"title": shown}}
+
+
+_COMMENT = re.compile(r"//[^\n\r\u2028\u2029]*|/\*")
+"""A comment up to the end of its line, or the beginning of one that ends with */."""
+_CHOICE = re.compile(r"(?<!\\)(?:\\\\)*\{")
+"""The beginning of {red|blue}: a brace without a backslash that means it."""
+_DATE = re.compile(r"%date:[^%]*%")
+
+
+def _as_editor_sends(value: Any, name: str, spec: Spec, title: str) -> Any:
+    """A value of a node's own widget as the editor sends it. These are all of its steps between the file and the
+    prompt; what stands in a box it sends as it is.
+
+    - A text that may have them loses its // and /* */ comments, and the backslashes before { } and |.
+    - Of {red|blue} it draws one word by lot. Here the text stays, with a line that says so: a row of a table is to
+      give the same picture again.
+    - In the names of files %date:yyyy-MM-dd% becomes the date. Here it becomes a word: tomorrow no row would be known
+      to be done, and the scripts name pictures themselves.
+
+    name: of the input. title: what the node is called.
+    """
+    if not isinstance(value, str):
+        return sent(value)
+    if name == "filename_prefix":
+        return _DATE.sub("date", value)
+    if spec.kind != "STRING" or not spec.options.get("dynamicPrompts"):
+        return value
+    text = _without_comments(value)
+    if not _CHOICE.search(text):
+        return re.sub(r"\\([{}|])", r"\1", text)
+    say(
+        f"{title}, {name}: braces are sent as they are written, {{red|blue}} with both words. The editor draws one of "
+        "them by lot: give this input a column, and each row its word."
+    )
+    return text
+
+
+def _without_comments(text: str) -> str:
+    kept: list[str] = []
+    start = place = 0
+    last_end = text.rfind("*/")
+    while comment := _COMMENT.search(text, place):
+        place = comment.end()
+        if comment[0] == "/*":
+            if place > last_end:  # one that does not end is none
+                continue
+            place = text.index("*/", place) + 2
+        kept.append(text[start : comment.start()])
+        start = place
+    return "".join([*kept, text[start:]])
 
 
 def _slots(node: Json, known: Mapping[str, Spec]) -> list[Json]:

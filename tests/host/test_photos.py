@@ -39,6 +39,9 @@ def album(tmp_path, monkeypatch, six):
         ben.convert("RGBA").save(folder / "IMG_2031.webp", lossless=True)
     (folder / "notes.txt").write_text("Anna's birthday")
     (folder / ".hidden.jpg").write_text("")
+    for system in ("#recycle", "$RECYCLE.BIN", "@eaDir/anna 10.jpg"):  # deleted photos, and small copies
+        (folder / system).mkdir(parents=True)
+        (folder / system / "deleted.jpg").write_bytes((folder / "ben.jpg").read_bytes())
     (folder / "below").mkdir()
     return folder
 

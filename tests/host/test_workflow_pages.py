@@ -6,8 +6,10 @@ import itertools
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import sent_texts
 import templates
 from browser.canvas import DrawnNode, Graph
 from browser.fixtures import NEWEST, NEWEST_WITH_CLASSIC, OWN, OWN_WITH_VUE, in_frontends, once_of_each, own_often
@@ -174,6 +176,62 @@ def test_the_editor_sends_the_same_where_a_node_is_switched_off(gallery: Visit) 
         expected = comparable(workflow.to_prompt(graph, object_info), object_info)
         assert comparable(prompt, object_info) == expected, (node["type"], mode)
         node["mode"] = 0
+
+
+def with_texts() -> Graph:
+    """A file with a node for each text: it has it itself, from a Primitive, or in a box."""
+    box = "e3096c66-b6bc-5e6a-a26e-e02a2cfb262e"
+    slot: Graph = {"name": "text", "type": "STRING", "widget": {"name": "text"}}
+    nodes: list[Graph] = []
+    file_links: list[list[Any]] = []
+
+    def add(kind: str, text: str, **more: Any) -> int:
+        number = len(nodes) + 1
+        node = {"id": number, "type": kind, "pos": [0, 200 * number], "size": [300, 150], "flags": {}, "mode": 0}
+        node |= {"order": number, "inputs": [], "outputs": [], "properties": {}, "widgets_values": [text]}
+        nodes.append({**node, **more})
+        return number
+
+    for text in (*sent_texts.PROMPTS, *sent_texts.CHOICES):
+        add("CLIPTextEncode", text)
+        add(box, text, inputs=[{**slot, "link": None}])
+        link = len(file_links) + 1
+        source = add("PrimitiveNode", text, outputs=[{**slot, "name": "STRING", "links": [link]}])
+        target = add("CLIPTextEncode", "old // {a|b}", inputs=[{**slot, "link": link}])
+        file_links.append([link, source, 0, target, 0, "STRING"])
+    for text in sent_texts.FILES:
+        add("SaveImage", text)
+    inside = {"id": 1000, "type": "CLIPTextEncode", "pos": [0, 0], "size": [300, 150], "flags": {}, "order": 0}
+    inside |= {"mode": 0, "inputs": [{**slot, "link": 1}], "outputs": [], "widgets_values": ["old // {a|b}"]}
+    given = {"id": "6f0c8f8e-7a59-5c8e-9d0e-0f3c1b1a2b3c", "name": "text", "type": "STRING", "linkIds": [1]}
+    link_inside = {"id": 1, "origin_id": -10, "origin_slot": 0, "target_id": 1000, "target_slot": 0, "type": "STRING"}
+    subgraph = {
+        **{"id": box, "version": 1, "revision": 0, "state": {}, "config": {}, "extra": {}, "name": "Box"},
+        **{"inputs": [given], "outputs": [], "widgets": [], "nodes": [inside], "groups": [], "links": [link_inside]},
+        "inputNode": {"id": -10, "bounding": [-200, 0, 100, 60]},
+        "outputNode": {"id": -20, "bounding": [400, 0, 100, 60]},
+    }
+    graph: Graph = {"nodes": nodes, "links": file_links, "groups": [], "config": {}, "extra": {}, "version": 0.4}
+    graph |= {"last_node_id": len(nodes), "last_link_id": len(file_links)}
+    return {**graph, "definitions": {"subgraphs": [subgraph]}}
+
+
+@in_frontends(OWN, NEWEST)
+def test_the_editor_sends_the_same_texts(gallery: Visit, capsys: pytest.CaptureFixture[str]) -> None:
+    """What it takes out of a text when it sends it, and what not."""
+    graph = with_texts()
+    sent = gallery.open_file(graph).prompt
+    capsys.readouterr()
+    ours = workflow.to_prompt(graph, gallery.server.object_info())
+    assert capsys.readouterr().err.count("braces are sent as they are written") == 2 * len(sent_texts.CHOICES)
+    assert sent.keys() == ours.keys()
+    for number, node in ours.items():
+        ((name, value),) = node["inputs"].items()
+        of_editor = sent[number]["inputs"][name]
+        if name == "filename_prefix":
+            assert value == re.sub(r"^\d{4}/", "date/", of_editor)
+        elif ":" in number or value not in sent_texts.CHOICES.values():
+            assert value == of_editor, number
 
 
 @pytest.fixture

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import csv
 import errno
+import gc
 import json
 import math
 import os
 import re
+import shutil
+import subprocess
 import sys
+import tempfile
 import threading
 import tracemalloc
 from collections.abc import Callable, Iterable, Iterator
@@ -31,8 +35,9 @@ from batch.ray_workers import HERE, RayWorkers
 from batch.rows import Row, Table
 from batch.run import Run, last_line
 from batch.saved_people import FaceBank
+from batch.temporary import temporary_folder
 from batch.worker import Outcome, SavedFile
-from environment import SetupError
+from environment import ROOT, SetupError
 from PIL import Image
 from saved_files import saved
 from shared.tables import as_cell
@@ -290,7 +295,9 @@ def test_a_menu_takes_a_name_in_another_spelling(tmp_path: Path, chosen: str, ex
                 of.job(row)
 
 
-def test_a_photo_is_found_in_another_spelling(tmp_path: Path) -> None:
+def test_a_photo_is_found_in_another_spelling(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
     """Of a Mac, with capitals, and from Windows; a slip of the pen is told with what is near."""
     (tmp_path / "Set").mkdir()
     for name in ("Jose\u0301.png", "Set/Ben.PNG", "Net.png", "net.png"):
@@ -307,6 +314,7 @@ def test_a_photo_is_found_in_another_spelling(tmp_path: Path) -> None:
         "\u201cset/ben.png\u201d": "Ben-",
         f"file://{tmp_path}/Jose%CC%81.png": "Jose-",
         f"file://localhost{tmp_path}/net.png": "net-",
+        "~/net.png": "net-",
     }.items():
         (photo,) = of.job(Row(2, "a", {"First person": cell})).files
         assert photo.startswith(beginning)
@@ -408,6 +416,34 @@ def test_a_cell_is_a_value_of_its_input(tmp_path: Path, name: str, cell: str, va
         assert made_template.job(row).prompt["4"]["inputs"][name] == value
 
 
+@pytest.mark.parametrize(
+    "column",
+    ["First person", "Sampler.seed", "Sampler.cfg", "Sampler.sampler", "Sampler.noise", "Sampler.size", "name"],
+)
+@pytest.mark.parametrize("start", ["data:image/png;base64,", "../", "/", "file:///", '"', ""])
+def test_a_picture_in_a_cell_is_not_repeated(column: str, start: str, tmp_path: Path) -> None:
+    """Each of 20 million cells may hold one: little is kept of them, too."""
+    cell = f"{start}{'aGVsbG8/' * 250_000}"
+    lines = [{"name": "a", "First person": "a.png"}, {"First person": "b.png", column: cell}]
+    (tmp_path / "jobs.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    columns = ["First person"] if column == "name" else [column]
+    made = template(tmp_path, *columns)
+    *_, row = rows.rows(read(tmp_path, "jobs.jsonl"), made.is_photo)
+    row = Row(row.line, row.name, {name: row.cells.get(name, "") for name in columns}, row.problem)
+    tracemalloc.start()
+    message = ""
+    try:
+        made.fingerprint(row)
+    except rows.BadRow as problem:  # which holds its whole cell until the end of this block
+        message = str(problem)
+    gc.collect()
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert message
+    assert len(f"{row.name}{message}") < 600
+    assert kept < 200_000
+
+
 def test_photos_travel_by_what_is_in_them(tmp_path: Path) -> None:
     """Under names that every disk takes; the workflow's own too, where a row names none."""
     photos = {f"set/{'字' * 80}.png": "red", "input/a.png": "blue"}
@@ -469,6 +505,8 @@ def test_the_workflows_own_files_travel_or_are_missed_before_the_first_row(
         pytest.param("pipe.png", "pipe.png is no file", marks=posix),
         ("linked.png", "linked.png is a link to .*gone.png, and there is no file: its disk may"),
         ("no\0name.png", "is not in"),
+        ("https://example.org/a.png", "Addresses, and pictures in cells, are not read: put the file into .*in and"),
+        ("DATA:image/png;base64,iVBO", "Addresses, and pictures in cells, are not read"),
     ],
 )  # fmt: skip
 def test_photos_that_cannot_be_used(tmp_path: Path, cell: str, problem: str) -> None:
@@ -727,9 +765,42 @@ def test_a_disk_without_locks(
         with pytest.raises(SetupError, match=f"cannot be written to .{os.strerror(code)}"):
             Output(Folder(str(tmp_path / "out")))
         return
+    temporary_folder().cleanup()  # without a word: nobody takes it for abandoned
     Output(Folder(str(tmp_path / "out"))).close()
     (said,) = capsys.readouterr().err.splitlines()
     assert f"{tmp_path / 'out'} has no locks ({os.strerror(code)}): let no second run use it" in said
+
+
+_STARTED = (
+    "import sys; from batch.temporary import temporary_folder; folder = temporary_folder(); "
+    "open(folder.name + '/photo.png', 'wb'); print(folder.name, flush=True); sys.stdin.read()"
+)
+_CONTAINER = ("unshare", "--user", "--map-root-user", "--fork", "--kill-child", "--pid")
+
+
+@posix
+def test_a_temporary_folder_is_removed_when_its_process_has_ended_wherever_that_ran(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In two containers that share a disk one number is two processes. Where none can be made, on this machine."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    has_containers = bool(shutil.which("unshare")) and not subprocess.run([*_CONTAINER, "true"], check=False).returncode
+    command = [*(_CONTAINER if has_containers else ()), sys.executable, "-c", _STARTED]
+    path = os.pathsep.join([str(ROOT / "scripts"), str(ROOT)])
+    variables = {**os.environ, "PYTHONPATH": path, "TMPDIR": str(tmp_path)}
+    with subprocess.Popen(command, env=variables, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        folder = Path(process.stdout.readline().decode().strip())
+        with temporary_folder() as first, temporary_folder() as second:
+            assert {path.parent for path in (folder, Path(first), Path(second))} == {tmp_path}
+            assert (folder / "photo.png").is_file()
+            assert Path(first).is_dir()
+        assert not Path(first).exists()
+        process.kill()
+    give_up = time.monotonic() + 20
+    while folder.exists() and time.monotonic() < give_up:  # who was killed ends a little later
+        temporary_folder().cleanup()
+    assert not list(tmp_path.iterdir())
 
 
 # --- A run
@@ -917,7 +988,8 @@ def test_the_last_line_sums_up(rows_of_table: int, made: int, failed: int, begin
 
 def test_a_table_of_json_lines(tmp_path: Path) -> None:
     text = (
-        '{"name": "a", "Prompt": "x, y", "Seed": 18446744073709551615}\n\n{"name": "b", "Noise": true, "Seed": null}\n'
+        '{"name": "a", "Prompt": "x, y", "Seed": 18446744073709551615}\n\n'
+        '{"name": "b", "Noise": true, "Seed": null, "Prompt": NaN, "Cfg": -Infinity}\n'
     )
     (tmp_path / "jobs.jsonl").write_text(f'{text}no\n{{"name": ["c"], "Seed": 0.5}}\n{"[" * 10**5}\n')
     json_rows = list(rows.rows(read(tmp_path, "jobs.jsonl"), lambda _: False))
@@ -939,11 +1011,16 @@ def test_a_table_of_json_lines(tmp_path: Path) -> None:
 def test_a_table_in_parquet(tmp_path: Path) -> None:
     parquet = pytest.importorskip("pyarrow.parquet")
     pyarrow = pytest.importorskip("pyarrow")
-    columns = {"name": [f"row{number}" for number in range(2500)], "Seed": list(range(2500)), "Cfg": [4.5] * 2500}
+    columns = {
+        "name": [f"row{number}" for number in range(2500)],
+        "Seed": [float(number) if number % 2 else math.nan for number in range(2500)],
+        "Cfg": [4.5] * 2500,
+    }
     parquet.write_table(pyarrow.table(columns), tmp_path / "jobs.parquet")
     parquet_rows = list(rows.rows(read(tmp_path, "jobs.parquet"), lambda _: False))
     assert len(parquet_rows) == 2500
-    assert parquet_rows[2400].cells == {"Seed": "2400", "Cfg": "4.5"}
+    assert parquet_rows[2400].cells == {"Cfg": "4.5"}, "as data frames write an empty cell"
+    assert parquet_rows[2401].cells == {"Seed": "2401.0", "Cfg": "4.5"}
     data = (tmp_path / "jobs.parquet").read_bytes()
     for damaged, message in [
         (b"name\na\n", "is no Parquet file"),

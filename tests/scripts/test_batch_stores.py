@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import errno
 import io
 import json
 import math
 import os
 import pickle
+import re
 import shutil
 import signal
 import subprocess
@@ -109,6 +111,30 @@ def test_a_table_and_photos_in_a_store(store: Store) -> None:
     for ask in (StoreFolder.is_there, lambda folder: rows.read(folder, "jobs.csv")):
         with pytest.raises(SetupError, match=r"^nowhere://bucket is opened by .* -m pip install fsspec s3fs"):
             ask(folder_of("nowhere://bucket"))
+
+
+@pytest.mark.parametrize(
+    "address", ["memory://run [v2]", "memory://run*?", "memory://2026-[11]/{a,b}", "memory://a#b%5B"]
+)
+def test_an_address_is_a_name_and_no_pattern(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = folder_of(address)
+    for name in ("done/1.jsonl", "done/[2]*.jsonl"):
+        folder.write(name, b"{}\n")
+    assert list(folder.lines(["done/[2]*.jsonl", "done/1.jsonl"])) == [b"{}", b"{}"]
+    assert sorted(folder.sizes("done")) == ["1.jsonl", "[2]*.jsonl"]
+    assert sorted(folder.names) == ["done/1.jsonl", "done/[2]*.jsonl"]
+    assert folder.stamp("done/[2]*.jsonl")
+    assert folder.read("done/[2]*.jsonl", 3) == folder.copied("done/[2]*.jsonl").read_bytes() == b"{}\n"
+    folder.remove("done/[2]*.jsonl")
+    with pytest.raises(SetupError, match=f"^{re.escape(folder.place('done/[2]*.jsonl'))} cannot be read: "):
+        list(folder.lines(["done/[2]*.jsonl"]))
+
+    def refused(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(type(folder._files), "ls", refused)
+    with pytest.raises(SetupError, match=f"^{re.escape(folder.place('done'))} cannot be read: Permission denied"):
+        Output(folder)
 
 
 def test_pictures_in_a_store(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

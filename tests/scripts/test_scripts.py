@@ -8,9 +8,11 @@ from pathlib import Path
 
 import environment
 import pytest
+from batch.folders import folder_of
 from pack.scripts import test as runner
-from shared import archive
-from systems import with_all_packages
+from shared import archive, workflow_files
+from shared.arguments import path_of, path_or_url
+from systems import posix, with_all_packages
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -50,6 +52,39 @@ def test_hosts_of_the_home_folder(home: Path) -> None:
     (home / "comfy" / "ComfyUI-empty").mkdir()
     make_host(home / "comfy" / "ComfyUI-before", "0.3.40")
     assert [str(host) for host in environment.find_hosts()] == ["ComfyUI 0.3.64", "ComfyUI 0.33.0"]
+
+
+@pytest.mark.parametrize("written", ["~/mine", "~/mine/", '"~/mine"', " ~/mine", "{home}/mine", "file://{home}/mine"])
+def test_comfyui_path_as_people_write_it(home: Path, written: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Docker's ENV, systemd and .env files leave a tilde alone, as shells do behind "=": --output=~/pictures."""
+    host = make_host(home / "mine", "0.33.0")
+    text = written.format(home=home)
+    monkeypatch.setenv("COMFYUI_PATH", text)
+    assert [found.path for found in environment.find_hosts()] == [host]
+    assert folder_of(path_or_url(text)).address == str(path_of(text)) == str(workflow_files.named(text)) == str(host)
+
+
+@posix
+@pytest.mark.parametrize("home_folder", ["nobody's", "a file", "not to be looked into"])
+def test_a_home_is_one_place_of_several(
+    home_folder: str, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Services, containers and jobs of a cluster run as a user without one."""
+    host = make_host(tmp_path / "host", "0.33.0")
+    monkeypatch.setenv("COMFYUI_PATH", str(host))
+
+    def refuses(*_: object, **__: object) -> None:
+        raise {"nobody's": KeyError, "not to be looked into": PermissionError}[home_folder]
+
+    if home_folder == "nobody's":
+        monkeypatch.delenv("HOME")
+        monkeypatch.setattr("pwd.getpwuid", refuses)
+    elif home_folder == "a file":
+        home.touch()
+    else:
+        monkeypatch.setattr(os, "listdir", refuses)
+        monkeypatch.setattr(os, "scandir", refuses)
+    assert [found.path for found in environment.find_hosts()] == [host]
 
 
 def test_comfyui_path_comes_first_and_once(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

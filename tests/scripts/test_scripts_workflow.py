@@ -1,11 +1,13 @@
 """UI workflows to prompts, the choice between real weights and the toy model, and the stand-ins themselves."""
 
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import demo
 import pytest
+import sent_texts
 import standins_made
 import torch
 from batch.worker import packs_of
@@ -197,6 +199,32 @@ def test_a_host_that_is_too_old_is_told_which_version_has_the_nodes() -> None:
         "New, Newest are not known to this ComfyUI: update it to 0.33.0 or later. "
         "Other (node 3, of the pack a-pack) is not known to this ComfyUI: install or update the pack with this node."
     )
+
+
+@pytest.mark.parametrize("written", [*sent_texts.PROMPTS, *sent_texts.CHOICES])
+def test_texts_are_sent_as_the_editor_sends_them(written: str, capsys: pytest.CaptureFixture[str]) -> None:
+    inputs = {"text": ["STRING", {"multiline": True, "dynamicPrompts": True}], "note": ["STRING", {}]}
+    ui = graph(node(1, "Text", [written, written]))
+    prompt = workflow.to_prompt(ui, {"Text": definition(inputs)})
+    is_choice = written in sent_texts.CHOICES
+    expected = (sent_texts.CHOICES if is_choice else sent_texts.PROMPTS)[written]
+    assert prompt["1"]["inputs"] == {"text": expected, "note": written}
+    assert ("Shown (node 1), text: braces are sent as they are written" in capsys.readouterr().err) == is_choice
+
+
+@pytest.mark.parametrize("written", sent_texts.FILES)
+def test_no_date_makes_a_prompt_another_one_tomorrow(written: str) -> None:
+    ui = graph(node(1, "Save", [written]))
+    prompt = workflow.to_prompt(ui, {"Save": definition({"filename_prefix": ["STRING", {}]})})
+    assert prompt["1"]["inputs"] == {"filename_prefix": sent_texts.FILES[written]}
+
+
+def test_comments_take_time_in_proportion() -> None:
+    for text in ("/*" * 200_000, "/* */" * 100_000, "//" * 200_000, "\\" * 400_000, "*/" * 200_000):
+        ui = graph(node(1, "Text", [text]))
+        began = time.process_time()
+        workflow.to_prompt(ui, {"Text": definition({"text": ["STRING", {"dynamicPrompts": True}]})})
+        assert time.process_time() - began < 2
 
 
 def test_what_is_replaced_anyway_may_be_unknown() -> None:

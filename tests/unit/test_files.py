@@ -34,10 +34,15 @@ def test_what_is_moved_away_stays_and_the_rest_goes(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["whole"]
 
 
-def test_what_a_mac_writes_beside_files_is_left_out(tmp_path):
+@pytest.mark.parametrize(
+    "folder",
+    ["__MACOSX", ".git", "#recycle", "@eaDir", "@Recycle", "$RECYCLE.BIN", "$Recycle.Bin", "lost+found",
+     "System Volume Information"],
+)  # fmt: skip
+def test_what_systems_put_among_files_is_left_out(tmp_path, folder):
     """In listings for menus and for the doctor; other hidden files stay, as ComfyUI lists them."""
-    (tmp_path / "__MACOSX").mkdir()
-    for name in ("._a.bin", "a.bin", ".hidden.bin", "__MACOSX/._a.bin"):
+    (tmp_path / folder / "below").mkdir(parents=True)
+    for name in ("._a.bin", "a.bin", ".hidden.bin", f"{folder}/._a.bin", f"{folder}/b.bin", f"{folder}/below/c.bin"):
         (tmp_path / name).touch()
     assert [name for name, _ in files_below(str(tmp_path), 10)] == [".hidden.bin", "a.bin"]
     assert [name for name, _ in listing(str(tmp_path)).files] == [".hidden.bin", "a.bin"]
