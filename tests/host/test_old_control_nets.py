@@ -14,7 +14,8 @@ from pack.bridge.control_nets.attachment import with_nets_of_positive
 import nodes
 
 WITH_A_NET = [row for row in rows() if row.kind in ("LikenessApplyIDPatch", "LikenessApplyInstantID")]
-OTHERS = [row for row in rows() if row.kind in ("LikenessApplyIPAdapter", "LikenessApplyPuLID")]
+OTHERS = [row for row in rows() if row.kind in ("LikenessApplyIPAdapter", "LikenessApplyPuLID") and not row.network]
+"""On UNets: the net is SDXL's."""
 
 
 def old(conditioning: Any, seed: int = 9, strength: float = 1.0) -> Any:
