@@ -71,13 +71,17 @@ class IDTokens(NamedTuple):
     tokens_per_person: int
 
 
-_BEFORE_THE_PERCENTAGE = 2.5e-7
+_BEFORE_THE_PERCENTAGE = 5e-6
 """How far before a percentage of the schedule the boundary between two ranges lies.
 
 The host's ranges are closed at both ends. If two ranges share a boundary, a step exactly on it reads both entries. If
-there is a gap between them, a step in the gap reads neither. So both ranges share one boundary, on which no step lies:
-it is a few float32 steps of 999 * (1 - percent) before the percentage. A step exactly at the percentage reads the
-second entry, with the ID tokens, as in the released code (`i < T * (1 - ratio)` is text only)."""
+there is a gap between them, a step in the gap reads neither. So both ranges share one boundary, on which no step lies.
+A step exactly at the percentage reads the second entry, with the ID tokens, as in the released code (`i < T * (1 -
+ratio)` is text only).
+
+What is rounded is the sigma of a step, in float32, and a node knows percentages alone, often of no MODEL. Where a
+schedule is shifted s times, its first percent is a change of sigma of 1/s percent: up to 25 times, as FLUX is at
+2048x2048, this is still three steps of float32. No steps of 1 to 100 lie so near to each other."""
 
 
 def append_tokens(conditioning: Conditioning, tokens: Tensor, start: float) -> Conditioning:
