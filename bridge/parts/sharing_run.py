@@ -43,7 +43,7 @@ from ..networks.file_attention import (
     with_attention_of_file,
 )
 from ..sampling.calls import Calls, Site
-from ..sampling.forward import Batch, ForwardInput
+from ..sampling.forward import Batch, ForwardInput, Network, forget_past
 from ..sampling.made_rows import attention_of_other_pack, made_rows_error
 from ..sampling.model_conds import PerChunk
 from ..sampling.runs import Run
@@ -63,9 +63,9 @@ class SharingRun(Run[SharedParts]):
         for parts in self.everything:
             if parts.live is not None:
                 self._inpainting = is_inpainting(guider.model_patcher, parts.live.latents.shape[1])
-        # By network and device: MultiGPU CFG Split has several, and tokens are projected with each one's own modules.
-        self._caches: dict[tuple[BaseModel, torch.device], PartsCache] = {}
-        self._recordings: dict[tuple[SelfReference, BaseModel, torch.device], _Recording] = {}
+        # By network: MultiGPU CFG Split has several, and tokens are projected with each one's own modules.
+        self._caches: dict[tuple[Network, None], PartsCache] = {}
+        self._recordings: dict[tuple[Network, SelfReference], _Recording] = {}
         # What other nodes have put in place of attention for the whole run.
         self._options_of_run = {
             "patches_replace": guider.model_options["transformer_options"].get("patches_replace", {})
@@ -94,10 +94,12 @@ class SharingRun(Run[SharedParts]):
         return cache.batch_of_parts(parts_of_chunks, sharing=True, shape=shape)
 
     def _cache_of(self, forward_input: ForwardInput) -> PartsCache:
-        """The PartsCache of this forward's network and device, made once in a run."""
-        key = forward_input.model, forward_input.x.device
+        """The PartsCache of this forward's network, made once in a run."""
+        network = forward_input.network
+        key = network, None
         if key not in self._caches:
-            self._caches[key] = PartsCache(*key, self._options_of_run, self._inpainting)
+            forget_past(self._caches, network)
+            self._caches[key] = PartsCache(network.model, network.device, self._options_of_run, self._inpainting)
         return self._caches[key]
 
     def _cache_of_recording(
@@ -112,12 +114,13 @@ class SharingRun(Run[SharedParts]):
             return cache  # one recording serves the whole run
         if reference.steps == 1 or self.schedule is None:
             return cache.with_nothing_recorded()  # at every step anew, also where the steps cannot be counted
-        key = reference, forward_input.model, forward_input.x.device
+        key = forward_input.network, reference
         # The number of the recording in the run: it stays the same for as many steps as one recording is used for.
         number = step_of(self.schedule, forward_input.sigmas) // reference.steps
         recording = self._recordings.get(key)
         if recording is None or recording.number != number:
             # It takes the place of the old one before the caller records: both at once would be large.
+            forget_past(self._recordings, forward_input.network)
             recording = self._recordings[key] = _Recording(number, cache.with_nothing_recorded())
         return recording.cache
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -16,9 +16,39 @@ from ..host.unet import Options, dtype_of
 from .calls import Calls, Site
 from .current_forward import current
 
+Strengths = tuple[tuple[Hashable, float], ...]
+"""How strong each of the host's hooks is that has changed the weights of a network, by its reference. A hook LoRA with
+keyframes has another strength from some step on."""
+
+
+class Network(NamedTuple):
+    """A network with the weights that it has in a forward: what its own modules make may be kept by this alone.
+
+    model: the host's. MultiGPU CFG Split samples with several, each in a thread of its own.
+    device: of the latents.
+    strengths: of the hooks that have changed its weights.
+    """
+
+    model: BaseModel
+    device: torch.device
+    strengths: Strengths
+
+    def is_before(self, now: Network) -> bool:
+        """Whether this is the same network with hooks of other strengths, which will not come again."""
+        if (self.model, self.device) != (now.model, now.device) or self.strengths == now.strengths:
+            return False
+        return [hook for hook, _ in self.strengths] == [hook for hook, _ in now.strengths]
+
+
+def forget_past(kept: dict[tuple[Network, Any], Any], now: Network) -> None:
+    """Take out of what is kept, by network and more, that of the same network with earlier strengths."""
+    for key in list(kept):  # another thread may add something of its own network
+        if key[0].is_before(now):
+            del kept[key]
+
 
 class ForwardShape(NamedTuple):
-    """What a Batch is made of, beside what acts in it, and by which a run keeps it.
+    """What a Batch is made of, beside what acts in it, and by which a run keeps it, together with the Network.
 
     It has nothing that may be another at the next step: no sigmas, no transformer_options, no numbers of a tensor.
 
@@ -65,6 +95,12 @@ class ForwardInput(NamedTuple):
     context: Tensor
     options: Options
     references: Sequence[Tensor] = ()
+
+    @property
+    def network(self) -> Network:
+        hooks = self.model.current_patcher.current_hooks
+        strengths = () if hooks is None else tuple((hook.hook_ref, hook.strength) for hook in hooks.hooks)
+        return Network(self.model, self.x.device, strengths)
 
     @property
     def shape(self) -> ForwardShape:

@@ -26,7 +26,7 @@ is here already: a subclass has little more than new_batch.
 from __future__ import annotations
 
 import threading
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, ClassVar, Generic
@@ -47,7 +47,7 @@ from .areas import LatentSize, in_pixels, latent_size, row_window
 from .arrival import Arrival
 from .canvas_check import check_canvases
 from .conditioning import NeverCopied, RunEntry
-from .forward import Batch, ForwardInput, ForwardShape, Sent, argument, call_network
+from .forward import Batch, ForwardInput, ForwardShape, Network, Sent, argument, call_network, forget_past
 from .model_conds import CarriedT, Chunk, ConditioningLost, PerChunk, entries_with
 from .refusals import Refusals
 from .row_tables import RowTables
@@ -70,7 +70,7 @@ class Run(NeverCopied, Generic[CarriedT]):
         self._device = guider.model_patcher.load_device
         self._model_sampling = guider.model_patcher.get_model_object("model_sampling")
         self._sigma_ranges: dict[ScheduleRange, SigmaRange] = {}
-        self._batches: dict[Hashable, Batch] = {}
+        self._batches: dict[tuple[Network, Any], Batch] = {}
         self._making = threading.RLock()
         """Held while a batch is made, for which the host may be asked for memory: MultiGPU CFG Split asks from several
         threads at once, and the host counts what is loaded for all of them. It guards no dictionary: each thread has a
@@ -312,14 +312,18 @@ class Run(NeverCopied, Generic[CarriedT]):
         return self.kept(acting, forward_input) if acting else None
 
     def kept(self, acting: Any, forward_input: ForwardInput) -> Batch:
-        """The batch that `new_batch` makes of these. It is made once, and kept until the run ends.
+        """The batch that `new_batch` makes of these. It is made once, and kept until the run ends, or until the hooks
+        of its network have other strengths.
 
-        Its key is all that `new_batch` is given, so forwards with one key would all get the same batch.
+        Its key is all that `new_batch` is given, and the network as it is, so forwards with one key would all get the
+        same batch.
         """
-        key = acting, forward_input.shape
+        made_of = acting, forward_input.shape
+        key = forward_input.network, made_of
         with self._making:
             if key not in self._batches:
-                self._batches[key] = self.new_batch(*key)
+                forget_past(self._batches, forward_input.network)
+                self._batches[key] = self.new_batch(*made_of)
             return self._batches[key]
 
     def new_batch(self, acting: Any, forward_shape: ForwardShape) -> Batch:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+import comfy.hooks
 import comfy.sample
 import comfy.samplers
 import other_packs
@@ -21,16 +22,21 @@ OFTEN = (
     "references, PeopleAsReferences, by region",
     "PromptPerPerson",
     "LoRAPerPerson",
+    "SharePartsAttention, seldom",
 )
 """A row of each kind of run."""
+SOONER = 0.2
+AT = 0.4
+"""Where in the schedule forwards lie."""
 
 
 @dataclass(frozen=True)
 class Forward:
-    """x: latents. change: what another pack makes of the conditions, by the host's names."""
+    """x: latents. change: what another pack makes of the conditions, by the host's names. percent: of the schedule."""
 
     x: Tensor
     change: Callable[[dict[str, Any]], dict[str, Any]] = dict
+    percent: float = AT
 
 
 def with_text_twice(conditions: dict[str, Any]) -> dict[str, Any]:
@@ -45,7 +51,7 @@ def with_lower_references(conditions: dict[str, Any]) -> dict[str, Any]:
 
 def given_in_the_last(given: Applied, *forwards: Forward) -> Tensor:
     """What the MODEL gives in the last of these forwards of one sampling."""
-    sigma = given.model.get_model_object("model_sampling").percent_to_sigma(0.4)
+    percent_to_sigma = given.model.get_model_object("model_sampling").percent_to_sigma
     out: list[Tensor] = []
     change: Callable[[dict[str, Any]], dict[str, Any]] = dict
 
@@ -56,12 +62,13 @@ def given_in_the_last(given: Applied, *forwards: Forward) -> Tensor:
         nonlocal change
         for forward in forwards:
             change = forward.change
+            sigma = percent_to_sigma(forward.percent)
             out.append(model(forward.x, torch.full((len(forward.x),), sigma), **extra_args))
         return out[-1]
 
     guider = replace(given, model=other_packs.around(given.model, around)).guider()
     last = forwards[-1].x
-    sigmas = torch.tensor([sigma, 0.0])
+    sigmas = torch.tensor([*map(percent_to_sigma, (SOONER, AT)), 0.0])
     guider.sample(last, torch.zeros_like(last), comfy.samplers.KSAMPLER(sampler), sigmas, disable_pbar=True)
     return out[-1]
 
@@ -81,3 +88,32 @@ def test_after_forwards_that_differ_from_it_in_one_thing_each(row: Row) -> None:
         Forward(x, with_lower_references),
     )
     assert relative(given_in_the_last(given, *others, Forward(x)), given_in_the_last(given, Forward(x))) <= 1e-5
+
+
+def with_hook(given: Applied) -> Applied:
+    """With a hook on all prompts that changes every matrix of the network, more from a place in the schedule on."""
+    hook = comfy.hooks.WeightHook()
+    hook.weights, hook.need_weight_init = {}, False
+    generator = torch.Generator().manual_seed(5)
+    for name, weight in given.model.model_state_dict("diffusion_model.").items():
+        if weight.dim() == 2:
+            difference = torch.randn(weight.shape, generator=generator) * 0.1 * weight.float().std().cpu()
+            hook.weights[name] = ("diff", (difference,))
+    for strength, start in ((0.2, 0.0), (1.0, (SOONER + AT) / 2)):
+        hook.hook_keyframe.add(comfy.hooks.HookKeyframe(strength=strength, start_percent=start))
+    group = comfy.hooks.HookGroup()
+    group.add(hook)
+    sides = (comfy.hooks.set_hooks_for_conditioning(side, group) for side in (given.positive, given.negative))
+    return Applied(given.model, *sides)
+
+
+@applies_to(carries_in_both, "Its MODEL reads nothing that conditioning carries.")
+def test_after_a_forward_with_other_weights_of_the_network(row: Row) -> None:
+    """Those of a hook LoRA with keyframes."""
+    given = applied(row, row.node())
+    hooked = with_hook(given)
+    latent = comfy.sample.fix_empty_latent_channels(given.model, latent_of(row))
+    x = torch.randn(latent.shape, generator=torch.Generator().manual_seed(3))
+    fresh = given_in_the_last(hooked, Forward(x))
+    assert relative(fresh, given_in_the_last(given, Forward(x))) > 1e-4
+    assert relative(given_in_the_last(hooked, Forward(x, percent=SOONER), Forward(x)), fresh) <= 1e-5

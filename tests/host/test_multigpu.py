@@ -72,6 +72,7 @@ def test_behind_blocks_of_a_transformer_each_card_s_network_has_a_batch_of_its_o
     run_of_blocks = BlocksRun(guider, x)
     (injection,) = entry["model_conds"][BlocksRun.key].cond
     batches: list[object] = []
+    ours.model.model.current_patcher = ours.model  # as the host has it where a MODEL is loaded
     for network in (ours.model.model, copy(ours.model.model), ours.model.model):
         forward_input = ForwardInput(network, x, torch.ones(1), ours.positive[0][0], {})
         batches.append(run_of_blocks.batch_for_forward(((injection,),), forward_input))
