@@ -60,7 +60,7 @@ from ..sampling.canvas_check import Canvas
 from ..sampling.model_conds import ConditioningLost
 from ..sampling.on_model import RunHook
 from ..sampling.rows import ATTACHED, AttachedRows
-from ..words.unet.id_tokens import IDTokensReader
+from ..words.unet.id_tokens import read_beside_others
 from .per_thread import PerThread
 
 RowNumbers = tuple[int, ...]
@@ -76,7 +76,7 @@ class NetSettings:
     canvas: that which the hint shows, and whose people's rows are compared with the latent. None where a Run of the
     node compares them.
     width: of the texts that the net reads, and that the MODEL must read.
-    has_id_tokens: whether ID tokens stand in the texts, which an IDTokensReader then lets the UNet read, too.
+    has_id_tokens: whether ID tokens stand in the texts, which the UNet reads, too.
     """
 
     canvas: Canvas | None
@@ -89,12 +89,12 @@ class NetInRun:
     """What one copy of a net knows of one run, and works out in it.
 
     cell: the side of a latent pixel of the MODEL, in pixels.
-    id_tokens_reader: None where there are no ID tokens to read.
+    model: the MODEL that samples.
     hints: the part of the hint that a forward shows, by area, size of the whole latent and window.
     """
 
     cell: int
-    id_tokens_reader: IDTokensReader | None
+    model: BaseModel
     hints: dict[tuple[Area | None, LatentSize, RowNumbers | None], AreaHint] = field(default_factory=dict)
 
     def part_of_hint(
@@ -236,7 +236,7 @@ class _AttachedNet(comfy.controlnet.ControlBase):
         self.cond_hint = None
         if not self.knows_windows:
             self.sub_idxs = None  # the window of an earlier run
-        self.in_run = NetInRun(pixels_of(model), IDTokensReader(model) if self.settings.has_id_tokens else None)
+        self.in_run = NetInRun(pixels_of(model), model)
         self._method("pre_run")(model, percent_to_sigma)
         # In place of the MODEL's schedule, which the host's own pre_run has just set, see _Timesteps. A T2IAdapter
         # reads no timestep, and has no such field.
@@ -285,15 +285,15 @@ class _AttachedNet(comfy.controlnet.ControlBase):
     ) -> LatentSize:
         """Check and prepare this forward. Returns the size of the whole latent, (height, width) in latent pixels.
 
-        It gives the UNet the ID tokens where another pack is in the way of them. Raises BadCast where the number of
+        It lets the UNet read the ID tokens where another pack is in the way of them. Raises BadCast where the number of
         rows is not that of the people, BadSize where the canvas has another shape than the latent, and ConditioningLost
         where another pack has made options of its own.
         """
         if rows.area is not None and WHOLE_LATENT not in options:
             raise ConditioningLost("", "asks the ControlNet with transformer_options of its own")
-        if self.in_run.id_tokens_reader:
+        if self.settings.has_id_tokens:
             id_tokens = [entry.tokens for entry in rows.entries]
-            self.in_run.id_tokens_reader.change_inputs(id_tokens, x_noisy, cond, options)
+            read_beside_others(self.in_run.model, id_tokens, cond["c_crossattn"], options)
         latent = whole_latent(x_noisy, rows.area, options)
         self._check_rows(len(x_noisy) // batched_number, options)
         self._check_canvas(rows.area, latent)

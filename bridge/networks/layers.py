@@ -7,8 +7,9 @@ already: of another pack, of another batch of ours, or None where the host's own
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from types import MethodType
 from typing import Any, NamedTuple
 
 import torch
@@ -29,13 +30,13 @@ from ..host.unet import (
     with_patches,
     with_replacements,
 )
-from ..sampling.calls import Site
+from ..sampling.calls import Site, is_ours
 from ..sampling.forward import Batch, ForwardShape
 from ..sampling.made_rows import made_rows_error
 from ..sampling.model_conds import CarriedT, ConditioningLost
 from ..sampling.runs import Run
 from .file_attention import Attention, attention_of_file_in_layers, with_attention_of_file
-from .row_tracking import SOURCE_ROWS, LayerInput, RowTracker, TextPatch
+from .row_tracking import SOURCE_ROWS, LayerInput, TextPatch, call_patches
 
 PIXELS = "likeness_pixels"
 """A key in the extra_options of a layer that is called for some of its pixels alone: their numbers in the grid, (n,).
@@ -83,7 +84,6 @@ class CrossAttentionBatch(Batch):
         self.layers = layers
         self.row_count = query_shape.row_count
         self._query_shape = query_shape
-        self._row_tracker = RowTracker()
 
     def sites(self, modules: Mapping[str, nn.Module]) -> Mapping[Site, nn.Module]:
         """The cross-attention (attn2) of each layer that this batch changes. modules: by name, "" is the UNet."""
@@ -102,7 +102,7 @@ class CrossAttentionBatch(Batch):
         for layer_index, block in enumerate(self.layers):
             if self.changes_layer(layer_index):
                 replacement = replacement_in(options, "attn2", block)  # of another pack, or None
-                # of_other_pack and can_read_some_pixels take these two arguments out again.
+                # around_other_pack and can_read_some_pixels take these two arguments out again.
                 attentions[block] = partial(self.called_in_layer, layer_index, replacement)
         patches_of_others = tuple(options.get("patches", {}).get("attn2_patch", ()))
         options = with_replacements(options, "attn2", attentions)
@@ -121,7 +121,7 @@ class CrossAttentionBatch(Batch):
 
         n, context, value: the host's names of what LayerInput holds.
         """
-        return self._row_tracker.call(patches, LayerInput(n, context, value), extra_options)
+        return call_patches(patches, LayerInput(n, context, value), extra_options)
 
     def source_rows(self, before: Replacement | None, q: Tensor, extra_options: Options) -> Tensor | None:
         """The row of the batch from which each row of a layer was made, see SOURCE_ROWS; None where rows are the same.
@@ -164,11 +164,15 @@ def patches_dropped() -> ConditioningLost:
 
 
 def _batch_in_layer(replacement: Any) -> CrossAttentionBatch | None:
-    """The batch of ours that stands in a layer, as a partial of its method, see `options_with_attention`.
+    """The batch of ours that stands in a layer or among patches, as a partial of its method, see
+    `options_with_attention`.
 
     None where a function of another pack stands there, or nothing (None).
     """
-    batch = getattr(getattr(replacement, "func", None), "__self__", None)
+    # No getattr with a default: torch.compile answers it by the default.
+    if not isinstance(replacement, partial) or not isinstance(replacement.func, MethodType):
+        return None
+    batch = replacement.func.__self__
     return batch if isinstance(batch, CrossAttentionBatch) else None
 
 
@@ -180,6 +184,31 @@ def of_other_pack(replacement: Any) -> Replacement | None:
     while _batch_in_layer(replacement) is not None:
         _layer_index, replacement = replacement.args
     return replacement
+
+
+def around_other_pack(replacement: Any, put: Callable[[Replacement], Replacement]) -> Replacement:
+    """What stands in a layer, with `put` around another pack's attention, within the batches of ours.
+
+    replacement: what stands there now, which has an attention of another pack.
+    """
+    if _batch_in_layer(replacement) is None:
+        return put(replacement)
+    layer_index, before = replacement.args
+    return partial(replacement.func, layer_index, around_other_pack(before, put))
+
+
+def patches_of_others(patches: Sequence[Any]) -> bool:
+    """Whether any of these attn2 patches is another pack's, also where a batch of ours calls it.
+
+    patches: those of a layer.
+    """
+    for patch in patches:
+        if _batch_in_layer(patch) is None:
+            if not is_ours(patch):
+                return True
+        elif patches_of_others(patch.args[0]):  # those that its `call_patches` calls
+            return True
+    return False
 
 
 def can_read_some_pixels(before: Any) -> bool:

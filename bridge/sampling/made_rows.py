@@ -1,8 +1,8 @@
-"""Rows that another pack makes inside a layer, where it leaves no record of which row belongs to whom: an error."""
+"""Rows that another pack makes inside a layer: without a record of which belong to whom, or with texts of its own."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from torch import Tensor
@@ -19,6 +19,20 @@ def made_rows_error(
         f"makes {layer_row_count} rows of {batch_row_count} inside attention, without a record of which belong to whom"
     )
     functions = [] if function is None else [function]
+    return ConditioningLost(modules_of(functions), why)
+
+
+def texts_of_others_error(
+    length: int, length_of_others: int, functions: Iterable[Callable[..., object]]
+) -> ConditioningLost:
+    """The error where rows of another pack read texts of its own, in which no tokens of people stand.
+
+    length: tokens of the prompt. length_of_others: those that the rows read. functions: of that pack.
+    """
+    why = (
+        f"lets attention read other texts ({length_of_others} tokens) than the prompt's ({length}), without the words "
+        "and ID tokens of people; Prompt per Person gives each person a prompt by region"
+    )
     return ConditioningLost(modules_of(functions), why)
 
 

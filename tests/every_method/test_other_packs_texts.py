@@ -1,5 +1,7 @@
-"""Packs that make rows or read texts of their own inside attention: our people are heard in these as well."""
+"""Packs that make or move rows inside attention, or read texts of their own there: people are heard as without such a
+pack, or it is refused by name."""
 
+from collections.abc import Callable
 from functools import partial
 from itertools import product
 from typing import Any
@@ -49,6 +51,10 @@ SAME = {
     "masks of the text": masks_of_the_text,
 }
 """Packs with two regions that read the same text, or that take a text of the prompt's length alone."""
+MAKE_ROWS = {"a row per region", "a row per region of one length"}
+OTHER_TEXTS = r"other_packs\) lets attention read other texts .*Prompt per Person gives each person a prompt by region"
+ID_PATCH = Row(None, "LikenessApplyIDPatch")
+WORDS = Row(None, "LikenessPromptPerPerson")
 
 
 CONDITIONS = (
@@ -73,6 +79,10 @@ def beside(row: Row, put_pack: Any, applied: Node) -> tuple[torch.Tensor, torch.
 def test_regions_that_read_the_same_text_change_nothing(row: Row, couple: str) -> None:
     positive, negative = (bypassed(row.node(), side) for side in ("positive", "negative"))
     applied = row.node(**({"id_start_percent": 0.0} if "id_start_percent" in row.inputs else {}))
+    if couple in MAKE_ROWS and row.kind == ID_PATCH.kind:  # the text of the regions is without ID tokens
+        with pytest.raises(ConditioningLost, match=OTHER_TEXTS):
+            drawn(applied, model=value(SAME[couple], model_behind(row, applied), positive, negative))
+        return
     behind, before = beside(row, lambda model: value(SAME[couple], model, positive, negative), applied)
     assert torch.equal(behind, before)
     assert relative(behind, drawn(applied)) <= 2e-5
@@ -86,8 +96,6 @@ def reading(model: Any) -> Any:
     return clone
 
 
-ID_PATCH = Row(None, "LikenessApplyIDPatch")
-WORDS = Row(None, "LikenessPromptPerPerson")
 OFF = {"start_percent": 1.0, "id_start_percent": 0.0}
 """The ControlNet of ID-Patch reads the sampler's text."""
 
@@ -104,21 +112,21 @@ def a_region_of_everything(model: Any, conditioning: Any) -> Any:
     return other_packs.couple(model, regions, [tensor_of(conditioning)])
 
 
-@pytest.mark.parametrize(
-    ("node_row", "tokens", "width", "off"),
-    [pytest.param(ID_PATCH, 77, 2048, OFF, marks=pytest.mark.thorough), (WORDS, 154, 48, {})],
-    ids=str,
-)
-def test_a_region_of_everything_is_a_prompt_of_its_text(
-    node_row: Row, tokens: int, width: int, off: dict[str, Any]
-) -> None:
-    """So its rows read our people beside their own text, as loud as beside any."""
-    text_of_the_region = text(9, tokens, width)
-    expected = drawn(node_row.node(positive=text_of_the_region, **off))
-    applied = node_row.node(positive=text(1, 77, width), **off)
-    behind, before = beside(node_row, lambda model: value(a_region_of_everything, model, text_of_the_region), applied)
-    assert relative(behind, expected) <= 2e-5
-    assert relative(before, expected) <= 2e-5
+@pytest.mark.parametrize("node_row", [ID_PATCH, WORDS], ids=str)
+def test_a_region_with_a_text_of_its_own_is_refused(node_row: Row) -> None:
+    """Wherever it stands."""
+    width = node_row.node().inputs["positive"].make(*node_row.node().inputs["positive"].arguments)[0][0].shape[-1]
+    applied = node_row.node(positive=text(1, 77, width))
+
+    def pack(model: Any) -> Node:
+        return value(a_region_of_everything, model, text(9, 77, width))
+
+    graphs = [two(applied, model=pack(model_behind(node_row, applied)))]
+    if "model" in node_row.inputs:
+        graphs.append(two(in_front(applied, pack(node_row.model))))
+    for graph in graphs:
+        with pytest.raises(ConditioningLost, match=OTHER_TEXTS):
+            latents(graph)
 
 
 def test_id_tokens_that_a_region_holds_already_count_once() -> None:
@@ -129,19 +137,17 @@ def test_id_tokens_that_a_region_holds_already_count_once() -> None:
     assert relative(drawn(applied, model=coupled), drawn(applied)) <= 2e-5
 
 
-def test_id_tokens_beside_a_text_of_keys_and_values_in_turns() -> None:
-    """Are both, as everywhere; words that are taken apart with the text cannot be put behind it."""
-    once, twice = ({"positive": text(1, 77, turns=n), "negative": text(2, 77, turns=n), **OFF} for n in (1, 2))
-    model_of_the_pack = value(other_packs.halved, value(sdxl))
-    assert relative(drawn(ID_PATCH.node(**twice), model=model_of_the_pack), drawn(ID_PATCH.node(**once))) <= 2e-5
-    words = WORDS.node(**{side: text(n, 77, 48, 2) for n, side in enumerate(("positive", "negative"), 1)})
-    with pytest.raises(ConditioningLost, match=r"other_packs\) makes 77 tokens of the 154 of a text"):
-        drawn(words, model=value(other_packs.halved, words))
+@pytest.mark.parametrize("node_row", [ID_PATCH, WORDS], ids=str)
+def test_a_text_of_keys_and_values_in_turns_is_refused(node_row: Row) -> None:
+    """Tokens that are taken apart with the text cannot be put behind it."""
+    applied = node_row.node()
+    with pytest.raises(ConditioningLost, match=OTHER_TEXTS):
+        drawn(applied, model=value(other_packs.halved, model_behind(node_row, applied)))
 
 
 @pytest.mark.parametrize(
     ("variant", "kind"),
-    [("", "calc_cond_batch"), *product(["by region"], ["calc_cond_batch", "apply_model", "diffusion_model"])],
+    product(["", "by region"], ["calc_cond_batch", "apply_model", "diffusion_model"]),
 )
 def test_in_place_of_attention_another_function_may_stand_at_each_step(variant: str, kind: str) -> None:
     """Also where it comes with a copy of the options: nothing, what reads the text that comes, and what does not."""
@@ -156,6 +162,20 @@ def test_in_place_of_attention_another_function_may_stand_at_each_step(variant: 
     graph = row.sampled(applied, steps=4)
     beside = node(graph.kind, **{**graph.inputs, "model": value(theirs, model_behind(row, applied), *sides)})
     assert relative(latents(beside), latents(graph)) <= 2e-5
+
+
+@pytest.mark.parametrize(
+    "moves",
+    [
+        pytest.param(lambda step: step > 0, id="from the second step on"),
+        pytest.param(lambda step: step < 1, id="in the first step alone"),
+    ],
+)
+def test_one_patch_may_move_rows_at_some_steps_and_not_at_others(row: Row, moves: Callable[[int], bool]) -> None:
+    applied = row.node(**({"id_start_percent": 0.0} if "id_start_percent" in row.inputs else {}))
+    graph = row.sampled(applied, steps=2)
+    moved = node(graph.kind, **{**graph.inputs, "model": value(other_packs.moving, graph.inputs["model"], moves)})
+    assert relative(latents(moved), latents(graph)) <= 2e-5
 
 
 def memory_that_runs_out_once(model: Any) -> Any:

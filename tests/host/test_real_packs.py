@@ -16,11 +16,14 @@ import torch
 from bench import by_packs, installed, unets
 from bench.figures import Applied
 from bench.unets import Networks
+from pack.bridge.sampling.model_conds import ConditioningLost
 from torch import Tensor
 
 OURS = ("instant_id", "id_patch", "prompt_per_person", "share_parts", "lora_per_person")
 THEIRS = {by_packs.IP_ADAPTER_PLUS: "ip_adapters", by_packs.PPM: "attention_couple_and_common"}
 PEOPLE = 2
+REFUSED = {by_packs.PPM: ("id_patch", "prompt_per_person")}
+"""By pack: ours that refuse its rows, which read texts of their own."""
 VISIBLE = 1e-3
 ROUNDING = 2e-5
 
@@ -56,6 +59,10 @@ def test_both_act_in_either_order(pack: str) -> None:
     theirs = THEIRS[pack]
     theirs_alone = with_theirs(theirs, networks().plain())
     for ours in OURS:
+        if ours in REFUSED.get(pack, ()):
+            with pytest.raises(ConditioningLost, match="Prompt per Person gives each person a prompt by region"):
+                picture(with_theirs(theirs, with_ours(ours, networks().model)))
+            continue
         behind_ours = picture(with_theirs(theirs, with_ours(ours, networks().model)))
         before_ours = picture(with_ours(ours, theirs_alone.model))
         assert apart(behind_ours, before_ours) < ROUNDING, ours

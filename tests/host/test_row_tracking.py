@@ -5,7 +5,8 @@ import torch
 from pack.bridge.networks.row_tracking import (
     SOURCE_ROWS,
     LayerInput,
-    RowTracker,
+    call_patches,
+    check_texts,
     of_source_rows,
     repeat_rows,
 )
@@ -46,7 +47,7 @@ def mean_of_all_rows(n, context, value, extra_options):
 def test_the_drawn_example():
     extra_options = {}
     before = layer_input()
-    after = RowTracker().call([regions_of_the_positive], before, extra_options)
+    after = call_patches([regions_of_the_positive], before, extra_options)
     assert extra_options[SOURCE_ROWS].tolist() == [0, 1, 0, 1, 2, 3]
     assert torch.equal(after.hidden, of_source_rows(before.hidden, extra_options[SOURCE_ROWS], dim=0))
 
@@ -54,33 +55,53 @@ def test_the_drawn_example():
 def test_rows_of_rows_are_those_of_the_batch():
     extra_options = {}
     before = layer_input()
-    after = RowTracker().call([regions_of_the_positive, reversed_rows_and_one_more], before, extra_options)
+    after = call_patches([regions_of_the_positive, reversed_rows_and_one_more], before, extra_options)
     assert extra_options[SOURCE_ROWS].tolist() == [3, 2, 1, 0, 1, 0, 0]
     assert torch.equal(after.hidden, of_source_rows(before.hidden, extra_options[SOURCE_ROWS], dim=0))
 
 
-def test_a_shorter_text_is_not_ours_and_the_rows_are():
+def longer_text(n, context, value, extra_options):
+    return n, torch.cat([context, context], dim=1), torch.cat([value, value], dim=1)
+
+
+def another_text_for_one_region(n, context, value, extra_options):
+    rows, texts, _ = regions_of_the_positive(n, context, value, extra_options)
+    texts[0] += 1
+    return rows, texts, texts
+
+
+@pytest.mark.parametrize(
+    ("patches", "left"),
+    [
+        ([shorter_text], 5), ([another_text_for_one_region], 77), ([regions_of_the_positive, longer_text], 154),
+        ([longer_text], None), ([regions_of_the_positive], None),
+    ],
+)  # fmt: skip
+def test_texts_of_others_are_refused(patches, left):
+    """left: tokens, None where rows read the texts they were made with, or these and more."""
+    before = layer_input()
     extra_options = {}
-    RowTracker().call([shorter_text], layer_input(), extra_options)
-    assert extra_options[SOURCE_ROWS].tolist() == [0, 1, 2, 3]
+    after = call_patches(patches, before, extra_options)
+    if left is None:
+        check_texts(patches, before.for_keys, after, extra_options)
+        return
+    with pytest.raises(
+        ConditioningLost, match=rf"test_row_tracking\) .*other texts \({left} tokens\) .*Prompt per Person"
+    ):
+        check_texts(patches, before.for_keys, after, extra_options)
 
 
 def test_where_rows_and_texts_stay_nothing_is_left():
     extra_options = {}
     before = layer_input()
-    after = RowTracker().call([lambda n, context, value, options: (n, context, value)], before, extra_options)
+    after = call_patches([lambda n, context, value, options: (n, context, value)], before, extra_options)
     assert extra_options == {}
     assert after.hidden is before.hidden
 
 
-@pytest.mark.parametrize("rows", [None, 4, 2])
-def test_rows_that_are_none_of_the_batch_are_refused(rows):
-    """rows: in a layer before, where a patch made other rows of them; None for no such layer."""
-    tracker = RowTracker()
-    if rows:
-        tracker.call([regions_of_the_positive], layer_input(rows), {})
+def test_rows_that_are_none_of_the_batch_are_refused():
     with pytest.raises(ConditioningLost, match=r"test_row_tracking\) makes 5 rows of 4 inside attention"):
-        tracker.call([mean_of_all_rows], layer_input(), {})
+        call_patches([mean_of_all_rows], layer_input(), {})
 
 
 def test_what_lies_by_row_is_that_of_the_rows_of_the_layer():
@@ -108,35 +129,29 @@ def larger_rows(n, context, value, extra_options):
 def test_rows_in_another_order_are_found_again():
     extra_options = {}
     before = layer_input()
-    after = RowTracker().call([reversed_rows], before, extra_options)
+    after = call_patches([reversed_rows], before, extra_options)
     assert extra_options[SOURCE_ROWS].tolist() == [3, 2, 1, 0]
     assert torch.equal(after.hidden, of_source_rows(before.hidden, extra_options[SOURCE_ROWS], dim=0))
 
 
-def test_the_order_of_rows_is_that_of_the_patch_and_of_the_number_of_rows():
-    """One tracker serves all layers and steps, and another sampler may give other rows."""
-    tracker = RowTracker()
-    for patch, rows, expected in (
-        (reversed_rows, 4, [3, 2, 1, 0]),
-        (larger_rows, 4, None),
-        (reversed_rows, 2, [1, 0]),
-        (reversed_rows, 4, [3, 2, 1, 0]),
-    ):
-        extra_options = {}
-        tracker.call([patch], layer_input(rows), extra_options)
-        found = extra_options.get(SOURCE_ROWS)
-        assert (None if found is None else found.tolist()) == expected
+def test_rows_with_the_same_numbers_are_told_apart():
+    """Before the first layer that reads a text both sides may have the same, and their texts are moved."""
+    same = layer_input()
+    same = same._replace(hidden=same.hidden[:1].expand(4, -1, -1))
+    extra_options = {}
+    call_patches([reversed_rows], same, extra_options)
+    assert extra_options[SOURCE_ROWS].tolist() == [3, 2, 1, 0]
 
 
 def test_rows_that_one_patch_makes_and_another_moves_are_found_again():
     extra_options = {}
-    RowTracker().call([regions_of_the_positive, reversed_rows], layer_input(), extra_options)
+    call_patches([regions_of_the_positive, reversed_rows], layer_input(), extra_options)
     assert extra_options[SOURCE_ROWS].tolist() == [3, 2, 1, 0, 1, 0]
 
 
 def test_rows_that_are_changed_and_stay_where_they_are_leave_nothing():
     extra_options = {}
-    RowTracker().call([larger_rows], layer_input(), extra_options)
+    call_patches([larger_rows], layer_input(), extra_options)
     assert extra_options == {}
 
 
@@ -151,10 +166,15 @@ def test_memory_that_runs_out_is_not_tried_with_the_whole_text(words):
         return regions_of_the_positive(n, context, value, extra_options)
 
     with pytest.raises(RuntimeError, match=words):
-        RowTracker().call([patch], layer_input(), {})
+        call_patches([patch], layer_input(), {})
     assert lengths == [77, 1]
 
 
-def test_rows_that_are_moved_and_changed_are_refused():
+def reversed_and_larger(n, context, value, extra_options):
+    return n.flip(0) * 2, context.flip(0), value.flip(0)
+
+
+@pytest.mark.parametrize("patch", [reversed_and_larger_where_not_whole, reversed_and_larger])
+def test_rows_that_are_moved_and_changed_are_refused(patch):
     with pytest.raises(ConditioningLost, match=r"test_row_tracking\) makes 4 rows of 4 inside attention"):
-        RowTracker().call([reversed_and_larger_where_not_whole], layer_input(), {})
+        call_patches([patch], layer_input(), {})

@@ -491,6 +491,26 @@ def halved(model: Any) -> Any:
     return clone
 
 
+def moving(model: Any, moves: Callable[[int], bool]) -> Any:
+    """The same patch in front of attention at all steps: it copies the rows, or turns their order where `moves` of the
+    step says so. Behind attention they are as they were, so by itself it changes nothing."""
+    sigmas = list[float]()  # of the steps so far
+
+    def moves_now(extra_options: dict[str, Any]) -> bool:
+        sigma = float(extra_options["sigmas"][0])
+        if sigma not in sigmas:
+            sigmas.append(sigma)
+        return moves(sigmas.index(sigma))
+
+    def patch(n: Tensor, k: Tensor, v: Tensor, extra_options: dict[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
+        return (n.flip(0), k.flip(0), v.flip(0)) if moves_now(extra_options) else (n.clone(), k, v)
+
+    clone = model.clone()
+    clone.set_model_attn2_patch(patch)
+    clone.set_model_attn2_output_patch(lambda out, extra_options: out.flip(0) if moves_now(extra_options) else out)
+    return clone
+
+
 def mixed_rows(model: Any) -> Any:
     """Rows that were not made of single ones."""
 

@@ -9,27 +9,19 @@ What keys and values of a layer are, from left to right:
     text of the entry, as often as the host repeats it | appended tokens of all people | padding to a multiple of 16
     inline tokens of people stand in it                | as many in every row          | read by no pixel
 
-Rows that another pack has made in a layer read texts of that pack. These hold no inline tokens of ours, so there the
-inline tokens are appended as well. Another UnetWordsBatch does so, which the batch of the forward owns: see
-`UnetWordsBatch.batch_of_other_texts`.
-
 The steps of one layer, in the order in which the host calls them:
 
     attn2 patches       call_patches        the patches of other packs, as one; it records of which rows they have made
-                                            theirs (SOURCE_ROWS, row_tracking.py)
+                                            theirs (SOURCE_ROWS, row_tracking.py), and refuses texts of their own
                         append_tokens       our own patch, the last: it appends our tokens to the text
     projection          the host makes q, k and v
     attn2_replace       attention_output    attention with the bias, beside what another pack has put in its place
-
-Patches see the texts, and attention sees their projections alone. What attention needs to know of the texts travels in
-the extra_options of the layer, which the host gives to both.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import cached_property
 
 import comfy.utils
 import torch
@@ -37,10 +29,8 @@ import torch.nn.functional as functional
 from comfy.ldm.modules.attention import attention_pytorch
 from comfy.samplers import CFGGuider
 from torch import Tensor
-from typing_extensions import Self
 
 from ....core.attention.cross_attention import OWNED_BY_ALL, OWNED_BY_NOBODY, Block, region_bias
-from ....core.checks.memory import is_out_of_memory
 from ...host.unet import Grid, Options, Replacement, check_tokens, grid_of, with_patch
 from ...networks.file_attention import attend_with, tell_of_file_attention
 from ...networks.layers import (
@@ -51,35 +41,17 @@ from ...networks.layers import (
     patches_dropped,
     query_shape_of,
 )
-from ...networks.other_attention import Trial
-from ...networks.row_tracking import SOURCE_ROWS, LayerInput, TextPatch, of_source_rows, repeat_rows
-from ...sampling.calls import modules_of
-from ...sampling.conditioning import ID_TOKENS, IDTokens, RunEntry
+from ...networks.row_tracking import SOURCE_ROWS, LayerInput, TextPatch, check_texts, of_source_rows, repeat_rows
 from ...sampling.forward import ForwardShape
 from ...sampling.made_rows import attention_of_other_pack
-from ...sampling.model_conds import ConditioningLost, PerChunk, carry_instead, entries_with
-from .others import bias_of_other_rows, length_without_inline_tokens, with_appended_tokens, without_inline_tokens
-from .words import UnetWords, WordsByChunk, has_inline_tokens, id_tokens_read_everywhere
+from ...sampling.model_conds import PerChunk, carry_instead, entries_with
+from .words import UnetWords, WordsByChunk
 
 KEYS_AT_ONCE = 16
 """A CPU takes so many keys at a time and what is left one by one, and CUDA copies a mask whose rows are not a multiple
 of 8: both cost more than a few keys that no pixel reads."""
 _APPENDED = "likeness_appended"
 """A key in the extra_options of a layer whose text has been given to `append_tokens`."""
-_TOKENS_TO_ASK_WITH = 2
-"""How many tokens of a text the patches of others are called with on trial, to see what they make of it. Packs that
-make rows repeat texts until all are equally long, so a whole text would be costly. One token is not enough: no patch
-can take a token away of one, and the trial has to show that as well."""
-
-
-def _id_tokens_without_regions(entry: RunEntry) -> IDTokens | None:
-    """The ID tokens in an entry's text that no UnetWords limits to regions; None where there are none.
-
-    Apply ID-Patch without a MODEL puts them there, behind Prompt per Person.
-    """
-    if has_inline_tokens([UnetWordsRun.carried_by(entry)]):
-        return None
-    return entry.get(ID_TOKENS)
 
 
 class UnetWordsRun(CrossAttentionRun[UnetWords]):
@@ -88,23 +60,16 @@ class UnetWordsRun(CrossAttentionRun[UnetWords]):
     key = UnetWords.key
 
     def __init__(self, guider: CFGGuider, latent: Tensor) -> None:
-        carrying = entries_with(guider, self.key)
-        some_have_no_regions = any(_id_tokens_without_regions(entry) for entry in carrying)
-        for entry in carrying:
-            context: Tensor = entry["cross_attn"]  # (B, T, width)
-            words_of_nodes = [words.in_entry(context) for words in self.carried_by(entry)]
-            if some_have_no_regions:
-                # The run has to know such tokens, because rows of another pack do not have them in their texts. All
-                # entries get one UnetWords more: the host computes entries in one batch only where they carry
-                # equally many.
-                words_of_nodes.append(id_tokens_read_everywhere(_id_tokens_without_regions(entry), context))
+        for entry in entries_with(guider, self.key):
+            words_of_nodes = [words.in_entry(entry["cross_attn"]) for words in self.carried_by(entry)]
             carry_instead(entry, self.key, words_of_nodes)
         super().__init__(guider, latent)
         tell_of_file_attention(guider.model_patcher, self.everything, "attn2")
 
     def new_batch(self, acting: tuple[PerChunk[UnetWords], ...], forward_shape: ForwardShape) -> UnetWordsBatch:
         words_by_chunk = tuple(zip(*acting, strict=True))  # for each chunk a tuple, of each node
-        return UnetWordsBatch.of_forwards(self.layers, words_by_chunk, forward_shape)
+        query_shape = query_shape_of(self.layers, forward_shape)
+        return UnetWordsBatch(self.layers, words_by_chunk, forward_shape.text_length, query_shape)
 
 
 class UnetWordsBatch(CrossAttentionBatch):
@@ -123,68 +88,22 @@ class UnetWordsBatch(CrossAttentionBatch):
         words_by_chunk: WordsByChunk,
         text_length: int,
         query_shape: QueryShape,
-        trial: Trial | None = None,
     ) -> None:
         super().__init__(layers, query_shape)
-        self._words_by_chunk = words_by_chunk
-        self._text_length = text_length
-        self._trial = trial
-        self._ignoring = frozenset[Block]()
-        """Layers in which another pack's attention ignores inline tokens, in the forward that is on."""
         self.appended_count = max(_appended_count(words_of_nodes) for words_of_nodes in words_by_chunk)
         # (rows of the batch, appended_count, width), on the device and in the dtype of the queries.
         self._appended = query_shape.like_queries(
             _appended_tokens(words_by_chunk, query_shape.row_count, self.appended_count)
         )
         self.biases = TextBiases(words_by_chunk, text_length, self.appended_count, query_shape)
-        self._other_rows_key = f"likeness_bias_of_other_rows_{id(self)}"
-        """A key in the extra_options of a layer in which another pack has made rows. Under it stands what is added to
-        the bias there, (rows of the layer, 1, T + appended_count).
-
-        `append_tokens` sees the texts and leaves it, and `attention_output`, which sees their projections alone, takes
-        it. It travels in the options, which belong to one call of one layer, as the host's own values do, and not in a
-        field of the batch, which serves all layers and steps. The id of the batch is in the key, because several
-        batches may share a layer, and each has a bias of its own."""
-
-    @classmethod
-    def of_forwards(cls, layers: Sequence[Block], words_by_chunk: WordsByChunk, forward_shape: ForwardShape) -> Self:
-        """The batch of the forwards of this shape. layers, words_by_chunk: as in the class."""
-        trial = None
-        # Only inline tokens can be ignored: other packs' attention is not given the appended ones.
-        if has_inline_tokens(words_by_chunk):
-            trial = Trial(forward_shape, length_without_inline_tokens(words_by_chunk))
-        query_shape = query_shape_of(layers, forward_shape)
-        return cls(layers, words_by_chunk, forward_shape.text_length, query_shape, trial)
-
-    @cached_property
-    def batch_of_other_texts(self) -> UnetWordsBatch | None:
-        """The second batch, for layers with rows in which another pack's texts are read instead of ours.
-
-        Such texts lack the tokens of people that stand inside ours (inline tokens), so that batch appends them to the
-        text. It is made when the first layer with such rows is met, and serves all rows of the layer: the first batch
-        hands over the whole call, in `append_tokens` and in `attention_output`.
-
-        None where our texts hold no inline tokens: then this very batch serves all rows. So the second batch, whose
-        tokens are all appended, never makes a third one.
-        """
-        if not has_inline_tokens(self._words_by_chunk):
-            return None
-        words_by_chunk = with_appended_tokens(self._words_by_chunk)
-        return UnetWordsBatch(
-            self.layers, words_by_chunk, length_without_inline_tokens(self._words_by_chunk), self._query_shape
-        )
 
     def options_with_attention(self, options: Options) -> Options:
         """transformer_options as in the base class, with `append_tokens` as the last attn2 patch.
 
-        It is left out where there is nothing to append: no tokens, and no patches of other packs that could make rows
-        in which inline tokens have to be appended.
+        It is left out where there is nothing to append.
         """
-        if self._trial is not None:
-            self._ignoring = self._trial.layers_ignoring_text(options)
         options = super().options_with_attention(options)
-        patches = options.get("patches", {}).get("attn2_patch")
-        if not self.appended_count and not patches:
+        if not self.appended_count:
             return options
         # After the patches of others, so that our tokens are the last.
         return with_patch(options, "attn2_patch", self.append_tokens)
@@ -194,48 +113,13 @@ class UnetWordsBatch(CrossAttentionBatch):
     ) -> LayerInput:
         """What the attn2 patches of other packs make of a layer's input.
 
-        Raises ConditioningLost where they take tokens of people away. Arguments as in the base class.
+        Raises ConditioningLost where they let rows read texts of their own. Arguments as in the base class.
         """
-        others_read_their_texts = self._others_read_their_texts(patches, n, context, value, extra_options)
-        if others_read_their_texts:
-            # The patches join our text with texts of their own, which have no inline tokens of ours. So our text has to
-            # be given to them without its inline tokens, too.
-            context = without_inline_tokens(context, self._words_by_chunk)
-            value = context  # the host gives one text for both
         output = super().call_patches(patches, n, context, value, extra_options)
-        length = context.shape[1]
-        length_left = output.for_keys.shape[1]
-        # The trial has failed, so the patches were taken for some that make rows. They have made none.
-        if others_read_their_texts and SOURCE_ROWS not in extra_options:
-            why = f"cannot be called with {_TOKENS_TO_ASK_WITH} tokens of a text, and makes no rows of its own"
-            raise ConditioningLost(modules_of(patches), why)
-        if self.appended_count and length_left < length:
-            why = f"makes {length_left} tokens of the {length} of a text, unlike any node for prompts of single people"
-            raise ConditioningLost(modules_of(patches), why)
+        # Words are put behind any text that a patch has made longer, but not behind texts of rows of its own.
+        if SOURCE_ROWS in extra_options or output.for_keys.shape[1] < context.shape[1]:
+            check_texts(patches, context, output, extra_options)
         return output
-
-    def _others_read_their_texts(
-        self, patches: Sequence[TextPatch], n: Tensor, context: Tensor, value: Tensor, extra_options: Options
-    ) -> bool:
-        """Whether the attn2 patches of other packs put texts of their own into a layer, without our inline tokens.
-
-        False where our texts have no inline tokens, which theirs could lack.
-        The patches are called once on trial, with the first few tokens of the text and a copy of the layer's options.
-        If a patch makes rows or takes tokens away, CrossAttentionBatch.call_patches leaves SOURCE_ROWS in that copy.
-        The other arguments are those of call_patches.
-        """
-        if self.batch_of_other_texts is None:
-            return False
-        options_of_trial = dict(extra_options)
-        few_keys = context[:, :_TOKENS_TO_ASK_WITH]
-        few_values = value[:, :_TOKENS_TO_ASK_WITH]
-        try:
-            super().call_patches(patches, n, few_keys, few_values, options_of_trial)
-        except RuntimeError as error:  # they put texts of their own beside ours, which have to be of their length
-            if is_out_of_memory(error):
-                raise
-            return True
-        return SOURCE_ROWS in options_of_trial
 
     def append_tokens(self, n: Tensor, context: Tensor, value: Tensor, extra_options: Options) -> LayerInput:
         """Our own attn2 patch, which the host calls last: it appends the tokens of people to a layer's text.
@@ -245,20 +129,7 @@ class UnetWordsBatch(CrossAttentionBatch):
         """
         extra_options[_APPENDED] = True
         source_rows: Tensor | None = extra_options.get(SOURCE_ROWS)
-        if source_rows is not None and self.batch_of_other_texts is not None:
-            return self.batch_of_other_texts.append_tokens(n, context, value, extra_options)
-        if not self.appended_count:
-            return LayerInput(n, context, value)
         appended = of_source_rows(self._appended.to(context), source_rows, dim=0)  # (B, appended_count, width)
-        if source_rows is not None:
-            extra_options[self._other_rows_key] = bias_of_other_rows(
-                context,
-                appended,
-                source_rows,
-                words_by_chunk=self._words_by_chunk,
-                text_length=self._text_length,
-                row_count=self.row_count,
-            )
         for_keys = torch.cat([context, appended], dim=1)
         # Most often the host gives one tensor for both, and one is enough.
         for_values = for_keys if value is context else torch.cat([value, appended], dim=1)
@@ -273,8 +144,6 @@ class UnetWordsBatch(CrossAttentionBatch):
         Raises ConditioningLost and TokensMoved where another pack has changed rows, patches or tokens.
         """
         source_rows = self.source_rows(before, q, extra_options)
-        if source_rows is not None and self.batch_of_other_texts is not None:
-            return self.batch_of_other_texts.attention_output(layer_index, before, q, k, v, extra_options)
         if self.appended_count and _APPENDED not in extra_options:
             raise patches_dropped()
         bias = self._bias(q, k, source_rows, extra_options)  # (B, N, keys and padding)
@@ -293,8 +162,8 @@ class UnetWordsBatch(CrossAttentionBatch):
         # Row n of all three belongs to query row n; attention_of_other_pack checks it for the other pack's. That
         # function is called with the text alone: our appended tokens, which are the last keys, are not meant for it.
         text_length = k.shape[1] - self.appended_count
-        text_keys = self._for_other_pack(k[:, :text_length], layer_index)
-        text_values = self._for_other_pack(v[:, :text_length], layer_index)
+        text_keys = k[:, :text_length]
+        text_values = v[:, :text_length]
         out_of_other_pack = attention_of_other_pack(before, q, text_keys, text_values, extra_options)
         plain_out = attend_with(extra_options)(q, text_keys, text_values)
         return out_of_other_pack + out - plain_out
@@ -315,23 +184,7 @@ class UnetWordsBatch(CrossAttentionBatch):
             check_tokens(q, grid, "read whose words", advice)
         else:
             bias = bias.index_select(1, pixels)
-        if source_rows is None:
-            return bias
-        # These rows may repeat a text more often than ours, or hold inline tokens that are appended as well, see
-        # bias_of_other_rows.
-        bias_of_rows: Tensor = extra_options[self._other_rows_key]  # (B, 1, keys)
-        padding = bias.shape[-1] - k.shape[1]
-        return bias + functional.pad(bias_of_rows.to(q), (0, padding))
-
-    def _for_other_pack(self, text: Tensor, layer_index: int) -> Tensor:
-        """The keys or values of the text, (B, T, C), as another pack's function reads them in a layer.
-
-        In some layers that function does not read our inline tokens, or cannot be given them. Plain attention has to
-        leave them out as well, or it would subtract tokens that the function has not read.
-        """
-        if self.layers[layer_index] in self._ignoring:
-            return without_inline_tokens(text, self._words_by_chunk)
-        return text
+        return bias
 
 
 def _appended_count(words_of_nodes: Sequence[UnetWords]) -> int:
@@ -346,7 +199,7 @@ def _appended_tokens(words_by_chunk: WordsByChunk, row_count: int, appended_coun
     rows_per_chunk = row_count // len(words_by_chunk)
     of_chunks: list[list[Tensor]] = []  # for each chunk everybody's tokens, (rows, tokens, width)
     for words_of_nodes in words_by_chunk:
-        appended = [text for words in words_of_nodes for text in words.appended]
+        appended = [text for words in words_of_nodes for text in words.texts]
         of_chunks.append([comfy.utils.repeat_to_batch_size(text, rows_per_chunk) for text in appended])
     width = max((text.shape[-1] for of_chunk in of_chunks for text in of_chunk), default=0)
     no_tokens = torch.zeros(rows_per_chunk, 0, width, dtype=torch.float32)  # for a chunk in which nobody has any

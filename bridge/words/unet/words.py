@@ -11,7 +11,6 @@ run.py says how they are read.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -30,12 +29,10 @@ from ...sampling.node_of_run import NodeOfRun
 class UnetWords(WordsOfPeople):
     """The tokens of people in one side of the conditioning, from one node, and in which regions they are read.
 
-    texts: each person's tokens, appended to the text of the entry. Inline tokens are there once a run has begun, see
-    `in_entry`: (B, T, width) each, as the entry's text has B rows.
+    texts: each person's tokens, appended to the text of the entry; () for inline tokens.
     inline_counts: tokens per person that stand in the text; () for appended tokens.
     start: where inline tokens begin in the text.
     text_length: how many tokens the entry's text has, once a run has begun.
-    was_inline: whether the appended tokens were taken out of the text, see `appended_instead`.
     """
 
     key = "likeness_unet_words"
@@ -44,17 +41,11 @@ class UnetWords(WordsOfPeople):
     inline_counts: tuple[int, ...] = ()
     start: int = 0
     text_length: int = 0
-    was_inline: bool = False
-
-    @property
-    def appended(self) -> tuple[Tensor, ...]:
-        """Each person's tokens that are read after the text."""
-        return () if self.inline_counts else self.texts
 
     @property
     def appended_count(self) -> int:
         """How many tokens are read after the text."""
-        return sum(text.shape[1] for text in self.appended)
+        return sum(text.shape[1] for text in self.texts)
 
     @property
     def inline_count(self) -> int:
@@ -64,35 +55,19 @@ class UnetWords(WordsOfPeople):
     def can_join_batch(self, other: Any) -> bool:
         return True  # a row with fewer tokens than another is filled up with tokens that no pixel reads
 
-    @property
-    def different_pictures(self) -> int:
-        """Also one for each row of a text whose rows have different inline tokens."""
-        row_count = max((len(text) for text in self.texts), default=0)
-        return super().different_pictures or (row_count if row_count > 1 else 0)
-
-    def of_picture(self, number: int) -> Self:
-        """The words of one row: with by_row the tokens of its person, else those of everybody."""
-        if super().different_pictures:  # people have rows
-            return super().of_picture(number)
-        return replace(self, texts=tuple(text[number : number + 1] for text in self.texts))
-
     def in_entry(self, context: Tensor) -> Self:
-        """These words with text_length and inline tokens, which are known once a run has begun.
+        """These words with text_length, which is known once a run has begun.
 
         context: the text of the entry that carries them, (B, T, width). Raises BadSetup where it ends before the inline
         tokens do.
         """
-        texts = self.texts
-        if self.inline_counts:
-            end = self.start + self.inline_count
-            if context.shape[1] < end:
-                raise BadSetup(
-                    f"Another node has cut a prompt to {context.shape[1]} of the {end} tokens that the people need.",
-                    "Connect that node before the node that puts the people into the prompt.",
-                )
-            inline_tokens = context[:, self.start : end]
-            texts = inline_tokens.split(self.inline_counts, dim=1)
-        return replace(self, text_length=context.shape[1], texts=texts)
+        end = self.start + self.inline_count
+        if context.shape[1] < end:
+            raise BadSetup(
+                f"Another node has cut a prompt to {context.shape[1]} of the {end} tokens that the people need.",
+                "Connect that node before the node that puts the people into the prompt.",
+            )
+        return replace(self, text_length=context.shape[1])
 
     def repeats_in(self, token_count: int) -> int:
         """How often the entry's text stands in a text of this many tokens.
@@ -106,14 +81,6 @@ class UnetWords(WordsOfPeople):
         first_positions = torch.arange(self.start, self.start + self.inline_count)
         repeats = range(self.repeats_in(token_count))
         return torch.cat([first_positions + repeat * self.text_length for repeat in repeats])
-
-    def appended_instead(self, text_length: int) -> Self:
-        """These words with their inline tokens appended, for a text out of which they have been taken.
-
-        text_length: how many tokens are left of the entry's text.
-        """
-        changed = {"inline_counts": (), "text_length": text_length, "was_inline": bool(self.inline_counts)}
-        return self.made_once(("appended instead", text_length), lambda: replace(self, **changed))
 
     def owners(self, first_number: int) -> Tensor:
         """The number of the person of each token, in order. first_number: of the first person."""
@@ -151,39 +118,16 @@ def id_tokens_by_region(given: SamplerInputs, regions: Tensor, canvas_node: Node
     return SamplerInputs(given.model, positive, [with_words(entry) for entry in given.negative])
 
 
-def id_tokens_read_everywhere(id_tokens: IDTokens | None, context: Tensor) -> UnetWords:
-    """A UnetWords for ID tokens that the whole picture reads.
-
-    All of them count as tokens of one person, whose region is the whole picture. context: the text of the entry,
-    (B, T, width). Without ID tokens, or where the text is too short to hold them, the UnetWords has no people.
-    """
-    counts: tuple[int, ...] = ()
-    start = 0
-    if id_tokens is not None:
-        token_count = id_tokens.people_count * id_tokens.tokens_per_person
-        if id_tokens.start + token_count <= context.shape[1]:
-            counts = (token_count,)
-            start = id_tokens.start
-    everywhere = torch.ones(len(counts), 1, 1, dtype=torch.float32)  # (1 or 0 people, 1, 1)
-    source = object()  # a new one: these tokens belong to no other UnetWords
-    words = UnetWords(source=source, schedule=WHOLE_SCHEDULE, regions=everywhere, inline_counts=counts, start=start)
-    return words.in_entry(context)
-
-
 WordsByChunk = tuple[tuple[UnetWords, ...], ...]
 """What the chunks of a batch carry: for each chunk, a UnetWords per node."""
-
-
-def has_inline_tokens(words_by_chunk: Iterable[tuple[UnetWords, ...]]) -> bool:
-    return any(words.inline_count for words_of_nodes in words_by_chunk for words in words_of_nodes)
 
 
 def guessed_repeats(context: Tensor) -> Tensor:
     """How often the text of each row repeats itself, by its tokens alone: (B,). context: the text, (B, T, width).
 
-    It is for texts whose length before the repeats is unknown: those of another pack, and those of entries that have no
-    UnetWords. Where the length is known, UnetWords.repeats_in needs no guess. A text in which no part is repeated over
-    its whole length counts 1, and so does one in which all tokens are the same.
+    It is for texts whose length before the repeats is unknown: those of entries that have no UnetWords. Where it is
+    known, UnetWords.repeats_in needs no guess. A text in which no part is repeated over its whole length counts 1, and
+    so does one in which all tokens are the same.
     """
     # One channel of every token is enough to tell whether two tokens are the same.
     channel = context[..., 0]  # (B, T)
