@@ -46,9 +46,9 @@ _MOST = 10_000
 
 _QUANTISED = re.compile(
     r"(^|\.)(weight_scale(_\d)?|scale_weight|scale_input|input_scale|scaled_fp8|comfy_quant|SCB|(weight\.)?absmax|"
-    r"(weight\.)?quant_(map|state\..*))$"
+    r"(weight\.)?quant_(map|state\..*)|qweight|qzeros)$"
 )
-"""Names of what stands beside the weights of a quantised network: ComfyUI's own, optimum's and bitsandbytes'."""
+"""Names of what stands beside the weights of a quantised network: ComfyUI's, optimum's, bitsandbytes' or GPTQ's."""
 
 _TWO_IN_A_BYTE = getattr(torch, "float4_e2m1fn_x2", None)
 """A kind of float that torch makes no other one of; None in versions without it."""
@@ -322,13 +322,12 @@ def check_weights(state: State) -> None:
 
 
 def require_unquantised(state: State, path: str, expected: str, advice: str) -> None:
-    """Raise UnsupportedCheckpoint for weights in 8 bits with scales: the file is whole, and downloads of it are alike.
+    """Raise UnsupportedCheckpoint for weights with scales beside them, in a file that is whole.
 
     expected, advice: as of UnsupportedCheckpoint.
     """
-    in_8_bits = any(tensor.dtype in (torch.int8, torch.uint8) and tensor.ndim > 1 for tensor in state.values())
-    if in_8_bits or any(map(_QUANTISED.search, state)):
-        what = "a file of quantised weights (integers, or floats with scales beside them)"
+    if any(map(_QUANTISED.search, state)):
+        what = "a file of quantised weights (8 bits or fewer, with scales beside them)"
         raise UnsupportedCheckpoint(path, what, expected, f"Take the file in 16 bits. {advice}")
 
 
