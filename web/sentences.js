@@ -15,11 +15,28 @@ let patterns = []; // of sentences with names, those of which most is given firs
 let nodes = []; // of ours, by their type, in English and in the language of the editor: {type, english, own}
 let titles = new Map(); // of these nodes, without what stands in brackets
 
-const escaped = (text) => text.replace(/[.*+?^${}()|[\]\\/]/g, "\\$&");
-
 function patternOf([english, form]) {
-  const source = english.split(NAME).map((part, place) => (place % 2 ? `(?<${part}>.+?)` : escaped(part)));
-  return { letters: english.replace(NAME, "").length, regex: new RegExp(`^${source.join("")}$`, "s"), form };
+  const parts = english.split(NAME); // what stands in the sentence, and between that the names
+  const fixed = parts.filter((_, place) => place % 2 === 0);
+  const names = parts.filter((_, place) => place % 2);
+  return { letters: fixed.join("").length, fixed, names, form };
+}
+
+/** What stands for the names of a pattern, by name; null where the text is another sentence. Each is as short as it can
+ * be: the first place where a text goes on is taken, and no other one tried. */
+function valuesIn(text, { fixed, names }) {
+  const end = text.length - fixed.at(-1).length;
+  if (!text.startsWith(fixed[0]) || !text.endsWith(fixed.at(-1))) return null;
+  const values = {};
+  let start = fixed[0].length;
+  for (const [place, name] of names.entries()) {
+    const behind = fixed[place + 1];
+    const stop = place === names.length - 1 ? end : text.indexOf(behind, start + 1);
+    if (stop <= start) return null;
+    values[name] = text.slice(start, stop);
+    start = stop + behind.length;
+  }
+  return values;
 }
 
 export async function readSentences() {
@@ -40,9 +57,9 @@ export async function readSentences() {
 export function translated(text, words = new Map(), least = 0) {
   if (words.has(text)) return words.get(text);
   if (exact.has(text)) return exact.get(text);
-  for (const { letters, regex, form } of patterns) {
-    const values = letters >= least && regex.exec(text)?.groups;
-    if (values) return form.replace(NAME, (_, name) => inList(values[name], words));
+  for (const pattern of patterns) {
+    const values = pattern.letters >= least && valuesIn(text, pattern);
+    if (values) return pattern.form.replace(NAME, (_, name) => inList(values[name], words));
   }
   return text;
 }

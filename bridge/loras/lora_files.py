@@ -26,7 +26,7 @@ from ...core.checks.errors import (
 )
 from ...core.checks.text import in_one_line
 from ...core.models.packs import NONE_FOUND
-from ...core.models.tensors import State, check_all_floats, least_and_largest
+from ...core.models.tensors import State, check_all_floats, least_and_largest, require_unquantised
 from ..host import folders
 from ..host.load import read_state_dict
 from ..host.shared_network import model_of, object_of
@@ -327,8 +327,9 @@ def _host_patches(tensors: _FileTensors, path: str) -> list[_Patch]:
 def _check_numbers(state: State, path: str) -> None:
     """Raise UnsupportedCheckpoint where a tensor holds what no layer can use, because the host raises nothing there.
 
-    That is: integers for weights, NaN, infinity, numbers too large for 16 bits, or no numbers at all.
+    That is: quantised weights, integers for weights, NaN, infinity, numbers too large for 16 bits, or no numbers.
     """
+    require_unquantised(state, path, "a LoRA", "")
     weights: dict[str, Any] = {}
     for key, tensor in state.items():
         if not key.endswith(_MAY_BE_INTEGERS):

@@ -25,7 +25,7 @@ from ..checks.errors import UnsupportedCheckpoint, counted, listed
 from ..families import FLUX, family_of_text_width
 from ..methods import FOLDERS, BadRecord, Format, methods
 from .files import Stamp, no_model, stamp
-from .tensors import NotTensors, State, described_tensors
+from .tensors import NotTensors, State, described_tensors, require_unquantised
 
 CONTROLNET = "controlnet"
 IR_SE50_KEY = "body.23.res_layer.5.fc1.weight"
@@ -187,10 +187,11 @@ def require(state: State, wanted: str | Sequence[str], path: str, advice: str, t
     Raises UnsupportedCheckpoint, which says what the file is instead.
     """
     ids = (wanted,) if isinstance(wanted, str) else wanted
+    expected = title or known(ids[0]).title
+    require_unquantised(state, path, expected, advice)
     record = identify(state)
     if record is not None and record.id in ids:
         return record
-    expected = title or known(ids[0]).title
     if record is not None:
         raise UnsupportedCheckpoint(path, record.title, expected, f"{record.belongs} {advice}")
     raise UnsupportedCheckpoint(path, f"an unknown file ({_first_names(state)})", expected, advice)

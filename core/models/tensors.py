@@ -44,6 +44,12 @@ layer of an image model has more."""
 _MOST = 10_000
 """The most tensors of a network that is built: a whole SDXL has a quarter of that."""
 
+_QUANTISED = re.compile(
+    r"(^|\.)(weight_scale(_\d)?|scale_weight|scale_input|input_scale|scaled_fp8|comfy_quant|SCB|(weight\.)?absmax|"
+    r"(weight\.)?quant_(map|state\..*)|qweight|qzeros)$"
+)
+"""Names of what stands beside the weights of a quantised network: ComfyUI's, optimum's, bitsandbytes' or GPTQ's."""
+
 _TWO_IN_A_BYTE = getattr(torch, "float4_e2m1fn_x2", None)
 """A kind of float that torch makes no other one of; None in versions without it."""
 _GREATEST = 65504.0
@@ -142,7 +148,8 @@ def read(
     except Exception as error:  # there is hardly an exception that torch.load does not raise on arbitrary bytes
         if is_out_of_memory(error):
             raise
-        raise refusal(_unreadable(error, path), f"Delete it and download it again. {advice}") from error
+        again = "" if _unknown_class(error) else "Delete it and download it again. "  # a whole file stays as it is
+        raise refusal(_unreadable(error, path), f"{again}{advice}") from error
 
 
 def described_tensors(path: Path) -> dict[str, Tensor]:
@@ -218,14 +225,21 @@ def _unreadable(error: Exception, path: Path) -> str:
 
     torch's own text is left out where it advises to load unsafely.
     """
-    # torch's message for such a file: "... WeightsUnpickler error: Unsupported global: GLOBAL module.Class was not an
-    # allowed global by default ...".
-    unknown_class = re.search(r"GLOBAL ([\w.]+)", str(error))
+    unknown_class = _unknown_class(error)
     if unknown_class:
-        name = unknown_class[1]
-        return f"a pickle that wants to run code or holds more than tensors ({name}), so it was not opened"
+        return f"a pickle that wants to run code or holds more than tensors ({unknown_class}), so it was not opened"
     reason = "" if "weights_only" in str(error) else f"; {in_one_line(error)}"
     return f"damaged or cut off while downloading ({path.stat().st_size} bytes{reason})"
+
+
+def _unknown_class(error: Exception) -> str:
+    """The class that a pickle names and torch does not load; "" for any other error.
+
+    torch's message is "... WeightsUnpickler error: Unsupported global: GLOBAL module.Class was not an allowed global by
+    default ...".
+    """
+    found = re.search(r"GLOBAL ([\w.]+)", str(error))
+    return found[1] if found else ""
 
 
 def flatten(state: Mapping[str, Any]) -> dict[str, Tensor]:
@@ -305,6 +319,16 @@ def check_weights(state: State) -> None:
         for end in least_and_largest(tensor):
             if not abs(end) <= _GREATEST:  # NaN is not below anything
                 raise ValueError(f"{key[:100]} holds {end:g} where weights reach {_GREATEST:g} at most")
+
+
+def require_unquantised(state: State, path: str, expected: str, advice: str) -> None:
+    """Raise UnsupportedCheckpoint for weights with scales beside them, in a file that is whole.
+
+    expected, advice: as of UnsupportedCheckpoint.
+    """
+    if any(map(_QUANTISED.search, state)):
+        what = "a file of quantised weights (8 bits or fewer, with scales beside them)"
+        raise UnsupportedCheckpoint(path, what, expected, f"Take the file in 16 bits. {advice}")
 
 
 def check_pairs(state: State) -> None:

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageChops, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageChops, UnidentifiedImageError
 from PIL.ExifTags import Base as Tag
 
 from ..checks.errors import BadPhoto
 from ..checks.text import in_one_line
+from . import directories
 from .kinds import HEAD, NO_PICTURES, bits_of_jpeg_2000, is_raw_photo, kind_of, tag
 from .parts import PNG_START
 
@@ -34,8 +35,10 @@ ENDINGS = (
 """Endings of photos. Pillow does not read all of them: such a photo is named, not left out."""
 
 _MOST_PIXELS = 120_000_000
-"""More pixels of a photo are not read. Cameras have 100 million, and a picture of a few kilobytes may claim billions.
-However the pixels lie in the file, each takes at most 25 bytes of memory while it is read: 3 GB in all."""
+_MOST_PIXELS_OF_JPEG = 250_000_000
+"""More pixels of a photo are not read: a picture of a few kilobytes may claim billions. Telephones write JPEGs of 200
+million, whose pixels take at most 12 bytes of memory each while they are read, and those of other files 25 however they
+lie in it: 3 GB in all."""
 
 _WHITES = (255, 4095, 65_535)
 """White in 8, 12 and 16 bits: programs also write the first two into numbers of 16 bits."""
@@ -47,6 +50,8 @@ _MOST_SCANS = 500
 _MOST_SCANNED_PIXELS = 12 * 10**9
 """A scan of a progressive JPEG goes over all pixels, also one of a few hundred bytes: so many pixels take three
 seconds. Cameras and programs write 20 scans at most."""
+_SCANS_OF_RLE = 300
+"""Pillow unpacks a BMP that is packed by RLE pixel by pixel in Python, in the time of so many scans."""
 
 _SAVE_AGAIN = "Open it in another program and save it as JPEG or PNG, 8 bits a colour."
 _COPY_AGAIN = f"Copy it again from where it came. {_SAVE_AGAIN}"
@@ -57,7 +62,7 @@ def read_picture(path: str, data: bytes | None = None) -> Image.Image:
     """The first picture of a file: mode RGB, upright as its EXIF says, on white, in sRGB where it has a profile.
 
     data: the bytes of the file where they have been read already. Raises BadPhoto, with the reason, for a file that is
-    no picture, is damaged or cut off, has more than _MOST_PIXELS, or has pixels whose white is not known.
+    no picture, is damaged or cut off, has too many pixels, or has pixels whose white is not known.
     """
     from . import opening
 
@@ -121,9 +126,9 @@ def _read(source: opening.Source, head: bytes, name: str) -> Image.Image:
     """
     # Both checks come before the pixels are decoded.
     header = source.opened()
-    _check_work(header, source.scans, name)
+    work = _checked_work(header, source.scans, name)
     _refuse_what_is_misread(header, head, name)
-    opened = source.loaded()
+    opened = source.loaded(may_be_damaged=source.DECODINGS * work <= _MOST_SCANNED_PIXELS)
     if opened.format == "BMP" and opened.mode == "RGBA" and opened.getchannel("A").getextrema() == (0, 0):
         opened = opened.convert("RGB")  # alpha is 0 everywhere: programs without alpha write such a BMP
     # A TIFF has been turned by load(), and in older versions of Pillow its EXIF does not say so.
@@ -133,20 +138,28 @@ def _read(source: opening.Source, head: bytes, name: str) -> Image.Image:
     return _in_srgb(on_white, picture)  # `picture` still has its profile and its own mode
 
 
-def _check_work(opened: Image.Image, scans: int, name: str) -> None:
-    """Raise BadPhoto for a picture of more than _MOST_PIXELS, or with too many scans.
+def _checked_work(opened: Image.Image, scans: int, name: str) -> int:
+    """How many pixels are gone over to decode a picture once, each as often as it has scans.
 
-    opened: not loaded yet. scans: of a JPEG, else 1.
+    opened: not loaded yet. scans: of a JPEG, else 1. Raises BadPhoto for a picture of too many pixels or scans.
     """
     # A TIFF is read in tiles, each as a whole, and a small TIFF may claim a huge tile.
     piece_pixels = (tag(opened, Tag.TileWidth) or 0) * (tag(opened, Tag.TileLength) or 0)
     pixels = opened.width * opened.height
-    if max(pixels, piece_pixels) > _MOST_PIXELS:
-        why = f"{name} has {opened.width}x{opened.height} px; {_MOST_PIXELS // 10**6} million are read at most"
+    most_pixels = _MOST_PIXELS_OF_JPEG if opened.format == "JPEG" else _MOST_PIXELS
+    if max(pixels, piece_pixels) > most_pixels:
+        why = f"{name} has {opened.width}x{opened.height} px; {most_pixels // 10**6} million are read at most"
         raise BadPhoto(f"{why}.", "Save it smaller.")
     most_scans = min(_MOST_SCANS, _MOST_SCANNED_PIXELS // pixels)
     if scans > most_scans:
         raise _unreadable(name, f"it is a JPEG of {scans} scans; of so many pixels {most_scans} are read at most")
+    tiles: Any = getattr(opened, "tile", None) or [("",)]
+    if tiles[0][0] == "bmp_rle":
+        scans = _SCANS_OF_RLE
+        if scans > most_scans:
+            why = f"it is a BMP packed by RLE; {_MOST_SCANNED_PIXELS // scans // 10**6} million pixels are read at most"
+            raise _unreadable(name, why)
+    return scans * pixels
 
 
 _IN_PLANES = 2
@@ -182,16 +195,22 @@ _ROUNDED = 2
 """How much a profile of sRGB changes a value of 0 to 255 at most, by rounding."""
 
 
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What a camera says of its turn -> what brings the picture upright."""
+
+
 def _upright(picture: Image.Image) -> Image.Image:
     """A loaded picture turned as its EXIF says; unturned where EXIF is damaged. Its info stays."""
-    info = picture.info
-    with suppress(Exception):  # EXIF may be anything: text, a loop of offsets, a number of another kind
-        picture.getexif()  # first: Pillow keeps what it reads here, so that exif_transpose finds the turn without info
-        # With EXIF in info exif_transpose writes it anew without the turn, which fails where another entry is damaged.
-        picture.info = {}
-        picture = ImageOps.exif_transpose(picture)
-    picture.info = info
-    return picture
+    turn = _TURNS.get(directories.orientation(picture.info))
+    return picture if turn is None else picture.transpose(turn)
 
 
 def _on_white(picture: Image.Image, name: str, is_white_zero: bool) -> Image.Image:

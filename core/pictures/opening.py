@@ -31,7 +31,7 @@ from PIL import (
 
 from ..checks.errors import counted
 from ..checks.text import in_one_line
-from . import parts
+from . import directories, parts
 from .kinds import kind_of
 
 try:
@@ -161,6 +161,9 @@ class Source:
     scans: of a JPEG.
     """
 
+    DECODINGS = 5
+    """So often a damaged file is decoded: once until the damage, thrice for `_whole_lines`, and once as it is."""
+
     def __init__(self, file: io.BufferedIOBase, head: bytes) -> None:
         """head: the first bytes of the file."""
         start = _picture_start(head)
@@ -173,6 +176,20 @@ class Source:
         elif self._head.startswith(parts.PNG_START):
             self._parts = parts.of_png(file.read())
         self.scans = self._parts.scans if self._parts else 1
+        self._require_fit_directories()
+
+    def _require_fit_directories(self) -> None:
+        """Raise CutOff where Pillow would keep many copies of the file's bytes as it opens it."""
+        starts = [0] if self._head.startswith((b"II", b"MM")) else []
+        if self._head[4:8] == b"ftyp":
+            self._file.seek(0)
+            starts = directories.starts_in(self._file.read())
+        if starts and directories.names_too_much(self._bytes_at, self._file.seek(0, io.SEEK_END), starts):
+            raise CutOff("it is damaged: its tags name the same bytes many times")
+
+    def _bytes_at(self, place: int, size: int) -> bytes:
+        self._file.seek(place)
+        return self._file.read(size)
 
     def opened(self, tail: bytes = b"") -> Image.Image:
         """The picture without its pixels. tail: bytes that are put behind the pixels, before the mark of the end.
@@ -215,16 +232,19 @@ class Source:
         if len(data) < declared:
             raise CutOff(f"it is cut off: of its {declared} bytes or more {len(data)} are there")
 
-    def loaded(self) -> Image.Image:
+    def loaded(self, may_be_damaged: bool = True) -> Image.Image:
         """The picture with its pixels.
 
-        A damaged file is read as well where every pixel is there. Raises CutOff where one is not, and whatever Pillow
-        raises for a damaged file.
+        A damaged file is read as well where every pixel is there. may_be_damaged: whether that is looked for, which
+        takes DECODINGS as long. Raises CutOff where a pixel is not there, and whatever Pillow raises for a damaged
+        file.
         """
         opened = self.opened()
         if self._parts and not self._parts.has_all_scans:
             raise CutOff(f"it is cut off behind {counted(self.scans, 'scan')}: more belong to it")
         if self._parts and not self._parts.had_end:
+            if not may_be_damaged:
+                raise CutOff("it is cut off, and it would take long to see what is there")
             return self._loaded_though_damaged(cause=None)
         is_decoded_whole = opened.format in _DECODED_WHOLE or getattr(opened, "use_load_libtiff", False)
         try:
@@ -235,7 +255,8 @@ class Source:
         except Exception as error:  # damaged files make Pillow raise nearly anything
             if is_decoded_whole:
                 self._require_all_bytes()
-            elif opened.format != "JPEG2000":  # of which nobody knows the pixels whose bytes are missing
+            # Of a JPEG 2000 nobody knows the pixels whose bytes are missing.
+            elif opened.format != "JPEG2000" and may_be_damaged:
                 return self._loaded_though_damaged(error)
             raise CutOff(f"it is cut off or damaged ({in_one_line(error)})") from error
         return opened

@@ -40,11 +40,13 @@ def ranges_of_people(text: str, taking: TakingPart, of_others: ScheduleRange) ->
 def _items(text: str) -> list[str]:
     """The items of a text, each with its colon: what has none is the beginning of a name with a comma."""
     items: list[str] = []
-    is_whole = True
+    begun: list[str] = []
     for item in items_in(text):
-        items.append(item if is_whole else f"{items.pop()}, {item}")
-        is_whole = len(pieces(items[-1], COLON)) > 1
-    return items
+        begun.append(item)
+        if len(pieces(item, COLON)) > 1:
+            items.append(", ".join(begun))
+            begun = []
+    return [*items, ", ".join(begun)] if begun else items
 
 
 def _range(text: str, name: str) -> ScheduleRange:

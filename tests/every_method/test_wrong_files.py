@@ -185,6 +185,22 @@ def test_a_damaged_file_is_refused(method, tmp_path):
                 sample_values.load(method.folder, str(tmp_path / "x.bin"))
 
 
+@pytest.mark.parametrize("numbers", [torch.float8_e4m3fn, torch.int8])
+def test_quantised_weights_are_not_called_damaged(method, numbers, tmp_path):
+    """As ComfyUI writes them: in 8 bits, with a scale beside each. A download of the same file changes nothing."""
+    state = sample_values.file_of(method.folder)
+    parts = state if all(isinstance(part, dict) for part in state.values()) else {"": state}
+    quantised: dict[str, dict[str, torch.Tensor]] = {}
+    for part, tensors in parts.items():
+        quantised[part] = dict(tensors)
+        for key, tensor in tensors.items():
+            if key.endswith(".weight") and tensor.ndim == 2:
+                quantised[part] |= {key: tensor.to(numbers), f"{key}_scale": torch.tensor(0.5)}
+    torch.save(quantised.get("", quantised), tmp_path / "x.bin")
+    with pytest.raises(UnsupportedCheckpoint, match=r"quantised weights .*Take the file in 16 bits"):
+        sample_values.load(method.folder, str(tmp_path / "x.bin"))
+
+
 class Code:
     """What a pickle may hold beside tensors."""
 
@@ -194,8 +210,9 @@ class Code:
 
 def test_a_pickle_runs_nothing(method, folder, capsys):
     torch.save({"image_proj": {"latents": Code()}}, folder / "code.bin")
-    with pytest.raises(UnsupportedCheckpoint, match=f"wants to run code .*not opened.*{page(method)}"):
+    with pytest.raises(UnsupportedCheckpoint, match=f"wants to run code .*not opened.*{page(method)}") as refused:
         execute("code.bin")
+    assert "ownload it again" not in str(refused.value)  # it comes as it is published
     assert "run" not in capsys.readouterr().out
 
 

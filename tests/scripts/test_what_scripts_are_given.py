@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import stat
+import struct
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -72,7 +73,12 @@ def test_forms_that_are_named(tmp_path: Path, form: str) -> None:
         workflow_files.read(tmp_path / "w.json")
 
 
+TAGS = b"".join(struct.pack("<HHLL", number, 7, 10**5, 8) for number in range(9000))
 FILES: dict[str, tuple[bytes, str]] = {
+    "tags that all name the same bytes": (
+        b"II*\0\x08\0\0\0" + struct.pack("<H", 9000) + TAGS,
+        "it is neither JSON .* nor a picture",
+    ),
     "empty": (b"", "it is neither JSON .* nor a picture"),
     "zip": (b"PK\x03\x04" + bytes(20), "it is neither JSON .* nor a picture"),
     "cut off": (b'{"nodes": [', r"it is neither JSON \(Expecting value"),

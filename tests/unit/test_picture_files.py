@@ -5,6 +5,7 @@ import os
 import struct
 import subprocess
 import sys
+import tracemalloc
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -541,11 +542,30 @@ def scans(side: int, count: int) -> bytes:
     )
 
 
+def rle(width: int, height: int) -> bytes:
+    """A BMP packed by RLE of which each line is one pixel and an end of line."""
+    packed = b"\1\7\0\0" * height + b"\0\1"
+    offset = 14 + 40 + 1024
+    header = struct.pack("<LllHHLLllLL", 40, width, height, 1, 8, 1, len(packed), 0, 0, 256, 256)
+    return b"BM" + struct.pack("<LHHL", offset + len(packed), 0, 0, offset) + header + bytes(1024) + packed
+
+
+def named_often(count: int, size: int = 1 << 18, start: bytes = b"II*\0") -> bytes:
+    """A block of EXIF whose entries all name the same bytes; the last of them is that it is turned."""
+    entries = b"".join(struct.pack("<HHLL", 0x100 + number, 7, size, 26 + 12 * count) for number in range(count))
+    turned = struct.pack("<HHLL", 0x0112, 3, 1, 6)
+    return start + struct.pack("<LH", 8, count + 1) + turned + entries + bytes(4) + bytes(size)
+
+
 HUGE = {
     "large.png": (png_of(b"", 15_000, 10_000, 16, 6), "15000x10000 px; 120 million are read at most"),
     "long.png": (png_of(b"", 2_000_000_000, 1, 8, 2), "2000000000x1 px; 120 million"),
     "scans.jpg": (scans(8, 501), "it is a JPEG of 502 scans; of so many pixels 500 are read at most"),
     "scans of many pixels.jpg": (scans(10_000, 121), "it is a JPEG of 122 scans; of so many pixels 120 are read"),
+    "large.jpg": (scans(20_000, 0), "20000x20000 px; 250 million are read at most"),
+    "cut scans.jpg": (scans(10_000, 25)[:-2], "it is cut off, and it would take long to see what is there"),
+    "rle.bmp": (rle(8000, 6000), "it is a BMP packed by RLE; 40 million pixels are read at most"),
+    "cut rle.bmp": (rle(4000, 3000)[:-6000], "it is cut off or damaged"),
     "a piece.tif": (tiff(OF_8_BITS[..., :3], _262=2, _322=60_000, _323=60_000), "120 million are read at most"),
 }
 
@@ -556,6 +576,45 @@ def test_what_would_take_all_memory_is_refused_before_it_is_decoded(name: str, t
     (tmp_path / name).write_bytes(data)
     with pytest.raises(BadPhoto, match=why):
         read_picture(str(tmp_path / name))
+
+
+def in_segments(exif: bytes) -> bytes:
+    """Segments of a JPEG with EXIF of any length."""
+    pieces = [exif[start : start + 65_000] for start in range(0, len(exif), 65_000)]
+    return b"".join(struct.pack(">HH", 0xFFE1, len(piece) + 8) + b"Exif\0\0" + piece for piece in pieces)
+
+
+BOMB = named_often(4000)
+OFTEN = {
+    "a.jpg": lambda: saved(photo(), "JPEG", **SHARP)[:2] + in_segments(BOMB) + saved(photo(), "JPEG", **SHARP)[2:],
+    "a.png": lambda: png(b"eXIf", BOMB),
+    "packed.png": lambda: png(
+        b"zTXt", b"Raw profile type exif\0\0" + zlib.compress(b"\nexif\n0\n" + BOMB.hex().encode())
+    ),
+    "a.webp": lambda: saved(photo(), "WEBP", lossless=True, exif=BOMB),
+}
+
+
+@pytest.mark.parametrize("name", OFTEN)
+def test_bytes_that_are_named_often_are_not_kept_often(name: str) -> None:
+    """Some versions of Pillow keep a copy for each tag: a gigabyte here. The turn is read alone."""
+    data = OFTEN[name]()
+    tracemalloc.start()
+    picture = read_picture(name, data)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert picture.size == (64, 96)
+    assert peak < 30 * len(data) + 10**7
+
+
+@pytest.mark.parametrize("where", [b"", b"\0\0\0\x20ftypavif\0\0\0\0avifmif1"])
+@pytest.mark.parametrize("count", [40, 4000])
+def test_a_file_whose_directories_name_its_bytes_often_is_not_opened(where: bytes, count: int) -> None:
+    with pytest.raises(BadPhoto, match="its tags name the same bytes many times"):
+        read_picture("a.tif", where + named_often(count))
+    with pytest.raises(BadPhoto) as refused:
+        read_picture("a.tif", where + named_often(3))  # as some programs write it; no picture
+    assert "many times" not in str(refused.value)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="memory is measured in a process of its own")

@@ -393,6 +393,8 @@ BY_THE_NODE: dict[str, list[Refused]] = {
         refused(NotPlaced, "People as References.*Anna", cast=unplaced(a_person()), pose_picture=True),
         refused(BadSetup, "'ostris edit': FLUX.2 klein knows own", training="ostris edit"),
         refused(BadPrompts, "Line 1 of reference_ranges: no person.*called 'Zoe'", reference_ranges="Zoe: 0 - 1"),
+        # In proportion to its length: each item was read anew with all before it, for minutes.
+        refused(BadPrompts, "Line 1 of reference_ranges: it has no colon", reference_ranges="ab," * 30_000),
         refused(BadRange, "'0.5' of Anna.*is no range", reference_ranges="1: 0.5"),
         refused(BadRange, "'0 - 1.5' of Anna.*is no range", reference_ranges="1: 0 - 1.5"),
         refused(BadRange, "The reference of Anna starts at 0.6 and ends at 0.5", reference_ranges="1: 0.6 - 0.5"),
