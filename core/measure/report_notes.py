@@ -32,8 +32,8 @@ def notes(report: Report, installed: Set[str]) -> list[str]:
 def no_person_found(report: Report, score: str) -> str:
     """The note under Pick Best Likeness where all people are missing in all pictures, "" in any other case.
 
-    Of a single picture nothing is said: there is nothing to choose. score: by which pictures are chosen; parts and text
-    alignment need no people.
+    Of a single picture nothing is said: there is nothing to choose.
+    score: by which pictures are chosen; parts and text alignment need no people.
     """
     if score in (PARTS, TEXT_ALIGNMENT) or len(report.judged_pictures) == 1:
         return ""

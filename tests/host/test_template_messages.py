@@ -174,6 +174,8 @@ def test_an_error_names_the_field_of_the_subgraph_that_people_see(
         visit.send("execution_error", failed)
         lines = str(error()).splitlines()[0], f"Set it on the subgraph {advice}"
         message, way = lines if language == "en" else map(translations.message_in_chinese, lines)
+        if language == "en":
+            message = translations.with_labels(message, kind)
         toast = visit.toasts.with_words(way).text()
         assert message.replace("。 ", "。") in toast
         assert "Enter subgraph" not in toast

@@ -151,5 +151,19 @@ def message_in_chinese(message: str) -> str:
     return " ".join(sentence_in_chinese(sentence, 6) for sentence in re.split(r"(?<=[.!?]) (?=[A-Z])", message))
 
 
+def with_labels(message: str, kind: str) -> str:
+    """An English message as web/sentences.js shows it: names of several words beside their labels, first those of the
+    node that it is of."""
+    labels: Texts = {}
+    of_all = read("en").items()
+    for path, text in sorted(of_all, key=lambda entry: not entry[0].startswith(f"{kind}/")):
+        match = re.fullmatch(r"\w+/inputs/(\w*_\w*)/name", path)
+        if match:
+            labels.setdefault(match[1], text)
+    for name, label in labels.items():
+        message = re.sub(rf"(?<![\w(/\\.-]){name}(?![\w)/\\-]|\.\w)", f"{label} ({name})", message)
+    return message
+
+
 def _slots(owner: dict[str, Any]) -> list[dict[str, Any]]:
     return [*owner.get("inputs", []), *owner.get("outputs", [])]
