@@ -13,8 +13,6 @@ from typing import Any, NamedTuple, cast
 from comfy_api.latest import io
 from torch import Tensor
 
-import nodes as host_nodes
-
 from ...core.cast import is_a
 from ...core.checks import value_checks
 from ...core.checks.errors import (
@@ -74,11 +72,12 @@ _LIST_TYPES = (io.Image.io_type, "FACE_LANDMARKS", "BOUNDING_BOX")
 class _NodeSchema:
     """What the checks read of a node's schema.
 
-    title: the node's name in the menu. inputs: by their ids. menus_judged_by_node: ids of the menus whose choice the
-    node's own validate_inputs checks, because there may be files that are newer than the schema. takes_lists: whether
-    the host gives it a list for every input.
+    id: by which a prompt calls the node. title: the node's name in the menu. inputs: by their ids.
+    menus_judged_by_node: ids of the menus whose choice the node's own validate_inputs checks, because there may be
+    files that are newer than the schema. takes_lists: whether the host gives it a list for every input.
     """
 
+    id: str
     title: str
     inputs: Mapping[str, io.Input]
     menus_judged_by_node: Sequence[str]
@@ -92,7 +91,13 @@ def _schema_of(node: type[io.ComfyNode]) -> _NodeSchema:
     inputs_by_id = {schema_input.id: schema_input for schema_input in schema.inputs}
     # The host checks no menu whose id is a parameter of validate_inputs; nor does this module.
     menus_judged_by_node = inspect.getfullargspec(node.validate_inputs).args
-    return _NodeSchema(str(schema.display_name), inputs_by_id, menus_judged_by_node, bool(schema.is_input_list))
+    return _NodeSchema(
+        schema.node_id, str(schema.display_name), inputs_by_id, menus_judged_by_node, bool(schema.is_input_list)
+    )
+
+
+_OURS: list[type[io.ComfyNode]] = []
+"""Every node that `checked` has changed."""
 
 
 def checked(node: type[io.ComfyNode]) -> type[io.ComfyNode]:
@@ -131,6 +136,7 @@ def checked(node: type[io.ComfyNode]) -> type[io.ComfyNode]:
 
     node.define_schema = classmethod(define_schema_with_texts)
     node.execute = classmethod(_run_first(execute) if issubclass(node, RunsFirst) else execute)
+    _OURS.append(node)
     return node
 
 
@@ -157,11 +163,13 @@ def check_readers(node: type[io.ComfyNode], value: Any) -> None:
     is asked, nor are nodes behind a node of another pack.
     """
     graph = node.hidden and node.hidden.dynprompt
-    for reader in (graph.get_original_prompt() if graph else {}).values():
-        reader_class = host_nodes.NODE_CLASS_MAPPINGS.get(reader["class_type"])
-        if reader_class is None or not reader["class_type"].startswith("Likeness"):
+    if not graph:
+        return
+    schemas = {schema.id: schema for schema in map(_schema_of, _OURS)}
+    for reader in graph.get_original_prompt().values():
+        schema = schemas.get(reader["class_type"])
+        if schema is None:
             continue
-        schema = _schema_of(reader_class)
         for name, link in reader["inputs"].items():
             is_read = link == [node.hidden.unique_id, 0] and name in schema.inputs
             if is_read and not _fits(schema.inputs[name], value):

@@ -25,7 +25,6 @@ from tiny import tiny_dits
 
 import nodes as host_nodes
 
-WITH_OURS = {**host_nodes.NODE_CLASS_MAPPINGS, **OURS}
 ANYTHING = "POSE_KEYPOINT"
 """Judged by poses.read, which knows every form of it."""
 
@@ -116,10 +115,9 @@ def read_by(place: NodeInput, link: list[Any]) -> dict[str, Any]:
 
 @pytest.mark.parametrize("place", [place for place in OBJECTS if place.socket == ADAPTER], ids=str)
 def test_a_file_of_another_method_is_refused_where_it_is_loaded(
-    place: NodeInput, monkeypatch: pytest.MonkeyPatch
+    place: NodeInput,
 ) -> None:
     """In the words of the node that reads it. Of a file that fits, or that another loader gives it, nothing is said."""
-    monkeypatch.setattr(host_nodes, "NODE_CLASS_MAPPINGS", WITH_OURS)
     for adapter in files_of_other_methods(place):
         with pytest.raises(FileOfOtherMethod) as raised:
             inputs.check_readers(as_node_4(read_by(place, ["4", 0])), adapter)
@@ -144,7 +142,7 @@ def test_a_file_is_looked_at_before_a_checkpoint_is_loaded(monkeypatch: pytest.M
         "4": {"class_type": "LikenessLoadAdapter", "inputs": {}},
     }
     execution = ExecutionList(DynamicPrompt(prompt), BasicCache(None))
-    monkeypatch.setattr(host_nodes, "NODE_CLASS_MAPPINGS", WITH_OURS)
+    monkeypatch.setattr(host_nodes, "NODE_CLASS_MAPPINGS", {**host_nodes.NODE_CLASS_MAPPINGS, **OURS})
     assert execution.ux_friendly_pick_node(["1", "4"]) == "4"
 
 
