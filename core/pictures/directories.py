@@ -43,16 +43,16 @@ class TooManyEntries(Exception):
 
 
 class _Entry(NamedTuple):
-    """field: the value itself where it has room, else its place. count: of its numbers or letters."""
+    """length: of the value, in numbers or letters. field: the value itself where it has room, else its place."""
 
     tag: int
     kind: int
-    count: int
+    length: int
     field: bytes
 
     @property
     def size(self) -> int:
-        return self.count * _SIZES.get(self.kind, 0)
+        return self.length * _SIZES.get(self.kind, 0)
 
 
 class _Block:
@@ -157,7 +157,7 @@ def orientation(info: Mapping[Any, Any]) -> int:
     turn = 0
     block, entries = _entries_of(_exif_of(info))
     for entry in entries:
-        if entry.tag == _ORIENTATION and entry.kind in _WHOLE_NUMBERS and entry.count == 1:
+        if entry.tag == _ORIENTATION and entry.kind in _WHOLE_NUMBERS and entry.length == 1:
             turn = block.number(_WHOLE_NUMBERS[entry.kind], entry.field)
     xmp = info.get("XML:com.adobe.xmp") or info.get("xmp") or ""
     found = _IN_XMP.search(xmp.decode("latin-1") if isinstance(xmp, bytes) else str(xmp))
