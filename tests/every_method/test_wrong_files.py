@@ -96,8 +96,9 @@ def test_a_folder_of_something_else_is_refused(of, tmp_path, monkeypatch):
     monkeypatch.setitem(folder_paths.folder_names_and_paths, of.key, ([str(tmp_path)], {".bin"}))
     (tmp_path / "x").mkdir()
     torch.save({"x": torch.zeros(1)}, tmp_path / "x" / "model.bin")
+    (loader,) = manifest.model(of.files[0]).nodes
     with pytest.raises(LikenessError, match=r"^x") as error:
-        OURS[of.node].execute(folder="x")
+        OURS[loader].execute(folder="x")
     assert page(of) in str(error.value)
 
 
