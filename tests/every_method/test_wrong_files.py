@@ -1,5 +1,6 @@
 """What each loader says of a file that is not its own: what it is, where it belongs, and where the right one is."""
 
+import asyncio
 import re
 from pathlib import Path
 
@@ -84,7 +85,7 @@ def page(method: Method) -> str:
 def execute(file):
     """With the defaults of whatever else the loader asks."""
     further = {entry.id: entry.default for entry in LOAD_ADAPTER.define_schema().inputs if entry.id != "file"}
-    return LOAD_ADAPTER.execute(file=file, **further)
+    return asyncio.run(LOAD_ADAPTER.execute(file=file, **further))
 
 
 READ_A_FOLDER = [method for method in methods() if method.files and not is_one_file(method)]
