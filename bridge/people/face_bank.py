@@ -135,7 +135,7 @@ def save_person(person: Person, filename: str, node_id: str | None = None, graph
     that cannot be written, and where one graph would save two people to one file.
     """
     path = _path_to_save(filename)
-    if not persons.photos_of(person):
+    if not persons.photos_of(person) or (person.has_no_photo and not person.loras):
         why = f"{person.name} has no photo with a face, so there is nothing to save."
         raise CannotSave(why, "Give Person a photo in which the face is found.")
     key = folded(path)

@@ -80,7 +80,8 @@ def _check_has_photo(person: Person, method: str) -> None:
     if person.has_no_photo:
         raise BadCast(
             f"{person.name} has no photo, and {method} reads photos.",
-            "Give them weight 0 in the Cast for this node; LoRA per Person and Prompt per Person draw them.",
+            "Connect a Cast of people with photos to Place Cast, or give them weight 0 in the Cast for this node; LoRA "
+            "per Person and Prompt per Person draw them.",
         )
 
 

@@ -15,7 +15,7 @@ import real_faces
 import torch
 from arcface_seeded import published_state
 from pack.bridge.host.folders import UnsafePath
-from pack.core.cast import Person
+from pack.core.cast import Person, person_without_photo
 from pack.core.checks import errors
 from pack.core.faces.bgr_pictures import to_picture
 from pack.core.faces.ir_se50 import published_shapes
@@ -453,8 +453,9 @@ def test_a_strip_goes_from_one_person_to_the_other_at_an_even_pace():
 
 
 def test_nobody_is_neither_saved_nor_a_cast(nobody):
-    with pytest.raises(errors.CannotSave, match=r"Nobody .*no photo"):
-        SavePerson.execute(nobody, "no people")
+    for unsaved in (nobody, person_without_photo("Nobody")):
+        with pytest.raises(errors.CannotSave, match=r"Nobody .*no photo"):
+            SavePerson.execute(unsaved, "no people")
     with pytest.raises(errors.BadCast, match="no photo of Nobody"):
         CastNode.execute(person_3=nobody)
 
