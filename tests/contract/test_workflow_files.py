@@ -219,6 +219,19 @@ def test_a_box_has_one_style_of_capitals(file: File) -> Iterator[object]:
                     yield inside["name"], label
 
 
+@over([*TEMPLATES, *BLUEPRINTS.values()])
+def test_a_person_has_room_for_all_of_its_rows(file: File) -> Iterator[object]:
+    """Classic nodes draw one more than Vue nodes, in place of the editor of boxes, over whatever is below."""
+    for nodes, *_ in file.levels:
+        for node in nodes.values():
+            if (
+                node.get("type") == "LikenessPerson"
+                and node["size"][1] < 410
+                and not node.get("flags", {}).get("collapsed")
+            ):
+                yield node.get("title"), node["size"]
+
+
 @over([file for file in TEMPLATES if file.stem.startswith("start_")])
 def test_a_workflow_to_start_with_is_a_blueprint_and_what_goes_in_and_out(file: File) -> Iterator[object]:
     """Inside they are the same."""
