@@ -232,7 +232,7 @@ def of_png(data: bytes) -> FileParts:
         elif name in (b"IHDR", b"PLTE") or (name == b"tRNS" and len(content) in transparent_bytes):
             picture_chunks.append(_chunk(name, content))
         else:
-            info |= _png_info(name, content)
+            info |= _png_info(name, content, info)
     # Pillow decodes one chunk after the other. The last 4 bytes, zlib's Adler-32 of all pixels, get a chunk of their
     # own: a wrong one then spoils no pixels.
     compressed = b"".join(compressed_pieces)
@@ -241,13 +241,17 @@ def of_png(data: bytes) -> FileParts:
     return FileParts(b"".join([PNG_START, *picture_chunks]), _chunk(b"IEND", b""), info)
 
 
-def _png_info(name: bytes, content: bytes) -> Info:
-    """What a chunk adds to FileParts.info, nothing of most kinds; an empty value where it is damaged or too large."""
+def _png_info(name: bytes, content: bytes, before: Info) -> Info:
+    """What a chunk adds to FileParts.info, nothing of most kinds; an empty value where it is damaged or too large.
+
+    before: what the chunks before it have added: of several that are compressed the first is unpacked alone, because a
+    few kilobytes unpack to _MOST_BYTES.
+    """
     if name == b"eXIf":
         return {"exif": _EXIF + content.removeprefix(_EXIF)}
-    if name == b"iCCP":
+    if name == b"iCCP" and "icc_profile" not in before:
         return {"icc_profile": _unpacked(content.partition(b"\0")[2])}
-    if name == b"zTXt" and content.startswith(_RAW_EXIF + b"\0"):
+    if name == b"zTXt" and content.startswith(_RAW_EXIF + b"\0") and _RAW_EXIF.decode() not in before:
         return {_RAW_EXIF.decode(): _unpacked(content.partition(b"\0")[2]).decode("latin-1")}
     if name == b"iTXt" and content.startswith(b"XML:com.adobe.xmp\0\0"):
         return {"xmp": content}

@@ -5,6 +5,7 @@ import os
 import struct
 import subprocess
 import sys
+import time
 import tracemalloc
 import zlib
 from collections.abc import Callable
@@ -605,6 +606,14 @@ def test_bytes_that_are_named_often_are_not_kept_often(name: str) -> None:
     tracemalloc.stop()
     assert picture.size == (64, 96)
     assert peak < 30 * len(data) + 10**7
+
+
+@pytest.mark.parametrize("name", [b"iCCP", b"zTXt"])
+def test_what_unpacks_to_megabytes_is_unpacked_once(name: bytes) -> None:
+    packed = b"Raw profile type exif\0\0" + zlib.compress(bytes(4_000_000), 9)
+    began = time.process_time()
+    read_picture("a.png", png(name, packed)[:33] + chunk(name, packed) * 2000 + png(b"tEXt", b"")[33:])
+    assert time.process_time() - began < 3
 
 
 @pytest.mark.parametrize("where", [b"", b"\0\0\0\x20ftypavif\0\0\0\0avifmif1"])
