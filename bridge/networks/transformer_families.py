@@ -7,7 +7,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import ClassVar
 
 POST_INPUT = '"post_input"'
 """Stands in the source of a network that calls post_input patches."""
@@ -196,6 +195,10 @@ class HostNetwork:
     these: it would be a part of the network that is not known here."""
 
 
+LEAST_HOST = "0.33"
+"""The ComfyUI from which on all that is known of the families is so."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class TransformerFamily:
     """What is known of a family."""
@@ -204,8 +207,6 @@ class TransformerFamily:
     name: str
     """The name of the family in core.families, which has the widths of its texts; of a relative, its own."""
     made: HostNetwork
-    least_host: ClassVar[str] = "0.33"
-    """The ComfyUI from which on all of this is so."""
     code: tuple[str, ...]
     """Strings in the source of the host's module while it is so, see model_family.require_known_code."""
 
@@ -218,7 +219,7 @@ class TransformerFamily:
     they are."""
     inputs_method: str = ""
     """The network's method that is given all that the blocks read, by the names of a post_input patch, where the
-    network calls none; "" where it calls them."""
+    network calls none; "" where it calls them, and where own_captions or a text_reader makes them needless."""
     picture_layer: str = "img_in"
     """The layer that the latents come to first."""
     patch: str = "patch_size"
