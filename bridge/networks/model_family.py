@@ -18,7 +18,7 @@ from ...core.checks.errors import BadSetup, WrongBaseModel, joined, listed
 from ..host.shared_network import model_of, network_within
 from ..host.unet import NETWORK, WEIGHT, has_unet, pixels_of, text_width, weight_shape
 from .families import RELATIVES, TRANSFORMERS
-from .transformer_families import LEAST_HOST, HostNetwork, TransformerFamily
+from .transformer_families import HostNetwork, TransformerFamily
 
 WITH_REFERENCES = tuple(family.name for family in TRANSFORMERS if family.references)
 """The families that take reference pictures."""
@@ -222,7 +222,7 @@ def require_known_code(family: TransformerFamily, node: str) -> None:
     """
     source = getsource(sys.modules[family.module])
     if not all(piece in source for piece in family.code):
-        why = f"{node} knows {family.name} as ComfyUI {LEAST_HOST} has it. In this one its code is different."
+        why = f"{node} knows {family.name} as ComfyUI {family.least_host} has it. In this one its code is different."
         raise BadSetup(why, "Update ComfyUI and Likeness.")
 
 

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import ClassVar
 
 POST_INPUT = '"post_input"'
 """Stands in the source of a network that calls post_input patches."""
@@ -195,10 +196,6 @@ class HostNetwork:
     these: it would be a part of the network that is not known here."""
 
 
-LEAST_HOST = "0.33"
-"""The ComfyUI from which on all that is known of the families is so."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class TransformerFamily:
     """What is known of a family."""
@@ -207,6 +204,8 @@ class TransformerFamily:
     name: str
     """The name of the family in core.families, which has the widths of its texts; of a relative, its own."""
     made: HostNetwork
+    least_host: ClassVar[str] = "0.33"
+    """The ComfyUI from which on all of this is so."""
     code: tuple[str, ...]
     """Strings in the source of the host's module while it is so, see model_family.require_known_code."""
 

@@ -45,8 +45,7 @@ class Abilities:
 
 def abilities() -> list[Abilities]:
     """Of every family that a method or a node is for, in the order of core.families."""
-    transformers, least_host = _transformers()
-    described = {transformer.name: transformer for transformer in transformers}
+    described = {transformer.name: transformer for transformer in _transformers()}
     known: list[Abilities] = []
     for family in FAMILIES:
         photos = tuple(
@@ -62,7 +61,7 @@ def abilities() -> list[Abilities]:
                     words=True,
                     second_pass=bool(photos),
                     control_net=transformer.control_net,
-                    host=least_host,
+                    host=transformer.least_host,
                 )
             )
         elif photos and family.unet:
@@ -80,17 +79,13 @@ def abilities() -> list[Abilities]:
     return known
 
 
-def _transformers() -> tuple[tuple[Any, ...], str]:
-    """The descriptions of all families of transformers, and the ComfyUI from which on they are so.
-
-    Needs the pack as a package, but no host.
-    """
+def _transformers() -> tuple[Any, ...]:
+    """The descriptions of all families of transformers. Needs the pack as a package, but no host."""
     if "pack" not in sys.modules:
         load_pack()
     from pack.bridge.networks.families import TRANSFORMERS
-    from pack.bridge.networks.transformer_families import LEAST_HOST
 
-    return TRANSFORMERS, LEAST_HOST
+    return TRANSFORMERS
 
 
 def _reads_people_of(reads: Iterable[str], families: Iterable[str], family: str) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from pack.bridge.networks.families import TRANSFORMERS, qwen_2_1
-from pack.bridge.networks.transformer_families import LEAST_HOST, TransformerFamily
+from pack.bridge.networks.transformer_families import TransformerFamily
 from pack.core import families
 from pack.core.methods import methods
 from pack.core.models import manifest
@@ -52,7 +52,7 @@ def test_a_row_says_what_the_description_says(transformer: TransformerFamily) ->
     assert words == families_table.YES
     assert second_pass == (families_table.YES if readers else "")
     assert control_net.strip("*") == transformer.control_net
-    assert host == LEAST_HOST
+    assert host == transformer.least_host
 
 
 def test_on_unets_everything_works_and_parts_are_no_photos_of_a_person() -> None:
