@@ -332,7 +332,10 @@ def _of_places(layout: Layout) -> Cast:
 
 
 class PlaceCast(io.ComfyNode):
-    """Gives each person of a cast a place of a layout. The outputs are the placed cast, a preview and a report."""
+    """Gives each person of a cast a place of a layout; without a cast, each place gets a person without a photo.
+
+    The outputs are the placed cast, a preview and a report.
+    """
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -354,7 +357,8 @@ class PlaceCast(io.ComfyNode):
     def execute(
         cls, layout: Layout, order: str, custom_order: str, cast: Cast | None = None, **region_settings: Any
     ) -> io.NodeOutput:
-        cast = cast or _of_places(layout)
+        if cast is None:
+            cast = _of_places(layout)
         require_together(cast, "Place Cast")
         # For each place the index of its person in cast.people; None where the place stays free.
         people_of_places = placing.assign(cast, layout, order, custom_order)

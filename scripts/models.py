@@ -47,7 +47,7 @@ README_WORDS = ROOT / "scripts" / "shared" / "readme.json"
 _README: dict[str, Any] = json.loads(README_WORDS.read_bytes())
 """What README's tables have beside the manifest and the records.
 
-start: template -> what it is for, and the system that it shows. systems: folders of the methods of these systems.
+start: template -> what it is for, and the method that it shows. in the start: folders of these methods.
 base models: folder of a method -> its models, where it takes only some of its families. zh: the words of the tables in
 Chinese.
 """
@@ -56,6 +56,8 @@ PAGE = ROOT / "docs" / "models.md"
 GALLERY = ROOT / "locales" / "en" / "main.json"
 IN_GALLERY = {"FLUX.1": "Flux.1", "FLUX.2": "Flux.2 Klein", "Qwen-Image": "Qwen-Image-Edit", "Z-Image": "Z-Image-Turbo"}
 """Family -> what ComfyUI's gallery calls those models of it that our templates load, where that is another word."""
+ALSO_IN_GALLERY = {"FLUX.1": ("pulid_two_people",)}
+"""Family -> templates that load no model of it, but whose note says how to take one."""
 WHICH_METHOD = ROOT / "docs" / "which_method.md"
 ALL_THERE, TO_DO, NOT_EXAMINED = 0, 1, 2
 """Exit codes of `doctor`."""
@@ -303,26 +305,30 @@ def rows(language: str, head: Sequence[str], body: Iterable[Sequence[str]]) -> s
 
 
 def gallery_models() -> dict[str, str]:
-    """What the gallery's filter calls a family -> the templates that load a model of it, also in a part that is off."""
+    """What the gallery's filter calls a family -> its templates.
+
+    These load a model of it, also in a part that is off, or their note says how to take one.
+    """
     base = [model for model in manifest.models() if model.family and model.key in ("checkpoints", "diffusion_models")]
     templates: dict[str, list[str]] = {}
     for name in workflow_files.titles("en"):
         nodes = nodes_in(read_workflow(name))
         loaded = {offer["name"] for node in nodes for offer in node["properties"].get("models", ())}
-        for family in {model.family for model in base if model.name in loaded}:
+        in_note = {family for family, names in ALSO_IN_GALLERY.items() if name in names}
+        for family in {model.family for model in base if model.name in loaded} | in_note:
             templates.setdefault(IN_GALLERY.get(family, family), []).append(name)
     return {family: " ".join(names) for family, names in sorted(templates.items())}
 
 
 def start(language: str) -> str:
-    """What one wants, the system and the template for it, and how much that is to download."""
+    """What one wants, the method and the template for it, and how much that is to download."""
     gallery = workflow_files.titles(language)
     workflows = used()
     body: list[Sequence[str]] = []
     for name, wish in _README["start"].items():
         size = download_size(workflows[name], language)
-        body.append((wish[language], worded(wish["system"], language), gallery[name], size))
-    return rows(language, ("I want", "system", "template", "download"), body)
+        body.append((wish[language], worded(wish["method"], language), gallery[name], size))
+    return rows(language, ("I want", "method", "template", "download"), body)
 
 
 def download_size(of_workflow: Iterable[Model], language: str) -> str:
@@ -348,10 +354,10 @@ def downloads() -> str:
 
 
 def other_methods(language: str) -> str:
-    """A row per method beside the systems that README begins with, from the records."""
+    """A row per method beside those that README begins with, from the records."""
     body: list[Sequence[str]] = []
     for record in records():
-        if record.folder in _README["systems"]:
+        if record.folder in _README["in the start"]:
             continue
         page = f"web/docs/{record.applies}"
         title = f"[{record.title}]({page}{'.md' if language == 'en' else '/zh.md'})"

@@ -21,7 +21,7 @@ from ...core.attention.block_tokens import read_tokens
 from ...core.attention.cross_attention import on_tokens
 from ..host.shared_network import model_of
 from ..host.unet import Options, dtype_of, with_replacements
-from ..networks.model_family import network_of, tokens_of
+from ..networks.model_family import cells_per_token, network_of, tokens_of
 from ..sampling.calls import Site
 from ..sampling.forward import Batch, ForwardShape
 from ..sampling.model_conds import ConditioningLost, PerChunk
@@ -32,12 +32,10 @@ TransformerBlock = tuple[str, int]
 """("double_block" | "single_block", number): the host's address of a block."""
 
 
-def blocks_of(network: Any) -> dict[TransformerBlock, nn.Module]:
+def _blocks_of(network: Any) -> list[TransformerBlock]:
     """Every block of a network of FLUX.1 or Chroma, in the order in which they run."""
-    blocks: dict[TransformerBlock, nn.Module] = {}
-    for kind, of_kind in (("double_block", network.double_blocks), ("single_block", network.single_blocks)):
-        blocks |= {(kind, number): block for number, block in enumerate(of_kind)}
-    return blocks
+    double_blocks = [("double_block", number) for number in range(len(network.double_blocks))]
+    return double_blocks + [("single_block", number) for number in range(len(network.single_blocks))]
 
 
 Read = tuple[Tensor, ...]
@@ -66,7 +64,7 @@ class BlocksRun(Run[BlockInjection]):
     def __init__(self, guider: CFGGuider, latent: Tensor) -> None:
         super().__init__(guider, latent)
         model: Any = guider.model_patcher
-        self.blocks = list(blocks_of(network_of(model_of(model))))
+        self.blocks = _blocks_of(network_of(model_of(model)))
         self._dtype = dtype_of(model_of(model))
         self._placed: dict[tuple[tuple[Read, ...], torch.device], list[Read]] = {}
         """What `layers_on_device` has given, by an injection's own layers (the same tensors) and the device."""
@@ -139,8 +137,9 @@ _EVERYWHERE = torch.ones(1, 1, 1, dtype=torch.float32, device="cpu")
 def _readers(injection: BlockInjection, rows: slice, layers: list[Read], forward_shape: ForwardShape) -> list[_Reader]:
     """One _Reader for each person of an injection, in these rows. layers: of the injection, on the device."""
     shares = _EVERYWHERE if injection.shares is None else injection.shares
-    # A token is 2x2 latent pixels: (people, rows, columns of tokens) -> (people, tokens).
-    shares_of_people = on_tokens(shares, *forward_shape.latent[-2:], side=2).flatten(1)
+    side = cells_per_token(forward_shape.model)
+    # (people, rows, columns of tokens) -> (people, tokens)
+    shares_of_people = on_tokens(shares, *forward_shape.latent[-2:], side).flatten(1)
     readers: list[_Reader] = []
     for person, by_token in enumerate(shares_of_people):
         tokens = by_token.nonzero()[:, 0]  # (n,)

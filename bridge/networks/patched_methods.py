@@ -84,7 +84,7 @@ def with_input_patch(options: Options, family: TransformerFamily, patch: InputPa
 
 
 def patched_inputs(network: nn.Module, family: TransformerFamily, patch: InputPatch) -> list[PatchedMethod]:
-    """PatchedMethods that call an InputPatch where the network itself calls none (inputs_method); [] where it does."""
+    """PatchedMethods that call an InputPatch by the family's inputs_method; [] without one."""
     if not family.inputs_method:
         return []
     return [PatchedMethod(network, family.inputs_method, _InputsInFront(network, family, patch).call_blocks)]

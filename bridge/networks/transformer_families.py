@@ -218,7 +218,7 @@ class TransformerFamily:
     they are."""
     inputs_method: str = ""
     """The network's method that is given all that the blocks read, by the names of a post_input patch, where the
-    network calls none; "" where it calls them."""
+    network calls none; "" where it calls them, and where own_captions or a text_reader makes them needless."""
     picture_layer: str = "img_in"
     """The layer that the latents come to first."""
     patch: str = "patch_size"

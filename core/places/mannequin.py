@@ -189,8 +189,8 @@ _THIGH_LENGTH = 1.85
 class Surface:
     """The bodies of a layout on its canvas.
 
-    iuv: (3, H, W) uint8: V, U and part. person: (H, W) int32, the number of the place, 0 is none. places: how many the
-    layout has.
+    iuv: (3, H, W) uint8: V, U and part, in this order, as red, green and blue of the picture. person: (H, W) int32, the
+    number of the place, 0 is none. places: how many the layout has.
     """
 
     iuv: Tensor
@@ -494,14 +494,14 @@ class _Figure:
         return _Axis(nose, unit(nose, neck), self.facing_sign, start=crown, length=end - crown)
 
 
-def _pixel_range(start: float, end: float, reach: float, side: int) -> range:
+def _pixel_range(start: float, end: float, reach: float, canvas_side: int) -> range:
     """The columns or rows of pixels that a shape may touch; none where it lies beside the canvas.
 
-    start, end: the coordinates of the ends of the shape's axis. reach: the largest distance from the axis, px. side: of
-    the canvas in this direction, px.
+    start, end: the coordinates of the ends of the shape's axis. reach: the largest distance from the axis, px.
+    canvas_side: of the canvas in this direction, px.
     """
     first = max(0, math.floor(min(start, end) - reach))
-    return range(first, min(side, math.ceil(max(start, end) + reach) + 1))
+    return range(first, min(canvas_side, math.ceil(max(start, end) + reach) + 1))
 
 
 def _seam(skull_middle: float, widest: float) -> float:

@@ -335,7 +335,8 @@ def _empty_places(cast: Cast, people_of_places: PeopleOfPlaces, order: str) -> l
 
 
 def _with_number(name: str, number: int) -> str:
-    return f"{name} {number}" if name == UNNAMED else f"{name} (person {number})"
+    number_alone = f"{UNNAMED} {number}"
+    return number_alone if name in (UNNAMED, number_alone) else f"{name} (person {number})"
 
 
 def overlaps(title: str, squares: Sequence[tuple[str, geometry.Rect]]) -> list[str]:

@@ -153,7 +153,7 @@ def _encoder(state: State, *, ops: Any, **factory: Any) -> IDEncoder | IDFormer:
 
 
 class EncoderNet(nn.Module):
-    """A file of either family: its encoder. width: of one token."""
+    """A file of SDXL, or of FLUX.1 and Chroma: its encoder. width: of one token."""
 
     def __init__(self, state: State, *, ops: Any, **factory: Any) -> None:
         """state: the file's tensors under `own_names`; gives the sizes, its weights are not loaded. Raises KeyError for

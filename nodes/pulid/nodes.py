@@ -43,15 +43,15 @@ FILES = {SDXL.name: "pulid-v1.1", FLUX.name: "pulid-flux", CHROMA.name: "pulid-f
 """By family of a MODEL: the id in the manifest of the file for it. Chroma was made from FLUX.1 and has its blocks, at
 the same places."""
 AS_PUBLISHED, MEAN = "as published", "mean"
-_BY_THE_FILE = -1
+_PUBLISHED = -1
 """The choice of weight and of zero_tokens that stands for what the authors' demos have."""
-_OF_SDXL = {"projection": "fidelity", "zero_tokens": _BY_THE_FILE}
+_OF_SDXL = {"projection": "fidelity", "zero_tokens": _PUBLISHED}
 """The settings that files for SDXL alone have -> their defaults."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What is set on Apply PuLID. weight: below 0 the file's own. zero_tokens: _BY_THE_FILE, or how many."""
+    """What is set on Apply PuLID. weight: below 0 that of the authors' demo. zero_tokens: _PUBLISHED, or how many."""
 
     weight: float
     projection: str
@@ -70,7 +70,7 @@ class _Tokens:
 
 
 class PuLID(Loaded[NetT]):
-    """A loaded file: for SDXL, or for FLUX.1.
+    """A loaded file: of SDXL, or of FLUX.1 and Chroma.
 
     families: of the MODELs that it is for. cell: side in pixels of the coarsest token. published_weight: that of the
     authors' demo. run: reads what `carried` gives.
@@ -165,7 +165,7 @@ def _tokens(
 ) -> _Tokens:
     """The tokens of people. photos: AS_PUBLISHED or MEAN, how several photos of a person are joined.
 
-    Raises BadCast for people without photos, without the embedding or without the portrait, and BadPhoto.
+    Raises as `_read_photos`.
     """
     faces: list[Tensor] = []
     no_faces: list[Tensor] = []
@@ -180,7 +180,7 @@ def _tokens(
 
 
 def _read_photos(loaded: PuLID[Any], eva_clip: EvaClip, face_parser: FaceParser, person: Person) -> _Photos:
-    """What the encoder reads of a person. Raises what `_tokens` raises, and AdapterMismatch, see `_check_width`."""
+    """What the encoder reads of a person. Raises as core.persons.combine, `_shown_to_eva` and `_check_width`."""
     face_embeddings = combine(person, METHOD.recogniser, "sequence", METHOD.title)  # (photos, 512)
     shown = _shown_to_eva(face_parser, person)  # (photos, 3, side, side)
     seen = eva_clip.net(eva_clip.on_device(shown))
@@ -202,7 +202,7 @@ def _check_width(loaded: PuLID[Any], width: int) -> None:
 def _shown_to_eva(face_parser: FaceParser, person: Person) -> Tensor:
     """Faces and hair of a person's photos in grey on white, (photos, 3, FFHQ, FFHQ).
 
-    Raises PortraitsMissing, BadCast, BadPhoto where nothing of a face is left.
+    Raises PortraitsMissing, BadCast for a person without a photo, and BadPhoto where neither face nor hair is found.
     """
     heads = portraits(person, METHOD.title).ffhq  # (photos, FFHQ, FFHQ, 3), 0..255
     alone: list[Tensor] = []
@@ -237,7 +237,7 @@ def _photos_joined(net: EncoderNet, people: Sequence[Member], photos: str) -> st
 
 _V1_ZERO_TOKENS = {"fidelity": 8, "style": 16, "off": 0}
 _V1_1_ZERO_TOKENS = 20
-"""What _BY_THE_FILE stands for, by version of the file."""
+"""How many tokens of zeros the authors' demos have: with version 1 by the projection, with version 1.1."""
 
 
 class PuLIDForSDXL(UNetAdapter[PuLIDNet], PuLID[PuLIDNet]):
@@ -263,7 +263,7 @@ class PuLIDForSDXL(UNetAdapter[PuLIDNet], PuLID[PuLIDNet]):
 
 def _zero_tokens(net: EncoderNet, settings: Settings) -> int:
     """How many tokens of zeros stand behind those of a person."""
-    if settings.zero_tokens != _BY_THE_FILE:
+    if settings.zero_tokens != _PUBLISHED:
         return settings.zero_tokens
     is_v1_1 = net.reads_photos_together
     return _V1_1_ZERO_TOKENS if is_v1_1 else _V1_ZERO_TOKENS[settings.projection]
@@ -356,6 +356,7 @@ def load_pulid(path: str) -> Loaded[Any]:
         return FaceParser(FILE.build(path, FaceParserNet, folded_state(state)))
     if kind == "pulid-flux":
         return PuLIDForFlux(FILE.build(path, PuLIDFluxNet, own_names(state)))
+    # What is left: FILE.read refuses every file that is not of the method.
     return PuLIDForSDXL(FILE.build(path, PuLIDNet, own_names(state)))
 
 
@@ -364,7 +365,7 @@ class ApplyPuLID(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        zero_tokens = io.Int.Input("zero_tokens", default=_BY_THE_FILE, min=_BY_THE_FILE, max=80)
+        zero_tokens = io.Int.Input("zero_tokens", default=_PUBLISHED, min=_PUBLISHED, max=80)
         return io.Schema(
             node_id="LikenessApplyPuLID",
             category=IN_OTHER_METHODS,
@@ -374,7 +375,7 @@ class ApplyPuLID(io.ComfyNode):
                 EvaClipSocket.Input("eva_clip"),
                 FaceParserSocket.Input("face_parser"),
                 CastOrPersonSocket.Input("cast"),
-                io.Float.Input("weight", default=float(_BY_THE_FILE), min=float(_BY_THE_FILE), max=3.0, step=0.01),
+                io.Float.Input("weight", default=float(_PUBLISHED), min=float(_PUBLISHED), max=3.0, step=0.01),
                 io.Combo.Input("projection", options=list(PROJECTIONS), default=_OF_SDXL["projection"]),
                 schema.advanced(zero_tokens),
                 *schema.range_inputs(),

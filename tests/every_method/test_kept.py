@@ -22,7 +22,7 @@ OFTEN = (
     "references, PeopleAsReferences, by region",
     "PromptPerPerson",
     "LoRAPerPerson",
-    "SharePartsAttention, seldom",
+    "share_parts, SharePartsAttention, seldom",
 )
 """A row of each kind of run."""
 SOONER = 0.2
@@ -108,11 +108,13 @@ def with_hook(given: Applied) -> Applied:
 
 
 @applies_to(carries_in_both, "Its MODEL reads nothing that conditioning carries.")
-def test_after_a_forward_with_other_weights_of_the_network(row: Row) -> None:
+def test_after_a_forward_with_other_weights_of_the_network(row_or_variant: Row) -> None:
     """Those of a hook LoRA with keyframes."""
+    row = row_or_variant
     given = applied(row, row.node())
     hooked = with_hook(given)
-    latent = comfy.sample.fix_empty_latent_channels(given.model, latent_of(row))
+    row_count = 2 if row.variant == "a row each" else 1
+    latent = comfy.sample.fix_empty_latent_channels(given.model, latent_of(row, row_count))
     x = torch.randn(latent.shape, generator=torch.Generator().manual_seed(3))
     fresh = given_in_the_last(hooked, Forward(x))
     assert relative(fresh, given_in_the_last(given, Forward(x))) > 1e-4

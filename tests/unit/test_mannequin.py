@@ -212,3 +212,21 @@ def test_the_head_of_a_mannequin_is_wide_at_the_nose() -> None:
         surface = mannequin.draw_layout(Layout(256, 384, (Slot(turned[0][:2], pose=turned),)))
         u_across = surface.iuv[1, 60][surface.iuv[2, 60] >= 23]
         assert u_across[[0, -1]].tolist() == pytest.approx([138, 138], abs=8), "the halves meet again at the back"
+
+
+def test_how_far_a_hand_reaches_and_how_a_torso_ends() -> None:
+    """In heads: hands beyond the wrist, the torso between the thighs. On a large canvas a pixel is 0.005 of a head."""
+    head = 200.0
+    near = 0.01
+    pose = bodies.body((600.0, 250.0), head)
+    parts = mannequin.draw_layout(Layout(1200, 1800, (Slot(pose[0][:2], pose=pose),))).iuv[2]
+    for part, wrist in ((3, pose[10]), (4, pose[9])):  # right, left
+        rows, columns = (parts == part).nonzero().T
+        assert float(rows.max() + 1 - wrist[1]) / head == pytest.approx(0.55, abs=near)  # the axis and the round end
+        assert float(columns.max() + 1 - columns.min()) / head == pytest.approx(0.32, abs=near)
+    is_torso = parts == 2
+    hips = round(pose[11][1])
+    for below_hips, width in ((0.1, 0.88), (0.2, 0.46), (0.28, 0.11)):
+        row = is_torso[hips + round(below_hips * head)]
+        assert int(row.sum()) / head == pytest.approx(width, abs=near), below_hips
+    assert float(is_torso.nonzero()[:, 0].max() + 1 - hips) / head == pytest.approx(0.3, abs=near)

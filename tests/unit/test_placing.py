@@ -269,3 +269,6 @@ def test_who_is_left_out_is_named_by_the_number_too() -> None:
     people = replace(cast(1), absent=((2, "person"), (3, "Cleo")))
     troubles = placing.troubles(people, layout(*SPREAD[:1]), (0,), "as listed")
     assert troubles[0] == "Left out, no face in the photos: person 2, Cleo (person 3)"
+    named_by_number = replace(people, absent=((2, "person 2"), (3, "person 2")))
+    troubles = placing.troubles(named_by_number, layout(*SPREAD[:1]), (0,), "as listed")
+    assert troubles[0] == "Left out, no face in the photos: person 2, person 2 (person 3)"
