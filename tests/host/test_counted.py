@@ -178,6 +178,7 @@ class Forward:
         meta = torch.device("meta")
         self._model = model
         self._patcher = comfy.model_patcher.ModelPatcher(model, meta, meta)
+        model.current_patcher = self._patcher  # as the host does when it loads a model
         self._x = family.latent(SIDE)
         self._references = [family.latent(size) for _ in range(people)]
         self._text = family.text(people)

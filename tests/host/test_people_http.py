@@ -182,6 +182,8 @@ def test_onnxruntime_that_is_not_installed_is_named_before_anything_runs(host_se
                     max_faces=0),
         "count": node("PreviewAny", source=["who", 2]),
     }  # fmt: skip
-    words = "onnxruntime is not installed in ComfyUI's Python.*backend to torch.*pip install onnxruntime-gpu"
+    words = (
+        r"onnxruntime is not installed in ComfyUI's Python.*Backend \(backend\) to torch.*pip install onnxruntime-gpu"
+    )
     with pytest.raises(HostError, match=words):
         host_server.run(graph)

@@ -266,7 +266,7 @@ def test_which_face_of_each_photo_of_one_person(face_model, family):
         ("1,only", "Photo 2 of 2 of A shows 6 faces where one person is meant"),
         ("7", r"Face 7 was asked for, but photo 2 of 2 of A has 6 \(numbered 1 to 6\). Set Which face"),
         ("1,7", "Face 7 was asked for"),
-        ("1,2,3", "which_face is '1,2,3', which speaks of 3 photos, and there are 2 photos"),
+        ("1,2,3", r"Which face \(which_face\) is '1,2,3', which speaks of 3 photos, and there are 2 photos"),
         ("anna", "Which face.* is 'anna'.* only, largest, a number from 1, a number for each photo: 3,1"),
         ("-1", "is '-1'"),
     ],

@@ -43,7 +43,7 @@ def casts_without_people() -> Iterator[Case]:
     yield bad("no person 0.*no people", "LikenessMaskOfAPersonsPlace", cast=nobody, person=0)
     for drawing in ("skeletons", "face keypoints", "body surface"):
         yield bad(
-            "No person of the cast .* custom_order",
+            r"No person of the cast .* Custom order \(custom_order\)",
             "LikenessDrawSkeletons",
             cast=nobody,
             draw=drawing,
