@@ -237,7 +237,7 @@ def _photos_joined(net: EncoderNet, people: Sequence[Member], photos: str) -> st
 
 _V1_ZERO_TOKENS = {"fidelity": 8, "style": 16, "off": 0}
 _V1_1_ZERO_TOKENS = 20
-"""How many tokens of zeros the authors' demos have: with version 1 by the projection, with version 1.1."""
+"""How many tokens of zeros the authors' demos have: with version 1 by the projection, with 1.1 always as many."""
 
 
 class PuLIDForSDXL(UNetAdapter[PuLIDNet], PuLID[PuLIDNet]):
