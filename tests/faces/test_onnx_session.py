@@ -47,7 +47,7 @@ def test_boxes_points_and_embeddings_are_those_of_torch(detector, recogniser, in
 def test_a_provider_that_is_not_there_is_named_with_those_that_are():
     assert onnx_session.resolved("CPU") == onnx_session.resolved("auto") == CPU
     for absent, package in (("CUDA", "onnxruntime-gpu"), ("DirectML", "onnxruntime-directml"), ("ROCm", "-rocm")):
-        words = rf"has no provider {absent}; it has CPU\. .*backend to torch.*pip install .*{package}"
+        words = rf"has no provider {absent}; it has CPU\. .*Backend \(backend\) to torch.*pip install .*{package}"
         with pytest.raises(onnx_session.NoOnnxRuntime, match=words):
             onnx_session.resolved(absent)
 
