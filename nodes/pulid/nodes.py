@@ -51,7 +51,10 @@ _OF_SDXL = {"projection": "fidelity", "zero_tokens": _PUBLISHED}
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What is set on Apply PuLID. weight: below 0 that of the authors' demo. zero_tokens: _PUBLISHED, or how many."""
+    """What is set on Apply PuLID.
+
+    weight: _PUBLISHED, or by how much people are read. zero_tokens: _PUBLISHED, or how many.
+    """
 
     weight: float
     projection: str
@@ -106,7 +109,7 @@ class PuLID(Loaded[NetT]):
 
     def weight(self, settings: Settings) -> float:
         """The weight of the node."""
-        return self.published_weight if settings.weight < 0 else settings.weight
+        return self.published_weight if settings.weight == _PUBLISHED else settings.weight
 
 
 def _family_of(model: ModelPatcher) -> str:

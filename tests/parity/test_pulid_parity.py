@@ -390,9 +390,15 @@ def test_blocks_of_flux_1_dev():
 
 
 @pytest.mark.parametrize(("network", "published"), [("", 0.8), pytest.param("FLUX.1", 1.0, marks=marks.transformers)])
-def test_weights_below_0_are_those_of_the_authors_demos(network, published):
+def test_weight_minus_1_is_that_of_the_authors_demos_and_no_other_below_0(network, published):
     (row,) = (row for row in rows() if row.kind == "LikenessApplyPuLID" and row.network == network)
-    by_demo = latents(row.sampled(row.node(weight=published)))
-    for weight in (row.defaults["weight"], -1.0, -0.01):
-        assert torch.equal(latents(row.sampled(row.node(weight=weight))), by_demo)
-    assert relative(latents(row.sampled(row.node(weight=published / 2))), by_demo) > 1e-4
+
+    def drawn(weight):
+        return latents(row.sampled(row.node(weight=weight)))
+
+    by_demo, off = drawn(published), drawn(0.0)
+    assert torch.equal(drawn(row.defaults["weight"]), by_demo)
+    assert torch.equal(drawn(-1.0), by_demo)
+    assert relative(drawn(published / 2), by_demo) > 1e-4
+    # Next to 0 a person is next to nothing, on either side.
+    assert 0 < relative(drawn(-0.01), off) < relative(by_demo, off) / 4
