@@ -28,7 +28,7 @@ def test_an_output_that_cannot_be_written_to_is_told_with_what_to_do(
     (tmp_path / "file").touch()
     (tmp_path / "loop").symlink_to("loop")
     monkeypatch.setattr(sys, "argv", ["compare.py", "--people", str(tmp_path), "--out", str(tmp_path / out)])
-    with pytest.raises(SetupError, match=r"cannot be written to \(.+\): mend that or name another place"):
+    with pytest.raises(SetupError, match=r"cannot be (read or )?written to \(.+\): mend that or name another place"):
         command.run(compare.parsed())
 
 

@@ -312,13 +312,13 @@ def of_all(values, people):
 
 
 def injected(kind, people, regions, boxes):
-    layers = (KEYS[people], VALUES[people]), None
+    layers = ((KEYS[people], VALUES[people]),)
     return kind(SOURCE, WHOLE_SCHEDULE, regions, TOKENS[people], layers, reads=max, boxes=boxes)
 
 
 CARRIED = {
     UnetWords: lambda people, regions, boxes: UnetWords(
-        SOURCE, WHOLE_SCHEDULE, regions, of_all(TEXTS, people), of_all((2, 7, 4), people), 3, 77, True, boxes=boxes
+        SOURCE, WHOLE_SCHEDULE, regions, of_all(TEXTS, people), of_all((2, 7, 4), people), 3, 77, boxes=boxes
     ),
     TransformerWords: lambda people, regions, boxes: TransformerWords(
         SOURCE, WHOLE_SCHEDULE, regions, of_all(TEXTS, people), of_all("ABC", people), of_all(T5, people), boxes=boxes
