@@ -137,9 +137,10 @@ _EVERYWHERE = torch.ones(1, 1, 1, dtype=torch.float32, device="cpu")
 def _readers(injection: BlockInjection, rows: slice, layers: list[Read], forward_shape: ForwardShape) -> list[_Reader]:
     """One _Reader for each person of an injection, in these rows. layers: of the injection, on the device."""
     shares = _EVERYWHERE if injection.shares is None else injection.shares
+    height, width = forward_shape.latent[-2:]
     side = cells_per_token(forward_shape.model)
     # (people, rows, columns of tokens) -> (people, tokens)
-    shares_of_people = on_tokens(shares, *forward_shape.latent[-2:], side).flatten(1)
+    shares_of_people = on_tokens(shares, height, width, side).flatten(1)
     readers: list[_Reader] = []
     for person, by_token in enumerate(shares_of_people):
         tokens = by_token.nonzero()[:, 0]  # (n,)
