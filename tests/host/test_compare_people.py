@@ -375,7 +375,8 @@ def test_a_host_without_newer_nodes_draws_what_it_can_and_says_what_it_lacks(ses
     said = r"CreateList is not known to this ComfyUI: update it to 0\.33\.0 or later\."
     with pytest.raises(GraphError, match=said):
         methods["IP-Adapter"].graph(replace(scene, photos=2), older, "seeds/a", "2 photos")
-    said = r"Flux2Scheduler (is|are) not known to this ComfyUI: update it to 0\.33\.0 or later\."
+    lacking = "Flux2Scheduler is" if "EmptyFlux2LatentImage" in older else "EmptyFlux2LatentImage, Flux2Scheduler are"
+    said = rf"{lacking} not known to this ComfyUI: update it to 0\.33\.0 or later\."
     with pytest.raises(WorkflowError, match=said):
         methods["References, FLUX.2 klein"].graph(scene, older, "seeds/a")
 
