@@ -1,19 +1,10 @@
-"""Our own copy of a ControlNet. It checks in each run whether net, MODEL, latent and hint fit each other.
+"""Our own ControlNet, made of the user's. It checks in each run whether net, MODEL, latent and hint fit each other.
 
 The net reads the same text and the same timestep as the UNet, and of the hint only the part that shows what the UNet
 denoises. It checks the size of the latent and the number of rows. Its notes come from attachment.py.
 
-Why a copy's `__class__` is changed, and no object of ours holds the net: whoever walks along a chain of ControlNets
-has to meet a net of the host's own class, with the net's own fields. Tiled Diffusion, for instance, asks
-`isinstance(control, T2IAdapter)` and the class for its name, reads `cond_hint_original` of every net of a chain, and
-puts pieces of the hint into `cond_hint`. The host itself deep-copies the `control_model` of a copy for each further
-card (deepclone_multigpu). With an object around the net each of them would read and write that object, and the net
-inside would get nothing of it. A new object of a class of ours with the same fields would not do either:
-Advanced-ControlNet puts methods onto the object, which are bound to it.
-
-So the copy stays the object that it is, and gets a new class. That class derives from `_AttachedNet` first and from the
-net's own class second, so that our methods are called and can call the net's. What we have to remember of a net is in
-two fields: `settings`, which all copies share, and `in_run`, which belongs to one copy and one run.
+It is a plain ControlNet of the host, with the network and the settings of the user's net: whoever walks along a chain
+(the host, Tiled Diffusion, AnimateDiff-Evolved) finds the fields of one, and what it writes to them counts.
 
 The steps of one run, as the host calls them:
 
@@ -21,29 +12,26 @@ The steps of one run, as the host calls them:
     get_control             of each forward:
         _check_forward          checks rows and sizes
         get_control             of the chain before our net
-        _own_control            the net's own residuals, to which it adds those of the chain
-            NetInRun.part_of_hint       what of the hint a prompt's own area or a window of the batch shows
+        _part_of_hint           what of the hint a prompt's own area or a window of the batch shows
+        _residuals              the host's get_control, on a copy of the net that belongs to this forward alone
     cleanup                 forgets the run
-
-`_method` finds the net's own method for each of them, which another pack may have put onto the object.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from copy import copy, deepcopy
 from dataclasses import dataclass, field
-from functools import cache, partial
+from types import SimpleNamespace
 from typing import Any
 
-import comfy.controlnet
 import torch
-from comfy.controlnet import ControlBase
+from comfy.controlnet import ControlNet
 from comfy.hooks import HookGroup
 from comfy.model_base import BaseModel
 from torch import Tensor
 
-from ...core.checks.errors import WrongBaseModel
+from ...core.checks.errors import BadSetup, WrongBaseModel
 from ..host.unet import Options, advice_between, family, kind_of, pixels_of
 from ..sampling.areas import (
     WHOLE_LATENT,
@@ -61,12 +49,9 @@ from ..sampling.model_conds import ConditioningLost
 from ..sampling.on_model import RunHook
 from ..sampling.rows import ATTACHED, AttachedRows
 from ..words.unet.id_tokens import read_beside_others
-from .per_thread import PerThread
 
 RowNumbers = tuple[int, ...]
 """The rows of a batch, from 0, that a window shows."""
-METHODS_ON_OBJECTS = ("get_control", "pre_run", "cleanup")
-"""Methods that Advanced-ControlNet puts onto the object of a net, in front of those of its class."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,84 +101,57 @@ class NetInRun:
         return self.hints[key]
 
 
-class _ComputedNet:
-    """It stands in the place of the chain before our net while ours computes. control: the residuals of that chain.
+def require_plain(connected: str, name: str, method_title: str) -> None:
+    """Raise BadSetup where something else than a plain ControlNet is connected: an AttachedNet would leave out what it
+    has beside its network.
 
-    The host's get_control of a net first calls the net before it in the chain. Our get_control has called that one
-    already, with the texts that other packs give to a chain. This object keeps the host from computing it twice.
+    connected: what it is, as `other_object` says it. name, method_title: of the net that belongs there and its method.
     """
-
-    def __init__(self, control: Any) -> None:
-        self._control = control
-
-    def get_control(self, *_: Any) -> Any:
-        return self._control
-
-
-def as_attached(control_net: ControlBase, settings: NetSettings) -> _AttachedNet:
-    """Make a net an attached net, whatever class it has, and return the same object.
-
-    It changes the class of the object (the module says why), takes the methods of other packs off it, and sets the
-    fields of _AttachedNet. control_net: a copy of the user's net that is ours alone.
-    """
-    # Asked before the class is changed: _AttachedNet has this field, too.
-    knows_windows = hasattr(control_net, "sub_idxs")
-    control_net.__class__ = _attached_class(type(control_net))
-    control_net.knows_windows = knows_windows
-    control_net.settings = settings
-    control_net.methods_on_object = _take_methods_off(control_net)
-    return control_net
+    if connected:
+        raise BadSetup(
+            f"The control_net input got {connected}, but {name} is a plain SDXL ControlNet.",
+            f"Load {method_title}'s ControlNetModel/diffusion_pytorch_model.safetensors with Load ControlNet Model.",
+        )
 
 
-@cache
-def _attached_class(net_class: type) -> type:
-    """The class that attached copies of nets of `net_class` get. It is made once for each, and has the name of
-    `net_class`, which packs look at.
-
-    _AttachedNet is its first base, so the methods of _AttachedNet are called, and `super()` in them is `net_class`.
-    """
-    return type(net_class.__name__, (_AttachedNet, net_class), {})
-
-
-def _take_methods_off(control_net: ControlBase) -> dict[str, Callable[..., Any]]:
-    """Take off an object the METHODS_ON_OBJECTS that another pack has put onto it. Returns them by name.
-
-    Left on the object, they would be called instead of ours. Our own methods call them, see `_method`.
-    """
-    attributes = vars(control_net)
-    methods: dict[str, Callable[..., Any]] = {}
-    for name in METHODS_ON_OBJECTS:
-        if name in attributes:
-            methods[name] = attributes.pop(name)
-    return methods
+def other_object(net: Any) -> str:
+    """What is connected instead of a plain ControlNet, in words for a message; "" where it is a plain ControlNet."""
+    if not isinstance(net, ControlNet) or getattr(net, "control_model", None) is None:
+        return type(net).__name__
+    # Advanced-ControlNet's nets have one keyframe where the user has set none.
+    if len(getattr(net, "timestep_keyframes", ())) > 1:
+        return f"a ControlNet with another pack's timestep keyframes (its code: {type(net).__module__})"
+    return ""
 
 
-class _AttachedNet(comfy.controlnet.ControlBase):
-    """The first base of the class of every attached copy; the second is the net's own class, the host's or ours.
+class AttachedNet(ControlNet):
+    """A ControlNet with the network and the settings (strength, range and so on) of the net that it is made of.
 
-    The module says why. methods_on_object: methods of another pack by name, which the net has instead of those of its
-    class. previous_controlnet: the host's field, the net before this one in the chain, or None. While our net computes,
-    its thread reads a _ComputedNet there, see get_control. knows_windows: whether the net takes the rows of a window
-    itself, as Advanced-ControlNet's nets do.
+    net: one of which `other_object` says nothing.
+
+    previous_controlnet: the host's field, the net before this one in the chain, or None.
 
     sub_idxs, full_latent_length: AnimateDiff-Evolved samples a batch in windows of some rows. Before each forward it
     writes here which rows it shows, and of how many. It refuses every net without the field sub_idxs.
     """
 
-    settings: NetSettings
     in_run: NetInRun  # from pre_run to cleanup
-    methods_on_object: Mapping[str, Callable[..., Any]]
-    previous_controlnet: Any = PerThread()
-    knows_windows: bool
     sub_idxs: Sequence[int] | None = None
     full_latent_length: int = 0
 
-    def copy(self) -> _AttachedNet:
-        # The host's copy() calls the class by its name, as in `c = ControlNet(...)`: what it gives is not attached.
-        return as_attached(super().copy(), self.settings)
+    def __init__(self, net: ControlNet, settings: NetSettings) -> None:
+        # Given the network here, the host would put it into a second ModelPatcher.
+        super().__init__(control_model=None, load_device=net.load_device, manual_cast_dtype=net.manual_cast_dtype)
+        self.control_model = net.control_model
+        self.control_model_wrapped = net.control_model_wrapped
+        net.copy_to(self)
+        self.settings = settings
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> _AttachedNet:
-        """An attached copy with the same network and settings, behind a deep copy of the chain before this net.
+    def copy(self) -> AttachedNet:
+        return AttachedNet(self, self.settings)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> AttachedNet:
+        """A copy with the same network and settings, behind a deep copy of the chain before this net.
 
         attention-couple-ComfyUI makes deep copies of prompts. A net that was copied field by field would do nothing:
         it finds its people by the object `source`, of which it would have a copy, while what the prompts carry is not
@@ -220,65 +178,73 @@ class _AttachedNet(comfy.controlnet.ControlBase):
                 groups.append(others)
         return groups
 
-    def _method(self, name: str) -> Callable[..., Any]:
-        """The net's own method of this name: another pack's, or that of its class."""
-        return self.methods_on_object.get(name) or getattr(super(), name)
+    def pre_run(self, model: BaseModel, percent_to_timestep_function: Callable[[float], float]) -> None:
+        """Called by the host before a run: it checks the MODEL, and begins a new `in_run`.
 
-    def pre_run(self, model: BaseModel, percent_to_sigma: Callable[[float], float]) -> None:
-        """Called by the host before a run: it checks the MODEL, begins a new `in_run`, and calls the net's own pre_run.
-
-        It also forgets the fitted hint and the window of an earlier run, and gives a ControlNet exact timesteps. Raises
+        It also forgets the fitted hint and the window of an earlier run, and sets exact timesteps. Raises
         WrongBaseModel where the MODEL reads other texts or has other blocks.
         """
         _check_text_width(self.settings.width, model)
-        _check_blocks(self, model)
+        _check_blocks(self.control_model, model)
         # A cancelled run has not been cleaned up, so a fitted hint of that run may still be here.
         self.cond_hint = None
-        if not self.knows_windows:
-            self.sub_idxs = None  # the window of an earlier run
+        self.sub_idxs = None
         self.in_run = NetInRun(pixels_of(model), model)
-        self._method("pre_run")(model, percent_to_sigma)
-        # In place of the MODEL's schedule, which the host's own pre_run has just set, see _Timesteps. A T2IAdapter
-        # reads no timestep, and has no such field.
-        if isinstance(self, comfy.controlnet.ControlNet):
-            self.model_sampling_current = _with_exact_timesteps(model.model_sampling)
+        super().pre_run(model, percent_to_timestep_function)
+        # In place of the MODEL's schedule, which the host's own pre_run has just set, see _Timesteps.
+        self.model_sampling_current = _with_exact_timesteps(model.model_sampling)
 
     def cleanup(self) -> None:
-        """Called by the host after a run, which is forgotten. It calls the net's own cleanup."""
+        """Called by the host after a run, which is forgotten."""
         self.__dict__.pop("in_run", None)  # there is none where no run has begun
-        self._method("cleanup")()
+        super().cleanup()
 
-    def get_control(self, x_noisy: Tensor, t: Tensor, cond: dict[str, Any], batched_number: int, *others: Any) -> Any:
+    def get_control(
+        self, x_noisy: Tensor, t: Tensor, cond: dict[str, Any], batched_number: int, transformer_options: Options
+    ) -> Any:
         """The residuals of the chain up to this net for one forward, by the host's names; None where there are none.
 
         x_noisy: (B, C, h, w). t: (B,), sigmas. cond: what the entries of this batch bring, by name. batched_number: how
-        many entries those are, each with B / batched_number rows. others: further arguments of the host, of which
-        transformer_options come first. Raises BadCast and BadSize, see `_check_forward`.
+        many entries those are, each with B / batched_number rows. Raises BadCast and BadSize, see `_check_forward`.
         """
-        options: Options = others[0] if others else {}
-        previous = self.previous_controlnet
         rows: AttachedRows | None = cond.get(ATTACHED)
         if rows is None:
             # The host also hands the chain of an old Apply ControlNet to prompts that do not come from our node. In
             # their rows our net does nothing, and the chain before it gives all.
-            if previous is None:
-                return None
-            return previous.get_control(x_noisy, t, cond, batched_number, *others)
-        latent = self._check_forward(rows, x_noisy, cond, batched_number, options)
-        # Another pack (ComfyUI_InstantID) gives all nets of a chain tokens of faces to read instead of the text,
-        # under crossattn_controlnet. Ours reads the text, so it is called without them.
+            return self._chain_before(x_noisy, t, cond, batched_number, transformer_options)
+        latent = self._check_forward(rows, x_noisy, cond, batched_number, transformer_options)
+        residuals_before = self._chain_before(x_noisy, t, cond, batched_number, transformer_options)
+        # What this forward alone is to find is set on a copy, so no other forward sees it.
+        net = copy(self)
+        # The host's get_control calls the net before it, too. The chain has been called already, with the tokens of
+        # faces that another pack (ComfyUI_InstantID) gives it to read under crossattn_controlnet. Our net reads the
+        # text, so the host is given neither these tokens nor the chain itself, but what came of it.
+        net.previous_controlnet = SimpleNamespace(get_control=lambda *_: residuals_before)
         own_cond = {key: value for key, value in cond.items() if key != "crossattn_controlnet"}
-        own_control = partial(
-            self._own_control, rows.area, latent, options, x_noisy, t, own_cond, batched_number, *others
-        )
-        if previous is None:
-            return own_control()
-        # The rest of the chain needs those tokens, so it is called first and by itself. The host's get_control of our
-        # net would call it again: what it has given stands in its place meanwhile. For this thread alone, by the
-        # class's descriptor: on several cards others compute in this net too (PerThread).
-        computed = _ComputedNet(previous.get_control(x_noisy, t, cond, batched_number, *others))
-        with _AttachedNet.previous_controlnet.replaced(self, computed):
-            return own_control()
+        part = self._part_of_hint(rows.area, latent, transformer_options)
+        if part is not None:
+            net.cond_hint_original = part.picture
+            net.cond_hint = part.fitted
+        residuals = net._residuals(x_noisy, t, own_cond, batched_number, transformer_options)
+        # The hint as the host has fitted it, for the next forward.
+        if part is None:
+            self.cond_hint = net.cond_hint
+        else:
+            part.fitted = net.cond_hint
+        return residuals
+
+    def _chain_before(self, *arguments: Any) -> Any:
+        """The residuals of the chain before this net; None where there are none. arguments: of `get_control`."""
+        return None if self.previous_controlnet is None else self.previous_controlnet.get_control(*arguments)
+
+    def _residuals(
+        self, x_noisy: Tensor, t: Tensor, cond: dict[str, Any], batched_number: int, transformer_options: Options
+    ) -> Any:
+        """The residuals of this net, to which the host adds those of the chain. It is called on the copy for a forward.
+
+        The arguments are those of `get_control`.
+        """
+        return super().get_control(x_noisy, t, cond, batched_number, transformer_options)
 
     def _check_forward(
         self, rows: AttachedRows, x_noisy: Tensor, cond: dict[str, Any], batched_number: int, options: Options
@@ -306,41 +272,26 @@ class _AttachedNet(comfy.controlnet.ControlBase):
         if self.settings.canvas and row_count:
             self.settings.canvas.node.check_rows(row_count)
 
-    def _own_control(self, area: Area | None, latent: LatentSize, options: Options, *args: Any) -> Any:
-        """The net's own residuals, for the whole picture or an area of it.
+    def _part_of_hint(self, area: Area | None, latent: LatentSize, options: Options) -> AreaHint | None:
+        """The part of the hint that belongs to a forward; None for all of it.
 
-        latent: the size of the whole latent. options: the transformer_options of the forward. args: the arguments of
-        get_control.
-
-        The host would fit the whole hint to every area, and take the first pictures of the hint in every window. So
-        while the net's method runs, the host's two fields for the hint hold the part that belongs to this forward:
-        cond_hint_original (as the user gave it) and cond_hint (fitted by the net's method, None until then).
+        The host would fit the whole hint to every area, and take the first pictures of the hint in every window. area:
+        of the forward. latent: the size of the whole latent.
         """
         window = self._rows_of_hint(options)
         if area is None and window is None:
-            return self._method("get_control")(*args)
+            return None
         whole_hint: Tensor = self.cond_hint_original  # (B, C, H, W)
-        hint = self.in_run.part_of_hint(whole_hint, area, latent, window, self.upscale_algorithm)
-        fitted_whole_hint = self.cond_hint
-        self.cond_hint_original = hint.picture
-        self.cond_hint = hint.fitted
-        try:
-            return self._method("get_control")(*args)
-        finally:
-            hint.fitted = self.cond_hint  # kept for the next forward with this part
-            self.cond_hint_original = whole_hint
-            self.cond_hint = fitted_whole_hint
+        return self.in_run.part_of_hint(whole_hint, area, latent, window, self.upscale_algorithm)
 
     def _rows_of_hint(self, options: Options) -> RowNumbers | None:
         """The rows of the hint that belong to the window of rows that this forward shows.
 
-        None to leave the hint whole: no window, a net that cuts it itself, or a hint without one picture per row.
+        None to leave the hint whole: no window, or a hint without one picture per row.
         """
         window = row_window(options)
-        if window is None or self.knows_windows:
+        if window is None or len(self.cond_hint_original) != self._rows_around(window):
             return None
-        if len(self.cond_hint_original) != self._rows_around(window):
-            return None  # the hint has not one picture for each row
         return window.rows
 
     def _rows_around(self, window: RowWindow) -> int:
@@ -369,16 +320,14 @@ def _check_text_width(width: int, model: BaseModel) -> None:
     raise WrongBaseModel("The MODEL given to the sampler", kind_of(model, width_of_model), family(width), advice)
 
 
-def _check_blocks(net: ControlBase, model: BaseModel) -> None:
-    """Raise WrongBaseModel unless the net gives one residual for each input block of the UNet.
+def _check_blocks(network: Any, model: BaseModel) -> None:
+    """Raise WrongBaseModel unless a ControlNet's network gives one residual for each input block of the UNet.
 
-    The host itself raises nothing: it leaves out the residuals for which there is no block. A net without zero_convs,
-    such as a T2IAdapter, is not checked: it gives its residuals in another way.
+    The host itself raises nothing: it leaves out the residuals for which there is no block.
     """
-    network = getattr(net, "control_model", None)
-    residual_count = len(getattr(network, "zero_convs", ()))
+    residual_count = len(network.zero_convs)
     block_count = len(getattr(model.diffusion_model, "input_blocks", ()))
-    if residual_count and residual_count != block_count:
+    if residual_count != block_count:
         name = type(model.model_config).__name__
         raise WrongBaseModel(
             "The ControlNet",

@@ -25,7 +25,7 @@ from ..sampling.node_of_run import Pictures
 from ..sampling.on_model import OnModel, RunHook
 from ..sampling.rows import ATTACHED, AttachedCond, AttachedEntry, AttachedRows
 from ..sampling.run_notes import Start, tell_of_picture_count, tell_of_piece
-from .attached_net import NetSettings, as_attached
+from .attached_net import AttachedNet
 
 
 @dataclass
@@ -33,21 +33,20 @@ class Attachment:
     """One ControlNet that is put at the end of the chain of every entry, of several conditionings.
 
     Entries that had the same net before share one copy: the host evaluates positive and negative in one batch only
-    when they hold the same object. hint: (B, H, W, 3), values may lie outside 0..1; its pictures follow each other over
-    the rows. settings: of all copies. pictures: the hint in the user's words. vae: for nets that read the hint as a
+    when they hold the same object. net: what is copied. hint: (B, H, W, 3), values may lie outside 0..1; its pictures
+    follow each other over the rows. pictures: the hint in the user's words. vae: for nets that read the hint as a
     latent; None for others. apply_node: the node that attaches the net, for notes about its people; None where its
     MODEL writes them. _copies: the copy for each chain, by the last net of the chain.
     """
 
-    control_net: ControlBase
+    net: AttachedNet
     hint: Tensor
     strength: float
     timestep_percent_range: tuple[float, float]
-    settings: NetSettings
     pictures: Pictures
     vae: VAE | None = None
     apply_node: ApplyNode | None = None
-    _copies: dict[ControlBase | None, ControlBase] = field(default_factory=dict, init=False)
+    _copies: dict[ControlBase | None, AttachedNet] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
         ScheduleRange(*self.timestep_percent_range).checked("The ControlNet")
@@ -59,8 +58,8 @@ class Attachment:
         notes: list[Callable[[CFGGuider, Start], None]] = [
             partial(tell_of_picture_count, self.pictures, len(self.hint))
         ]
-        if self.settings.canvas is not None:
-            notes.append(partial(tell_of_piece, self.settings.canvas))
+        if self.net.settings.canvas is not None:
+            notes.append(partial(tell_of_piece, self.net.settings.canvas))
         if self.apply_node is not None:
             notes.append(PutIn(self.apply_node, on_net=True).tell)
         return notes
@@ -88,13 +87,13 @@ class Attachment:
         attached = SamplerInputs(given.model, self.attach_to(given.positive), self.attach_to(negative))
         return attached if self.apply_node is None else marked(attached, self.apply_node)
 
-    def _copy_after(self, previous: ControlBase | None) -> ControlBase:
+    def _copy_after(self, previous: ControlBase | None) -> AttachedNet:
         """A copy of the net with the hint, put behind the chain of an entry. The same chain always gets the same copy.
 
         previous: the last net of that chain, or None for an entry without a chain.
         """
         if previous not in self._copies:
-            copy = as_attached(self.control_net.copy(), self.settings)
+            copy = self.net.copy()
             copy.extra_hooks = HookGroup.combine_all_hooks([copy.extra_hooks, self._hooks])
             hint = self.hint.movedim(-1, 1)  # (B, 3, H, W)
             copy.set_cond_hint(hint, self.strength, self.timestep_percent_range, vae=self.vae)

@@ -17,7 +17,7 @@ from ..networks.file_attention import attend_with
 from ..networks.row_tracking import repeat_rows
 from ..sampling.calls import code_of_others
 from ..sampling.model_conds import ConditioningLost, carried_by_chunk
-from .per_thread import PerThread
+from .attached_net import AttachedNet, NetSettings, other_object
 
 
 class ReadByNet(NamedTuple):
@@ -32,63 +32,46 @@ class ReadByNet(NamedTuple):
     context: Tensor
 
 
-class TokenControlNet(ControlNet):
-    """It shares the network of the ControlNet that it is made of; attachment.py puts it at the end of a chain.
+class TokenControlNet(AttachedNet):
+    """A net that reads people's tokens instead of the text. Its network is then a TokenNetwork around the net's own.
 
-    It has that net's settings (strength, range and so on) too, and is made as the host's ControlNet.copy makes one. It
-    is a ControlNet of the host and holds none: the host's own get_control computes hint, strength and residuals, and
-    reads `control_model` of the object that it is called on. While it does so, `control_model` is a TokenNetwork.
-
-    net: a plain ControlNet, one of which `other_object` says nothing. source: the `source` of the Injections whose
+    net: a plain ControlNet, one of which `other_network` says nothing. source: the `source` of the Injections whose
     tokens this net reads: those of its own apply node. outside: (1, T, width), the tokens that pixels outside of all
     regions read.
     """
 
-    control_model: Any = PerThread()
-
-    def __init__(self, net: Any, source: object, outside: Tensor) -> None:
-        # Given the network here, the host would put it into a second ModelPatcher.
-        super().__init__(control_model=None, load_device=net.load_device, manual_cast_dtype=net.manual_cast_dtype)
-        self.control_model = net.control_model
-        self.control_model_wrapped = net.control_model_wrapped
-        net.copy_to(self)
+    def __init__(self, net: ControlNet, settings: NetSettings, source: object, outside: Tensor) -> None:
+        super().__init__(net, settings)
         self.source = source
         self.outside = outside
         self._ready: dict[tuple[tuple[Injection, ...], int], ReadByNet] = {}
         """What forwards of this run have been computed with, by the injections of their chunks and their rows."""
 
     def copy(self) -> "TokenControlNet":
-        # Not type(self): an attached copy is of a class that stands in front of this one, see attached_net.py.
-        return TokenControlNet(self, self.source, self.outside)
+        return TokenControlNet(self, self.settings, self.source, self.outside)
 
     def cleanup(self) -> None:
         """Called by the host after a run, which is forgotten."""
         super().cleanup()
         self._ready = {}
 
-    def get_control(
+    def _residuals(
         self, x_noisy: Tensor, t: Tensor, cond: dict[str, Any], batched_number: int, transformer_options: Options
     ) -> Any:
-        """The residuals of one forward: those of the nets before this one in the chain, with those of this net added.
-
-        _AttachedNet calls it with the host's arguments. The net reads the tokens of the people that its own node
-        (`source`) has put into these rows. Where the node has put in none, only the nets before this one act.
-        """
+        """As in the base class. The net reads the tokens of the people that its own node (`source`) has put into these
+        rows. Where the node has put in none, only the nets before this one act."""
         injections: list[Injection] = []  # of our own node, of each chunk
         for of_nodes in carried_by_chunk(cond, transformer_options, Injection.key):
             injections += [injection for injection in of_nodes if injection.source is self.source]
         if not injections:
-            # A _ComputedNet of attached_net.py: it holds what the chain has given, and takes no arguments.
-            before: Any = self.previous_controlnet
-            return None if before is None else before.get_control()
+            return self._chain_before()
         key = tuple(injections), len(x_noisy)
         if key not in self._ready:
             self._ready[key] = self._read_by_net(injections, x_noisy)
-        network, context = self._ready[key]
-        # The host reads this instead of the text.
+        # Of the copy for this forward. The host reads the context instead of the text.
+        self.control_model, context = self._ready[key]
         cond = {**cond, "crossattn_controlnet": context}
-        with TokenControlNet.control_model.replaced(self, network):
-            return super().get_control(x_noisy, t, cond, batched_number, transformer_options)
+        return super()._residuals(x_noisy, t, cond, batched_number, transformer_options)
 
     def _read_by_net(self, injections: Sequence[Injection], x: Tensor) -> ReadByNet:
         """The network and the context for a forward.
@@ -116,15 +99,10 @@ def _boxes_of(injections: Sequence[Injection], row_count: int) -> Tensor | None:
     return repeat_rows(torch.stack(of_chunks), row_count, dim=0) if of_chunks else None
 
 
-def other_object(net: Any) -> str:
-    """What is connected instead of a plain ControlNet, in words for a message; "" where it is a plain ControlNet."""
-    if not isinstance(net, ControlNet) or getattr(net, "control_model", None) is None:
-        return type(net).__name__
-    # Advanced-ControlNet's nets have one keyframe where the user has set none.
-    if len(getattr(net, "timestep_keyframes", ())) > 1:
-        return f"a ControlNet with another pack's timestep keyframes (its code: {type(net).__module__})"
+def other_network(net: Any) -> str:
+    """What is connected instead of a ControlNet that a TokenControlNet can be made of, in words; "" for one."""
     # Only the host's network of a union ControlNet has this embedding, by which it is told the type of its hint.
-    return "a union ControlNet" if net.control_model.control_add_embedding is not None else ""
+    return other_object(net) or ("a union ControlNet" if net.control_model.control_add_embedding is not None else "")
 
 
 class GroupKeysAndValues(NamedTuple):

@@ -56,7 +56,6 @@ class CurrentForward(threading.local):
     texts: the words of people; None where nobody has words.
     references: whose the references are; None where no reference is a person's alone.
     additions: a layer_hooks.Forward, what is added to layers; None where nothing is.
-    attributes: what this thread sees instead of attributes of the host's objects, see control_nets/per_thread.py.
     """
 
     def __init__(self) -> None:
@@ -65,10 +64,9 @@ class CurrentForward(threading.local):
         self.texts: CurrentTexts | None = None
         self.references: CurrentReferences | None = None
         self.additions: Any = None
-        self.attributes: dict[tuple[int, str], Any] = {}
 
     def known(self) -> Known:
-        """What is known now of the forward, to be given to `know_again`. `attributes` is no part of it."""
+        """What is known now of the forward, to be given to `know_again`."""
         # Attribute by attribute: torch.compile traces this, and does not follow the dictionary of a threading.local.
         return Known(self.texts, self.references, self.additions)
 

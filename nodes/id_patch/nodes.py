@@ -14,7 +14,7 @@ from torch import Tensor
 from ...bridge.apply import optional_model
 from ...bridge.apply.begin import OnBodies, begin_acting
 from ...bridge.apply.scope import Scope
-from ...bridge.control_nets.attached_net import NetSettings
+from ...bridge.control_nets.attached_net import AttachedNet, NetSettings, other_object, require_plain
 from ...bridge.control_nets.attachment import Attachment
 from ...bridge.host import notes, schema
 from ...bridge.host.load import FileLoader, Loaded, Published
@@ -212,6 +212,7 @@ class ApplyIDPatch(io.ComfyNode):
             notes.tell("\n".join(lines))
             return io.NodeOutput(positive, negative, optional_model.model_out(model, APPLY))
         conditioning.check_control_net(control_net, id_patch.width, APPLY)
+        require_plain(other_object(control_net), "ID-Patch's ControlNet", METHOD.title)
         notes.tell(conditioning.other_net(cls))
         participants = participants_of(require_places(cast, APPLY))
         if image is None:  # otherwise ID-Patch Condition Image, which has made it, has warned already
@@ -229,12 +230,12 @@ class ApplyIDPatch(io.ComfyNode):
         people = _People(id_patch, settings, participants, id_patch.faces(participants.people, settings.photos), scope)
         hint = people.own_hint() if image is None else _checked_hint(image, participants)
         given = people.put_into(given)
-        of_net = people.net_settings(hint)
+        net = AttachedNet(control_net, people.net_settings(hint))
         pictures = Pictures("condition picture", scope.node_of_run)
         percents = (settings.start_percent, settings.end_percent)
         # Where ID tokens are read by region, the MODEL writes the notes about people.
         apply_node = people.apply_node() if scope.regions is None else None
-        attachment = Attachment(control_net, hint, settings.strength, percents, of_net, pictures, vae, apply_node)
+        attachment = Attachment(net, hint, settings.strength, percents, pictures, vae, apply_node)
         with_net = attachment.attach_to_both(given)
         model_out = optional_model.model_out(with_net.model, APPLY)
         previews = _previews(cls, hint if image is None else None, scope)

@@ -13,9 +13,9 @@ from torch import Tensor
 from ...bridge.apply.adapters import UNetAdapter
 from ...bridge.apply.begin import AtFaces, When, begin
 from ...bridge.apply.scope import Scope
-from ...bridge.control_nets.attached_net import NetSettings
+from ...bridge.control_nets.attached_net import NetSettings, require_plain
 from ...bridge.control_nets.attachment import Attachment
-from ...bridge.control_nets.sdxl_net import TokenControlNet, other_object
+from ...bridge.control_nets.sdxl_net import TokenControlNet, other_network
 from ...bridge.host import notes, schema
 from ...bridge.host.load import FileLoader, Published
 from ...bridge.host.schedule import ScheduleRange
@@ -140,11 +140,10 @@ class ApplyInstantID(io.ComfyNode):
             notes.tell(other_net(cls))
             # IdentityNet reads the tokens of the Injections of this source. Positive and negative have the same one.
             source = carried[0].source
-            _check_identity_net(control_net)
-            net = TokenControlNet(control_net, source, no_face_tokens)
-            of_net = _net_settings(scope, hint, instant_id.width)
+            require_plain(other_network(control_net), "IdentityNet", METHOD.title)
+            net = TokenControlNet(control_net, _net_settings(scope, hint, instant_id.width), source, no_face_tokens)
             pictures = Pictures("keypoint picture", scope.node_of_run)
-            attachment = Attachment(net, hint, settings.control_strength, net_percents, of_net, pictures)
+            attachment = Attachment(net, hint, settings.control_strength, net_percents, pictures)
             given = attachment.attach_to_both(given)
         return scope.applied(given, carried, ranges)
 
@@ -161,16 +160,6 @@ def _injections(loaded: InstantID, scope: Scope, photos: str, weight: float, no_
     no_faces = no_face_tokens.expand(len(people), -1, -1)  # (people, T, width)
     # What each person's values in attention are multiplied with is their weight.
     return loaded.injections(scope, (face_tokens, no_faces), scope.weights(weight))
-
-
-def _check_identity_net(control_net: ControlBase | None) -> None:
-    """Raise BadSetup where something else than a plain ControlNet is connected."""
-    connected = other_object(control_net)
-    if connected:
-        raise BadSetup(
-            f"The control_net input got {connected}, but IdentityNet is a plain SDXL ControlNet.",
-            "Load InstantID's ControlNetModel/diffusion_pytorch_model.safetensors with Load ControlNet Model.",
-        )
 
 
 def _net_settings(scope: Scope, hint: Tensor, width: int) -> NetSettings:

@@ -17,7 +17,7 @@ from method_rows import BESIDE_OTHERS, Condition, Row, bypassed, in_front, laten
 from pack.bridge.host.unet import transformers
 from pack.bridge.sampling.model_conds import ConditioningLost
 from pack.core.checks.errors import BadSetup
-from sample_values import control_net, normal, sdxl
+from sample_values import normal, sdxl
 
 OFTEN = BESIDE_OTHERS
 
@@ -213,17 +213,6 @@ def test_guidance_in_place_of_attention_is_the_same_in_both_orders(row: Row) -> 
     # As a sum of the same numbers, whose order in memory may be another.
     assert relative(behind, before) <= 1e-6
     assert relative(behind, drawn(applied)) > 1e-5
-
-
-def test_a_net_with_keyframes_of_another_pack() -> None:
-    """Works with ID-Patch and reads its text, whatever others tell nets to read."""
-    words_of_the_net = tensor_of(sample_values.text(9))
-    positive = [
-        [words, {**options, "cross_attn_controlnet": words_of_the_net}] for words, options in sample_values.text(1)
-    ]
-    net = value(other_packs.Keyframed, value(control_net), [1.0, 0.5])
-    node_with_keyframes = ID_PATCH.node(control_net=net, positive=positive)
-    assert relative(drawn(node_with_keyframes), drawn(ID_PATCH.node(strength=0.4))) <= 1e-5
 
 
 def test_id_tokens_of_two_nodes_beside_such_a_pack_are_refused() -> None:

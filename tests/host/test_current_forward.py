@@ -7,7 +7,6 @@ from functools import partial
 
 import pytest
 import torch
-from pack.bridge.control_nets.per_thread import PerThread
 from pack.bridge.networks.layers import can_read_some_pixels
 from pack.bridge.sampling.current_forward import CurrentTexts, called_alone, current
 from pack.bridge.sampling.forward import Batch, argument, call_network
@@ -59,21 +58,6 @@ def test_a_batch_that_raises_before_the_network_is_called_leaves_nothing_behind(
     with pytest.raises(KeyError):
         call_network(Words("Anna", KeyError()), lambda x, **options: x, X)
     assert names() is None
-
-
-class Net:
-    before = PerThread()
-
-
-def test_an_attribute_that_is_replaced_twice_comes_back_step_by_step():
-    net, other = Net(), Net()
-    net.before = other.before = "its own"
-    with Net.__dict__["before"].replaced(net, "first"):
-        with Net.__dict__["before"].replaced(net, "second"):
-            assert (net.before, other.before) == ("second", "its own")
-        assert net.before == "first"
-    assert net.before == "its own"
-    assert not current.attributes
 
 
 def test_the_text_of_a_call_is_its_third_argument_or_has_its_name():

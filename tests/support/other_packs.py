@@ -550,24 +550,11 @@ def guided(model: Any, text: Tensor) -> Any:
 
 
 class Keyframed(comfy.controlnet.ControlNet):
-    """As Advanced-ControlNet's: with methods of its own on the object, in front of those of any class."""
+    """As Advanced-ControlNet's, whose strength is another one from each keyframe on."""
 
     def __init__(self, net: Any, keyframes: list[float]) -> None:
         super().__init__(net.control_model, load_device=net.load_device, manual_cast_dtype=net.manual_cast_dtype)
-        net.copy_to(self)
         self.timestep_keyframes = keyframes
-        self.get_control = self._at_the_last_keyframe
-
-    def copy(self) -> Keyframed:
-        return Keyframed(self, self.timestep_keyframes)
-
-    def _at_the_last_keyframe(self, *args: Any) -> Any:
-        strength = self.strength
-        self.strength = strength * self.timestep_keyframes[-1]
-        try:
-            return comfy.controlnet.ControlNet.get_control(self, *args)
-        finally:
-            self.strength = strength
 
 
 def forwards(model: Any) -> list[Any]:

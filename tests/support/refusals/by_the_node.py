@@ -249,6 +249,12 @@ BY_THE_NODE: dict[str, list[Refused]] = {
         refused(BadPatches, "Apply ID-Patch.*no ID patches.*preview", image=ours("LikenessIDPatchConditionImage")[1]),
         refused(WrongBaseModel, r"ControlNet .*Apply ID-Patch .*SD1\.5", control_net=value(sd15_net)),
         refused(WrongBaseModel, "is made for ControlNetFlux, but SDXL", control_net=value(flux_net)),
+        refused(BadSetup, "T2IAdapter.*ID-Patch's ControlNet .*SDXL", control_net=value(t2i_adapter)),
+        refused(
+            BadSetup,
+            r"keyframes \(its code: other_packs\)",
+            control_net=value(other_packs.Keyframed, value(control_net), [1.0, 0.5]),
+        ),
         refused(
             BadCast,
             "Anna .*3 photos.*sequence",
@@ -355,7 +361,7 @@ BY_THE_NODE: dict[str, list[Refused]] = {
         ),
         refused(
             WrongBaseModel,
-            r"clip_vision input is made for another family \(width 64",
+            r"clip_vision input is made for embeddings of width 64",
             clip_vision=value(clip_vision, 64),
         ),
         refused(
