@@ -15,13 +15,13 @@ from comfy_execution.graph_utils import ExecutionBlocker
 from torch import Tensor
 
 from ..bridge.host import newer, notes
-from ..bridge.host.encode import latents_by_row
 from ..bridge.host.notes import stepwise
 from ..bridge.host.schema import advanced, face_sizes_input, pixels_input, similarity_input
 from ..bridge.people.face_model import FindsFaces, HostedFaceModel, default_face_model
 from ..core import measure, second_pass
 from ..core.cast import Cast, Faces, Person, require_places
 from ..core.checks.errors import BadPhoto, counted
+from ..core.checks.value_checks import unusable_latent
 from ..core.faces.model import faces_in, unsure_in
 from ..core.pictures.tensors import as_rgb
 from ..core.places.placing import SMALL_FACE
@@ -31,6 +31,8 @@ from .categories import IN_MEASURE
 from .sockets import CastOrPersonSocket, CastSocket, CropsSocket, FaceModelSocket
 
 CROP = "Crop Faces"
+SOCKETS_HOST = "0.33"
+"""From this ComfyUI on, editors bear sockets that have been added or have become optional."""
 NOT_FOUND = ("cut out in their place", "left as they are")
 """What becomes of people who have no face in a picture: the options of the input not_found."""
 
@@ -43,7 +45,7 @@ class CropFaces(FindsFaces, io.ComfyNode):
         inputs: list[io.Input] = [
             # Optional only on hosts that know the newest networks: editors of older hosts move an input that has become
             # optional to another position, and links inside of saved subgraphs then lead to a wrong input.
-            FaceModelSocket.Input("face_model", optional=newer.known_here()),
+            FaceModelSocket.Input("face_model", optional=newer.is_host(SOCKETS_HOST)),
             io.Image.Input("images"),
             CastOrPersonSocket.Input("cast"),
             io.Combo.Input("who", options=list(CHOICES)),
@@ -55,7 +57,7 @@ class CropFaces(FindsFaces, io.ComfyNode):
             advanced(face_sizes_input("feather", 0.25)),
             advanced(io.Combo.Input("not_found", options=list(NOT_FOUND))),
         ]
-        if newer.known_here():
+        if newer.is_host(SOCKETS_HOST):
             # Editors of older hosts put a new socket in front of the widgets, and links inside of saved subgraphs then
             # lead to a wrong widget.
             inputs.append(io.Vae.Input("vae", optional=True))
@@ -178,7 +180,7 @@ def _latents(rows: _CroppedRows, vae: VAE | None) -> dict[str, Tensor] | Executi
         return ExecutionBlocker(None)  # None: no message
     if vae is None:
         return ExecutionBlocker(NO_VAE)
-    return latents_by_row(vae, rows.pictures, rows.masks)
+    return _latents_by_row(vae, rows.pictures, rows.masks)
 
 
 def _note_lines(size: int, choice: Choice, cast: Cast, decisions: Sequence[Decision], picture_count: int) -> list[str]:
@@ -249,6 +251,24 @@ class PasteFaces(io.ComfyNode):
             raise BadPhoto(why, "Connect the IMAGE of the VAE Decode behind the sampler to sampled.")
         pasted = second_pass.paste(images, where, sampled, color_match)
         return io.NodeOutput(pasted.images, pasted.mask, ui=ui.PreviewImage(as_rgb(pasted.images), cls=cls))
+
+
+def _latents_by_row(vae: VAE, pictures: Tensor, masks: Tensor) -> dict[str, Tensor]:
+    """A LATENT with one row for each picture (B, H, W, 3), which is denoised where its mask (B, H, W) is 1.
+
+    The pictures are encoded one by one, because the VAE of a video model takes a batch for the frames of one video.
+    Raises BadPicture for NaN.
+    """
+    latents = [vae.encode(picture[None]) for picture in stepwise(pictures.unbind())]
+    samples = torch.cat(latents)  # (B, C, h, w), or (B, C, T, h, w) of a video model
+    if not samples.isfinite().all():
+        raise unusable_latent("A crop")
+    # The mask gets as many dimensions as the latents: (B, 1, H, W), or (B, 1, 1, H, W) of a video model, where the host
+    # would take (B, H, W) for one mask per frame.
+    single_dimensions = [1] * (samples.ndim - 3)
+    height, width = masks.shape[1:]
+    noise_mask = masks.reshape(len(masks), *single_dimensions, height, width)
+    return {"samples": samples, "noise_mask": noise_mask}
 
 
 NODES = [CropFaces, PasteFaces]

@@ -17,27 +17,20 @@ from comfy.sd import CLIP, VAE
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
-from ...core.attention.projections import HEAD_DIM
 from ...core.checks.errors import BadSetup, LikenessError, WrongBaseModel
 from ...core.checks.prompts import check_text
 from ...core.checks.text import plain
-from ...core.checks.value_checks import BadPicture, unusable_latent, unusable_text
-from ...core.families import latent_name, text_name
+from ...core.checks.value_checks import BadPicture, unusable_text
+from ...core.families import latent_name
 from ...core.models import manifest
 from ...core.models.manifest import Model
-from ...core.models.tensors import State
 from ...core.parts import cut_outs
 from ...core.parts.parts import Parts
 from ...core.parts.resizing import Prepared
 from .notes import stepwise
 from .schedule import ScheduleRange
 from .shared_network import model_of
-from .unet import advice_between, text_width
-
-TEXT_WIDTH = "text width"
-LATENT_CHANNELS = "latent channels"
-_FAMILY_NAMES = {TEXT_WIDTH: text_name, LATENT_CHANNELS: latent_name}
-"""The function that names the family of a number, by the kind of number that tells families apart."""
+from .unet import check_text_width, text_width
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +69,7 @@ def encoded_by_schedule(clip: CLIP, text: str, width: int, advice: str) -> list[
     check_text(label, text)
     parts: list[EncodedText] = []
     for tokens, options in clip.encode_from_tokens_scheduled(clip.tokenize(text), show_pbar=False):
-        check_family("The clip input", TEXT_WIDTH, tokens.shape[-1], width, advice)
+        check_text_width("The clip input", tokens.shape[-1], width, advice)
         tokens = tokens.float().cpu()
         pooled: Tensor | None = options.get("pooled_output")
         if pooled is not None:
@@ -152,27 +145,15 @@ def latent_of(vae: VAE, part: Prepared, model: ModelPatcher, advice: str) -> Ten
     """
     comfy.model_management.throw_exception_if_processing_interrupted()
     latent = vae.encode(part.picture[None])
-    needed_channels = model_of(model).latent_format.latent_channels
-    check_family("The vae input", LATENT_CHANNELS, latent.shape[1], needed_channels, advice)
+    channels, needed_channels = latent.shape[1], model_of(model).latent_format.latent_channels
+    if channels != needed_channels:
+        raise WrongBaseModel("The vae input", _of_channels(channels), _of_channels(needed_channels), advice)
     return latent.float().cpu()
 
 
-def latents_by_row(vae: VAE, pictures: Tensor, masks: Tensor) -> dict[str, Tensor]:
-    """A LATENT with one row for each picture (B, H, W, 3), which is denoised where its mask (B, H, W) is 1.
-
-    The pictures are encoded one by one, because the VAE of a video model takes a batch for the frames of one video.
-    Raises BadPicture for NaN.
-    """
-    latents = [vae.encode(picture[None]) for picture in stepwise(pictures.unbind())]
-    samples = torch.cat(latents)  # (B, C, h, w), or (B, C, T, h, w) of a video model
-    if not samples.isfinite().all():
-        raise unusable_latent("A crop")
-    # The mask gets as many dimensions as the latents: (B, 1, H, W), or (B, 1, 1, H, W) of a video model, where the host
-    # would take (B, H, W) for one mask per frame.
-    single_dimensions = [1] * (samples.ndim - 3)
-    height, width = masks.shape[1:]
-    noise_mask = masks.reshape(len(masks), *single_dimensions, height, width)
-    return {"samples": samples, "noise_mask": noise_mask}
+def _of_channels(channels: int) -> str:
+    """The names of the families whose latents have so many channels, with the number."""
+    return f"{latent_name(channels)} (latent channels {channels})"
 
 
 def similarities(clip_vision: ClipVisionModel, parts: Parts, images: Tensor) -> list[list[float]]:
@@ -264,24 +245,6 @@ def _no_pair_error(why: str) -> BadSetup:
     )
 
 
-def check_family(input_in_words: str, measure: str, value: int, needed_value: int, advice: str) -> None:
-    """Raise WrongBaseModel unless `value` of an input is `needed_value`, that of the MODEL.
-
-    input_in_words: such as "The vae input". measure: what the values measure, by which families are told apart, such as
-    TEXT_WIDTH. advice: for the message; for text widths `advice_between` may put other advice in its place.
-    """
-    if value == needed_value:
-        return
-    family_name = "another family"
-    if measure in _FAMILY_NAMES:
-        family_name = _FAMILY_NAMES[measure](value)
-    if measure == TEXT_WIDTH:
-        advice = advice_between(value, needed_value, advice)
-    raise WrongBaseModel(
-        input_in_words, f"{family_name} ({measure} {value})", f"one with {measure} {needed_value}", advice
-    )
-
-
 PICTURES_AT_ONCE = 8
 """How many pictures CLIP vision encodes at once. Between two batches the user can cancel."""
 STATES = "penultimate_hidden_states"
@@ -312,7 +275,7 @@ class WrongEncoder(LikenessError):
     """
 
     def __init__(self, connected: str, kind: str, width: int) -> None:
-        encoder = _encoder_of(kind, width)
+        encoder = _encoder_of({kind: width})
         name = "the encoder that the file's page names"
         if encoder:
             name = f"{encoder.name}, {encoder.model.name} ({encoder.model.url}, {encoder.model.size_text})"
@@ -374,30 +337,23 @@ def _checked_output(outputs: Any, kind: str, width: int) -> Tensor:
     """
     widths = {name: outputs[name].shape[-1] for name in _OUTPUT_IN_WORDS}
     is_right = widths[kind] == width
-    needed_encoder = _encoder_of(kind, width)
+    needed_encoder = _encoder_of({kind: width})
     if kind == EMBEDS and needed_encoder is not None:
         # The width of embeddings alone does not tell encoders apart: those of a ViT-H without its projection are as
         # wide as bigG's. So the hidden states' width is compared, too.
         is_right = widths == needed_encoder.widths
     if not is_right:
-        raise WrongEncoder(_encoder_in_words(widths), kind, width)
+        encoder = _encoder_of(widths)
+        name = "an unknown encoder" if encoder is None else encoder.name
+        in_words = [f"{_OUTPUT_IN_WORDS[output]} of width {widths[output]}" for output in widths]
+        raise WrongEncoder(f"{name} ({', '.join(in_words)})", kind, width)
     return _require_finite(outputs[kind].float().cpu())
 
 
-def _encoder_in_words(widths: dict[str, int]) -> str:
-    """The name of an encoder and the widths of its outputs. widths: by kind, STATES and EMBEDS."""
-    name = "an unknown encoder"
+def _encoder_of(widths: dict[str, int]) -> Encoder | None:
+    """The known encoder whose outputs have these widths, by kind: STATES, EMBEDS or both. None for no such one."""
     for encoder in ENCODERS:
-        if encoder.widths == widths:
-            name = encoder.name
-    outputs = [f"{_OUTPUT_IN_WORDS[kind]} of width {width}" for kind, width in widths.items()]
-    return f"{name} ({', '.join(outputs)})"
-
-
-def _encoder_of(kind: str, width: int) -> Encoder | None:
-    """The known encoder whose output of this kind (STATES or EMBEDS) has this width; None for no such one."""
-    for encoder in ENCODERS:
-        if encoder.widths[kind] == width:
+        if widths.items() <= encoder.widths.items():
             return encoder
     return None
 
@@ -407,26 +363,3 @@ def _require_finite(output: Tensor) -> Tensor:
         why = "CLIP vision makes NaN or infinity of it"
         raise BadPicture("The picture", why, "Load another copy of the file, or start ComfyUI with --fp32-text-enc.")
     return output
-
-
-def vision_of(state: State, *, ops: Any, device: torch.device, dtype: torch.dtype) -> Any:
-    """The host's CLIP vision transformer in the sizes of a file's tensors. The weights are not loaded into it.
-
-    state: the tensors by their names, as transformers' CLIPVisionModel has them. ops, device, dtype: the host's.
-    """
-    # (width, channels, patch, patch)
-    width, _, patch, _ = state["embeddings.patch_embedding.weight"].shape
-    cells = len(state["embeddings.position_embedding.weight"]) - 1  # patches of a picture: one token is the class token
-    layer_count = sum(key.endswith("mlp.fc1.bias") for key in state)
-    config = {
-        "model_type": "clip_vision_model",
-        "hidden_act": "quick_gelu",
-        "num_channels": 3,
-        "hidden_size": width,
-        "num_attention_heads": width // HEAD_DIM,
-        "patch_size": patch,
-        "image_size": patch * round(cells**0.5),  # of the sides of a square
-        "intermediate_size": len(state["encoder.layers.0.mlp.fc1.bias"]),
-        "num_hidden_layers": layer_count,
-    }
-    return comfy.clip_model.CLIPVision(config, dtype, device, ops)

@@ -1,31 +1,25 @@
-"""What only newer hosts have, and what needs it."""
+"""What only newer hosts have: asked by the host's version."""
 
-from inspect import getsource
+import re
 
-import comfy.ldm.flux.model
-import comfy.ldm.qwen_image.model
+import comfyui_version
 
 from ...core.checks.errors import BadSetup
 
-OLDEST = "0.3.64"
-"""The oldest ComfyUI in which the pack runs, as records have it in `host`."""
-COUNTS = "reference_image_num_tokens"
-"""The key, among transformer_options inside of a forward, of the number of tokens of each reference latent. They are
-the last of the picture's."""
+
+def is_host(least: str) -> bool:
+    """Whether this ComfyUI is of this version or a newer one. least: as the `host` of records, such as 0.3.64."""
+    return _numbers(comfyui_version.__version__) >= _numbers(least)
 
 
-def known_here() -> bool:
-    """Whether the host tells which tokens of a picture are references: its source has the key COUNTS."""
-    # In the files: other packs may have put functions of their own in the place of the host's.
-    return all(COUNTS in getsource(module) for module in (comfy.ldm.flux.model, comfy.ldm.qwen_image.model))
+def _numbers(version: str) -> list[int]:
+    return [int(number) for number in re.findall(r"\d+", version)]
 
 
 def require_host(host: str, what: str) -> None:
-    """Raise BadSetup where this ComfyUI is too old for something that needs the version `host`.
-
-    The version itself is not compared. There are two kinds of hosts: OLDEST, which will do for what needs OLDEST, and
-    those that tell which tokens are references (`known_here`), which will do for everything. host: the `host` of a
-    record. what: what needs it, for the message.
-    """
-    if host != OLDEST and not known_here():
-        raise BadSetup(f"{what} needs ComfyUI {host} or newer, and this one is older.", "Update ComfyUI.")
+    """Raise BadSetup where this ComfyUI is older than something needs it. host: the `host` of a record. what: what
+    needs it, for the message."""
+    if not is_host(host):
+        raise BadSetup(
+            f"{what} needs ComfyUI {host} or newer, and this one is {comfyui_version.__version__}.", "Update ComfyUI."
+        )

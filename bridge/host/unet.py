@@ -93,6 +93,15 @@ def family(width: int | None) -> str:
     return f"{families.text_name(width)} (text width {width or 'unknown'})"
 
 
+def check_text_width(what: str, width: int, needed_width: int, advice: str) -> None:
+    """Raise WrongBaseModel unless the width of a text, or of the texts that something reads, is the one that is needed.
+
+    what: how the message calls it, such as "The clip input". advice: as in `advice_between`.
+    """
+    if width != needed_width:
+        raise WrongBaseModel(what, family(width), family(needed_width), advice_between(width, needed_width, advice))
+
+
 def kind_of(model: BaseModel, width: int | None) -> str:
     """The host's name of a model, with `width`, that of the text it reads, unless that is None (unknown)."""
     name = type(model.model_config).__name__

@@ -22,7 +22,7 @@ from ...core.checks.errors import SAME_FAMILY, WrongBaseModel
 from ...core.models import workflow_needs
 from ..host import notes
 from ..host.schedule import ScheduleRange
-from ..host.unet import advice_between, family, text_width
+from ..host.unet import advice_between, check_text_width, family, text_width
 
 Entry = list[Any]
 """[text (B, tokens, width), options]."""
@@ -258,9 +258,7 @@ def check_control_net(control_net: ControlBase | None, width: int, node_name: st
     network = getattr(control_net, "control_model", None)
     net_width = _text_width_of(network)
     if net_width is not None:
-        if net_width != width:
-            advice = advice_between(net_width, width, SAME_FAMILY)
-            raise WrongBaseModel(f"The ControlNet given to {node_name}", family(net_width), family(width), advice)
+        check_text_width(f"The ControlNet given to {node_name}", net_width, width, SAME_FAMILY)
         return
     if hasattr(network, "controlnet_blocks"):  # of a transformer: FLUX.1's, Qwen-Image's
         raise WrongBaseModel(f"The ControlNet given to {node_name}", type(network).__name__, family(width))

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ...bridge.apply.begin import When, begin_acting
 from ...bridge.host import folders, load, notes, unet
-from ...bridge.host.encode import check_family, latent_of, text_of
+from ...bridge.host.encode import latent_of, text_of
 from ...bridge.host.notes import stepwise
 from ...bridge.host.schedule import ScheduleRange
 from ...bridge.host.schema import applied_inputs, applied_outputs, range_inputs
@@ -182,9 +182,9 @@ def _image_embeds(clip_vision: ClipVisionModel, parts: Sequence[Part], width: in
     embeds: list[Tensor] = []
     for output in outputs:
         embed = output["image_embeds"].float().cpu()
-        check_family(
-            "The clip_vision input", "width", embed.shape[-1], width, "Load CLIP ViT-L/14 with Load CLIP Vision."
-        )
+        if embed.shape[-1] != width:
+            found, needed = f"embeddings of width {embed.shape[-1]}", f"width {width}"
+            raise WrongBaseModel("The clip_vision input", found, needed, "Load CLIP ViT-L/14 with Load CLIP Vision.")
         embeds.append(embed)
     return embeds
 

@@ -5,8 +5,10 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+import comfy.clip_model
 import comfy.clip_vision
 import comfy.lora
+import torch
 from comfy.model_patcher import ModelPatcher
 from comfy.sd import CLIP
 from comfy_api.latest import io
@@ -15,11 +17,10 @@ from torch import Tensor
 from ...bridge.apply.begin import OnBodies, begin_acting
 from ...bridge.apply.scope import Scope
 from ...bridge.host import schema
-from ...bridge.host.encode import TEXT_WIDTH, check_family, vision_of
 from ...bridge.host.load import FileLoader, Loaded, Published
 from ...bridge.host.schedule import WHOLE_SCHEDULE, ScheduleRange
 from ...bridge.host.shared_network import model_of
-from ...bridge.host.unet import text_width
+from ...bridge.host.unet import check_text_width, text_width
 from ...bridge.loras.adapter_files import with_lora
 from ...bridge.sampling.conditioning import Conditioning, SamplerInputs, changed_in_turn, check_conditioning
 from ...bridge.sampling.missing_people import NamedRange
@@ -27,13 +28,14 @@ from ...bridge.sampling.model_conds import carry
 from ...bridge.words.unet.run import UnetWordsRun
 from ...bridge.words.unet.words import UnetWords
 from ...core import taking_part
+from ...core.attention.projections import HEAD_DIM
 from ...core.cast import Cast, Member, Person
 from ...core.checks.errors import WrongBaseModel, listed
 from ...core.checks.prompts import check_text
 from ...core.checks.text import plain
 from ...core.checks.value_checks import unusable_text
 from ...core.methods import method
-from ...core.models.tensors import below
+from ...core.models.tensors import State, below
 from ...core.persons import embeddings, portraits
 from ..categories import IN_OTHER_METHODS
 from ..sockets import CastOrPersonSocket, adapter_socket
@@ -57,7 +59,7 @@ class PhotoMaker(Loaded[PhotoMakerNet]):
     def check_fits(self, given: SamplerInputs, node_name: str) -> None:
         """Raise WrongBaseModel for a MODEL or a negative prompt of another text width than the file's."""
         assert given.model is not None
-        check_family("The model input", TEXT_WIDTH, text_width(given.model), self.width, SAME_CLIP)
+        check_text_width("The model input", text_width(given.model), self.width, SAME_CLIP)
         check_conditioning(given.texts, self.width, node_name)
 
     def tokens(self, member: Member) -> Tensor:
@@ -101,8 +103,31 @@ def load_photo_maker(path: str) -> PhotoMaker:
         # In version 2 two layers are called token_proj and token_norm; FacePlusProjection calls them proj and norm.
         network_state[key.replace("qformer_perceiver.token_", "qformer_perceiver.")] = tensor
     all_tensors = {**network_state, **lora}  # `build` checks those of the LoRA, too
-    patcher = FILE.build(path, partial(PhotoMakerNet, vision=vision_of), all_tensors)
+    patcher = FILE.build(path, partial(PhotoMakerNet, vision=_vision_of), all_tensors)
     return PhotoMaker(patcher, lora)
+
+
+def _vision_of(state: State, *, ops: Any, device: torch.device, dtype: torch.dtype) -> Any:
+    """The host's CLIP vision transformer in the sizes of a file's tensors. The weights are not loaded into it.
+
+    state: the tensors by their names, as transformers' CLIPVisionModel has them. ops, device, dtype: the host's.
+    """
+    # (width, channels, patch, patch)
+    width, _, patch, _ = state["embeddings.patch_embedding.weight"].shape
+    cells = len(state["embeddings.position_embedding.weight"]) - 1  # patches of a picture: one token is the class token
+    layer_count = sum(key.endswith("mlp.fc1.bias") for key in state)
+    config = {
+        "model_type": "clip_vision_model",
+        "hidden_act": "quick_gelu",
+        "num_channels": 3,
+        "hidden_size": width,
+        "num_attention_heads": width // HEAD_DIM,
+        "patch_size": patch,
+        "image_size": patch * round(cells**0.5),  # of the sides of a square
+        "intermediate_size": len(state["encoder.layers.0.mlp.fc1.bias"]),
+        "num_hidden_layers": layer_count,
+    }
+    return comfy.clip_model.CLIPVision(config, dtype, device, ops)
 
 
 SAME_CLIP = "Use the CLIP of an SDXL checkpoint."
@@ -182,7 +207,7 @@ def _check_text_encoding(encoded: Conditioning, text: str, width: int) -> None:
     """
     # The SDXL refiner's CLIP has SDXL's tokenizer and one of its two encoders.
     for context, _ in encoded:
-        check_family("The clip input", TEXT_WIDTH, context.shape[-1], width, SAME_CLIP)
+        check_text_width("The clip input", context.shape[-1], width, SAME_CLIP)
     for context, options in encoded:
         pooled = options["pooled_output"]
         if not context.isfinite().all() or not pooled.isfinite().all():

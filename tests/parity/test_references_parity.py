@@ -14,7 +14,6 @@ from families import RECORDS
 from figures import WHOLE_SAMPLING, relative
 from graphs import ours
 from marks import each
-from pack.bridge.host.newer import COUNTS
 from pack.bridge.networks import model_family
 from pack.bridge.networks.attention import OVERRIDE
 from pack.bridge.references.by_region import TokensChanged
@@ -35,6 +34,8 @@ from tiny.tiny_dits import FLUX, FLUX_2, KREA_2, QWEN
 
 pytestmark = marks.transformers
 WIDTH, HEIGHT = 176, 112  # 11 x 7 tokens
+COUNTS = "reference_image_num_tokens"
+"""The host's key, among transformer_options, of the number of tokens of each reference: the last of the picture's."""
 LEFT, RIGHT = (0, 5), (6, 11)  # columns of tokens; column 5 is nobody's
 
 
