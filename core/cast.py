@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from typing_extensions import TypeIs
 
-from .checks.errors import BadCast, LikenessError, counted, listed
+from .checks.errors import BadCast, LikenessError, counted, gathered, listed
 from .checks.text import MOST_NAME_LETTERS, UNNAMED, plain
 from .places.region_settings import RegionSettings
 
@@ -199,11 +199,30 @@ class Member:
         return self.weight > 0
 
 
+NO_FACE, NO_PLACE, NO_WEIGHT = "no face in the photos", "without a place", "weight 0"
+"""Why somebody who was listed is not in a cast."""
+
+
 class Absent(NamedTuple):
-    """Somebody who was listed and has no photo with a face. number: in the list, from 1."""
+    """Somebody who was listed and is not in the cast.
+
+    number: in the list, from 1. why: NO_FACE, NO_PLACE or NO_WEIGHT.
+    """
 
     number: int
     name: str
+    why: str = NO_FACE
+
+    @property
+    def numbered(self) -> str:
+        """The name with the number, for messages: "Ben (person 2)"."""
+        return with_number(self.name, self.number)
+
+
+def with_number(name: str, number: int) -> str:
+    """The name of the person of this number in the list, with it: "Ben (person 2)", or "person 2" without a name."""
+    number_alone = f"{UNNAMED} {number}"
+    return number_alone if name in (UNNAMED, number_alone) else f"{name} (person {number})"
 
 
 @dataclass(frozen=True)
@@ -221,9 +240,33 @@ class Cast:
     @property
     def numbers(self) -> tuple[int, ...]:
         """The numbers of the people in the list, from 1. Numbers of people who are absent are left out."""
-        away = {number for number, _ in self.absent}
+        away = {absent.number for absent in self.absent}
         all_numbers = range(1, len(self.people) + len(self.absent) + 1)
         return tuple(number for number in all_numbers if number not in away)
+
+    @property
+    def names_listed(self) -> list[str]:
+        """The names of everybody in the list, in its order, also of those who are absent."""
+        names = dict(zip(self.numbers, (member.person.name for member in self.people), strict=True))
+        names |= {absent.number: absent.name for absent in self.absent}
+        return [names[number] for number in sorted(names)]
+
+    def not_read_of_absent(self, is_said: Sequence[bool]) -> list[str]:
+        """A line that names who is absent though something is said of them; none without any.
+
+        is_said: for everybody in the list whether something is said of them.
+        """
+        unread = [absent.numbered for absent in self.absent if is_said[absent.number - 1]]
+        return gathered("Left out, so what is said of them is not read", unread)
+
+    def absent_without(self, kept: Sequence[bool], why: str) -> tuple[Absent, ...]:
+        """Who is absent from a cast of fewer people, in the order of the list: so the others keep their numbers.
+
+        kept: for everybody of this cast whether they are in the other. why: of those who are not, as in `Absent`.
+        """
+        everybody = zip(self.numbers, self.people, kept, strict=True)
+        left_out = [Absent(number, member.person.name, why) for number, member, is_kept in everybody if not is_kept]
+        return tuple(sorted([*self.absent, *left_out]))
 
 
 @dataclass(frozen=True)
@@ -250,15 +293,14 @@ class RowCast(PlacedCast):
     """People with a picture of width x height pixels each, person n in row n of the batch.
 
     All of them have a place in their picture and a weight above 0: without somebody the others would not be in their
-    rows. listed: the names of everybody in the cast that Crop Faces was given, in their order. numbers_listed: for each
-    row the number of its person among these, from 1. Both are empty where the rows are all that is known. One person
-    may have several rows, of several pictures.
+    rows. cut_from: the cast that Crop Faces was given. indices: for each row the index of its person there. None and ()
+    where the rows are all that is known. One person may have several rows, of several pictures.
     Raises BadCast for somebody of weight 0.
     """
 
     by_row = True
-    listed: tuple[str, ...] = field(default=(), kw_only=True)
-    numbers_listed: tuple[int, ...] = field(default=(), kw_only=True)
+    cut_from: Cast | None = field(default=None, kw_only=True)
+    indices: tuple[int, ...] = field(default=(), kw_only=True)
 
     def __post_init__(self) -> None:
         for member in self.people:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from .cast import UNNAMED, Cast, Member, Person, is_a
+from .cast import NO_WEIGHT, UNNAMED, Cast, Member, Person, is_a
 from .checks.errors import gathered
 
 
@@ -17,8 +17,10 @@ def as_cast(cast_or_person: Cast | Person) -> Cast:
 
 
 def present(cast: Cast) -> Cast:
-    """The cast without the people of weight 0."""
-    return replace(cast, people=tuple(member for member in cast.people if member.is_present))
+    """The cast without the people of weight 0, who are absent from it."""
+    are_present = [member.is_present for member in cast.people]
+    people = tuple(member for member in cast.people if member.is_present)
+    return replace(cast, people=people, absent=cast.absent_without(are_present, NO_WEIGHT))
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,11 +50,6 @@ class TakingPart:
         for member, acts in zip(self.cast.people, self.acts, strict=True):
             people.append(member if acts else replace(member, weight=0.0))
         return replace(self.cast, people=tuple(people))
-
-    @property
-    def cast_of_people(self) -> Cast:
-        """The cast of those alone who take part."""
-        return replace(self.cast, people=self.people)
 
     @cached_property
     def names_apart(self) -> list[str]:

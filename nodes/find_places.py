@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -83,8 +83,9 @@ class FindPlaces(io.ComfyNode):
         require_somebody(cast, NAME)
         taking = taking_part.present_in(cast)
         # From here on the people are those of weight above 0, and so are `words`.
-        words = [of_member for of_member, acts in zip(per_member(prompts, cast), taking.acts, strict=True) if acts]
-        people = taking.cast_of_people
+        said = per_member(prompts, cast)
+        words = [of_member for of_member, acts in zip(said.prompts, taking.acts, strict=True) if acts]
+        people = taking_part.present(cast)
         if not people.people:
             raise BadCast(f"Everybody in the cast given to {NAME} has weight 0.", "Raise a weight in the Cast.")
         _check_sampling(model, positive, latent_image["samples"], sampling["sigmas"])
@@ -96,9 +97,11 @@ class FindPlaces(io.ComfyNode):
             )
         given = SamplerInputs(model, positive, negative)
         _check_all_can_be_found(given, people, words)
-        seen = seen_of_people(cls, given, clip, taking, words, latent_image, Sampling(**sampling), look_at)
+        # Who has weight 0 is named by the lines about who stands where, too.
+        named_once = replace(taking, left_out=tuple(said.notes))
+        seen = seen_of_people(cls, given, clip, named_once, words, latent_image, Sampling(**sampling), look_at)
         where = _among_cells(seen, people, body) if layout is None else _among_bodies(seen, people, layout)
-        return _placed(cls, people, where, seen, taking.left_out)
+        return _placed(cls, people, where, seen)
 
 
 def _check_sampling(model: ModelPatcher, positive: Conditioning, samples: Tensor, sigmas: Tensor) -> None:
@@ -229,24 +232,18 @@ def _among_cells(seen: SeenPeople, people: Cast, body: str) -> _Where:
     return _Where(layout, tuple(range(len(masks))), masks)
 
 
-def _placed(
-    node: type[io.ComfyNode], people: Cast, where: _Where, seen: SeenPeople, left_out: Sequence[str]
-) -> io.NodeOutput:
-    """The outputs of the node. Also writes the note under it, but for `left_out`, which `begin` has written.
-
-    left_out: lines that name who of the linked cast is not among `people`.
-    """
+def _placed(node: type[io.ComfyNode], people: Cast, where: _Where, seen: SeenPeople) -> io.NodeOutput:
+    """The outputs of the node. Also writes the note under it."""
     names_by_place = ["" if person is None else people.people[person].name for person in where.people_of_places]
     masks_by_person = [where.bodies[where.people_of_places.index(person)] for person in range(len(people.people))]
     # The order tells `troubles` whether people of a photo stay in free places. Here nobody does, as with CUSTOM.
     troubles = placing.troubles(people, where.layout, where.people_of_places, placing.CUSTOM)
-    lines = [*left_out, *troubles]
     notes.tell("\n".join(troubles))
     preview = place_previews.numbered_layout(
-        where.layout, names_by_place, lines[: place_previews.MOST_LINES], background=seen.picture, fit="stretch"
+        where.layout, names_by_place, troubles[: place_previews.MOST_LINES], background=seen.picture, fit="stretch"
     )[None]
     placed = placing.place(people, where.layout, where.people_of_places)
-    report = placing.report(people, where.layout, where.people_of_places, lines)
+    report = placing.report(people, where.layout, where.people_of_places, troubles)
     return io.NodeOutput(placed, torch.stack(masks_by_person), preview, report, ui=ui.PreviewImage(preview, cls=node))
 
 

@@ -302,12 +302,16 @@ class LayoutForAGroup(io.ComfyNode):
         people: str = "",
     ) -> io.NodeOutput:
         require_together(cast, "Layout for a Group")
-        place_count = len(cast.people) if cast else count
-        described = people_text.read(people, place_count)
+        # The text counts people as the cast does: everybody in the list, also those who are absent and have no place.
+        of_list = people_text.read(people, len(cast.names_listed) if cast else count)
+        described = tuple(of_list[number - 1] for number in cast.numbers) if cast else of_list
+        place_count = len(described)
         layout = group.layout(place_count, framing, rows, width, height, action, described)
         layout_notes = group.notes(place_count, framing, rows, width, height, action, described)
+        if cast:
+            notes.tell("\n".join(cast.not_read_of_absent([person != people_text.Described() for person in of_list])))
         preview = place_previews.numbered_layout(layout, notes=layout_notes)[None]
-        return io.NodeOutput(layout, preview, people_text.prompts(described), ui=ui.PreviewImage(preview, cls=cls))
+        return io.NodeOutput(layout, preview, people_text.prompts(of_list), ui=ui.PreviewImage(preview, cls=cls))
 
 
 def _feather_input() -> io.Int.Input:
@@ -423,16 +427,17 @@ class MaskOfAPersonsPlace(io.ComfyNode):
             region = region_of_masks.region
             lines = region_of_masks.notes
         notes.tell("\n".join(lines))
-        # The region of all people is drawn in the colour of the first place, as if it were that place's mask.
-        colour_of_place = max(person, 1)
+        # The region of all people is drawn in the colour of the first person, as if it were the mask of that place.
+        numbers = placed_cast.numbers
+        drawn_as = person or next(iter(numbers))
         slots = [
-            replace(slot, mask=region if number == colour_of_place else None)
-            for number, slot in enumerate(placed_cast.slots, 1)
+            replace(slot, mask=region if number == drawn_as else None)
+            for number, slot in zip(numbers, placed_cast.slots, strict=True)
         ]
         layout_with_region = Layout(placed_cast.width, placed_cast.height, tuple(slots))
         photo = None if image is None else image[0]
         names = taking_part.names(cast.people)
-        preview = place_previews.numbered_layout(layout_with_region, names, background=photo)[None]
+        preview = place_previews.numbered_layout(layout_with_region, names, background=photo, numbers=numbers)[None]
         return io.NodeOutput(region[None], preview, ui=ui.PreviewImage(preview, cls=cls))
 
 

@@ -58,16 +58,18 @@ class PromptPerPerson(io.ComfyNode):
         mask: Tensor | None = None,
     ) -> io.NodeOutput:
         placed_cast = require_places(cast, NAME)
-        words_of_cast = per_member(prompts, placed_cast)
+        said = per_member(prompts, placed_cast)
         # At strength 0 nobody takes part, so that `begin` tells `nothing`.
-        taking = meant(placed_cast, [bool(words and strength) for words in words_of_cast])
+        taking = meant(placed_cast, [bool(words and strength) for words in said.prompts])
         nothing = NOTHING_IN_ROWS if placed_cast.by_row else NOTHING
         given = SamplerInputs(model, positive, negative)
         where = OnBodies(mask, alone=False)
-        scope = begin(cls, NAME, given, taking, strength, where, fits=encode.text_read, nothing=nothing)
+        scope = begin(
+            cls, NAME, given, taking, strength, where, fits=encode.text_read, more=said.notes, nothing=nothing
+        )
         if scope is None:
             return io.NodeOutput(model, positive, negative)
-        words = [of_member for of_member, acts in zip(words_of_cast, taking.acts, strict=True) if acts]
+        words = [of_member for of_member, acts in zip(said.prompts, taking.acts, strict=True) if acts]
         # By row people without words act, too. The notes of a run name only the people with words.
         names = [member.name for member, has_words in zip(scope.people, words, strict=True) if has_words]
         return encode.applied(scope, [clip] * len(words), words, strength, given, scope.apply_node(names=names))

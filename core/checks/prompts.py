@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from ..cast import Cast, RowCast, is_a
 from .errors import BadSetup, LikenessError, counted
@@ -117,17 +118,31 @@ def per_person(text: str, names: Sequence[str], field: str = "the prompts") -> l
     return prompts
 
 
-def per_member(text: str, cast: Cast, field: str = "the prompts") -> list[str]:
-    """The prompt of each person of a cast, as `per_person` reads it of a text.
+@dataclass(frozen=True)
+class SaidOfMembers:
+    """What a text says of the people of a cast.
+
+    prompts: of each, in their order, "" for people who are not named. notes: a line that names who is absent though the
+    text is about them.
+    """
+
+    prompts: list[str]
+    notes: list[str]
+
+
+def per_member(text: str, cast: Cast, field: str = "the prompts") -> SaidOfMembers:
+    """What a text says of each person of a cast, as `per_person` reads it for everybody in the list.
 
     With a cast from Crop Faces, names and numbers of the text mean people of the whole cast that it was given. So the
     same text can be used in the first and in the second pass, whichever people Crop Faces has cut out. Raises as
     `per_person` does.
     """
-    if is_a(cast, RowCast) and cast.listed:
-        texts = per_person(text, cast.listed, field)
-        return [texts[number - 1] for number in cast.numbers_listed]
-    return per_person(text, [member.person.name for member in cast.people], field)
+    if is_a(cast, RowCast) and cast.cut_from:
+        of_all = per_member(text, cast.cut_from, field)
+        return SaidOfMembers([of_all.prompts[index] for index in cast.indices], of_all.notes)
+    prompts = per_person(text, cast.names_listed, field)
+    notes = cast.not_read_of_absent([bool(prompt) for prompt in prompts])
+    return SaidOfMembers([prompts[number - 1] for number in cast.numbers], notes)
 
 
 def _read(line: str, number: int, people: People, field: str) -> tuple[int, str]:

@@ -62,7 +62,7 @@ class _Entry:
 
 
 def read(text: str, count: int) -> tuple[Described, ...]:
-    """What a text says of each of `count` people, in the order of their places.
+    """What a text says of each of `count` people, in the order of their numbers: those of places, or of a list.
 
     text: a person per line, each "noun age height action" of which anything may be left out; commas may stand between
     these. In a text of one line commas separate people, and an item without a noun belongs to the one before that has
@@ -105,8 +105,11 @@ def _entries(text: str) -> list[_Entry]:
 
 
 def prompts(people: tuple[Described, ...]) -> str:
-    """The lines for Prompt per Person: "2: a girl of 6, waving"; none for a person of whom nothing was said."""
-    return "\n".join(f"{place}: {person.words}" for place, person in enumerate(people, 1) if person.words)
+    """The lines for Prompt per Person: "2: a girl of 6, waving"; none for a person of whom nothing was said.
+
+    people: in the order of the list.
+    """
+    return "\n".join(f"{number}: {person.words}" for number, person in enumerate(people, 1) if person.words)
 
 
 def _read_item(item: str) -> tuple[int, dict[str, str]]:

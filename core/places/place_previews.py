@@ -26,6 +26,7 @@ def numbered_layout(
     background: Tensor | None = None,
     fit: str = "crop",
     boxes: Sequence[Box] = (),
+    numbers: Sequence[int] = (),
 ) -> Tensor:
     """A picture of the places on their canvas: number, face box, keypoints, body and region.
 
@@ -33,24 +34,27 @@ def numbered_layout(
     faces: a picture (H, W, 1|3|4) per place, of the person who stands there, shown in the face box; None for nobody.
     background: a picture (H, W, 1|3|4) on which all this is drawn. fit: how the background is fitted to the canvas, one
     of geometry.FITS.
-    boxes: one per place, drawn in thin lines. Returns (height, width, 3) float32 0..1.
+    boxes: one per place, drawn in thin lines. numbers: of people, one per place, in the place of those of the places,
+    which count from 1. A colour belongs to a number. Returns (height, width, 3) float32 0..1.
     """
     canvas = (layout.width, layout.height)
     if background is None:
         sheet = Sheet(Image.new("RGB", canvas, BACKGROUND))
     else:
         sheet = Sheet(_FITTED[fit](as_picture(background), canvas))
+    shown = numbers or range(1, len(layout.slots) + 1)
+    colors = [color_of(number - 1) for number in shown]
     for index, box in enumerate(boxes):
         sheet.frame(box, color_of(index), line=1)
     face_boxes = [slot.box or patch_rect(slot.center) for slot in layout.slots]
     for index, face in enumerate(faces):
         if face is not None:
             sheet.fill(face_boxes[index], face)
-    for index, slot in enumerate(layout.slots):
-        _draw_slot(sheet, slot, color_of(index))
+    for slot, color in zip(layout.slots, colors, strict=True):
+        _draw_slot(sheet, slot, color)
     for index, box in enumerate(face_boxes):
         name = captions[index] if captions else ""
-        sheet.label(str(index + 1), name, box[:2], color_of(index), sheet.room(box, face_boxes))
+        sheet.label(str(shown[index]), name, box[:2], colors[index], sheet.room(box, face_boxes))
     sheet.footer(notes)
     return sheet.tensor()
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from ..cast import UNNAMED, Absent, Cast, Layout, Member, Person, PlacedCast, Slot
+from ..cast import NO_PLACE, Cast, Layout, Member, Person, PlacedCast, Slot, with_number
 from ..checks.errors import BadCast, BadEmbedding, LikenessError, counted, gathered, listed
 from ..checks.names import People
 from ..checks.text import number_in, plain
@@ -77,7 +77,7 @@ def _numbers_of_places(cast: Cast, slots: Sequence[Slot], order: str, custom_ord
     """
     listed_people = range(1, len(cast.people) + len(cast.absent) + 1)
     if order == CUSTOM:
-        return _numbers_of_text(custom_order, _names_listed(cast), len(slots))
+        return _numbers_of_text(custom_order, cast.names_listed, len(slots))
     if order == LAST_PLACES and len(slots) > len(listed_people):  # the places before the list stay empty
         return [*[0] * (len(slots) - len(listed_people)), *listed_people]
     if order == LARGEST_FACES and len(slots) >= len(cast.people):  # the first person has the largest face
@@ -87,17 +87,19 @@ def _numbers_of_places(cast: Cast, slots: Sequence[Slot], order: str, custom_ord
         raise _wrong_place_count(cast, len(slots))
     if order == MATCH_FACES:  # each person has the place of the face that is most like them
         return _handed_out(cast.numbers, _most_like(with_names(cast.people), slots), len(slots))
-    as_listed = cast.numbers if len(slots) == len(cast.people) else listed_people
+    as_listed = _as_listed(cast, len(slots))
     if order == LEFT_TO_RIGHT:
         left_to_right = sorted(range(len(slots)), key=lambda place: slots[place].center)  # by x, then by y
         return _handed_out(as_listed, left_to_right, len(slots))
     return as_listed
 
 
-def _names_listed(cast: Cast) -> list[str]:
-    """The names of everybody in the list, also of those who are absent."""
-    present = [Absent(number, member.person.name) for number, member in zip(cast.numbers, cast.people, strict=True)]
-    return [name for _, name in sorted([*present, *cast.absent])]
+def _as_listed(cast: Cast, place_count: int) -> Sequence[int]:
+    """The number of the person of each place where people stand in the order of the list.
+
+    Places for everybody in the cast are theirs alone; otherwise who is absent has a place too.
+    """
+    return cast.numbers if place_count == len(cast.people) else range(1, place_count + 1)
 
 
 def _handed_out(numbers: Iterable[int], places: Iterable[int | None], place_count: int) -> list[int]:
@@ -122,7 +124,7 @@ def _wrong_place_count(cast: Cast, place_count: int) -> BadCast:
     order = ",".join(map(str, example))
     left_out = ""
     if cast.absent:
-        left_out = f" (left out: {listed([name for _, name in cast.absent])})"
+        left_out = f" (left out: {listed([absent.name for absent in cast.absent])})"
     return BadCast(
         f"The cast has {counted(len(cast.people), 'person', 'people')}{left_out} and the layout has "
         f"{counted(place_count, 'place')}.",
@@ -132,13 +134,18 @@ def _wrong_place_count(cast: Cast, place_count: int) -> BadCast:
 
 
 def place(cast: Cast, layout: Layout, people_of_places: PeopleOfPlaces) -> PlacedCast:
-    """The people of the cast who have a place, each with their slot and its number, in the order of the cast."""
+    """The people of the cast who have a place, each with their slot and its number, in the order of the cast.
+
+    Who has none is absent, so that everybody keeps their number.
+    """
     placed: list[Member] = []
     for index, member in enumerate(cast.people):
         if index in people_of_places:
             place_index = people_of_places.index(index)
             placed.append(replace(member, slot=layout.slots[place_index], place=place_index + 1))
-    return PlacedCast(tuple(placed), layout.width, layout.height)
+    has_place = [index in people_of_places for index in range(len(cast.people))]
+    absent = cast.absent_without(has_place, NO_PLACE)
+    return PlacedCast(tuple(placed), layout.width, layout.height, absent=absent)
 
 
 def _numbers_of_text(text: str, names: Sequence[str], place_count: int) -> list[int]:
@@ -264,12 +271,20 @@ def troubles(
     standing = _standing(cast, layout, people_of_places)
     return [
         *_note_on_unread_order(order, custom_order),
-        *gathered("Left out, no face in the photos", [_with_number(name, number) for number, name in cast.absent]),
+        *_notes_on_absent(cast),
         *_notes_on_faces([each for each in standing if each.member.is_present], layout),
         *_note_on_empty_places(_empty_places(cast, people_of_places, order), layout),
         *_notes_on_left_out(cast, standing),
-        *_note_on_described(standing, layout),
+        *_note_on_described(standing, layout, _as_listed(cast, len(layout.slots))),
     ]
+
+
+def _notes_on_absent(cast: Cast) -> list[str]:
+    """Lines about people who were listed and are not in the cast, one for each reason."""
+    names: dict[str, list[str]] = {}  # reason -> names of those who are absent for it
+    for absent in cast.absent:
+        names.setdefault(absent.why, []).append(absent.numbered)
+    return [line for why, of_reason in names.items() for line in gathered(f"Left out, {why}", of_reason)]
 
 
 def _notes_on_faces(present: Sequence[Standing], layout: Layout) -> list[str]:
@@ -299,21 +314,23 @@ def _notes_on_left_out(cast: Cast, standing: Sequence[Standing]) -> list[str]:
     weightless: list[str] = []
     for number, member in zip(cast.numbers, cast.people, strict=True):
         if number not in with_place:
-            without_place.append(_with_number(member.person.name, number))
+            without_place.append(with_number(member.person.name, number))
         elif not member.is_present:
             weightless.append(member.name)
     return [
-        *gathered("Left out, without a place", without_place),
+        *gathered(f"Left out, {NO_PLACE}", without_place),
         *gathered("Weight 0, as if absent", weightless),
     ]
 
 
-def _note_on_described(standing: Sequence[Standing], layout: Layout) -> list[str]:
+def _note_on_described(standing: Sequence[Standing], layout: Layout, as_listed: Sequence[int]) -> list[str]:
     """A line about people who stand in a place that a text or a photo describes for somebody of another number.
 
-    A place has a body and a face before anybody stands there, so it keeps them whatever the order.
+    A place has a body and a face before anybody stands there, so it keeps them whatever the order. as_listed: for each
+    place the number of the person for whom it is described.
     """
-    elsewhere = [each for each in standing if each.number in layout.described and each.listed != each.number]
+    described = [each for each in standing if each.number in layout.described]
+    elsewhere = [each for each in described if each.listed != as_listed[each.number - 1]]
     return gathered(
         "Ages, actions, expressions and prompts stay with their places",
         [f"{each.member.person.name} ({each.listed}) in place {each.number}" for each in elsewhere],
@@ -332,11 +349,6 @@ def _empty_places(cast: Cast, people_of_places: PeopleOfPlaces, order: str) -> l
     elif order == LARGEST_FACES:
         staying = len(people_of_places)
     return [number for number, index in enumerate(people_of_places, 1) if index is None and number > staying]
-
-
-def _with_number(name: str, number: int) -> str:
-    number_alone = f"{UNNAMED} {number}"
-    return number_alone if name in (UNNAMED, number_alone) else f"{name} (person {number})"
 
 
 def overlaps(title: str, squares: Sequence[tuple[str, geometry.Rect]]) -> list[str]:

@@ -69,7 +69,7 @@ def region_of_person(cast: PlacedCast, number: int, shape: RegionShape, staying:
     With shape.extent "body" the mask of a place is the region as it is. Nothing is left out of it.
     Out of any other region are left the face boxes of the other people in the cast whose weight is above 0, and the
     heads and bodies of `staying`; but bodies stay in where they cross the person's own face.
-    number: of the person, from 1, or ALL_PEOPLE.
+    number: of the person in the list, from 1, or ALL_PEOPLE.
     staying: places of people who are in the picture already and stay as they are.
     Raises BadCast for a number that no person has. Raises BadRegion for an empty mask, a place without face box or
     without the skeleton that a body needs, and a region that lies off the canvas or under other people's faces.
@@ -176,19 +176,24 @@ def require_box(slot: Slot | None, name: str) -> Slot:
 def _people_of_number(cast: PlacedCast, number: int) -> list[int]:
     """The people whom a user has chosen by a number, as indices in cast.people.
 
-    number: of one person, from 1; or ALL_PEOPLE, for all people of weight above 0, or for everybody where all weights
-    are 0.
-    Raises BadCast for a number that no person has.
+    number: of one person in the list, from 1; or ALL_PEOPLE, for all people of weight above 0, or for everybody where
+    all weights are 0.
+    Raises BadCast for a number that no person of the cast has.
     """
     if number == ALL_PEOPLE and cast.people:
         present = [index for index, member in enumerate(cast.people) if member.is_present]
         return present or list(range(len(cast.people)))
-    if not 0 < number <= len(cast.people):
-        numbered = [f"{index} {member.person.name}" for index, member in enumerate(cast.people, 1)]
+    if number not in cast.numbers:
+        numbered = [
+            f"{of_cast} {member.person.name}" for of_cast, member in zip(cast.numbers, cast.people, strict=True)
+        ]
+        why = f"There is no person {number} in the cast"
+        for absent in cast.absent:
+            if absent.number == number:
+                why = f"Person {number} of the cast, {absent.name}, is left out: {absent.why}"
         people = listed(numbered, "no people")
-        advice = "Set Person (person) to one of these numbers. People whom Place Cast has left out are not counted."
-        raise BadCast(f"There is no person {number} in the cast; those with a place are {people}.", advice)
-    return [number - 1]
+        raise BadCast(f"{why}; those with a place are {people}.", "Set Person (person) to one of these numbers.")
+    return [cast.numbers.index(number)]
 
 
 def regions_of_people(taking: TakingPart, masks: Tensor | None, of_places: Callable[[], Tensor]) -> Tensor:
@@ -264,7 +269,7 @@ class PersonMask:
 
 
 def from_masks(masks: Tensor, cast: PlacedCast, number: int, shape: RegionShape, staying: Sequence[Slot]) -> PersonMask:
-    """The masks of a MASK batch that belong to one person of a placed cast, counted from 1, or to ALL_PEOPLE.
+    """The masks of a MASK batch that belong to one person of a placed cast, or to ALL_PEOPLE.
 
     masks: (masks, h, w), one per thing or person, as a detector gives them. They are stretched over the canvas and not
     changed otherwise: they get no soft edge, and no heads are cut out of them. A mask belongs to the place with which

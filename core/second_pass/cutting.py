@@ -163,23 +163,22 @@ def cast_by_row(decisions: Sequence[Decision], cast: Cast, size: int) -> RowCast
     cast: the cast that Crop Faces was given. size: side of the enlarged crops, px.
     """
     # By identity of the object, because two people of a cast may be equal.
-    number_of = {id(member): number for number, member in enumerate(cast.people, 1)}
+    index_of = {id(member): index for index, member in enumerate(cast.people)}
     people: list[Member] = []
-    numbers: list[int] = []
+    indices: list[int] = []
     for decision in decisions:
         if decision.crop is None:
             continue
         candidate = decision.candidate
         people.append(replace(candidate.member, slot=decision.slot, place=candidate.number))
-        numbers.append(number_of[id(candidate.member)])
-    listed = tuple(member.person.name for member in cast.people)
+        indices.append(index_of[id(candidate.member)])
     return RowCast(
         tuple(people),
         size,
         size,
         region_settings=settings_of(cast),
-        listed=listed,
-        numbers_listed=tuple(numbers),
+        cut_from=cast,
+        indices=tuple(indices),
     )
 
 

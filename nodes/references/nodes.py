@@ -169,7 +169,7 @@ def _sources(
 ) -> list[Reference]:
     """The references of the people of weight above 0 and of their parts, of `pictures`, and of poses."""
     sources = references(
-        taking.cast_of_people,
+        taking_part.present(taking.cast),
         photos=settings.photos_per_person,
         size=settings.size,
         pictures=pictures,

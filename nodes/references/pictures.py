@@ -167,8 +167,8 @@ def _masks_of_people(masks: Tensor, taking: TakingPart) -> Tensor:
     """The masks of the people who take part, (1 or people, H, W). Arguments and errors as in with_portrait_masks."""
     cast = taking.cast
     # A cast of Crop Faces has a person in each row. The masks are for the people of the cast that Crop Faces was given.
-    listed = cast.listed if is_a(cast, RowCast) else ()
-    people_count = len(listed or cast.people)
+    cut_from = cast.cut_from if is_a(cast, RowCast) else None
+    people_count = len((cut_from or cast).people)
     if len(masks) not in (1, people_count):
         of = f"{counted(len(masks), 'mask')} for {counted(people_count, 'person', 'people')}"
         raise BadSetup(f"portrait_masks has {of}.", "Connect one for all, or one for each.")
@@ -176,8 +176,8 @@ def _masks_of_people(masks: Tensor, taking: TakingPart) -> Tensor:
         raise BadSetup("A mask of portrait_masks is empty.", "Paint what is read of the portrait.")
     if len(masks) == 1:
         return masks
-    if is_a(cast, RowCast) and listed:
-        masks = masks[[number - 1 for number in cast.numbers_listed]]  # (rows, H, W): of the person in each row
+    if is_a(cast, RowCast) and cut_from:
+        masks = masks[list(cast.indices)]  # (rows, H, W): of the person in each row
     return masks[list(taking.acts)]
 
 

@@ -5,6 +5,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ...bridge.host import notes
 from ...bridge.host.schedule import ScheduleRange
 from ...bridge.sampling.conditioning import JUST_BEHIND
 from ...core.checks.errors import BadRange, BadSetup
@@ -22,11 +23,13 @@ def ranges_of_people(text: str, taking: TakingPart, of_others: ScheduleRange) ->
 
     text: "name: start - end" or "number: start - end" for each, as the items of a list. of_others:
     for people who are not in it. Raises BadPrompts for what is said of nobody, BadRange for what is no range of the
-    schedule, and BadSetup where people who have a row of the batch each would be read in different ranges.
+    schedule, and BadSetup where people who have a row of the batch each would be read in different ranges. A note under
+    the node names people who are absent though the text is about them.
     """
     ranges: list[ScheduleRange] = []
-    lines = per_member("\n".join(_items(text)), taking.cast, INPUT)
-    for acts, line, member in zip(taking.acts, lines, taking.cast.people, strict=True):
+    said = per_member("\n".join(_items(text)), taking.cast, INPUT)
+    notes.tell("\n".join(said.notes))
+    for acts, line, member in zip(taking.acts, said.prompts, taking.cast.people, strict=True):
         if acts:
             ranges.append(_range(line, member.name) if line else of_others)
     if taking.cast.by_row and len(set(ranges)) > 1:

@@ -374,7 +374,7 @@ def regional(conditioning):
 
 def test_a_mask_of_a_portrait_is_its_person_s_in_a_row_of_crop_faces_too():
     """Of the cast that Crop Faces was given, whatever the order of its rows. Masks are of any kind of the host's."""
-    rows = RowCast(pair().people[::-1], 128, 128, listed=("Anna", "Ben"), numbers_listed=(2, 1))
+    rows = RowCast(pair().people[::-1], 128, 128, cut_from=pair(), indices=(1, 0))
     masks = torch.eye(2).bool()[:, None]  # the left half for Anna, the right one for Ben
     sources = references(rows, photos=1, size=128)
     (of_each,) = with_portrait_masks(sources, masks, taking_part.present_in(rows))

@@ -1,16 +1,23 @@
 """The Places nodes in the real host: what they are given and show, and what is told on them."""
 
+from dataclasses import replace
 from typing import Any
 
+import peers
 import pytest
 import torch
+from comfy_api.latest import io
+from graph_run import OURS
+from pack.bridge.host.schedule import ScheduleRange
 from pack.core import persons, taking_part
-from pack.core.cast import Cast, Layout, Member, Person, Slot
+from pack.core.cast import NO_FACE, NO_PLACE, NO_WEIGHT, Absent, Cast, Layout, Member, Person, PlacedCast, Slot
 from pack.core.checks.errors import BadCast
+from pack.core.checks.prompts import per_member
 from pack.core.places import extra_places
 from pack.core.places.region_settings import RegionSettings
 from pack.core.second_pass import cutting
 from pack.nodes import casts, places
+from pack.nodes.references.ranges import ranges_of_people
 from tiny import people_made
 
 
@@ -32,7 +39,7 @@ def test_boxes_of_the_text_count_where_they_are_chosen() -> None:
 
 
 def test_a_group_has_as_many_places_as_the_cast_has_people() -> None:
-    absent = Cast(cast(4).people, absent=((2, "Nobody"),))
+    absent = Cast(cast(4).people, absent=(Absent(2, "Nobody"),))
     assert group(9, cast=absent).args[0] == group(4).args[0] != group(9).args[0]
 
 
@@ -104,6 +111,110 @@ def test_a_photo_is_seen_in_the_preview_and_changes_nothing_else() -> None:
     corners = [float(preview[0, -1, -1, 0]) for preview in previews]
     # Grey of 0.5, half transparent, on white.
     assert corners == pytest.approx([0.08, 0.75, 0.08, 0.75], abs=0.01)
+
+
+LISTED = ("Anna", "Ben", "Carla")
+LEFT_OUT = {
+    "by the order": (NO_PLACE, "1,0,3"),
+    "without a face": (NO_FACE, "0,3,1"),
+    "with weight 0": (NO_WEIGHT, "3,0,1"),
+}
+"""Ways to be left out, with a custom order in which Ben has no place."""
+
+
+def without_ben(way: str) -> PlacedCast:
+    why, order = LEFT_OUT[way]
+    people = cast(3)
+    named: list[Member] = []
+    for member, name in zip(people.people, LISTED, strict=True):
+        named.append(replace(member, person=replace(member.person, name=name)))
+    if why == NO_FACE:
+        given = Cast((named[0], named[2]), absent=(Absent(2, "Ben"),))
+    elif why == NO_WEIGHT:
+        given = taking_part.present(Cast((named[0], replace(named[1], weight=0.0), named[2])))
+    else:
+        given = Cast(tuple(named))
+    return places.PlaceCast.execute(group(3).args[0], "custom", order, given).args[0]
+
+
+def of_order(people: PlacedCast, number: int) -> list[str]:
+    again = places.PlaceCast.execute(people.layout, "custom", f"{number},0", people)
+    return [member.name for member in again.args[0].people]
+
+
+def of_mask(people: PlacedCast, number: int) -> list[str]:
+    """Whoever has the nose in it."""
+    try:
+        region = places.MaskOfAPersonsPlace.execute(people, number, "face", 0.0, 0).args[0][0]
+    except BadCast as left_out:
+        assert "Person 2 of the cast, Ben, is left out: " in left_out.problem
+        return []
+    noses = {member.name: map(int, member.slot.center) for member in people.people if member.slot}
+    return [name for name, (x, y) in noses.items() if region[y, x]]
+
+
+def of_prompts(people: PlacedCast, number: int) -> list[str]:
+    positive = peers.apply("LikenessPromptPerPerson", cast=people, prompts=f"{number}: up")[1]
+    carried = positive[0][1].get("model_conds", {}).get("likeness_unet_words")
+    return [] if carried is None else [name for words in carried.cond for name in words.names]
+
+
+def of_text(people: PlacedCast, text: str) -> list[str]:
+    prompts = per_member(text, people).prompts
+    return [member.name for member, prompt in zip(people.people, prompts, strict=True) if prompt]
+
+
+def of_lines(people: PlacedCast, number: int) -> list[str]:
+    return of_text(people, f"{number}: up")
+
+
+def of_ranges(people: PlacedCast, number: int) -> list[str]:
+    some, whole = ScheduleRange(0.2, 0.4), ScheduleRange()
+    ranges = ranges_of_people(f"{number}: 0.2 - 0.4", taking_part.present_in(people), whole)
+    return [member.name for member, schedule in zip(people.people, ranges, strict=True) if schedule == some]
+
+
+def of_group(people: PlacedCast, number: int) -> list[str]:
+    """Whoever has the place of a child, and the words about one: both are the same person's."""
+    layout, _, prompts = group(cast=people, people=f"{number}: girl 6").args
+    (child,) = layout.described or (0,)
+    placed = places.PlaceCast.execute(layout, "as listed", "", people).args[0]
+    names = [member.name for member in placed.people if member.place == child]
+    assert of_text(placed, prompts) == names
+    return names
+
+
+COUNTS_PEOPLE: dict[tuple[str, str], Any] = {
+    ("LikenessPlaceCast", "custom_order"): of_order,
+    ("LikenessMaskOfAPersonsPlace", "person"): of_mask,
+    ("LikenessPromptPerPerson", "prompts"): of_prompts,
+    ("LikenessFindPlaces", "prompts"): of_lines,
+    ("LikenessPeopleAsReferences", "reference_ranges"): of_ranges,
+    ("LikenessLayoutForAGroup", "people"): of_group,
+}
+"""By node and input, where people are meant by their numbers: who is meant by one."""
+NO_NUMBERS = {"text", "trigger", "prompt", "negative_prompt"}
+"""Texts of nodes with a cast that have no numbers of people."""
+
+
+@pytest.mark.parametrize("way", LEFT_OUT)
+@pytest.mark.parametrize("counted", COUNTS_PEOPLE, ids=" ".join)
+def test_a_number_means_the_same_person_whoever_is_left_out(counted: tuple[str, str], way: str) -> None:
+    people = without_ben(way)
+    for number, name in enumerate(LISTED, 1):
+        assert COUNTS_PEOPLE[counted](people, number) == ([] if name == "Ben" else [name])
+
+
+def test_every_input_that_may_count_people_is_tried() -> None:
+    texts = {
+        (kind, given.id)
+        for kind, node in OURS.items()
+        for given in node.define_schema().inputs
+        if isinstance(given, io.String.Input) and "cast" in {other.id for other in node.define_schema().inputs}
+    }
+    assert {text for text in texts if text[1] not in NO_NUMBERS} == COUNTS_PEOPLE.keys() - {
+        ("LikenessMaskOfAPersonsPlace", "person")
+    }
 
 
 RED, GREEN, BLUE = (1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)

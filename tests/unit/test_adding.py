@@ -4,7 +4,7 @@ import math
 from functools import partial
 
 import pytest
-from pack.core.cast import Cast, Layout, Member, Slot
+from pack.core.cast import Absent, Cast, Layout, Member, Slot
 from pack.core.checks.errors import BadLayout
 from pack.core.pictures.geometry import off_canvas, overlaps, patch_rect
 from pack.core.places import bodies, extra_places, group, placing, regions
@@ -125,7 +125,7 @@ def test_people_take_the_last_places() -> None:
         cast, troubles = joined(added, *[1.0] * people)
         assert [member.place for member in cast.people] == [*range(5 - people, 5)]
         assert troubles == []
-    troubles = joined(add(THREE, "right end", size=60, count=2), 1.0, absent=((2, "Ben"),))[1]
+    troubles = joined(add(THREE, "right end", size=60, count=2), 1.0, absent=(Absent(2, "Ben"),))[1]
     assert troubles[-1] == "Place 5 stays empty; its skeleton is still in the pose picture."
     assert not any("Place 1" in trouble for trouble in troubles)
 

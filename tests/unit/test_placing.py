@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from pack.core.cast import Cast, Faces, Layout, Lora, Member, Person, Slot
+from pack.core.cast import Absent, Cast, Faces, Layout, Lora, Member, Person, Slot
 from pack.core.checks.errors import BadEmbedding
 from pack.core.places import bodies, group, layouts, people_text, placing
 from pack.core.places.placing import BadOrder, CannotMatch
@@ -23,7 +23,7 @@ def cast(count: int, absent: int = 0, **embeddings: torch.Tensor) -> Cast:
     if not absent:
         return Cast(tuple(people))
     left_out = people.pop(absent - 1)
-    return Cast(tuple(people), absent=((absent, left_out.person.name),))
+    return Cast(tuple(people), absent=(Absent(absent, left_out.person.name),))
 
 
 def layout(*centers: tuple[float, float], head: float = 200.0) -> Layout:
@@ -104,7 +104,9 @@ def test_people_elsewhere_than_the_prompts_of_a_group_say_are_named() -> None:
         "listed makes them fit the people's numbers"
     )
     assert placing.troubles(cast(3), places, (2, 0, 1), "custom")[-1] == line
-    assert "prompts" not in "".join(placing.troubles(cast(3), places, (0, 1, 2), "as listed"))
+    # In a layout for those who are there the second place is the third person's.
+    for people, where in ((cast(3), (0, 1, 2)), (cast(4, absent=2), (0, 1, 2))):
+        assert "prompts" not in "".join(placing.troubles(people, places, where, "as listed"))
 
 
 def test_a_place_without_a_person_says_what_stays_there() -> None:
@@ -266,9 +268,9 @@ def test_report_says_who_stands_where_and_what_may_go_wrong(places, head: float,
 
 
 def test_who_is_left_out_is_named_by_the_number_too() -> None:
-    people = replace(cast(1), absent=((2, "person"), (3, "Cleo")))
+    people = replace(cast(1), absent=(Absent(2, "person"), Absent(3, "Cleo")))
     troubles = placing.troubles(people, layout(*SPREAD[:1]), (0,), "as listed")
     assert troubles[0] == "Left out, no face in the photos: person 2, Cleo (person 3)"
-    named_by_number = replace(people, absent=((2, "person 2"), (3, "person 2")))
+    named_by_number = replace(people, absent=(Absent(2, "person 2"), Absent(3, "person 2", "weight 0")))
     troubles = placing.troubles(named_by_number, layout(*SPREAD[:1]), (0,), "as listed")
-    assert troubles[0] == "Left out, no face in the photos: person 2, person 2 (person 3)"
+    assert troubles[:2] == ["Left out, no face in the photos: person 2", "Left out, weight 0: person 2 (person 3)"]

@@ -6,9 +6,17 @@ from typing import Any, cast
 import pytest
 import torch
 from pack.core.attention.cross_attention import EXCLUDED, OWNED_BY_ALL, OWNED_BY_NOBODY, region_bias
-from pack.core.cast import Cast, Layout, Member, Person, RowCast, Slot
+from pack.core.cast import Absent, Cast, Layout, Member, Person, RowCast, Slot
 from pack.core.checks.errors import BadSetup
-from pack.core.checks.prompts import BadPrompts, BadText, check_text, per_member, per_person, per_scene
+from pack.core.checks.prompts import (
+    BadPrompts,
+    BadText,
+    SaidOfMembers,
+    check_text,
+    per_member,
+    per_person,
+    per_scene,
+)
 from pack.core.checks.text import list_of, names_in
 from pack.core.grouping import PhotoFace
 from pack.core.grouping.corrections import apply_corrections
@@ -31,14 +39,18 @@ def test_lines() -> None:
 def test_lines_serve_the_rows_of_those_who_are_cut_out() -> None:
     """By the names and numbers of everybody who is listed; of two pictures a person may have two rows."""
     slot = Slot((4.0, 4.0))
-    people = tuple(Member(Person(name, {}, torch.zeros(1, 8, 8, 3)), slot=slot) for name in ("Ben", "Käthe", "Ben"))
-    rows = RowCast(people, 8, 8, listed=tuple(NAMES), numbers_listed=(2, 3, 2))
+    listed = tuple(Member(Person(name, {}, torch.zeros(1, 8, 8, 3)), slot=slot) for name in NAMES)
+    _, ben, kaethe = listed
+    rows = RowCast((ben, kaethe, ben), 8, 8, cut_from=Cast(listed), indices=(1, 2, 1))
     lines = "Anna: smiling\n2: looking away\nKäthe: asleep"
-    assert per_member(lines, rows) == ["looking away", "asleep", "looking away"]
+    assert per_member(lines, rows) == SaidOfMembers(["looking away", "asleep", "looking away"], [])
     with pytest.raises(BadPrompts, match=r"no person here is called 'Zoe'.*1 Anna, 2 Ben, 3 Käthe"):
         per_member("Zoe: up", rows)
-    unlisted = RowCast(people[:2], 8, 8)
-    assert per_member("1: up\nKäthe: down", unlisted) == ["up", "down"]
+    unlisted = RowCast(listed[1:], 8, 8)
+    assert per_member("1: up\nKäthe: down", unlisted).prompts == ["up", "down"]
+    without_ben = RowCast((kaethe,), 8, 8, cut_from=Cast(listed[::2], absent=(Absent(2, "Ben"),)), indices=(1,))
+    said = per_member(lines, without_ben)
+    assert said == SaidOfMembers(["asleep"], ["Left out, so what is said of them is not read: Ben (person 2)"])
 
 
 def test_lines_that_are_about_nobody() -> None:

@@ -286,8 +286,8 @@ def test_the_rows_of_the_batch_keep_the_numbers_of_the_places():
     everybody = Cast((in_no_place, *(decision.candidate.member for decision in decisions)))
     cast = crops.cast_by_row(decisions, everybody, 256)
     assert [(member.person.name, member.place) for member in cast.people] == [("Ann", 1), ("Cid", 3)]
-    assert cast.listed == ("Zoe", "Ann", "Bob", "Cid")
-    assert cast.numbers_listed == (2, 4)
+    assert cast.cut_from is everybody
+    assert cast.indices == (1, 3)
 
 
 def lora_people(*places: Face) -> PlacedCast:
