@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from typing_extensions import TypeIs
 
-from .checks.errors import BadCast, LikenessError, counted, gathered, listed
+from .checks.errors import BadCast, BadLayout, LikenessError, counted, gathered, listed
 from .checks.text import MOST_NAME_LETTERS, UNNAMED, plain
 from .places.region_settings import RegionSettings
 
@@ -343,12 +343,15 @@ def places_of(cast: Cast | None, layout: Layout | None, node_name: str) -> Layou
 
     A connected cast decides, also where a layout is given too. node_name: of the node that needs the places, for
     messages.
-    Raises BadCast for a cast in which nobody is left. Raises NotPlaced for a cast in which somebody has no place, and
-    where neither a cast nor a layout is connected.
+    Raises BadCast for a cast in which nobody is left, and BadLayout for a layout without places. Raises NotPlaced for a
+    cast in which somebody has no place, and where neither a cast nor a layout is connected.
     """
     if cast is None:
         if layout is None:
             raise NotPlaced(node_name, names=[])
+        if not layout.slots:
+            advice = "Make one that has places, such as with Layout for a Group or Layout from Picture."
+            raise BadLayout(f"The layout given to {node_name} has no places.", advice)
         return layout
     require_somebody(cast, node_name)
     return require_places(cast, node_name).layout

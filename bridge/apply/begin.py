@@ -10,12 +10,14 @@ from torch import Tensor
 from ...core.cast import PlacedCast, is_a, require_places
 from ...core.places import face_regions, regions
 from ...core.places.region_settings import FACE_BOXES, REGIONS
-from ...core.taking_part import TakingPart
+from ...core.taking_part import NO_PEOPLE, TakingPart
 from ..host import notes
 from ..host.schedule import WHOLE_SCHEDULE, ScheduleRange
 from ..sampling.conditioning import SamplerInputs
 from ..sampling.node_of_run import NodeOfRun
 from .scope import Scope
+
+NOBODY_LEFT = "Nobody acts: Place Cast has left out all people."
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,7 +167,9 @@ def begin_acting(
 
 def _tell(taking: TakingPart, where: AtFaces | OnBodies | None, more: Sequence[str], nothing: str) -> None:
     lines = [*taking.left_out, *more]
-    if not taking.people:
+    if not taking.cast.people and taking is not NO_PEOPLE:  # parts are nobody's
+        lines.append(NOBODY_LEFT)
+    elif not taking.people:
         lines.append(nothing)
     if where is not None:
         lines += where.notes(taking)

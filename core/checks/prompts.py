@@ -73,8 +73,12 @@ class BadPrompts(LikenessError):
     def __init__(self, field: str, number: int, line: str, why: str, names: Sequence[str]) -> None:
         quoted = line if len(line) <= 60 else f"{line[:57]}..."
         people = ", ".join(f"{position} {name}" for position, name in enumerate(names, 1))
-        advice = "Write one line per person, a name or number, a colon, and what is said of them."
-        super().__init__(f"Line {number} of {field}: {why}. It is {quoted!r}.", f"{advice} There are: {people}.")
+        advice = "Connect a cast with people."
+        if names:
+            advice = (
+                f"Write one line per person, a name or number, a colon, and what is said of them. There are: {people}."
+            )
+        super().__init__(f"Line {number} of {field}: {why}. It is {quoted!r}.", advice)
 
 
 def per_scene(text: str, always: str = "") -> list[str]:
@@ -160,7 +164,8 @@ def _read(line: str, number: int, people: People, field: str) -> tuple[int, str]
         name, words = quoted, behind[0]
     meant = people.called(name)
     if not meant:
-        raise BadPrompts(field, number, line, f"no person here is called {plain(name, 40)!r}", people.names)
+        why = f"no person here is called {plain(name, 40)!r}" if people.names else "there are no people"
+        raise BadPrompts(field, number, line, why, people.names)
     if len(meant) > 1:
         numbers = " or ".join(str(person + 1) for person in meant)
         why = f"{len(meant)} people are called {name!r}: write their number, {numbers}"

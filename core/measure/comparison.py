@@ -3,11 +3,11 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from ..cast import Cast, Member, NotPlaced, Person, require_together
+from ..cast import Cast, Member, NotPlaced, Person, require_somebody, require_together
 from ..checks.errors import BadCast, listed
 from ..methods import methods
 from ..persons import EmbeddingMissing, in_common, known_by
-from ..taking_part import with_names, with_photos
+from ..taking_part import names, with_names, with_photos
 
 UNKNOWN = "unknown"
 """Stands for the method where it is not known how the pictures were made."""
@@ -25,15 +25,18 @@ def people_to_find(cast: Cast | None, person: Person | None, node_name: str) -> 
     """The people whom a node looks for in pictures: those of a cast, and one more person who is linked alone.
 
     People of weight 0 or with LoRAs alone are left out of the cast. person: who is linked alone, or None.
-    node_name: the name of the node, for messages. Raises BadCast where no person is left and where people have a
-    picture each, NotPlaced where only some have a place.
+    node_name: the name of the node, for messages. Raises BadCast where no person is left, where somebody has no photo
+    with a face and where people have a picture each, NotPlaced where only some have a place.
     """
     require_together(cast, node_name)
     people = list(with_photos(cast).people) if cast else []  # without weight 0 and LoRAs alone
     if person:
         people.append(Member(person))
     if not people:
-        raise _no_people(cast)
+        raise _no_people(cast, node_name)
+    faceless = [member for member in people if not _has_a_face(member.person)]
+    if faceless:
+        raise _no_face(faceless)
     unplaced = [member.name for member in people if member.slot is None]
     # Either all have a place or none has: `measure` looks at the first person alone.
     if 0 < len(unplaced) < len(people):
@@ -43,9 +46,23 @@ def people_to_find(cast: Cast | None, person: Person | None, node_name: str) -> 
     return Cast(tuple(people))
 
 
-def _no_people(cast: Cast | None) -> BadCast:
+def _has_a_face(person: Person) -> bool:
+    return person.portraits is not None or any(len(rows) for rows in person.embeddings.values())
+
+
+def _no_face(people: Sequence[Member]) -> BadCast:
+    """The error for people without a face to look for."""
+    verb = "has" if len(people) == 1 else "have"
+    return BadCast(
+        f"{listed(names(people))} {verb} no photo with a face, so there is nothing to search by.",
+        "Add one (Person). Parts and a prompt can be measured without people.",
+    )
+
+
+def _no_people(cast: Cast | None, node_name: str) -> BadCast:
     """The error where no person can be looked for."""
     if cast:
+        require_somebody(cast, node_name)
         return BadCast("There are no people to search: all in the cast have weight 0.", "Raise a weight in Cast.")
     return BadCast(
         "There are no people to search: neither a cast nor a person is connected.",

@@ -85,7 +85,7 @@ def _numbers_of_places(cast: Cast, slots: Sequence[Slot], order: str, custom_ord
     # All others need a place for everybody in the cast, or for everybody in the list.
     if len(slots) not in (len(cast.people), len(listed_people)):
         raise _wrong_place_count(cast, len(slots))
-    if order == MATCH_FACES:  # each person has the place of the face that is most like them
+    if order == MATCH_FACES and cast.people:  # each person has the place of the face that is most like them
         return _handed_out(cast.numbers, _most_like(with_names(cast.people), slots), len(slots))
     as_listed = _as_listed(cast, len(slots))
     if order == LEFT_TO_RIGHT:

@@ -34,11 +34,13 @@ class BadTrigger(LikenessError):
     def __init__(self, why: str, trigger: str, names: Sequence[str]) -> None:
         """why: what is wrong, a sentence without a full stop. trigger: the user's trigger word. names: the people's."""
         example = " and ".join([f"a woman {trigger or TRIGGER}"] * max(1, len(names)))
-        super().__init__(
-            f"{why}. People in the cast: {listed(names, 'no people')}.",
+        advice = (
             f"Write for each of them, in their order, what they are (man, woman, girl) and behind it the trigger word, "
-            f"such as: photo of {example}.",
+            f"such as: photo of {example}."
         )
+        if not names:
+            advice = "Give somebody a place in Place Cast, or take the trigger word out of the prompt."
+        super().__init__(f"{why}. People in the cast: {listed(names, 'no people')}.", advice)
 
 
 @dataclass(frozen=True)

@@ -175,6 +175,7 @@ def seen_by_two(mbf: torch.Tensor, antelope: torch.Tensor) -> Layout:
     ("people", "places", "expected"),
     [
         (cast(3, 2, w600k_mbf=THREE), template(THREE[[2, 1, 0]]), (1, None, 0)),
+        (Cast((), absent=(Absent(1, "Ann"), Absent(2, "Bob"))), template(TWO), (None, None)),
         (cast(2, w600k_mbf=CLOSE), template(unit_rows((1.0, 0.0, 0.0), (0.5, 0.86, 0.0))), (1, 0)),
         (cast(2, **BOTH), template(TWO), (1, 0)),
         (cast(2, **BOTH), template(TWO, "antelopev2"), (0, 1)),
@@ -184,6 +185,7 @@ def seen_by_two(mbf: torch.Tensor, antelope: torch.Tensor) -> Layout:
     ],
     ids=[
         "one like nobody stays free",
+        "nobody is left",
         "the largest sum",
         "what everybody has",
         "another recogniser",

@@ -59,11 +59,13 @@ def test_lines_that_are_about_nobody() -> None:
         ("Anna: up\nZoe: down", NAMES, "Line 2 of the prompts: no person here is called 'Zoe'. It is 'Zoe: down'."),
         ("0: up", NAMES, "no person here is called '0'"), ("²: up", NAMES, "no person here is called '²'"),
         ("Anna: up", ["Anna", "Ben", "anna"], "2 people are called 'Anna': write their number, 1 or 3"),
+        ("Anna: up", [], "there are no people. It is 'Anna: up'. Connect a cast with people."),
     ):  # fmt: skip
         with pytest.raises(BadPrompts) as refused:
             per_person(text, names)
         assert why in str(refused.value)
-        assert f"There are: 1 {names[0]}, 2 {names[1]}" in str(refused.value)
+        if names:
+            assert f"There are: 1 {names[0]}, 2 {names[1]}" in str(refused.value)
 
 
 @pytest.mark.parametrize(

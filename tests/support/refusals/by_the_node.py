@@ -15,7 +15,7 @@ from families import RECORDS
 from graphs import PULID_ON_FLUX, UNCONNECTED, ours, value
 from pack.bridge.apply.adapters import AdapterMismatch
 from pack.bridge.host.encode import WrongEncoder
-from pack.core.cast import Cast, NotPlaced, PlacedCast, RowCast, Slot
+from pack.core.cast import Cast, Layout, NotPlaced, PlacedCast, RowCast, Slot
 from pack.core.checks.errors import (
     BadCast,
     BadLayout,
@@ -310,6 +310,9 @@ BY_THE_NODE: dict[str, list[Refused]] = {
     ],
     "LikenessApplyPhotoMaker": [
         refused(BadTrigger, "1 time for 2 people", text="a woman img"),
+        refused(
+            BadTrigger, "1 time for 0 people.*Give somebody a place", text="a man img", cast=PlacedCast((), 128, 96)
+        ),
         refused(WrongBaseModel, "encoders l.*encoders g, l", clip=value(clip)),
         refused(WrongBaseModel, "The LoRA in this file", model=value(ssd_1b)),
         refused(PortraitsMissing, "PhotoMaker looks at pictures", cast=without_portraits(), text="a woman img"),
@@ -492,6 +495,12 @@ BY_THE_NODE: dict[str, list[Refused]] = {
     ],
     "LikenessDrawSkeletons": [
         refused(BadLayout, "Place 1 has no skeleton", layout=layout(Slot((100, 60))), draw="body surface"),
+        *(
+            refused(
+                BadLayout, "The layout given to Draw Skeletons has no places", layout=Layout(128, 96, ()), draw=draw
+            )
+            for draw in ("skeletons", "face keypoints", "body surface")
+        ),
     ],
     "LikenessPickBestLikeness": [
         refused(BadPhoto, "no prompt was compared", report=OF_PARTS, score="text alignment", latents=UNCONNECTED),

@@ -1,11 +1,12 @@
 """What works and could be better: every remark that a node writes into the log."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import tiny_vaes
 from families import RECORDS
 from graphs import PULID_ON_FLUX, UNCONNECTED, ours, value
+from pack.core.cast import Absent, PlacedCast
 from sample_values import (
     a_person,
     by_row,
@@ -34,6 +35,11 @@ def remark(says: str, **inputs: Any) -> Remark:
     return Remark(says, inputs)
 
 
+def nobody_left() -> PlacedCast:
+    """With Anna and Boris in the list."""
+    return replace(cast(), people=(), absent=(Absent(1, "Anna"), Absent(2, "Boris")))
+
+
 REMARKS: dict[str, list[Remark]] = {
     "LikenessApplyInstantID": [
         remark("", control_strength=0.0),
@@ -55,6 +61,7 @@ REMARKS: dict[str, list[Remark]] = {
     ],
     "LikenessPromptPerPerson": [
         remark("No prompt is applied", strength=0.0),
+        remark("Left out, so .*: Boris .person 2.\nNobody acts: Place Cast has left out all", cast=nobody_left()),
         remark("Masks stretched: 64x48 px", mask=mask(2, 64, 48)),
     ],
     "LikenessApplyPhotoMaker": [remark("The text is read without its trigger words", weight=0.0)],
