@@ -12,6 +12,7 @@ _STRETCHED = 1.25  # a part whose sides change by more than this against each ot
 _INVERTED = 0.9  # a mask that keeps more of a picture than this is more likely a mask of the background
 _BLUE = 0.25  # an IUV picture has 24 of 255 in blue at most; another picture has more than this in a pixel of a hundred
 _BLUE_SHARE = 0.01
+_BLACK = 8 / 255  # at most this is what a JPEG makes of black
 
 
 def notes_on_part(part: Part, mask: Tensor | None = None, target_mask: Tensor | None = None) -> list[str]:
@@ -89,16 +90,26 @@ def stretched(parts: Parts, width: int, height: int) -> list[str]:
     return gathered(f"Pictures stretched to {width}x{height} px", lines, "; crop them to that shape")
 
 
+_RIGHT_KIND = "Draw Skeletons draws the right kind, at body surface."
+
+
 def pose_hint(image: Tensor) -> str:
-    """A line about pose pictures (B, H, W, 1|3|4) that are no DensePose IUV; "" where they may be.
+    """A line about pose pictures (B, H, W, 1|3|4) that are black or no DensePose IUV; "" where they may be one.
 
     An IUV picture has 0 to 24 of 255 in blue.
     """
-    blue = as_drawing(image)[..., 2]
+    drawn = as_drawing(image)  # (B, H, W, 3)
+    black = int((drawn.flatten(1).amax(1) <= _BLACK).sum())
+    if black:
+        which = "The pose image is"
+        if len(drawn) > 1:
+            which = f"{black} of the {len(drawn)} pictures of the pose image {'is' if black == 1 else 'are'}"
+        return f"{which} black everywhere and shows no pose to follow. {_RIGHT_KIND}"
+    blue = drawn[..., 2]
     if float((blue > _BLUE).float().mean()) < _BLUE_SHARE:
         return ""
     return (
         "The pose image is no DensePose IUV picture (black background, red and green gradients, hardly any blue), so "
         "it may be followed badly. Viridis and Parula pictures are another encoding, OpenPose skeletons another thing. "
-        "Draw Skeletons draws the right kind, at body surface."
+        f"{_RIGHT_KIND}"
     )

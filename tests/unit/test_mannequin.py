@@ -113,6 +113,21 @@ def test_a_mannequin_has_the_colours_of_published_poses(
             assert getattr(drawn_colours, edge) == pytest.approx(colour, abs=NEAR), f"part {part}, {edge}"
 
 
+@pytest.mark.parametrize(
+    ("grey", "told"),
+    [
+        ((0.0,), "The pose image is black everywhere and shows no pose to follow. Draw Skeletons draws the right kind"),
+        ((0.03, 0.0, 0.1), "2 of the 3 pictures of the pose image are black everywhere"),
+        ((0.1,), ""),
+        ((0.5,), "The pose image is no DensePose IUV picture"),
+    ],
+)
+def test_a_pose_picture_that_shows_nobody_is_told(grey: tuple[float, ...], told: str) -> None:
+    hint = pose_hint(torch.stack([torch.full((8, 8, 3), of_picture) for of_picture in grey]))
+    assert hint.startswith(told)
+    assert bool(hint) == bool(told)
+
+
 def test_a_mannequin_is_a_densepose_picture_of_a_person_who_looks_at_us() -> None:
     surface = mannequin.draw_layout(group.layout(1, "full", 0, 256, 384))
     image = surface.image[None]

@@ -61,7 +61,10 @@ REMARKS: dict[str, list[Remark]] = {
     ],
     "LikenessPromptPerPerson": [
         remark("No prompt is applied", strength=0.0),
-        remark("Left out, so .*: Boris .person 2.\nNobody acts: Place Cast has left out all", cast=nobody_left()),
+        remark(
+            "Left out, so .*: Anna .*, Boris .*\nNobody acts: Place Cast has left out",
+            cast=nobody_left(),
+        ),
         remark("Masks stretched: 64x48 px", mask=mask(2, 64, 48)),
     ],
     "LikenessApplyPhotoMaker": [remark("The text is read without its trigger words", weight=0.0)],
