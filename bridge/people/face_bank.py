@@ -23,7 +23,7 @@ from ...core.checks.errors import CannotSave, LikenessError, UnsupportedCheckpoi
 from ...core.checks.names import ending, folded, spelled
 from ...core.checks.text import plain
 from ...core.models.files import write_whole
-from ...core.models.tensors import opened
+from ...core.models.tensors import described, no_safetensors, opened
 from ..host import folders
 
 KEY = "likeness_faces"
@@ -283,17 +283,20 @@ def load_person(file: str) -> Person:
     """Read a person, by the name of the file with or without its ending. Raises UnsupportedCheckpoint for another or a
     damaged file, BadEmbedding, and what `path_of` raises."""
     path = path_of(file)
-    expected = "a person saved by Save Person"
     try:
+        kind = no_safetensors(Path(path))
+        if kind:
+            raise persons.not_a_person(path, kind)
         with opened(Path(path)) as file_of_tensors:
+            metadata = file_of_tensors.metadata() or {}
+            # Before all of the file is read: it may be a checkpoint of some gigabytes.
+            persons.check_format(described(file_of_tensors), metadata, path)
             keys: list[str] = file_of_tensors.keys()
             # Cloned: the tensors of safetensors would hold the file open, and it could not be replaced.
             tensors = {key: file_of_tensors.get_tensor(key).clone() for key in keys}
-            metadata = file_of_tensors.metadata() or {}
     except safetensors.SafetensorError as error:
-        advice = "Save the person again from the photos."
-        raise UnsupportedCheckpoint(path, f"damaged ({error})", expected, advice) from error
+        raise persons.not_a_person(path, f"damaged ({error})") from error
     except OSError as error:
         damage = f"a file that cannot be read ({error})"
-        raise UnsupportedCheckpoint(path, damage, expected, "Look at its permissions.") from error
+        raise UnsupportedCheckpoint(path, damage, persons.EXPECTED, "Look at its permissions.") from error
     return persons.from_tensors(tensors, metadata, path)

@@ -256,6 +256,10 @@ _NOT_A_MODEL = (
     (b"<?xml", "a web page (XML) saved under a model's name"),
     (b'{"error', "an error answer of the download server"),
     (b"gguf", "a GGUF file, which other nodes read"),
+    (b"\x89png", "a picture (PNG), not a model"),
+    (b"\xff\xd8\xff", "a picture (JPEG), not a model"),
+    (b"gif8", "a picture (GIF), not a model"),
+    (b"riff", "a picture (WebP), a video or a sound, not a model"),
 )
 # Bytes that no text holds, and that stand in the binary header of every model. Tab, line ends and the escape of
 # coloured console output occur in texts.

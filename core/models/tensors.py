@@ -71,6 +71,36 @@ def load(path: Path) -> Any:
     return _unpickled(path)
 
 
+_PICKLE = "a pickle, a PyTorch file that could run code, so it was not opened"
+_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
+"""The beginning of what torch.save wrote before torch 1.6, which torch.load reads; it reads no other plain pickle."""
+
+
+def _is_plain_pickle(path: Path) -> bool:
+    """Whether a file begins as pickle.dump writes it, and not as torch.save does."""
+    with path.open("rb") as file:
+        head = file.read(len(_MAGIC))
+    return len(head) > 1 and head[0] == 0x80 and 1 <= head[1] <= 5 and not _MAGIC.startswith(head)
+
+
+def no_safetensors(path: Path) -> str | None:
+    """What a file is, in words, that is no safetensors file; None for one that may be. Raises OSError.
+
+    Pickles are not opened.
+    """
+    if is_safetensors(path):
+        return None
+    kind = no_model(path)
+    if kind:
+        return kind
+    with path.open("rb") as file:
+        begins_as_pickle = file.read(len(_MAGIC)) == _MAGIC
+    is_of_torch = any(name.rpartition("/")[2] == "data.pkl" for name in zip_members(path))
+    if begins_as_pickle or is_of_torch or _is_plain_pickle(path):
+        return _PICKLE
+    return f"damaged or cut off while downloading ({path.stat().st_size} bytes)"
+
+
 def _unpickled(path: Path, mmap: bool = False) -> Any:
     """The content of a pickle, as the host's loader gives it.
 
@@ -148,7 +178,8 @@ def read(
     except Exception as error:  # there is hardly an exception that torch.load does not raise on arbitrary bytes
         if is_out_of_memory(error):
             raise
-        again = "" if _unknown_class(error) else "Delete it and download it again. "  # a whole file stays as it is
+        is_whole = bool(_unknown_class(error)) or _is_plain_pickle(path)
+        again = "Get it as .safetensors. " if is_whole else "Delete it and download it again. "
         raise refusal(_unreadable(error, path), f"{again}{advice}") from error
 
 
@@ -161,7 +192,8 @@ def described_tensors(path: Path) -> dict[str, Tensor]:
     """
     try:
         if is_safetensors(path):
-            return _described(path)
+            with opened(path) as file:
+                return described(file)
         problem = _with_code(path)
         if problem:
             raise NotTensors(problem)
@@ -175,14 +207,13 @@ def described_tensors(path: Path) -> dict[str, Tensor]:
         raise NotTensors(_unreadable(error, path)) from error
 
 
-def _described(path: Path) -> dict[str, Tensor]:
-    """The tensors that the header of a safetensors file describes, on the meta device."""
+def described(file: Any) -> dict[str, Tensor]:
+    """The tensors that the header of a safetensors file describes, on the meta device. file: as `opened` gives it."""
     tensors: dict[str, Tensor] = {}
-    with opened(path) as file:
-        for key in file.keys():  # noqa: SIM118 - no dictionary
-            entry = file.get_slice(key)
-            dtype = _KINDS.get(entry.get_dtype(), torch.float32)
-            tensors[key] = torch.empty(entry.get_shape(), dtype=dtype, device="meta")
+    for key in file.keys():  # noqa: SIM118 - no dictionary
+        entry = file.get_slice(key)
+        dtype = _KINDS.get(entry.get_dtype(), torch.float32)
+        tensors[key] = torch.empty(entry.get_shape(), dtype=dtype, device="meta")
     return tensors
 
 
@@ -228,6 +259,8 @@ def _unreadable(error: Exception, path: Path) -> str:
     unknown_class = _unknown_class(error)
     if unknown_class:
         return f"a pickle that wants to run code or holds more than tensors ({unknown_class}), so it was not opened"
+    if _is_plain_pickle(path):
+        return _PICKLE
     reason = "" if "weights_only" in str(error) else f"; {in_one_line(error)}"
     return f"damaged or cut off while downloading ({path.stat().st_size} bytes{reason})"
 

@@ -7,4 +7,4 @@ from .checks import photos_of, why_bad
 from .combining import PHOTOS, EmbeddingMissing, combine, embeddings, from_faces, portraits
 from .lookalikes import kin, kin_lines, look_alike
 from .matching import assigned, in_common, known_by, shared_by_nature, similarities
-from .saving import from_tensors, to_tensors
+from .saving import EXPECTED, check_format, from_tensors, not_a_person, to_tensors

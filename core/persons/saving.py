@@ -11,12 +11,13 @@ from torch import Tensor
 from ..cast import CROP, Lora, Person, Portraits
 from ..checks.errors import UnsupportedCheckpoint
 from ..checks.text import plain
+from ..models.formats import identify
 from ..models.tensors import below, check_all_floats
 from .checks import check, why_bad_crops, why_bad_portraits
 
 FORMAT = "likeness identity"
 VERSION = "1"
-_EXPECTED = "a person saved by Save Person"
+EXPECTED = "a person saved by Save Person"
 
 EMBEDDING_PREFIX = "embedding."
 """The key of a recogniser's embeddings, (photos, 512), is this and its id."""
@@ -69,7 +70,7 @@ def from_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str], pat
     path: of the file, for messages. Raises UnsupportedCheckpoint for another kind of file, a newer version or a damaged
     file; BadEmbedding.
     """
-    _check_format(tensors, metadata, path)
+    check_format(tensors, metadata, path)
     stored_embeddings = below(EMBEDDING_PREFIX, tensors)
     cosines = below(ONE_PERSON_PREFIX, tensors)
     crops = tensors[CROPS_KEY]
@@ -102,15 +103,25 @@ def from_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str], pat
 
 def _damaged(path: str, why: str) -> UnsupportedCheckpoint:
     """The error for a file of the right kind that cannot be used. why: the end of a sentence."""
-    return UnsupportedCheckpoint(path, f"damaged: {why}", _EXPECTED, "Save the person again from the photos.")
+    return UnsupportedCheckpoint(path, f"damaged: {why}", EXPECTED, "Save the person again from the photos.")
 
 
-def _check_format(tensors: Mapping[str, Tensor], metadata: Mapping[str, str], path: str) -> None:
-    """Raise UnsupportedCheckpoint unless the file is a person's, in the version that is read here."""
+def not_a_person(path: str, content: str, belongs: str = "") -> UnsupportedCheckpoint:
+    """The error for a file of something else. content: what it is, as a part of a sentence. belongs: a sentence."""
+    advice = "Choose a file that Save Person wrote, or save the person again from the photos."
+    return UnsupportedCheckpoint(path, content, EXPECTED, f"{belongs} {advice}".strip())
+
+
+def check_format(tensors: Mapping[str, Tensor], metadata: Mapping[str, str], path: str) -> None:
+    """Raise UnsupportedCheckpoint unless the file is a person's, in the version that is read here.
+
+    tensors: by their names; their numbers are not looked at.
+    """
     if metadata.get("format") != FORMAT or CROPS_KEY not in tensors:
-        first_keys = json.dumps(sorted(tensors)[:3])
-        content = f"a file with {first_keys} and no person"
-        raise UnsupportedCheckpoint(path, content, _EXPECTED, "Choose a file that Save Person wrote.")
+        record = identify(tensors)
+        if record is not None:
+            raise not_a_person(path, record.title, record.belongs)
+        raise not_a_person(path, f"a file with {json.dumps(sorted(tensors)[:3])} and no person")
     version = metadata.get("version")
     if version != VERSION:
         content = f"written in version {version} of the format"

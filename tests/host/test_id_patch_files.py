@@ -113,6 +113,8 @@ UNUSABLE: dict[str, tuple[Callable[[], bytes], list[str]]] = {
     "a pickle of text": (lambda: pickled("text"), ["a pickle of one str instead of named tensors"]),
     "a pickle of a list": (lambda: pickled([torch.zeros(1)]), [NOT_WHOLE]),
     "noise": (lambda: random.Random(5).randbytes(1000), [NOT_WHOLE]),
+    "a plain pickle": (lambda: pickle.dumps({"a": 1}), ["a pickle, a PyTorch file that", "Get it as .safetensors. "]),
+    "a picture": (lambda: b"\x89PNG\r\n\x1a\n" + bytes(99), ["is a picture (PNG), not a model"]),
     "code": (lambda: PYTHON, ["a pickle that wants to run code or holds more than tensors (", "print)"]),
     "numbers in place of tensors": (lambda: all_of(torch.zeros(())), [DAMAGED]),
     "empty tensors": (lambda: all_of(torch.zeros(0)), [DAMAGED]),

@@ -1,12 +1,16 @@
 """Names of saved people, and people that cannot be saved, put into a cast or loaded."""
 
+import io
+import pickle
 from collections.abc import Iterator
 from dataclasses import replace
 
 import torch
 from graphs import value
 from pack.core.cast import Person
-from sample_values import RECOGNISERS, a_person, in_the_bank, nan, normal, portraits
+from PIL import Image
+from safetensors.torch import save
+from sample_values import RECOGNISERS, a_person, bytes_in_the_bank, in_the_bank, nan, normal, portraits
 from torch import Tensor
 
 from hostile.cases import Case, bad, good
@@ -15,6 +19,7 @@ from hostile.cases import Case, bad, good
 def saved_people() -> Iterator[Case]:
     yield from names_of_saved_people()
     yield from damaged_people()
+    yield from foreign_files()
     embeddings = dict.fromkeys(RECOGNISERS, normal(1, 1, 512))
     shared = Person("Anna", embeddings, torch.zeros(1, 112, 112, 3))
     yield good("LikenessSavePerson", person=shared, filename="shared")
@@ -61,3 +66,21 @@ def damaged_people() -> Iterator[Case]:
     for says, person in damaged.items():
         # The next person in the bank has the same file, so it is written when the graph runs.
         yield bad(says, "LikenessLoadPerson", file=value(in_the_bank, person))
+
+
+def foreign_files() -> Iterator[Case]:
+    """Files of something else among saved people: each is named for what it is."""
+    picture, saved_by_torch = io.BytesIO(), io.BytesIO()
+    Image.new("RGB", (9, 9)).save(picture, "PNG")
+    torch.save({"a": torch.zeros(1)}, saved_by_torch)
+    lora = {f"lora_unet_x.lora_{side}.weight": torch.zeros(1, 1) for side in ("up", "down")}
+    of_something_else = {
+        "is a LoRA; .*models/loras.* Choose a file that Save Person wrote": save(lora),
+        r"is a picture \(PNG\), not a model .* Save Person wrote": picture.getvalue(),
+        "is text, not a model": b"Anna and Ben",
+        "is a pickle, .* could run code, so it was not opened; .* needs a person saved": pickle.dumps({"a": 1}),
+        "is a pickle, .* not opened; this": saved_by_torch.getvalue(),
+        r"is damaged or cut off while downloading \(20 bytes\)": save(lora)[:20],
+    }
+    for says, contents in of_something_else.items():
+        yield bad(says, "LikenessLoadPerson", file=value(bytes_in_the_bank, contents))
