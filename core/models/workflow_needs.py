@@ -19,7 +19,8 @@ from ..checks.text import MOST_NAME_LETTERS, plain
 from ..methods import methods, recognisers_read
 from . import packs
 from .manifest import STANDIN, File, Model, is_plain_name, models, publication
-from .workflow_nodes import Graph, WorkflowNode, nodes
+from .saved_workflow import Graph
+from .workflow_nodes import WorkflowNode, nodes
 
 LOADERS: Mapping[str, Mapping[str, str]] = {
     "CheckpointLoaderSimple": {"ckpt_name": "checkpoints"},
@@ -246,11 +247,7 @@ class _Workflow:
     def _takes_any_pack(self) -> bool:
         """Whether a node looks for faces with whatever face pack is there, because neither a face model nor landmarks
         are linked to it."""
-        # Names of the inputs that give a node faces or a face model. A link to face_model counts only where its source,
-        # Load Face Embedder, is not switched off.
-        finders = {"face_landmarks"}
-        if _FACE_LOADER in self.kinds:
-            finders.add("face_model")
+        finders = {"face_landmarks", "face_model"}
         return any(node.kind in _LOOKS_FOR_FACES and node.linked.isdisjoint(finders) for node in self.nodes)
 
     def as_chosen(self, model: Model) -> Model:

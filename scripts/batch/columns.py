@@ -97,5 +97,5 @@ def api_places(prompt: Prompt) -> list[Place]:
     for number, node in prompt.items():
         for name, value in node["inputs"].items():
             if not isinstance(value, list):
-                places.append(Place(number, name, workflow.title(prompt, number), name, [(number, name)]))
+                places.append(Place(number, name, workflow.title(prompt, number), name, targets=[(number, name)]))
     return places

@@ -25,29 +25,15 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from environment import say
 
-from core.checks.errors import listed
+from core.checks.errors import BadSetup, listed
 from core.checks.names import among, folded
-from core.models import workflow_nodes
+from core.models import saved_workflow
 from core.models.manifest import Model
-from core.models.workflow_nodes import (
-    BYPASSED,
-    EDITOR_NODES,
-    GETTERS,
-    INPUTS,
-    MUTED,
-    PRIMITIVE,
-    REROUTES,
-    SETTERS,
-    SWITCHED_OFF,
-    first_value,
-    links,
-    subgraphs,
-    values_of_box,
-)  # fmt: skip
+from core.models.saved_workflow import EDITOR_NODES, Declared, Nowhere, Output, SavedNode, Setting, label, subgraphs
 
 from .widgets import Json, Spec, WorkflowError, sent, specs, values_of
 
@@ -64,8 +50,6 @@ _OF_PYTHON = "Node name for S&R"
 """A property that the editor gives to every node that it gets from the host."""
 _SUBGRAPH = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 """The types of nodes that stand for subgraphs."""
-_ANY = ("*", "", None)
-"""Types that fit every type."""
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -80,12 +64,12 @@ def all_nodes(graph: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     damaged.
     """
     subgraph_of_type = subgraphs(graph)
-    waiting = workflow_nodes.listed_in(graph, "nodes")[::-1]  # a stack: the next node is the last
+    waiting = saved_workflow.listed_in(graph, "nodes")[::-1]  # a stack: the next node is the last
     while waiting:
         node = waiting.pop()
         yield node
         subgraph = subgraph_of_type.pop(str(node.get("type")), None)  # taken out: it comes once, and cannot repeat
-        waiting += workflow_nodes.listed_in(subgraph, "nodes")[::-1]
+        waiting += saved_workflow.listed_in(subgraph, "nodes")[::-1]
 
 
 def nodes_in(workflow: Json) -> Iterator[dict[str, Any]]:
@@ -104,40 +88,15 @@ def offered(entry: Model) -> dict[str, str] | None:
     return shown
 
 
-@dataclass
-class Place:
-    """A widget that can be set.
+@dataclass(frozen=True)
+class Place(Setting):
+    """A widget that can be set. targets: the inputs of the prompt that have its value, node and name."""
 
-    node: its number, in a subgraph "box:node". name: of the widget. title: what the node is called. label: what the
-    editor shows for the widget. targets: the inputs of the prompt that have its value, node and name. value: what a
-    link brings of it, None where that is left to the widget behind the link. is_primitive: whether it is a Primitive's,
-    which the editor copies into the widget that it is linked to.
-    """
-
-    node: str
-    name: str
-    title: str
-    label: str
-    targets: list[tuple[str, str]] = field(default_factory=list)
-    value: Any = None
-    is_primitive: bool = False
+    targets: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
 
 
 _Places = dict[tuple[str, str], Place]
 """By node and name."""
-_Brought = list[Any] | Place
-"""What a link brings: [node, output], or the value of a widget."""
-
-
-class _Running(NamedTuple):
-    """A node that is not switched off. brought: what links bring to its inputs, by their names. is_linked: whether
-    anything leads to it or from it. is_read: whether anything leads from it."""
-
-    number: str
-    node: Json
-    brought: dict[str, _Brought]
-    is_linked: bool
-    is_read: bool
 
 
 def to_prompt(workflow: Json, object_info: Json, replaced: Collection[str] = ()) -> Prompt:
@@ -156,20 +115,24 @@ def to_prompt(workflow: Json, object_info: Json, replaced: Collection[str] = ())
 
 def opened(workflow: Json, object_info: Json, replaced: Collection[str] = ()) -> tuple[Prompt, list[Place]]:
     """`to_prompt`, and where each of its values is set."""
-    places: _Places = {}
-    running: list[_Running] = []
+
+    def inputs_of(kind: str) -> list[Declared] | None:
+        if kind not in object_info:
+            return None
+        known = specs(object_info, kind)
+        return [Declared(name, known[name].kind) for name in sorted(known, key=lambda name: known[name].is_widget)]
+
+    running: list[SavedNode] = []
     try:
-        entries = list(_Level(workflow, subgraphs(workflow), object_info).running())
-    except RecursionError:
-        raise WorkflowError("its reroutes, Set and Get nodes or subgraphs lead in a circle.") from None
-    for entry in entries:
-        kind = entry.node["type"]
-        if kind in object_info or kind not in (*EDITOR_NODES, *replaced):
-            running.append(entry)
+        for entry in saved_workflow.running(workflow, inputs_of):
+            if entry.kind in object_info or entry.kind not in (*EDITOR_NODES, *replaced):
+                running.append(entry)
+    except BadSetup as error:
+        raise WorkflowError(error.problem) from None
     _require_links(workflow, running)
-    running = _known_or_linked(running, object_info)
+    places: _Places = {}
     prompt: Prompt = {}
-    for entry in running:
+    for entry in _known_or_linked(running, object_info):
         prompt[entry.number] = _prompt_entry(entry, object_info, places)
     for node in prompt.values():
         node["inputs"] = _without_dead_links(node["inputs"], prompt)
@@ -204,11 +167,9 @@ def _as_offered(value: Any, spec: Spec | None) -> Any:
     return among(value, words) or value
 
 
-def _require_links(workflow: Json, running: Sequence[_Running]) -> None:
+def _require_links(workflow: Json, running: Sequence[SavedNode]) -> None:
     """Raises WorkflowError for nodes that change what is sent while the editor sends it, in ways of their own."""
-    found = [
-        f"{entry.node['type']} (node {entry.number})" for entry in running if _AT_SENDING.search(entry.node["type"])
-    ]
+    found = [f"{entry.saved['type']} (node {entry.number})" for entry in running if _AT_SENDING.search(entry.kind)]
     extra = workflow.get("extra")
     if not found and isinstance(extra, dict) and extra.get("ue_links"):
         found = ["Use Everywhere"]
@@ -217,7 +178,7 @@ def _require_links(workflow: Json, running: Sequence[_Running]) -> None:
         raise WorkflowError(f"{listed(found)} {verb} carried out by the editor when it sends the workflow.")
 
 
-def _known_or_linked(running: Sequence[_Running], object_info: Json) -> list[_Running]:
+def _known_or_linked(running: Sequence[SavedNode], object_info: Json) -> list[SavedNode]:
     """The nodes that the host runs. Labels, and what scripts of an installed pack show, are left out, where the host
     does not know them and nothing reads them.
 
@@ -229,13 +190,13 @@ def _known_or_linked(running: Sequence[_Running], object_info: Json) -> list[_Ru
     of_editor: list[str] = []
     lost: list[str] = []
     versions: dict[str, str] = {}
-    kept: list[_Running] = []
+    kept: list[SavedNode] = []
     for entry in running:
-        kind = entry.node["type"]
+        kind = entry.kind
         if kind in object_info:
             kept.append(entry)
             continue
-        noted = entry.node.get("properties")
+        noted = entry.saved.get("properties")
         properties: Json = noted if isinstance(noted, dict) else {}
         pack = properties.get("cnr_id") or properties.get("aux_id")
         is_installed = folded(str(pack).rpartition("/")[2]) in installed
@@ -245,7 +206,7 @@ def _known_or_linked(running: Sequence[_Running], object_info: Json) -> list[_Ru
         if is_unread or is_label:
             say(f"{kind} (node {entry.number}) is left out: ComfyUI does not know it, and nothing reads it.")
         elif _SUBGRAPH.fullmatch(kind):
-            lost.append(f"{entry.node.get('title') or 'a subgraph'} (node {entry.number})")
+            lost.append(f"{entry.saved.get('title') or 'a subgraph'} (node {entry.number})")
         elif kind.startswith(_GROUP_NODES):
             of_editor.append(f"{kind} (node {entry.number}, a group)")
         elif pack == _HOST and properties.get("ver"):
@@ -291,180 +252,38 @@ def _as_numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) if part.isdigit() else 0 for part in version.split("."))
 
 
-class _Level:
-    """The nodes of a workflow, or of a subgraph that stands in one.
-
-    box: the node of the level `around` that the subgraph is behind; both None for the workflow itself.
-    """
-
-    _OUTPUTS = -20
-    """What a subgraph's links go to that end at its own outputs."""
-
-    def __init__(
-        self,
-        graph: Json,
-        subgraphs: Mapping[str, Json],
-        object_info: Json,
-        around: _Level | None = None,
-        box: Json | None = None,
-    ) -> None:
-        self.graph = graph
-        self.around = around
-        self.box = box
-        self.object_info = object_info
-        self.nodes = {node["id"]: node for node in graph["nodes"]}
-        self.links = links(graph)
-        self.values = values_of_box(box or {}, graph)
-        self.path = ""
-        """What the numbers of these nodes begin with in a prompt."""
-        if around and box:
-            self.path = f"{around.path}{box['id']}:"
-        self.inside: dict[int, _Level] = {}
-        for number, node in self.nodes.items():
-            if node["type"] in subgraphs:
-                self.inside[number] = _Level(subgraphs[node["type"]], subgraphs, object_info, self, node)
-
-    def running(self) -> Iterator[_Running]:
-        """Every node that is not switched off, those inside of subgraphs in their place."""
-        sources = {link.source for link in self.links.values()}
-        linked = sources | {link.target for link in self.links.values()}
-        for number, node in self.nodes.items():
-            if node.get("mode", 0) in SWITCHED_OFF:
-                continue
-            if number in self.inside:
-                yield from self.inside[number].running()
-                continue
-            brought: dict[str, _Brought] = {}
-            for slot in node.get("inputs") or []:
-                if slot.get("link") is None:
-                    continue
-                value = self.brought_by(slot["link"], slot.get("type"))
-                if value is not None:
-                    brought[slot["name"]] = value
-            for name, promoted in self.values.set_in(node).items():
-                brought[name] = Place(self.path.removesuffix(":"), name, self._title_of_box(), name, value=promoted)
-            yield _Running(f"{self.path}{number}", node, brought, number in linked, number in sources)
-
-    def _title_of_box(self) -> str:
-        return (self.box or {}).get("title") or self.graph.get("name", "")
-
-    def brought_by(self, number: int, wanted: Any = None) -> _Brought | None:
-        """What a link of this level brings to an input of the type `wanted`, None where there is nothing in the end.
-
-        The link is followed back to where it begins: at a node of this level, or at an input of the subgraph. Such an
-        input is linked around the box in turn, or has its value in a widget of the box.
-        """
-        link = self.links.get(number)
-        if link is None:  # it is in no table: the editor drops it
-            return None
-        if link.source != INPUTS or self.around is None or self.box is None:
-            return self.given_by(link.source, link.output, wanted)
-        slot = self._slot_of_box(link.output)
-        if slot.get("link") is not None:
-            return self.around.brought_by(slot["link"], wanted)
-        if slot["name"] not in self.values.inputs:
-            return None
-        shown = label(slot, slot["name"])
-        value = self.values.inputs[slot["name"]]
-        return Place(self.path.removesuffix(":"), slot["name"], self._title_of_box(), shown, value=value)
-
-    def _slots_of_box(self) -> list[Json]:
-        return (self.box or {}).get("inputs") or []
-
-    def _slot_of_box(self, number: int) -> Json:
-        """The box's own slot for an input of its subgraph.
-
-        A box may lack slots, and then their numbers differ from those of the subgraph. What the subgraph says of the
-        input stands in the place of a slot that is not there.
-        """
-        declared = self.graph.get("inputs") or []
-        if number >= len(declared):
-            return self._slots_of_box()[number]
-        for slot in self._slots_of_box():
-            if slot["name"] == declared[number]["name"]:
-                return slot
-        return {"name": declared[number]["name"], "label": declared[number].get("label")}
-
-    def given_by(self, number: int, output: int, wanted: Any) -> _Brought | None:
-        """What an output of a node gives to an input of the type `wanted`, as `brought_by` has it."""
-        node = self.nodes.get(number)
-        if node is None:
-            return None
-        kind = node["type"]
-        is_of_editor = kind not in self.object_info
-        if kind == PRIMITIVE:
-            title = node.get("title") or "Primitive"
-            value = first_value(node)
-            return Place(f"{self.path}{number}", "value", title, "value", value=value, is_primitive=True)
-        if node.get("mode", 0) == MUTED:
-            return None
-        if node.get("mode", 0) == BYPASSED or (is_of_editor and kind in (*REROUTES, *SETTERS)):
-            link = self._link_through(node, output, wanted)
-            return None if link is None else self.brought_by(link, wanted)
-        if is_of_editor and kind in GETTERS:
-            return self._set_by_name(node, wanted)
-        if number not in self.inside:
-            return [f"{self.path}{number}", output]
-        level = self.inside[number]
-        for end, link in level.links.items():
-            if link.target == self._OUTPUTS and link.input == output:
-                return level.brought_by(end, wanted)
-        return None
-
-    def _set_by_name(self, getter: Json, wanted: Any) -> _Brought | None:
-        """What leads to the setter with the name of a getter, of this level or one around it. Raises WorkflowError
-        where there is none."""
-        name = first_value(getter)
-        level: _Level | None = self
-        while level:
-            for setter in level.nodes.values():
-                if setter["type"] in SETTERS and first_value(setter) == name:
-                    link = next((slot.get("link") for slot in setter.get("inputs") or []), None)
-                    return None if link is None else level.brought_by(link, wanted)
-            level = level.around
-        raise WorkflowError(f"{getter['type']} (node {self.path}{getter['id']}) gets {name}, which is set nowhere.")
-
-    def _link_through(self, node: Json, output: int, wanted: Any) -> int | None:
-        """The link into a reroute or a bypassed node that comes out of its output; None where there is none."""
-        slots = _slots(node, specs(self.object_info, node["type"]))
-        place: int | None = 0
-        if node["type"] not in (*REROUTES, *SETTERS):
-            place = _through(slots, node["outputs"][output].get("type"), output, wanted)
-        if place is None or place >= len(slots):
-            return None
-        return slots[place].get("link")
-
-
-def _prompt_entry(entry: _Running, object_info: Json, places: _Places) -> dict[str, Any]:
+def _prompt_entry(entry: SavedNode, object_info: Json, places: _Places) -> dict[str, Any]:
     """A node of the prompt; `places` gets where its values are set."""
-    node = entry.node
-    slots = {slot["name"]: slot for slot in node.get("inputs") or []}
-    shown = node.get("title") or object_info[node["type"]].get("display_name") or node["type"]
-    known = specs(object_info, node["type"])
+    node = entry.saved
+    labels = {slot["name"]: label(slot, slot["name"]) for slot in node.get("inputs") or []}
+    shown = node.get("title") or object_info[entry.kind].get("display_name") or entry.kind
+    known = specs(object_info, entry.kind)
 
     def as_sent(name: str, value: Any) -> Any:
         return _as_editor_sends(value, name, known.get(name, Spec()), f"{shown} (node {entry.number})")
 
-    inputs = values_of(node, known, is_of_others(node["type"], object_info))
-    set_at: dict[str, list[Place]] = {}
+    inputs = values_of(node, known, is_of_others(entry.kind, object_info))
+    set_at: dict[str, list[Setting]] = {}
     for name, value in inputs.items():
         if name not in entry.brought:
             inputs[name] = as_sent(name, value)
-        set_at[name] = [Place(entry.number, name, shown, label(slots.get(name, {}), name))]
-    for name, value in entry.brought.items():
-        if isinstance(value, list):
-            inputs[name] = value
+        set_at[name] = [Setting(entry.number, name, shown, labels.get(name, name))]
+    for name, brought in entry.brought.items():
+        if isinstance(brought, Nowhere):
+            raise WorkflowError(brought.why)
+        if isinstance(brought, Output):
+            inputs[name] = [brought.node, brought.output]
             set_at.pop(name, None)
-        elif value.value is None:
-            set_at.setdefault(name, []).append(value)
+        elif brought.value is None:
+            set_at.setdefault(name, []).append(brought)
         else:
-            set_at[name] = [value]
-            inputs[name] = as_sent(name, value.value) if value.is_primitive else sent(value.value)
-    for name, of_input in set_at.items():
-        for place in of_input:
-            known_place = places.setdefault((place.node, place.name), place)
-            known_place.targets.append((entry.number, name))
-    return {"class_type": node["type"], "inputs": inputs, "_meta": {"title": shown}}
+            set_at[name] = [brought]
+            inputs[name] = as_sent(name, brought.value) if brought.is_primitive else sent(brought.value)
+    for name, settings in set_at.items():
+        for setting in settings:
+            place = places.setdefault((setting.node, setting.name), Place(**vars(setting)))
+            place.targets.append((entry.number, name))
+    return {"class_type": entry.kind, "inputs": inputs, "_meta": {"title": shown}}
 
 
 _COMMENT = re.compile(r"//[^\n\r\u2028\u2029]*|/\*")
@@ -517,53 +336,6 @@ def _without_comments(text: str) -> str:
     return "".join([*kept, text[start:]])
 
 
-def _slots(node: Json, known: Mapping[str, Spec]) -> list[Json]:
-    """A node's inputs as the editor has them once it has opened a file.
-
-    Those that are known today come in today's order, widgets last; an input that grows as those that it has grown to;
-    behind them what only the file has.
-    """
-    saved = {slot["name"]: slot for slot in node.get("inputs") or []}
-    today: list[Json] = []
-    for name in sorted(known, key=lambda name: known[name].is_widget):
-        grown = [key for key in saved if key.startswith(f"{name}.")]
-        for key in grown:
-            today.append(saved.pop(key))
-        if not grown:
-            today.append(saved.pop(name, {"name": name, "type": known[name].kind}))
-    return [*today, *saved.values()]
-
-
-def _through(slots: Sequence[Json], output_type: Any, output: int, wanted: Any) -> int | None:
-    """Which input of a bypassed node stands for one of its outputs, as the editor chooses it."""
-    types = [slot.get("type") for slot in slots]
-    if wanted in _ANY:
-        return output if len(types) > output else 0
-    fitting: list[int] = []
-    for number, kind in enumerate(types):
-        if _fits(kind, output_type) and _fits(kind, wanted):
-            fitting.append(number)
-    if output in fitting:
-        return output
-    if wanted in types:
-        return types.index(wanted)
-    if fitting:
-        return fitting[0]
-    return None
-
-
-def _fits(first: Any, second: Any) -> bool:
-    """Whether types, or lists of them ("A,B"), may be linked."""
-    if first in _ANY or second in _ANY:
-        return True
-    return not set(str(first).lower().split(",")).isdisjoint(str(second).lower().split(","))
-
-
-def label(slot: Mapping[str, Any], name: str) -> str:
-    """What the editor shows for an input."""
-    return slot.get("label") or slot.get("localized_name") or name
-
-
 def fill(workflow: Json, values: Mapping[str, Any], images: Sequence[str]) -> None:
     """Set widgets of a workflow as it is saved, on boxes and inside of them: older frontends send the one, newer ones
     the other.
@@ -572,7 +344,7 @@ def fill(workflow: Json, values: Mapping[str, Any], images: Sequence[str]) -> No
     """
     waiting = iter(images)
     for node in all_nodes(workflow):
-        for place, name in enumerate(workflow_nodes.names_in_row(node)):
+        for place, name in enumerate(saved_workflow.names_in_row(node)):
             if name == "image":
                 node["widgets_values"][place] = next(waiting)
             elif name in values:

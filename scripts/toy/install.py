@@ -24,7 +24,7 @@ from shared.workflow import NOTES, all_nodes, fill, load
 
 from core.measure.comparison import UNKNOWN
 from core.models.packs import IR_SE50
-from core.models.workflow_nodes import names_in_row
+from core.models.saved_workflow import names_in_row
 
 from . import built, export, garments, net, places
 

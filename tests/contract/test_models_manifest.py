@@ -128,10 +128,12 @@ def test_face_packs_of_methods_whether_linked_or_not(apply: str, file: str, peop
     saved_nodes = [{"type": "LikenessLoadAdapter", "widgets_values": [file]}, {"type": f"Likeness{apply}"}]
     if people is not None:
         prompt["2"] = {"class_type": "LikenessPerson", "inputs": people}
-        slots = [{"name": name, "link": 5} for name in ("face_model", *people)]
+        slots = [{"name": "face_model", "link": 4}, *({"name": name, "link": 5} for name in people)]
         saved_nodes += [{"type": "LikenessPerson", "inputs": slots}]
-        saved_nodes += [{"type": "LikenessLoadFaceEmbedder", "mode": 4, "widgets_values": ["buffalo_s", "all found"]}]
-    for graph in (prompt, {"nodes": saved_nodes}):
+        packs = ["buffalo_s", "all found"]
+        saved_nodes += [{"id": 4, "type": "LikenessLoadFaceEmbedder", "mode": 4, "widgets_values": packs}]
+        saved_nodes += [{"id": 5, "type": "LoadImage"}]
+    for graph in (prompt, {"nodes": saved_nodes, "links": [[4, 4, 0, 2, 0, ""], [5, 5, 0, 2, 1, ""]]}):
         packs = [model.id for model in workflow_needs.wanted(graph) if model.key in ("insightface", "facexlib")]
         assert packs == expected
 

@@ -11,7 +11,7 @@ import authors_settings
 import figures
 import pytest
 import translations
-from pack.core.models import manifest, workflow_nodes
+from pack.core.models import manifest, saved_workflow
 from PIL import Image
 from shared import workflow
 
@@ -329,7 +329,7 @@ def test_it_applies_a_method_with_the_settings_of_its_authors(file: File) -> Ite
     """docs/dev/settings.md says where in their code each of them stands."""
     for node in file.real:
         kind = node["type"]
-        for name, value in zip(workflow_nodes.names_in_row(node), node["widgets_values"], strict=False):
+        for name, value in zip(saved_workflow.names_in_row(node), node["widgets_values"], strict=False):
             allowed = OTHER_SETTINGS.get((kind, name), authors_settings.values({kind}, name))
             if allowed and value not in allowed:
                 yield kind, node["id"], name, value, allowed
@@ -344,7 +344,7 @@ def test_it_samples_with_steps_and_guidance_of_the_authors(file: File) -> Iterat
     distilled = authors_settings.values(kinds, "guidance")
     for node in file.real:
         if node["type"] == "KSampler":
-            values = dict(zip(workflow_nodes.names_in_row(node), node["widgets_values"], strict=True))
+            values = dict(zip(saved_workflow.names_in_row(node), node["widgets_values"], strict=True))
             if guidance and values["cfg"] not in guidance:
                 yield node["id"], "cfg", values["cfg"], guidance
             if steps and values["denoise"] > 0.9 and values["steps"] not in steps:

@@ -1,0 +1,595 @@
+"""A workflow as the editor saves it: its nodes inside of their boxes, and what its links bring.
+
+The editor sends what it makes of such a file. This module follows links as the editor does then: through reroutes,
+nodes that are bypassed, Set and Get nodes, and into and out of the boxes that stand for subgraphs. Check Model Files
+and the scripts read workflows by it. What only the host knows of a class of nodes is passed in (`InputsOf`).
+
+Standard library only: scripts use this module where there is no torch yet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, NamedTuple, cast
+
+from ..checks.errors import BadSetup
+
+Graph = Mapping[str, Any]
+"""A workflow as ComfyUI saves it, or as its API takes it."""
+MOST_NODES = 10_000
+"""Nodes of a workflow that are gone through, those of each box counted for each time that it stands there: workflows
+come from strangers."""
+MUTED = 2
+BYPASSED = 4
+SWITCHED_OFF = (MUTED, BYPASSED)
+"""Modes of a node in a saved workflow."""
+_PREVIEW = "$$"
+"""How the names of what a box only shows begin among the widgets that it lists."""
+CONTROLS = ("control_after_generate", "control_before_generate", "control_filter_list")
+"""Widgets that the editor adds behind a seed: no inputs."""
+INPUTS = -10
+"""The source of the links inside of a subgraph that begin at its inputs."""
+OUTPUTS = -20
+"""The target of the links inside of a subgraph that end at its outputs."""
+
+# Nodes of the editor alone, which have no Python: what they do is done when the editor makes a prompt.
+PRIMITIVE = "PrimitiveNode"
+"""A widget for the widgets it is linked to."""
+REROUTES = ("Reroute", "Reroute (rgthree)", "ReroutePrimitive|pysssss")
+"""A corner of a link."""
+SETTERS = ("SetNode", "easy setNode")
+"""A link that ends here goes on from every getter of the same name, in the same graph and in those inside of it."""
+GETTERS = ("GetNode", "easy getNode")
+HELPERS = (
+    "Note", "MarkdownNote", "Label (rgthree)", "Bookmark (rgthree)", "Node Collector (rgthree)",
+    "Fast Muter (rgthree)", "Fast Bypasser (rgthree)", "Fast Groups Muter (rgthree)", "Fast Groups Bypasser (rgthree)",
+    "Fast Actions Button (rgthree)", "Mute / Bypass Relay (rgthree)", "Mute / Bypass Repeater (rgthree)",
+    "Display Any (rgthree)", "Display Int (rgthree)",
+)  # fmt: skip
+"""Nothing of them is in a prompt, or nothing that is drawn. What they switch off is saved as switched off."""
+EDITOR_NODES = frozenset((PRIMITIVE, *REROUTES, *SETTERS, *GETTERS, *HELPERS))
+
+
+class _Link(NamedTuple):
+    """From an output of the node `source` to an input of the node `target`."""
+
+    source: Any
+    output: int
+    target: Any
+    input: int
+
+
+class _Widget(NamedTuple):
+    """A widget in a subgraph. node: the id of its node, _BOX for one of the box itself. name: of the widget."""
+
+    node: str
+    name: str
+
+
+_BOX = "-1"
+
+
+class _BoxValues(NamedTuple):
+    """What a box says of the widgets in its subgraph. A box is the node that stands for a subgraph.
+
+    inputs: the value by the name of an input of the subgraph that leads to a widget; None where the widget's own value
+    counts. inside: the value of a widget to which no input leads.
+    """
+
+    inputs: dict[str, Any]
+    inside: dict[_Widget, Any]
+
+    def set_in(self, node: Mapping[str, Any]) -> dict[str, Any]:
+        """The values of `inside` for a node of the subgraph, by the names of its widgets."""
+        number = str(node.get("id"))
+        return {widget.name: value for widget, value in self.inside.items() if widget.node == number}
+
+
+class Declared(NamedTuple):
+    """An input of a class of nodes, as the host has it. kind: its type, a list for a menu."""
+
+    name: str
+    kind: Any
+
+
+InputsOf = Callable[[str], Sequence[Declared] | None]
+"""Class of a node -> its inputs today, in the order in which the editor has them once it has opened a file: widgets
+last. None for a class that the host does not have, such as those of the editor's own nodes."""
+
+
+def no_host(_: str) -> None:
+    """InputsOf where no host is asked: the inputs of every node are those in the file, and all EDITOR_NODES are the
+    editor's own."""
+
+
+class Output(NamedTuple):
+    """What a link brings: an output of a node that runs. node: its number in the prompt. output: which, from 0."""
+
+    node: str
+    output: int
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a link brings: the value of a widget, of a box or of a Primitive node.
+
+    node: number of the node that has the widget, inside of a box "box:node". name: of the widget. title: what the node
+    is called. label: what the editor shows for the widget. value: None where the widget behind the link keeps its own.
+    is_primitive: whether it is a Primitive's, which the editor copies into the widget that it is linked to.
+    """
+
+    node: str
+    name: str
+    title: str
+    label: str
+    value: Any = None
+    is_primitive: bool = False
+
+
+class Nowhere(NamedTuple):
+    """What a link brings that the editor cannot follow to its beginning. why: a sentence."""
+
+    why: str
+
+
+Brought = Output | Setting | Nowhere
+
+
+class _Place(NamedTuple):
+    """Where a link stands that is followed back to its beginning. link: its number."""
+
+    level: Level
+    link: int
+
+
+@dataclass
+class _Opened:
+    """What all levels of a workflow share. nodes: how many have been opened. found: what links bring, as far as it is
+    known, by their place and the type of the input that they lead to."""
+
+    subgraphs: Mapping[str, dict[str, Any]]
+    inputs_of: InputsOf
+    nodes: int = 0
+    found: dict[tuple[_Place, str], Brought | None] = field(
+        default_factory=dict["tuple[_Place, str]", "Brought | None"]
+    )
+
+
+class SavedNode:
+    """A node as it is saved, and where it stands.
+
+    level: the workflow or subgraph that it is a node of. saved: its entry in the file. kind: its type.
+    """
+
+    def __init__(self, level: Level, saved: dict[str, Any]) -> None:
+        self.level = level
+        self.saved = saved
+        self.kind = str(saved.get("type", ""))
+        self._id = str(saved.get("id"))
+
+    @property
+    def number(self) -> str:
+        """Its number in the prompt."""
+        return self.level.path + self._id
+
+    @property
+    def mode(self) -> Any:
+        """MUTED, BYPASSED, or that of a node that runs."""
+        return self.saved.get("mode", 0)
+
+    @property
+    def is_linked(self) -> bool:
+        """Whether a link leads to it or from it."""
+        return self.is_read or self._id in self.level.targets
+
+    @property
+    def is_read(self) -> bool:
+        """Whether a link leads from it."""
+        return self._id in self.level.sources
+
+    @cached_property
+    def inside(self) -> Level | None:
+        """The level that it stands for, if it is a box. A box in a damaged file may lie inside of itself, where it is
+        none: opening it would never end."""
+        subgraph = self.level.opened.subgraphs.get(self.kind)
+        if subgraph is None or self.kind in self.level.boxes:
+            return None
+        return Level(subgraph, self.level.opened, self)
+
+    @cached_property
+    def brought(self) -> dict[str, Brought]:
+        """What links, and the box around, bring to its inputs, by their names; of those that anything is brought to."""
+        brought: dict[str, Brought] = {}
+        for slot in slots(self.saved):
+            link = _link_into(slot)
+            source = None if link is None else self.level.source(link, slot.get("type"))
+            if source is not None:
+                brought[name_of(slot)] = source
+        return brought | self.level.set_by_box(self)
+
+    def inputs(self) -> list[dict[str, Any]]:
+        """Its slots as the editor has them once it has opened the file.
+
+        Those that the host knows come in the host's order; an input that grows as those that it has grown to; behind
+        them what only the file has.
+        """
+        saved = {name_of(slot): slot for slot in slots(self.saved)}
+        today: list[dict[str, Any]] = []
+        for name, kind in self.level.opened.inputs_of(self.kind) or ():
+            grown = [key for key in saved if key.startswith(f"{name}.")]
+            for key in grown:
+                today.append(saved.pop(key))
+            if not grown:
+                today.append(saved.pop(name, {"name": name, "type": kind}))
+        return [*today, *saved.values()]
+
+
+class Level:
+    """The nodes of a workflow, or of a subgraph that stands in one.
+
+    box: the node that the subgraph is behind; None for the workflow itself. boxes: the types of this box and of those
+    around it. path: what the numbers of these nodes begin with in a prompt. title: what the box is called.
+    Raises BadSetup where that makes more than MOST_NODES, and ValueError where the list of nodes is damaged.
+    """
+
+    def __init__(self, graph: Graph, opened: _Opened, box: SavedNode | None = None) -> None:
+        self.opened = opened
+        self.box = box
+        self.boxes: frozenset[str] = frozenset()
+        self.path = self.title = ""
+        if box:
+            self.boxes = box.level.boxes | {box.kind}
+            self.path = f"{box.number}:"
+            self.title = box.saved.get("title") or graph.get("name", "")
+        self.nodes = [SavedNode(self, node) for node in listed_in(graph, "nodes")]
+        opened.nodes += len(self.nodes)
+        require_few(opened.nodes)
+        self._values = _values_of_box(box.saved if box else {}, graph)
+        self._inputs = slots(graph)
+        self._links = _links(graph)
+        self.sources = {str(link.source) for link in self._links.values()}
+        self.targets = {str(link.target) for link in self._links.values()}
+        self._node_of_id = {str(node.saved.get("id")): node for node in self.nodes}
+
+    def set_by_box(self, node: SavedNode) -> dict[str, Setting]:
+        """What the box says of the widgets of one of these nodes to which no input of the subgraph leads, by their
+        names."""
+        if self.box is None:
+            return {}
+        values = self._values.set_in(node.saved)
+        return {name: Setting(self.box.number, name, self.title, name, value) for name, value in values.items()}
+
+    @cached_property
+    def _setters(self) -> dict[Any, SavedNode]:
+        """Name -> the first setter of this name."""
+        return {first_value(node.saved): node for node in reversed(self.nodes) if node.kind in SETTERS}
+
+    @cached_property
+    def _ends(self) -> dict[int, int]:
+        """Output of the subgraph -> the first link that leads to it."""
+        return {link.input: number for number, link in reversed(self._links.items()) if link.target == OUTPUTS}
+
+    def source(self, link: int, wanted: Any) -> Brought | None:
+        """What a link of this level brings to an input of the type `wanted`, None where there is nothing in the end.
+
+        The link is followed back to where it begins: at an output of a node that runs, or at the widget of a box or of
+        a Primitive node.
+        """
+        found = self.opened.found
+        place: _Place | Brought | None = _Place(self, link)
+        passed: list[tuple[_Place, str]] = []
+        while isinstance(place, _Place):
+            key = (place, str(wanted))
+            if key in found:
+                place = found[key]
+                break
+            # In a circle the link comes back to here.
+            found[key] = Nowhere("its reroutes, Set and Get nodes or subgraphs lead in a circle.")
+            passed.append(key)
+            place = place.level._before(place.link, wanted)
+        found.update(dict.fromkeys(passed, place))
+        return place
+
+    def _before(self, number: int, wanted: Any) -> _Place | Brought | None:
+        """Where a link comes from, one step back."""
+        link = self._links.get(number)
+        if link is None:  # it is in no table: the editor drops it
+            return None
+        if link.source == INPUTS and self.box:
+            return self._before_box(self.box, link.output)
+        node = self._node_of_id.get(str(link.source))
+        return None if node is None else self._behind(node, link.output, wanted)
+
+    def _before_box(self, box: SavedNode, number: int) -> _Place | Setting | None:
+        """What the box brings to an input of its subgraph. number: of the input, from 0."""
+        declared = _at(self._inputs, number)
+        name = name_of(declared)
+        set_around = box.level.set_by_box(box)
+        if name in set_around:
+            return set_around[name]
+        # A box may lack slots, and then their numbers differ from those of the subgraph. What the subgraph says of the
+        # input stands in the place of a slot that is not there.
+        slot = next((slot for slot in slots(box.saved) if name_of(slot) == name), None)
+        if slot is None:
+            slot = {"label": declared.get("label")}
+        link = _link_into(slot)
+        if link is not None:
+            return _Place(box.level, link)
+        if name not in self._values.inputs:
+            return None
+        return Setting(box.number, name, self.title, label(slot, name), self._values.inputs[name])
+
+    def _behind(self, node: SavedNode, output: int, wanted: Any) -> _Place | Brought | None:
+        """What stands behind an output of a node of this level."""
+        if node.kind == PRIMITIVE:
+            title = node.saved.get("title") or "Primitive"
+            return Setting(node.number, "value", title, "value", first_value(node.saved), is_primitive=True)
+        if node.mode == MUTED:
+            return None
+        is_of_editor = node.kind in EDITOR_NODES and self.opened.inputs_of(node.kind) is None
+        if is_of_editor and node.kind in (*REROUTES, *SETTERS):
+            return self._through(node, 0)
+        if node.mode == BYPASSED:
+            outputs = [dictionary(slot) for slot in list_of(node.saved.get("outputs"))]
+            kind = _at(outputs, output).get("type")
+            return self._through(node, _input_for(node.inputs(), kind, output, wanted))
+        if is_of_editor and node.kind in GETTERS:
+            return self._behind_getter(node)
+        if node.inside:
+            end = node.inside._ends.get(output)
+            return None if end is None else _Place(node.inside, end)
+        return Output(node.number, output)
+
+    def _through(self, node: SavedNode, place: int | None) -> _Place | None:
+        """What comes into an input of a node. place: of the input, from 0; None for no input."""
+        link = None if place is None else _link_into(_at(node.inputs(), place))
+        return None if link is None else _Place(self, link)
+
+    def _behind_getter(self, getter: SavedNode) -> _Place | Nowhere | None:
+        """What comes into the setter with the name of a getter, of this level or one around it."""
+        name = first_value(getter.saved)
+        level: Level | None = self
+        while level:
+            if name in level._setters:
+                return level._through(level._setters[name], 0)
+            level = level.box.level if level.box else None
+        return Nowhere(f"{getter.kind} (node {getter.number}) gets {name}, which is set nowhere.")
+
+
+def require_few(count: int) -> None:
+    """Raise BadSetup for more than MOST_NODES."""
+    if count > MOST_NODES:
+        raise BadSetup(
+            f"The workflow has more than {MOST_NODES} nodes, and its files are not looked for.",
+            "Look for the files of a part of it.",
+        )
+
+
+def running(graph: Graph, inputs_of: InputsOf = no_host) -> Iterator[SavedNode]:
+    """Every node of a saved workflow that is not switched off, those inside of subgraphs in the place of their box.
+
+    Raises ValueError where its lists are damaged, and BadSetup for more than MOST_NODES.
+    """
+    waiting = Level(graph, _Opened(subgraphs(graph), inputs_of)).nodes[::-1]  # a stack: the next node is the last
+    while waiting:
+        node = waiting.pop()
+        if node.mode in SWITCHED_OFF:
+            continue
+        if node.inside is None:
+            yield node
+        else:
+            waiting += node.inside.nodes[::-1]
+
+
+_ANY = ("*", "", None)
+"""Types that fit every type."""
+
+
+def _input_for(inputs: Sequence[Mapping[str, Any]], output_type: Any, output: int, wanted: Any) -> int | None:
+    """Which input of a bypassed node stands for one of its outputs, as the editor chooses it."""
+    types = [slot.get("type") for slot in inputs]
+    if wanted in _ANY:
+        return output if len(types) > output else 0
+    fitting: list[int] = []
+    for number, kind in enumerate(types):
+        if _fits(kind, output_type) and _fits(kind, wanted):
+            fitting.append(number)
+    if output in fitting:
+        return output
+    if wanted in types:
+        return types.index(wanted)
+    if fitting:
+        return fitting[0]
+    return None
+
+
+def _fits(first: Any, second: Any) -> bool:
+    """Whether types, or lists of them ("A,B"), may be linked."""
+    if first in _ANY or second in _ANY:
+        return True
+    return not set(str(first).lower().split(",")).isdisjoint(str(second).lower().split(","))
+
+
+def label(slot: Mapping[str, Any], name: str) -> str:
+    """What the editor shows for an input."""
+    return slot.get("label") or slot.get("localized_name") or name
+
+
+def names_in_row(node: Mapping[str, Any]) -> list[str]:
+    """The names of a node's widgets in the order of `widgets_values`; "" for a value that is of no input."""
+    names = [str(slot.get("name")) for slot in slots(node) if "widget" in slot]
+    for seed in ("seed", "noise_seed"):
+        # After the value of a seed, frontends save what becomes of it after a run ("randomize"), which is no input: the
+        # name "" takes it. Where there is no value too many, it was not saved.
+        if seed in names and len(list_of(node.get("widgets_values"))) > len(names):
+            names.insert(names.index(seed) + 1, "")
+    return names
+
+
+def named_values(node: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The values of a node's widgets by their names; None where the file has them in a row alone."""
+    for key in ("widgets_values_named", "widgets_values"):
+        values: Any = node.get(key)
+        if isinstance(values, dict):
+            return dict(cast("dict[str, Any]", values))
+    return None
+
+
+def first_value(node: Mapping[str, Any]) -> Any:
+    """The value of a node's first widget; None where it has none, and for a list or a dictionary."""
+    values: Any = node.get("widgets_values")
+    if isinstance(values, dict):
+        values = [*cast("dict[str, Any]", values).values()]
+    value = next(iter(list_of(values)), None)
+    return value if isinstance(value, str | int | float | bool) else None
+
+
+def _links(graph: Graph) -> dict[int, _Link]:
+    """The links of a workflow or a subgraph by their numbers. Damaged links are left out.
+
+    A link is a list in a workflow, and a dictionary in a subgraph.
+    """
+    known: dict[int, _Link] = {}
+    for link in list_of(graph.get("links")):
+        if isinstance(link, dict):
+            named = cast("dict[str, Any]", link)
+            keys = ("id", "origin_id", "origin_slot", "target_id", "target_slot")  # in the order of the lists
+            entry = [named.get(key) for key in keys]
+        else:
+            entry = list_of(link)[:5]
+        if len(entry) < 5:
+            continue
+        number, source, output, target, slot = entry
+        if isinstance(number, int) and isinstance(output, int) and isinstance(slot, int):
+            known[number] = _Link(source, output, target, slot)
+    return known
+
+
+def _values_of_box(box: Mapping[str, Any], subgraph: Mapping[str, Any]) -> _BoxValues:
+    """What a box says of the widgets in its subgraph.
+
+    Editors have saved this in four ways, which are tried in this order:
+    1. by the names of the inputs;
+    2. in a row, a value for each widget that `proxyWidgets` lists, of which some lie inside of the subgraph;
+    3. in a row, a value for each slot of the box with a widget;
+    4. in a row, a value for each input that leads to a widget, also without a slot of the box.
+    """
+    with_slot = {name_of(slot) for slot in slots(box) if "widget" in slot}  # names of the box's slots with a widget
+    input_of_widget = _inputs_with_widget(subgraph)
+    names = [name_of(slot) for slot in slots(subgraph)]  # of all inputs, in the order in which values are saved
+    by_widget = [name for name in names if name in with_slot or name in input_of_widget.values()]
+    own_values: dict[str, Any] = dict.fromkeys(by_widget)  # None: the widget's own value counts
+    named = box.get("widgets_values_named")
+    row = list_of(box.get("widgets_values"))
+    listed_widgets = _listed_widgets(box)
+    if isinstance(named, dict):  # 1
+        inputs = {name: value for name, value in cast("dict[str, Any]", named).items() if name in own_values}
+        return _BoxValues(own_values | inputs, {})
+    if any(listed_widgets):  # 2
+        listed = _values_of_listed(listed_widgets, row, input_of_widget)
+        return _BoxValues(own_values | listed.inputs, listed.inside)
+    by_slot = [name for name in names if name in with_slot]
+    if len(row) == len(by_slot):  # 3
+        return _BoxValues(own_values | dict(zip(by_slot, row, strict=True)), {})
+    return _BoxValues(own_values | dict(zip(by_widget, row, strict=False)), {})  # 4
+
+
+def _values_of_listed(
+    widgets: Sequence[_Widget | None], row: Sequence[Any], input_of_widget: Mapping[_Widget, str]
+) -> _BoxValues:
+    """What a row of values says, of which each is for one of the widgets that a box lists."""
+    listed = _BoxValues({}, {})
+    for widget, value in zip(widgets, row, strict=False):
+        if widget is None or value is None:  # a widget that is only shown, or keeps its own value
+            continue
+        # A widget of the box has the name of its input.
+        input_name = widget.name if widget.node == _BOX else input_of_widget.get(widget)
+        if input_name is not None:
+            listed.inputs[input_name] = value
+        elif widget.name not in CONTROLS:
+            listed.inside[widget] = value
+    return listed
+
+
+def _listed_widgets(box: Mapping[str, Any]) -> list[_Widget | None]:
+    """The widgets that a box lists under `proxyWidgets`, in the order in which its values stand in their row.
+
+    None in the place of an entry that is damaged, and of one that the box only shows.
+    """
+    widgets: list[_Widget | None] = []
+    for entry in map(list_of, list_of(dictionary(box.get("properties")).get("proxyWidgets"))):
+        if len(entry) < 2 or str(entry[1]).startswith(_PREVIEW):
+            widgets.append(None)
+        else:
+            widgets.append(_Widget(str(entry[0]), str(entry[1])))
+    return widgets
+
+
+def _inputs_with_widget(subgraph: Mapping[str, Any]) -> dict[_Widget, str]:
+    """The widgets in a subgraph that its inputs lead to, each -> the name of the subgraph's input."""
+    inputs = slots(subgraph)
+    nodes_by_id = {str(node.get("id")): node for node in listed_in(subgraph, "nodes")}
+    input_of_widget: dict[_Widget, str] = {}
+    for link in _links(subgraph).values():
+        if link.source != INPUTS:
+            continue
+        declared_input = _at(inputs, link.output)  # of the subgraph
+        slot = _at(slots(nodes_by_id.get(str(link.target), {})), link.input)  # of the node in the subgraph
+        if "widget" in slot and declared_input:
+            input_of_widget[_Widget(str(link.target), name_of(slot))] = name_of(declared_input)
+    return input_of_widget
+
+
+def _at(slots: Sequence[dict[str, Any]], place: int) -> dict[str, Any]:
+    """The slot at a place that a file says; {} where there is none."""
+    return slots[place] if 0 <= place < len(slots) else {}
+
+
+def name_of(slot: Mapping[str, Any]) -> str:
+    name = slot.get("name")
+    return name if isinstance(name, str) else ""
+
+
+def slots(node: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The inputs of a node or of a subgraph, as they are saved."""
+    return [dictionary(slot) for slot in list_of(node.get("inputs"))]
+
+
+def _link_into(slot: Mapping[str, Any]) -> int | None:
+    """The number of the link that leads to a slot; None for no link, and for a damaged one."""
+    link: Any = slot.get("link")
+    return link if isinstance(link, int) else None
+
+
+def dictionary(value: Any) -> dict[str, Any]:
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
+
+
+def list_of(value: Any) -> list[Any]:
+    return cast("list[Any]", value) if isinstance(value, list) else []
+
+
+def subgraphs(graph: Graph) -> dict[str, dict[str, Any]]:
+    """The subgraphs of a saved workflow, by the type of the nodes that stand for them.
+
+    Raises ValueError where the list is damaged.
+    """
+    return {str(subgraph.get("id")): subgraph for subgraph in listed_in(graph.get("definitions"), "subgraphs")}
+
+
+def listed_in(holder: Any, name: str) -> list[dict[str, Any]]:
+    """The nodes or subgraphs that stand under a name in a part of a saved workflow; [] where there is nothing.
+
+    Raises ValueError where it is no list of dictionaries.
+    """
+    if not holder:
+        return []
+    entries: Any = None
+    if isinstance(holder, dict):
+        entries = cast("dict[str, Any]", holder).get(name) or []
+    is_whole = isinstance(entries, list) and all(isinstance(entry, dict) for entry in cast("list[Any]", entries))
+    if not is_whole:
+        raise ValueError(f"its list of {name} is damaged")
+    return cast("list[dict[str, Any]]", entries)
