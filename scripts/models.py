@@ -154,11 +154,12 @@ def doctor(arguments: argparse.Namespace) -> int:
         raise SetupError(str(error)) from error
     folders = host_folders.searched(arguments.models, keys_of(wanted))
     try:
-        from core.models.doctor import report  # imports torch, which takes seconds
+        from core.models.doctor import gone, report  # imports torch, which takes seconds
     except ImportError as error:
         raise SetupError(f"This needs {error.name}: run it with the Python that runs ComfyUI.") from error
 
-    diagnosis = report(name, wanted, folders, users=workflow_needs.users({name: graph}, read_workflow))
+    nodes_gone = gone(workflow_needs.gone(graph))
+    diagnosis = report(name, wanted, folders, nodes_gone, users=workflow_needs.users({name: graph}, read_workflow))
     print(diagnosis.text())
     if not diagnosis.to_fix:
         return ALL_THERE

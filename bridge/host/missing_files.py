@@ -19,7 +19,8 @@ _PACK = Path(__file__).absolute().parents[2]
 def examined(graph: Mapping[str, Any]) -> Diagnosis:
     """The diagnosis of the files that a workflow needs: of none where it chooses the demo's stand-ins."""
     wanted = () if workflow_needs.chooses_standins(graph) else workflow_needs.wanted(graph)
-    return doctor.report("this workflow", wanted, folders.folders_by_key())
+    gone = doctor.gone(workflow_needs.gone(graph))
+    return doctor.report("this workflow", wanted, folders.folders_by_key(), gone)
 
 
 def serve() -> None:
@@ -40,10 +41,10 @@ def serve() -> None:
 async def _missing(request: Any) -> Any:
     """The answer to web/doctor.js: what is missing for a workflow, which is posted as it is saved.
 
-    names: of the files that are missing or not in order. size: of all downloads together, in words; "" where none is
-    known. unsized: how many downloads have no known size. all_missing: whether each of the files is missing, and none
-    is there but not in order. report: that of Check Model Files. A body that is no workflow is answered with an error
-    and the status 400.
+    names: of the files that are missing or not in order; nodes that are gone the host names itself. size: of all
+    downloads together, in words; "" where none is known. unsized: how many downloads have no known size. all_missing:
+    whether each of the files is missing, and none is there but not in order. report: that of Check Model Files. A body
+    that is no workflow is answered with an error and the status 400.
     """
     wrong_content_encoding = sys.modules["server"].web.RequestPayloadError
     try:
@@ -52,13 +53,14 @@ async def _missing(request: Any) -> Any:
         diagnosis = await asyncio.to_thread(lambda: examined(workflow_nodes.workflow(body)))
     except (ValueError, LikenessError, wrong_content_encoding) as error:
         return _json({"error": in_one_line(error)}, 400)
-    sizes = [finding.fetch.size for finding in diagnosis.to_fix if finding.fetch]  # None: unknown
+    files = [finding for finding in diagnosis.to_fix if finding.state != doctor_findings.GONE]
+    sizes = [finding.fetch.size for finding in files if finding.fetch]  # None: unknown
     total_size = sum(size or 0 for size in sizes)
     answer = {
-        "names": [finding.name for finding in diagnosis.to_fix],
+        "names": [finding.name for finding in files],
         "size": manifest.human(total_size) if total_size else "",
         "unsized": sizes.count(None),
-        "all_missing": all(finding.state == doctor_findings.MISSING for finding in diagnosis.to_fix),
+        "all_missing": all(finding.state == doctor_findings.MISSING for finding in files),
         "report": diagnosis.as_json(),
     }
     return _json(answer)

@@ -14,9 +14,10 @@ from typing import NamedTuple
 
 from ..checks.errors import UnsupportedCheckpoint, listed
 from ..checks.names import among, ending, folded, same_name
+from ..checks.text import MOST_NAME_LETTERS, plain
 from ..methods import Format
 from . import formats, onnx_file, packs
-from .doctor_findings import DAMAGED, FOUND, MISPLACED, MISSING, NOTE, OK, RENAMED, WRONG, Diagnosis, Finding
+from .doctor_findings import DAMAGED, FOUND, GONE, MISPLACED, MISSING, NOTE, OK, RENAMED, WRONG, Diagnosis, Finding
 from .files import dead_link, no_model, spelled_otherwise, unfinished
 from .formats import CONTROLNET
 from .manifest import File, Model, human, is_standin, models
@@ -418,18 +419,19 @@ def report(
     subject: str,
     wanted: Iterable[Model],
     known: Mapping[str, Sequence[str]],
-    host_findings: Iterable[Finding] = (),
+    other_findings: Iterable[Finding] = (),
     before_each_model: Callable[[], object] = lambda: None,
     users: Callable[[Model], str] = lambda _: "",
 ) -> Diagnosis:
     """A diagnosis of the models that a workflow needs.
 
     subject: what is diagnosed, as of a Diagnosis. wanted: the models, some perhaps several times. known: model key ->
-    folders, as `Folders` takes them. host_findings: findings about the host, which are part of the diagnosis.
+    folders, as `Folders` takes them. other_findings: findings about the host and about nodes, which are part of
+    the diagnosis.
     before_each_model: called before each model; an error that it raises, such as that the user has cancelled, ends the
     report. users: says what needs a model, see `needs.users`.
     """
-    findings = list(host_findings)
+    findings = list(other_findings)
     folders = Folders(known)
     for model in _without_repeats(wanted):
         before_each_model()
@@ -472,6 +474,12 @@ def _without_repeats(models_of_workflows: Iterable[Model]) -> Iterable[Model]:
         fuller = model if len(model.files) > len(earlier.files) else earlier
         unique[key] = replace(fuller, chosen=model.chosen or earlier.chosen)
     return unique.values()
+
+
+def gone(kinds: Iterable[str]) -> list[Finding]:
+    """Lines of the report about nodes that the pack no longer has. kinds: their types."""
+    advice = "This version of Likeness has no such node: CHANGELOG.md says why."
+    return [Finding(plain(kind, MOST_NAME_LETTERS), GONE, (advice,)) for kind in kinds]
 
 
 def host(name: str) -> Finding:

@@ -18,6 +18,8 @@ RENAMED = "under another name"
 """It is there, and a menu of the host has to be set to its name."""
 RESPELLED = "in another spelling"
 """It is there, and the host refuses how its name is written: with another separator, accents or capitals."""
+GONE = "not in this version"
+"""A node of the workflow that the pack no longer has."""
 GOOD = (OK, NOTE, FOUND)
 
 _NAMED = 6
@@ -26,10 +28,10 @@ _NAMED = 6
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of a diagnosis: a file or folder, its state, and why or what to do.
+    """One line of a diagnosis: a file, folder or node, its state, and why or what to do.
 
-    what: the title of a model, or the name of a file or folder. state: one of the words above. details: sentences.
-    fetch: the model, where it has to be downloaded. place: the path where a model belongs that is nowhere.
+    what: the title of a model, or the name of a file, folder or node. state: one of the words above. details:
+    sentences. fetch: the model, where it has to be downloaded. place: the path where a model belongs that is nowhere.
     needed_for: the methods or the workflow that need the model, in words; "" for a line about no model. name: the
     model's name in a loader's menu.
     """

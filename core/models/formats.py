@@ -9,8 +9,8 @@ The rules by which a format is recognised are data, the `detect` of a record in 
     absent           names, or ends of names with *: there is no such tensor
     other_type_than  [name, end]: the tensor of this name has another dtype than all tensors with this end of a name
     any              several objects with rules like these; one of them has to match
-    before           ids of more general formats, which match the same files: this one is tried before them. Between the
-                     formats of one record the order says it, and those of other_files.json come after the methods'
+    first            true where a more general format of another record matches the same files: this one is tried before
+                     all without it. Else the order of the records decides, and in a record that of its formats
 """
 
 import json
@@ -23,7 +23,7 @@ from torch import Tensor
 
 from ..checks.errors import UnsupportedCheckpoint, counted, listed
 from ..families import FLUX, family_of_text_width
-from ..methods import FOLDERS, BadRecord, Format, methods
+from ..methods import Format, methods
 from .files import Stamp, no_model, stamp
 from .tensors import NotTensors, State, described_tensors, require_unquantised
 
@@ -86,42 +86,14 @@ def _has_shape(tensor: Tensor, pattern: Sequence[Any]) -> bool:
 
 @cache
 def formats() -> tuple[Format, ...]:
-    """Every format, the methods' own first, in the order in which they are tried: the first that matches a file wins.
-
-    Raises BadRecord as `in_order` does.
-    """
+    """Every format, in the order in which they are tried: the first that matches a file wins."""
     records = [record for method in methods() for record in method.formats]
     return in_order([*records, *(Format(**fields) for fields in json.loads(_OTHERS.read_bytes()))])
 
 
 def in_order(records: Sequence[Format]) -> tuple[Format, ...]:
-    """These formats in the same order, except that each stands in front of those that its `before` names.
-
-    Raises BadRecord for two formats of one id, and where `before` names no format or leads in a circle.
-    """
-    by_id = {record.id: record for record in records}
-    if len(by_id) != len(records):
-        raise BadRecord(FOLDERS, f"two formats have one id, among {listed(sorted(record.id for record in records))}")
-    # Id of a format -> ids of the more special formats that are to be tried before it.
-    special_ids: dict[str, list[str]] = {identifier: [] for identifier in by_id}
-    for record in records:
-        for general in record.detect.get("before", ()):
-            if general not in by_id:
-                raise BadRecord(FOLDERS, f"the format {record.id} is before {general!r}, which is no format")
-            special_ids[general].append(record.id)
-
-    def behind_special(identifier: str, general: tuple[str, ...]) -> list[str]:
-        """A format behind all that are to be tried before it. general: the formats that are to be tried after it."""
-        if identifier in general:
-            raise BadRecord(FOLDERS, f"before leads in a circle: {' before '.join([identifier, *reversed(general)])}")
-        ids: list[str] = []
-        for special in special_ids[identifier]:
-            ids += behind_special(special, (*general, identifier))
-        return [*ids, identifier]
-
-    # A format that comes several times counts where it comes first.
-    ordered = dict.fromkeys(each for identifier in by_id for each in behind_special(identifier, general=()))
-    return tuple(by_id[identifier] for identifier in ordered)
+    """These formats in the same order, except that those that are to be tried first come first."""
+    return tuple(sorted(records, key=lambda record: not record.detect.get("first", False)))
 
 
 def known(identifier: str) -> Format:

@@ -5,12 +5,15 @@
 Standard library only: scripts use this module where there is no torch yet.
 """
 
+import json
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping, Set
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
-from pathlib import PurePath
+from functools import cache
+from pathlib import Path, PurePath
 from typing import Any, cast
 
 from ..checks.errors import BadSetup, listed
@@ -54,6 +57,8 @@ SINGLE = "single templates"
 """What `users` gives for a model that no method needs, where several workflows are looked at."""
 _OUR_PREFIX = "Likeness"
 """The first letters of the ids of our own nodes."""
+_TEXTS_OF_NODES = Path(__file__).absolute().parents[2] / "locales" / "en" / "nodeDefs.json"
+"""Has an entry for each of our nodes, by its id."""
 _FURTHER = {"vae": ("vae_approx",)}
 """Model key of a menu -> further keys whose folders it lists: Load VAE also lists the small VAEs for previews."""
 _COMMON_KEYS = frozenset(key for menu in LOADERS.values() for key in menu.values())
@@ -134,6 +139,11 @@ def chooses_standins(graph: Graph) -> bool:
     return any(text.startswith(STANDIN) for text in _Workflow(graph).texts)
 
 
+def gone(graph: Graph) -> list[str]:
+    """The types of a workflow's nodes that are ours by their names and that this version of the pack does not have."""
+    return sorted({node.kind for node in nodes(graph) if _is_gone(node)})
+
+
 def users(workflows: Mapping[str, Graph], template: Callable[[str], Graph]) -> Callable[[Model], str]:
     """A function: model -> what needs it, in words.
 
@@ -160,10 +170,34 @@ def users(workflows: Mapping[str, Graph], template: Callable[[str], Graph]) -> C
     return users_of
 
 
+@cache
+def _our_nodes() -> frozenset[str]:
+    return frozenset(json.loads(_TEXTS_OF_NODES.read_bytes()))
+
+
+def _is_gone(node: WorkflowNode) -> bool:
+    return node.kind.startswith(_OUR_PREFIX) and node.kind not in _our_nodes()
+
+
+def _of_use(every: Sequence[WorkflowNode]) -> list[WorkflowNode]:
+    """Nodes without those of ours that are gone, and without those that only such nodes read, directly or not: what
+    these have chosen is not needed by anything that runs."""
+    node_of_number = {node.number: node for node in every}
+    readers = Counter(source for node in every for source in node.linked.values())
+    useless = [node for node in every if _is_gone(node)]
+    for node in useless:  # which grows
+        for source in node.linked.values():
+            readers[source] -= 1
+            if readers[source] == 0 and source in node_of_number:
+                useless.append(node_of_number[source])
+    left_out = {id(node) for node in useless}
+    return [node for node in every if id(node) not in left_out]
+
+
 class _Workflow:
     """What the nodes of a workflow hold.
 
-    nodes: those that are not switched off. kinds: their types.
+    nodes: those that are not switched off, without those that are of no use (`_of_use`). kinds: their types.
     files: what loaders have chosen, each once -> the published model that it is by its name, None for a file that
     nobody publishes.
     texts: every text in an input of a node, such as the file of a loader, spelled as the manifest spells names; and the
@@ -175,7 +209,7 @@ class _Workflow:
     """
 
     def __init__(self, graph: Graph) -> None:
-        self.nodes = list(nodes(graph))
+        self.nodes = _of_use(list(nodes(graph)))
         self.kinds = {node.kind for node in self.nodes}
         texts = {spelled(text) for node in self.nodes for text in node.texts}
         self.files = {file: _publication(file) for file in self._chosen_files(texts)}  # reads nodes and kinds
@@ -248,7 +282,7 @@ class _Workflow:
         """Whether a node looks for faces with whatever face pack is there, because neither a face model nor landmarks
         are linked to it."""
         finders = {"face_landmarks", "face_model"}
-        return any(node.kind in _LOOKS_FOR_FACES and node.linked.isdisjoint(finders) for node in self.nodes)
+        return any(node.kind in _LOOKS_FOR_FACES and finders.isdisjoint(node.linked) for node in self.nodes)
 
     def as_chosen(self, model: Model) -> Model:
         """A published model as the workflow needs it.

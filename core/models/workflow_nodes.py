@@ -24,13 +24,14 @@ from .saved_workflow import (
 class WorkflowNode(NamedTuple):
     """A node of a workflow that is not switched off.
 
-    kind: its type. linked: names of the inputs that are linked to a node. named: the texts in its inputs by their
-    names, as far as the workflow has these names. in_row: the texts in its widgets in their order, where old workflows
-    save them without names.
+    kind: its type. number: in the prompt. linked: the inputs that are linked to a node, each -> the number of that
+    node. named: the texts in its inputs by their names, as far as the workflow has these names. in_row: the texts in
+    its widgets in their order, where old workflows save them without names.
     """
 
     kind: str
-    linked: set[str]
+    number: str
+    linked: dict[str, str]
     named: dict[str, str]
     in_row: Sequence[str] = ()
 
@@ -72,31 +73,35 @@ def nodes(graph: Graph) -> Iterator[WorkflowNode]:
     Raises ValueError where its lists are damaged, and BadSetup for more than MOST_NODES.
     """
     # Nodes of an API prompt are looked for first: one may have the id "nodes", a key of saved workflows.
-    prompt = [node for node in map(dictionary, graph.values()) if "class_type" in node]
+    entries = {number: dictionary(entry) for number, entry in graph.items()}
+    prompt = {number: entry for number, entry in entries.items() if "class_type" in entry}
     if not prompt:
         yield from map(_read, running(graph))
         return
     require_few(len(prompt))
-    for node in prompt:
+    for number, node in prompt.items():
         inputs = dictionary(node.get("inputs"))
-        linked = {name for name, value in inputs.items() if isinstance(value, list)}  # a link is [node id, output]
-        yield WorkflowNode(str(node["class_type"]), linked, _texts_by_name(inputs))
+        linked: dict[str, str] = {}
+        for name, value in inputs.items():
+            if isinstance(value, list) and value:  # a link is [node id, output]
+                linked[name] = str(cast("list[Any]", value)[0])
+        yield WorkflowNode(str(node["class_type"]), number, linked, _texts_by_name(inputs))
 
 
 def _read(node: SavedNode) -> WorkflowNode:
     """A saved node as a WorkflowNode. The value of a widget that a link brings counts over the node's own."""
-    linked: set[str] = set()
+    linked: dict[str, str] = {}
     set_elsewhere: dict[str, Any] = {}
     for name, brought in node.brought.items():
         if isinstance(brought, Output):
-            linked.add(name)
+            linked[name] = brought.node
         elif isinstance(brought, Setting) and brought.value is not None:
             set_elsewhere[name] = brought.value
     own_values = _own_values(node.saved)
     if own_values is not None:
-        return WorkflowNode(node.kind, linked, _texts_by_name(own_values | set_elsewhere))
+        return WorkflowNode(node.kind, node.number, linked, _texts_by_name(own_values | set_elsewhere))
     row = [text for text in list_of(node.saved.get("widgets_values")) if isinstance(text, str)]
-    return WorkflowNode(node.kind, linked, _texts_by_name(set_elsewhere), row)
+    return WorkflowNode(node.kind, node.number, linked, _texts_by_name(set_elsewhere), row)
 
 
 def _own_values(node: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -94,7 +94,7 @@ def models_of(graphs):
 
 def report(models: Path, graph="start_two_people"):
     graph = workflow(graph) if isinstance(graph, str) else graph
-    return doctor.report("this", workflow_needs.wanted(graph), folders(models))
+    return doctor.report("this", workflow_needs.wanted(graph), folders(models), doctor.gone(workflow_needs.gone(graph)))
 
 
 def test_what_is_missing_comes_first_by_what_needs_it(complete):
@@ -504,7 +504,7 @@ def test_what_all_templates_lack_is_said_in_chinese(tmp_path, complete):
     graphs = {path.stem: workflow(path.stem) for path in (ROOT / "workflows").glob("*.json")}
     needed = models_of(graphs)
     users = workflow_needs.users(graphs, workflow)
-    hosts = [doctor.host("ComfyUI 0.33.0")]
+    hosts = [doctor.host("ComfyUI 0.33.0"), *doctor.gone(["LikenessApplyStoryMaker"])]
     for models in (tmp_path / "none", complete):
         for subject in ("the start templates", "this workflow", "all templates"):
             check(doctor.report(subject, needed, folders(models), hosts, users=users), models)

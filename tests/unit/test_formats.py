@@ -18,7 +18,7 @@ import pytest
 import torch
 from format_files import TABLE, on_meta, state_of
 from pack.core.checks.errors import UnsupportedCheckpoint
-from pack.core.methods import BadRecord, Format, methods
+from pack.core.methods import methods
 from pack.core.models import doctor, files
 from pack.core.models.files import listing
 from pack.core.models.formats import detected, formats, identify, in_order, recognised, require
@@ -47,32 +47,12 @@ def test_known_files_are_identified():
 
 
 def test_what_a_file_is_does_not_hang_on_the_order_of_methods() -> None:
+    assert len({record.id for record in formats()}) == len(formats())
     others = [record for record in formats() if not any(record in method.formats for method in methods())]
     of_methods = [record for method in reversed(methods()) for record in method.formats]
     for expected, state in FILES:
         matching = [record.id for record in in_order([*of_methods, *others]) if detected(record.detect, state)]
         assert matching[0] == expected
-
-
-@pytest.mark.parametrize(
-    "before, why",
-    [
-        ({"a": ["b"], "b": ["c"]}, ""),
-        ({"c": ["b"], "b": ["a"]}, ""),
-        ({"a": ["d"]}, "format a is before 'd', which is no format"),
-        ({"a": ["a"]}, "circle: a before a"),
-        ({"b": ["c"], "c": ["b"]}, "circle: b before c before b"),
-        ({"b": ["c"], "a": ["b"], "c": ["a"]}, "circle: a before b before c before a"),
-    ],
-)
-def test_the_special_format_comes_first_or_the_record_is_refused(before: dict[str, list[str]], why: str) -> None:
-    records = [Format(name, "", "", {"before": before.get(name, [])}) for name in "abc"]
-    if why:
-        with pytest.raises(BadRecord, match=why):
-            in_order(records)
-        return
-    ids = [record.id for record in in_order(records)]
-    assert all(ids.index(special) < ids.index(name) for special, names in before.items() for name in names)
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes with a name are of Unix")
