@@ -26,7 +26,9 @@ from ..core.parts.parts import Parts
 from ..core.pictures.tensors import as_rgb, rows
 from ..core.taking_part import by_lora
 from .categories import IN_MEASURE
-from .sockets import CastSocket, FaceModelSocket, PartsSocket, PersonSocket, ReportSocket
+from .sockets import CastSocket, FaceModelSocket, PartsSocket, PersonSocket, socket
+
+ReportSocket = socket("LIKENESS_REPORT", measure.Report)
 
 
 @dataclass(frozen=True)

@@ -28,8 +28,9 @@ from ..core.places.placing import SMALL_FACE
 from ..core.second_pass import CHOICES, MATCHES, Choice, Crop, Crops, Decision
 from ..core.taking_part import as_cast, by_lora
 from .categories import IN_MEASURE
-from .sockets import CastOrPersonSocket, CastSocket, CropsSocket, FaceModelSocket
+from .sockets import CastOrPersonSocket, CastSocket, FaceModelSocket, socket
 
+CropsSocket = socket("LIKENESS_CROPS", Crops)
 CROP = "Crop Faces"
 SOCKETS_HOST = "0.33"
 """From this ComfyUI on, editors bear sockets that have been added or have become optional."""

@@ -1,4 +1,4 @@
-"""The sockets of the steps, and what travels on them; a method makes its own."""
+"""The sockets that several steps share, and what travels on them; other steps and methods make their own."""
 
 from typing import Any
 
@@ -7,9 +7,7 @@ from comfy_api.latest import io
 from ..bridge.host.load import Loaded
 from ..bridge.people.face_model import HostedFaceModel
 from ..core.cast import Cast, Faces, Layout, Person
-from ..core.measure import Report
 from ..core.parts.parts import Parts
-from ..core.second_pass import Crops
 
 
 def socket(name: str, payload: type | tuple[type, ...]) -> type[io.ComfyTypeIO]:
@@ -47,8 +45,6 @@ LayoutSocket = socket("LIKENESS_LAYOUT", Layout)
 BoxesSocket = socket("BOUNDING_BOX", (list, dict))
 BoxesOrLayoutSocket = socket("BOUNDING_BOX,LIKENESS_LAYOUT", (list, dict, Layout))
 PartsSocket = socket("LIKENESS_PARTS", Parts)
-CropsSocket = socket("LIKENESS_CROPS", Crops)
-ReportSocket = socket("LIKENESS_REPORT", Report)
 # Faces of each picture with the points of their meshes, as ComfyUI's own MediaPipeFaceLandmarker finds them
 FaceLandmarksSocket = socket("FACE_LANDMARKS", dict)
 # OpenPose dictionaries, one per picture, as comfyui_controlnet_aux makes them

@@ -15,8 +15,11 @@ from comfy.controlnet import ControlBase
 from comfy.hooks import HookGroup
 from comfy.samplers import CFGGuider
 from comfy.sd import VAE
+from comfy_api.latest import io
 from torch import Tensor
 
+from ...core.models import net_names
+from ..host import notes
 from ..host.schedule import ScheduleRange
 from ..sampling.areas import will_have_area
 from ..sampling.conditioning import Conditioning, SamplerInputs
@@ -129,3 +132,13 @@ def _is_for_both(options: Mapping[str, Any]) -> bool:
     """Whether the chain of a positive entry is handed on to the negative prompt."""
     is_marked = options.get("control_apply_to_uncond", False)
     return bool(is_marked) and options.get("control") is not None and not will_have_area(options)
+
+
+def other_net(cls: type[io.ComfyNode]) -> str:
+    """A sentence for the user, where the file of a node's ControlNet is that of another method; else "".
+
+    The net is known by the name and the folder of its file, in the prompt (graph) that runs.
+    """
+    if not cls.hidden:
+        return ""
+    return net_names.other_net(cls.hidden.prompt, notes.node_of(cls), "control_net")

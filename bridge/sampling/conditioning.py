@@ -14,13 +14,10 @@ import torch
 from comfy.controlnet import ControlBase
 from comfy.model_patcher import ModelPatcher
 from comfy.utils import repeat_to_batch_size
-from comfy_api.latest import io
 from torch import Tensor
 from typing_extensions import Self
 
 from ...core.checks.errors import SAME_FAMILY, WrongBaseModel
-from ...core.models import workflow_needs
-from ..host import notes
 from ..host.schedule import ScheduleRange
 from ..host.unet import advice_between, check_text_width, family, text_width
 
@@ -236,16 +233,6 @@ def check_texts_of_unet(given: SamplerInputs, node_name: str) -> None:
     """Raise WrongBaseModel unless the MODEL has a UNet that reads texts of this width. given: with a MODEL."""
     assert given.model is not None
     check_conditioning(given.texts, text_width(given.model), node_name)
-
-
-def other_net(cls: type[io.ComfyNode]) -> str:
-    """A sentence for the user, where the file of a node's ControlNet is that of another method; else "".
-
-    The net is known by the name and the folder of its file, in the prompt (graph) that runs.
-    """
-    if not cls.hidden:
-        return ""
-    return workflow_needs.other_net(cls.hidden.prompt, notes.node_of(cls), "control_net")
 
 
 def check_control_net(control_net: ControlBase | None, width: int, node_name: str) -> None:

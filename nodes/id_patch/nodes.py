@@ -15,7 +15,7 @@ from ...bridge.apply import optional_model
 from ...bridge.apply.begin import OnBodies, begin_acting
 from ...bridge.apply.scope import Scope
 from ...bridge.control_nets.attached_net import AttachedNet, NetSettings, other_object, require_plain
-from ...bridge.control_nets.attachment import Attachment
+from ...bridge.control_nets.attachment import Attachment, other_net
 from ...bridge.host import notes, schema
 from ...bridge.host.load import FileLoader, Loaded, Published
 from ...bridge.host.schedule import ScheduleRange
@@ -213,7 +213,7 @@ class ApplyIDPatch(io.ComfyNode):
             return io.NodeOutput(positive, negative, optional_model.model_out(model, APPLY))
         conditioning.check_control_net(control_net, id_patch.width, APPLY)
         require_plain(other_object(control_net), "ID-Patch's ControlNet", METHOD.title)
-        notes.tell(conditioning.other_net(cls))
+        notes.tell(other_net(cls))
         participants = participants_of(require_places(cast, APPLY))
         if image is None:  # otherwise ID-Patch Condition Image, which has made it, has warned already
             lines += participants.warnings

@@ -14,14 +14,14 @@ from ...bridge.apply.adapters import UNetAdapter
 from ...bridge.apply.begin import AtFaces, When, begin
 from ...bridge.apply.scope import Scope
 from ...bridge.control_nets.attached_net import NetSettings, require_plain
-from ...bridge.control_nets.attachment import Attachment
+from ...bridge.control_nets.attachment import Attachment, other_net
 from ...bridge.control_nets.sdxl_net import TokenControlNet, other_network
 from ...bridge.host import notes, schema
 from ...bridge.host.load import FileLoader, Published
 from ...bridge.host.schedule import ScheduleRange
 from ...bridge.image_tokens.injections import Injection
 from ...bridge.sampling.canvas_check import Canvas
-from ...bridge.sampling.conditioning import Conditioning, SamplerInputs, check_control_net, other_net
+from ...bridge.sampling.conditioning import Conditioning, SamplerInputs, check_control_net
 from ...bridge.sampling.missing_people import NamedRange
 from ...bridge.sampling.node_of_run import Pictures
 from ...core.cast import Cast, Person, PlacedCast, is_a, rows_missing

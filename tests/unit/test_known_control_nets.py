@@ -1,7 +1,7 @@
 """A ControlNet's file whose name or folder is that of another method is named; one whose name tells nothing is not."""
 
 import pytest
-from pack.core.models import workflow_needs
+from pack.core.models import net_names
 
 ID_PATCH, INSTANT_ID = (f"LikenessApply{method}" for method in ("IDPatch", "InstantID"))
 FILE = "ControlNetModel/diffusion_pytorch_model.safetensors"
@@ -30,10 +30,10 @@ def test_a_net_of_another_method_is_named(applied: str, chosen: str, expected: s
         "5:2": {"class_type": "SetUnionControlNetType", "inputs": {"type": "auto", "control_net": ["5:1", 0]}},
         "5:3": {"class_type": applied, "inputs": {"control_net": ["5:2" if between else "5:1", 0]}},
     }
-    text = workflow_needs.other_net(prompt, "5:3", "control_net")
+    text = net_names.other_net(prompt, "5:3", "control_net")
     assert (expected in text) if expected else not text
 
 
 def test_without_a_prompt_nothing_is_said() -> None:
-    assert workflow_needs.other_net(None, None, "control_net") == ""
-    assert workflow_needs.other_net({"1": {"class_type": ID_PATCH, "inputs": {}}}, "1", "control_net") == ""
+    assert net_names.other_net(None, None, "control_net") == ""
+    assert net_names.other_net({"1": {"class_type": ID_PATCH, "inputs": {}}}, "1", "control_net") == ""
