@@ -135,8 +135,15 @@ def folders_by_key() -> dict[str, tuple[str, ...]]:
 
 def file_names(key: str) -> list[str]:
     """Relative names of the files under this key, sorted, without repeats and without links to nowhere."""
-    listings = tuple(listing(folder) for folder in folders(key))
-    return list(_sorted_file_names(listings, _registered(key).endings))
+    return list(_sorted_file_names(tuple(listing(folder) for folder in folders(key)), _registered(key).endings))
+
+
+@lru_cache(maxsize=64)
+def _sorted_file_names(listings: tuple[Listing, ...], endings: frozenset[str]) -> tuple[str, ...]:
+    """The sorted names in these listings that have one of the endings; any, where there are none. It is remembered,
+    because the host asks for menus often: a change in a folder gives another listing."""
+    names = {file.name for files_below in listings for file in files_below.files}
+    return tuple(sorted(name for name in names if not endings or ending(name) in endings))
 
 
 def host_menu(key: str) -> list[str]:
@@ -145,22 +152,6 @@ def host_menu(key: str) -> list[str]:
         return folder_paths.get_filename_list(key)
     except (LookupError, TypeError):
         return []
-
-
-@lru_cache(maxsize=64)
-def _sorted_file_names(listings: tuple[Listing, ...], endings: frozenset[str]) -> tuple[str, ...]:
-    """The sorted names of the files in these listings that have one of the endings (any, where there are none), without
-    links to nowhere.
-
-    The result is cached, because sorting thousands of names takes long. A change in a folder gives another listing, and
-    so another key of the cache.
-    """
-    names_with_ending: set[str] = set()
-    for folder in listings:
-        for name, path in folder.files:
-            if (not endings or ending(name) in endings) and dead_link(path) is None:
-                names_with_ending.add(name)
-    return tuple(sorted(names_with_ending))
 
 
 def find(name: str, key: str) -> str | None:
@@ -208,8 +199,8 @@ def refuse_dead_link(name: str, *keys: str) -> None:
     if not name:  # an empty menu sends an empty name
         return
     for folder in folders(*keys):
-        names_there = [file for file, _ in listing(folder).files]
-        path = path_within(folder, among(name, names_there) or name)
+        dead_names = [link.name for link in listing(folder).dead_links]
+        path = path_within(folder, among(name, dead_names) or name)
         leads_to = dead_link(path)
         if leads_to is not None:
             raise DeadLink(path, leads_to)

@@ -372,7 +372,7 @@ def _dead_link(key: str, published: Model) -> folders.DeadLink | None:
     """
     published_names = {PurePath(name).name for file in published.files for name in file.names}
     for root in folders.folders("insightface", "facexlib"):
-        for name, path in listing(root).files:
+        for name, path in listing(root).dead_links:
             leads_to = dead_link(path)
             belongs_to_key = PurePath(name).name in published_names or packs.pack_of(name) == key
             if leads_to is not None and belongs_to_key:

@@ -21,7 +21,7 @@ from .doctor_findings import DAMAGED, FOUND, GONE, MISPLACED, MISSING, NOTE, OK,
 from .files import dead_link, no_model, spelled_otherwise, unfinished
 from .formats import CONTROLNET
 from .manifest import File, Model, human, is_standin, models
-from .model_folders import MOST, Folders, fetching, move, moved, renamed, target
+from .model_folders import MOST, Folders, fetching, moved, renamed, target
 from .onnx_file import Kind
 from .tensors import NotTensors, described_tensors
 from .workflow_needs import SINGLE
@@ -94,7 +94,8 @@ def _elsewhere(model: Model, folders: Folders) -> Finding | None:
         state = RENAMED if model.chosen else FOUND
         return Finding(model.title, state, (f"{file.path}: choose {file.name} in its loader.",))
     for file in moved(model, folders):  # returns at the first one, if there is any
-        return Finding(model.title, MISPLACED, (move(file.path, target(model, folders)),))
+        moving = f"{file.path} is it: move it to {target(model, folders)}."
+        return Finding(model.title, MISPLACED, (moving,))
     return None
 
 
@@ -345,7 +346,8 @@ def _misplaced_pack(model: Model, there: _Packs, folders: Folders) -> Finding | 
             if folder in pack_of_folder:  # the loader's menu shows it, under that name
                 choose = f"{folder}: choose {pack_of_folder[folder]} in Load Face Embedder."
                 return Finding(model.title, RENAMED, (choose,))
-        return Finding(model.title, MISPLACED, (_moving(model, folder, folders),))
+        moving = f"Move {listed(sorted(names))} from {folder} into {target(model, folders)}."
+        return Finding(model.title, MISPLACED, (moving,))
     if found.archives:
         into = model.unpacked_into(target(model, folders))
         unpack = f"{found.archives[0]} is not unpacked: unpack it into {into}."
@@ -379,37 +381,12 @@ def _files_of_pack(model: Model, folders: Folders) -> _PackFiles:
             found.archives.append(path)
         # The name alone is not enough: glintr100.onnx is one of AuraFace's files too.
         elif _is_called(model, path.parent) or file_of_name[name].fits(path.stat().st_size):
-            found.names_in.setdefault(path.parent, set()).add(name)
+            found.names_in.setdefault(path.parent, set()).add(path.name)
     return found
 
 
 def _is_called(model: Model, folder: Path) -> bool:
     return folded(folder.name) == folded(model.name)
-
-
-def _moving(model: Model, folder: Path, folders: Folders) -> str:
-    """A sentence that says what to move: the folder in the wrong place, or the files of the pack alone.
-
-    The files are moved alone where the folder is a model folder, or holds anything beside files of the pack.
-    """
-    into = target(model, folders)
-    names = sorted(os.listdir(folder))
-    of_pack = [name for name in names if packs.comes_with(model, name)]
-    if of_pack == names and not _is_model_folder(folder, model, folders):
-        return move(folder, into)
-    return f"Move {listed(of_pack)} from {folder} into {into}."
-
-
-def _is_model_folder(folder: Path, model: Model, folders: Folders) -> bool:
-    """Whether a folder is a model folder: it is searched for models, or it lies directly in the folder of all models.
-
-    In the folder of all models, a folder of the pack's own name is none.
-    """
-    searched = {os.path.realpath(root) for roots in folders.values() for root in roots}
-    if os.path.realpath(folder) in searched:
-        return True
-    folders_of_all_models = {os.path.realpath(root) for root in folders.get("", ())}
-    return os.path.realpath(folder.parent) in folders_of_all_models and not _is_called(model, folder)
 
 
 # The report

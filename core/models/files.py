@@ -152,12 +152,13 @@ def dead_link(path: str) -> str | None:
 class Listing:
     """All files below a folder, as they were when it was looked through.
 
-    folders: every folder that was looked into -> the time of its last change then, as `_changed` gives it. Links that
-    lead nowhere are among the folders, because a folder may appear behind them. Two listings are equal only where they
-    are the same object.
+    dead_links: links that lead nowhere, which are none of the files. folders: every folder that was looked into -> the
+    time of its last change then, as `_changed` gives it. Dead links are among them, because a folder may appear behind
+    one. Two listings are equal only where they are the same object.
     """
 
     files: tuple[FileBelow, ...]
+    dead_links: tuple[FileBelow, ...]
     folders: Mapping[str, int]
 
     @property
@@ -189,14 +190,14 @@ def listing(root: str, links: bool = True) -> Listing:
     start_time = time.time_ns()
     folders = {root: _changed(root)}  # also where it cannot be walked
     files: list[FileBelow] = []
+    dead_links: list[FileBelow] = []
     for folder, names in walk(root, links):
         folders[folder] = _changed(folder)
         for file in _files_in(folder, names, root):
-            files.append(file)
-            # A link that leads nowhere may lead to a folder later, as to that of a disk that is not mounted yet.
-            if dead_link(file.path) is not None:
-                folders[file.path] = _ABSENT
-    new_listing = Listing(tuple(files), folders)
+            (files if dead_link(file.path) is None else dead_links).append(file)
+    # A link that leads nowhere may lead to a folder later, as to that of a disk that is not mounted yet.
+    folders.update((link.path, _ABSENT) for link in dead_links)
+    new_listing = Listing(tuple(files), tuple(dead_links), folders)
     _listings.pop((root, links), None)  # the last one is wrong by now, whether or not the new one is kept
     if max(folders.values()) < start_time - _SETTLED_NS:
         _listings[root, links] = new_listing

@@ -84,21 +84,6 @@ def target(model: Model, folders: Folders) -> Path:
     return home(model, folders) / model.name
 
 
-def move(source: Path, into: Path) -> str:
-    """A sentence that says what to do with a file or folder that is not where it belongs.
-
-    source: where it lies. into: where it belongs. Where `into` is `source` or lies inside of it, nothing can be moved:
-    then the sentence says to search the folder around `source`.
-    """
-    real_source = os.path.realpath(source)
-    real_target = os.path.realpath(into)
-    target_is_inside = real_target.startswith(os.path.join(real_source, ""))
-    if target_is_inside or real_target == real_source:
-        around = source.parent
-        return f"{source} is it, but it is searched one folder too deep: name {around} in extra_model_paths.yaml."
-    return f"{source} is it: move it to {into}."
-
-
 def fetching(model: Model, folders: Folders, system: str = os.name, resume: bool = True) -> tuple[str, ...]:
     """The commands that download a model, in the order in which they are to be run in a shell or PowerShell.
 

@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path, PurePath
 from typing import NamedTuple
 
-from ..checks.names import ending, folded
+from ..checks.names import ending
 from .manifest import File, Model, model, models
 
 LOOSE = "loose files"
@@ -33,8 +33,7 @@ _NOT_FETCHED = ("buffalo_m", "buffalo_sc", "auraface")
 # packages and the release zips put beside them.
 _DETECTORS = ("det_", "scrfd", "retinaface")
 _RECOGNISERS = ("glintr", "w600k_", "arcface", "auraface")
-_IN_ZIPS = ("1k3d68", "2d106det", "genderage")
-_OTHERS = (*_IN_ZIPS, "inswapper", "reswapper", "hyperswap", "simswap", "ghost_")
+_OTHERS = ("1k3d68", "2d106det", "genderage", "inswapper", "reswapper", "hyperswap", "simswap", "ghost_")
 
 # Bytes of AuraFace's recogniser. Its file is called glintr100.onnx like that of antelopev2, but is another network.
 _AURAFACE = 260694151
@@ -77,16 +76,6 @@ def where(key: str) -> str:
     place = place_of_files(entry)
     folder = "/".join(["models", entry.key, *place.folders])
     return f"{', '.join(place.names)} in {folder}, from {entry.url} ({entry.size_text})"
-
-
-def comes_with(entry: Model, name: str) -> bool:
-    """Whether a published pack has a file of this name: its detector, its recogniser, or one of those that the zips of
-    all packs hold beside them."""
-    # Of the whole pack: `entry` may be without its recogniser (workflow_needs.as_chosen). The first name is the
-    # published one.
-    own_names = {folded(PurePath(file.names[0]).name) for file in published_model(entry.id).files}
-    is_in_every_zip = ending(name) == ".onnx" and PurePath(name).stem.lower() in _IN_ZIPS
-    return folded(name) in own_names or is_in_every_zip
 
 
 def pack_of(name: str) -> str:

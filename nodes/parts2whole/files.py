@@ -23,7 +23,7 @@ from ...core.checks.memory import is_out_of_memory
 from ...core.checks.names import among, ending, same_name
 from ...core.checks.text import in_one_line
 from ...core.models import manifest
-from ...core.models.files import SAFETENSORS, dead_link, listing
+from ...core.models.files import SAFETENSORS, listing
 from ...core.models.formats import identify, require
 from ...core.models.tensors import below, check_all_floats, check_weights, opened
 from .net import DecoupledAttn, PoseGuider
@@ -57,8 +57,7 @@ def choices() -> list[str]:
     """
     names: set[str] = set()
     for root in folders.folders(KEY):
-        # Links to a file that is not there are left out.
-        files = [name for name, path in listing(root).files if dead_link(path) is None]
+        files = [name for name, _ in listing(root).files]
         # The folders in which files of a release lie.
         releases = {folder for folder in map(_release_of, files) if folder is not None}
         single_files = [file for file in files if ending(file) in SAFETENSORS]

@@ -296,7 +296,8 @@ def test_what_comes_goes_or_moves_is_seen(tmp_path: Path) -> None:
     for path in (root / "a.bin", below / "b.bin"):
         path.touch()
     (root / "disk").symlink_to(tmp_path / "disk")
-    assert names() == ["a.bin", "disk", os.path.join("below", "b.bin")]
+    assert names() == ["a.bin", os.path.join("below", "b.bin")]
+    assert [link.name for link in listing(str(root)).dead_links] == ["disk"]
     (tmp_path / "disk").mkdir()
     (tmp_path / "disk" / "c.bin").touch()
     (below / "b.bin").unlink()
