@@ -501,9 +501,10 @@ def test_every_text_of_a_graph_is_translated_and_no_other(language: str) -> None
     texts_of_graphs: set[str] = set()
     for file in (*TEMPLATES, *BLUEPRINTS.values()):
         texts_of_graphs.update(translations.of_graph(file.graph))
-    lines_of_notes: set[str] = set()
+    notes = translations.notes_of_the_toy()
     for file in TEMPLATES:
-        lines_of_notes.update(translations.lines_of_notes(file.graph))
+        notes += translations.notes_of(file.graph)
+    lines_of_notes = translations.lines_of_notes(notes)
     to_translate = {text for text in texts_of_graphs if not translations.is_proper_name(text)}
     # A record's title may be translated: References.
     missing = to_translate - table.keys() | lines_of_notes - lines.keys()

@@ -67,9 +67,17 @@ def table(language: str, name: str = LABELS) -> Texts:
     return main_file(language)[name]
 
 
-def lines_of_notes(graph: dict[str, Any]) -> set[str]:
+def notes_of(graph: dict[str, Any]) -> list[str]:
+    return [node["widgets_values"][0] for node in graph["nodes"] if node["type"] == "MarkdownNote"]
+
+
+def notes_of_the_toy() -> list[str]:
+    """Those that its workflows have in the place of their templates' notes."""
+    return [path.read_text("utf-8") for path in (ROOT / "scripts" / "toy").glob("note*.md")]
+
+
+def lines_of_notes(texts: list[str]) -> set[str]:
     """What people read of them in any language but their own: no rules of tables, no rows of files and folders."""
-    texts = [node["widgets_values"][0] for node in graph["nodes"] if node["type"] == "MarkdownNote"]
     lines = "\n".join(texts).split("\n")
     return {line for line in lines if re.search(r"[a-z]", line) and not re.match(r"\| [^ |]+ \| models/", line)}
 
