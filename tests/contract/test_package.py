@@ -129,7 +129,7 @@ def test_image_has_the_releases_that_the_tests_run(root: Path) -> None:
 
 def test_an_image_gets_the_pack_and_nothing_that_lies_beside_it(root: Path) -> None:
     """Such as photos of people. Machines of a cluster get the same."""
-    lines = (root / "docker/Dockerfile.dockerignore").read_text("utf-8").splitlines()
+    lines = (root / ".dockerignore").read_text("utf-8").splitlines()
     patterns = [line for line in lines if not line.startswith("#")]
     assert patterns[0] == "*"
     assert {pattern[1:] for pattern in patterns[1:-1]} == {*ray_workers._PACK, "LICENSE", "THIRD_PARTY_NOTICES.md"}
