@@ -12,24 +12,18 @@
 
 Paths, -k, -x and everything else go to pytest; a path below tests/host, tests/parity or tests/every_method runs in one
 ComfyUI: COMFYUI_PATH, else the newest. Where there is no ComfyUI, one is fetched as scripts/demo.py does. What is asked
-for by path runs in one process, thorough tests too; a whole tier in several: the newest ComfyUI's, and beside them all
-others one after the other, and pytest says which tests took longest. The last line says what was not tested. No tracked
-file changes.
+for by path runs in one process, thorough tests too; a whole tier in several. The last line says what was not tested. No
+tracked file changes.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import re
 import subprocess
 import sys
-import tempfile
 import time
-import xml.etree.ElementTree as ElementTree
-from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,17 +39,15 @@ MODULES = (
 NO_HOST = """\
 No ComfyUI was found, so the tests in ComfyUI did NOT run. Searched: COMFYUI_PATH, the ComfyUI this pack sits in,
 ~/comfy/ComfyUI and ~/comfy/ComfyUI-*. Set COMFYUI_PATH to the folder of a ComfyUI (0.3.64 or newer)."""
-NO_BROWSER = "NO CHROMIUM"
-"""How tests/support/browser/launch.py begins the reason of a test that is skipped because there is no browser."""
 
 KEPT = {"MALLOC_MMAP_THRESHOLD_": str(2**25), "MALLOC_TRIM_THRESHOLD_": str(2**30)}
 """What tells glibc to keep the room of tensors that are gone for the next ones: to give it back and take it again is
 3 % of the tests' time. Other C libraries do not know these."""
 
 NOTHING_COLLECTED = 5
-_CHOOSING = ("-k", "-m", "--deselect", "--ignore", "--ignore-glob", "--lf", "--last-failed", "--sw", "--stepwise")
-"""Options of pytest that leave tests out."""
+"""pytest's exit status."""
 _WITH_VALUE = {"-k", "-m", "-p", "-c", "-o", "-W", "-n", "-r", "--deselect", "--ignore", "--tb", "--maxfail"}
+"""Options of pytest whose value is an argument of its own."""
 
 
 @dataclass(frozen=True)
@@ -84,22 +76,11 @@ TIERS = {
     "": Tier(marked="not thorough", on_older="both_hosts and not thorough"),
     "--all": Tier(),
 }
-
-
-def _of_host(in_browser: bool) -> tuple[str, ...]:
-    """The files of tests/host that look at pages in Chromium, or all others."""
-    names: list[str] = []
-    for file in sorted((ROOT / "tests" / "host").glob("test_*.py")):
-        if ('xdist_group("browser")' in file.read_text("utf-8")) == in_browser:
-            names.append(file.relative_to(ROOT).as_posix())
-    return tuple(names)
-
-
 PARTS = {
     "host-less": Tier(HOST_LESS, ()),
     "every-method": Tier((), ("tests/every_method",)),
-    "browser": Tier((), _of_host(in_browser=True)),
-    "nodes": Tier((), ("tests/parity", *_of_host(in_browser=False))),
+    "browser": Tier((), ("tests/host",), "browser", "browser"),
+    "nodes": Tier((), ("tests/parity", "tests/host"), "not browser", "not browser"),
 }
 """What --all runs, in parts; together they hold every test once, as tests/scripts/test_scripts.py sees to."""
 
@@ -115,29 +96,6 @@ class Session:
 
 
 @dataclass(frozen=True)
-class Lane:
-    """Sessions that run one after the other, each in so many processes."""
-
-    sessions: list[Session]
-    workers: int
-
-
-@dataclass(frozen=True)
-class Outcome:
-    title: str
-    status: int
-    seconds: float
-    counts: Counter[str]
-    """How many tests passed, failed, were skipped or ended in errors."""
-    without_browser: bool
-    """Whether tests were skipped because there is no browser."""
-
-    @property
-    def failed(self) -> bool:
-        return self.status not in (0, NOTHING_COLLECTED)
-
-
-@dataclass(frozen=True)
 class Asked:
     """What the caller wants to run. tier and part: their names. host_less and on_hosts: paths. options: pytest's."""
 
@@ -148,22 +106,13 @@ class Asked:
     options: list[str]
 
     @property
-    def in_one_process(self) -> bool:
-        """Where starting several takes longer than the tests do."""
-        return self.tier in (PATHS, "--smoke")
+    def workers(self) -> int:
+        """How many processes test: one where starting several takes longer than the tests do."""
+        return 1 if self.tier in (PATHS, "--smoke") else most_workers()
 
     @property
     def stops_early(self) -> bool:
         return "-x" in self.options or "--exitfirst" in self.options
-
-    @property
-    def chosen_by(self) -> str:
-        """The option of pytest that leaves tests out, "" for none."""
-        for option in self.options:
-            name = option.partition("=")[0]
-            if name in _CHOOSING or re.match(r"-[km].", option):
-                return option
-        return ""
 
 
 def main(arguments: list[str]) -> int:
@@ -176,15 +125,16 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--python", help="a Python that has everything already")
     given, arguments = parser.parse_known_args(arguments)
     started = time.monotonic()
-    cpu = cpu_seconds()
     asked = asked_for(given.tier, given.part, arguments)
     hosts, python, no_host = prepared(asked, given.python)
     if asked.tier == PATHS and os.environ.get("COMFYUI_PATH"):
         hosts = hosts[:1]  # where find_hosts has it
-    every_session = sessions(tier_of(asked.tier, asked.part), hosts, asked.host_less, asked.on_hosts)
-    outcomes = run_lanes(lanes(every_session, asked, most_workers()), asked, python)
-    gaps = not_tested(asked, no_host, outcomes, len(every_session) - len(outcomes))
-    return report(outcomes, bool(no_host), gaps, time.monotonic() - started, cpu_seconds() - cpu)
+    ended: dict[str, int] = {}
+    for session in sessions(asked, hosts):
+        if asked.stops_early and failed(ended):
+            break
+        ended[session.title] = run(session, asked, python, hosts)
+    return report(asked, ended, no_host, time.monotonic() - started)
 
 
 def asked_for(tier: str, part: str | None, arguments: list[str]) -> Asked:
@@ -196,49 +146,6 @@ def asked_for(tier: str, part: str | None, arguments: list[str]) -> Asked:
         return Asked(PATHS, part, host_less, on_hosts, options)
     paths = tier_of(tier, part)
     return Asked(tier, part, _ours(paths.host_less), _ours(paths.on_hosts), options)
-
-
-def prepared(asked: Asked, chosen: str | None) -> tuple[list[Host], Path, str]:
-    """The ComfyUIs, the Python, and why there is no ComfyUI though tests need one ("" where there is one, or none is
-    needed). chosen: the Python that the caller names. Raises SetupError."""
-    hosts = environment.find_hosts()
-    python = environment.ready_python(hosts, chosen, MODULES)
-    no_host = ""
-    if asked.on_hosts and not hosts:
-        if python:
-            # Nothing is installed into such a Python, so a ComfyUI could not run in it.
-            no_host = "none was found, and none is fetched for a Python that you have chosen or activated"
-        else:
-            hosts = environment.fetched_host()
-            no_host = "" if hosts else "none was found and none could be fetched"
-    return hosts, python or environment.own_python(hosts), no_host
-
-
-def not_tested(asked: Asked, no_host: str, outcomes: Sequence[Outcome], left: int) -> list[str]:
-    """What did not run, in words. no_host: why there is no ComfyUI. left: sessions that did not begin."""
-    gaps: list[str] = []
-    if no_host and asked.tier == PATHS:
-        gaps.append(f"{', '.join(asked.on_hosts)}, which needs a ComfyUI: {no_host}")
-    elif no_host:
-        gaps.append(f"everything that needs a ComfyUI (nodes, every method, parity): {no_host}")
-    if left:
-        gaps.append("what comes after the first failure (-x)")
-    if any(outcome.without_browser for outcome in outcomes):
-        gaps.append("the pages in a browser: no Chromium was found")
-    skipped = sum(outcome.counts["skipped"] for outcome in outcomes)
-    if skipped:
-        gaps.append(f"{skipped} skipped tests (pytest gives the reasons above)")
-    if asked.chosen_by:
-        gaps.append(f"what {asked.chosen_by} leaves out")
-    if asked.tier == PATHS:
-        gaps.append("anything outside of the paths that you named")
-    elif asked.part:
-        gaps.append("the other parts of --all")
-    elif asked.tier in ("--smoke", "--fast"):
-        gaps.append(f"what {asked.tier} leaves out")
-    elif not asked.tier:
-        gaps.append("the thorough tests (--all runs them)")
-    return gaps
 
 
 def tier_of(name: str, part: str | None) -> Tier:
@@ -283,38 +190,62 @@ def _ours(paths: Sequence[str]) -> list[str]:
     return [str(ROOT / path) for path in paths if (ROOT / path.split("::")[0]).exists()]
 
 
-def lanes(found: Sequence[Session], asked: Asked, most: int) -> list[Lane]:
-    """What runs beside each other. most: how many processes test at once.
-
-    A whole tier has the newest ComfyUI's session in one lane and all others in the next, so that every core is at work
-    until the end: the newest's takes more than half of the time, and all of them wait for servers and browsers.
-    """
-    if asked.in_one_process:
-        return [Lane([*found], 1)]
-    if asked.tier == "--fast":
-        return [Lane([session], share(most, len(found))) for session in found]
-    newest = max((one for one in found if one.host), key=lambda one: one.host.version if one.host else (), default=None)
-    others = [one for one in found if one is not newest]
-    if newest is None or not others or most < 3:
-        return [Lane([*found], most)]
-    of_newest = share(most, 2)
-    return [Lane([newest], of_newest), Lane(others, of_newest if asked.tier == "--all" else most - of_newest)]
+def prepared(asked: Asked, chosen: str | None) -> tuple[list[Host], Path, str]:
+    """The ComfyUIs, the Python, and why there is no ComfyUI though tests need one ("" where there is one, or none is
+    needed). chosen: the Python that the caller names. Raises SetupError."""
+    hosts = environment.find_hosts()
+    python = environment.ready_python(hosts, chosen, MODULES)
+    no_host = ""
+    if asked.on_hosts and not hosts:
+        if python:
+            # Nothing is installed into such a Python, so a ComfyUI could not run in it.
+            no_host = "none was found, and none is fetched for a Python that you have chosen or activated"
+        else:
+            hosts = environment.fetched_host()
+            no_host = "" if hosts else "none was found and none could be fetched"
+    return hosts, python or environment.own_python(hosts), no_host
 
 
-def run_lanes(beside: Sequence[Lane], asked: Asked, python: Path) -> list[Outcome]:
-    """What the first lane writes is shown as it comes; what others do, when a session of theirs has ended."""
-    outcomes: list[Outcome] = []
+def sessions(asked: Asked, hosts: Sequence[Host]) -> list[Session]:
+    """Without a ComfyUI first, then in the newest, then in the others."""
+    tier = tier_of(asked.tier, asked.part)
+    found = [Session("host-less", asked.host_less, tier.marked)] if asked.host_less else []
+    newest = newest_of(hosts)
+    for host in sorted(hosts, key=lambda host: host is not newest) if asked.on_hosts else ():
+        marked = tier.marked if host is newest else tier.on_older
+        if marked is not None:
+            found.append(Session(f"{host} in {host.path}", asked.on_hosts, marked, host))
+    return found
 
-    def run_lane(lane: Lane) -> None:
-        options = [*([] if asked.in_one_process else workers(lane.workers)), *asked.options]
-        for session in lane.sessions:
-            if not (asked.stops_early and any(outcome.failed for outcome in outcomes)):
-                outcomes.append(run(session, options, python, shown=lane is beside[0]))
 
-    with ThreadPoolExecutor(max(1, len(beside))) as threads:
-        for _ in threads.map(run_lane, beside):
-            pass
-    return outcomes
+def newest_of(hosts: Sequence[Host]) -> Host | None:
+    return max(hosts, key=lambda host: host.version, default=None)
+
+
+def run(session: Session, asked: Asked, python: Path, hosts: Sequence[Host]) -> int:
+    """pytest's exit status."""
+    # An -m of the caller's is the last one, and so the one that counts.
+    command = [str(python), "-m", "pytest", "-c", f"{ROOT / 'pyproject.toml'}", "-m", session.marked, *asked.options]
+    newest = newest_of(hosts)
+    if session.host and newest and session.host is not newest:
+        # Which tests there are the newest says too: for none, nothing that an older one pins is installed.
+        collecting = [*command, "--collect-only", "-qq", *session.paths]
+        variables = variables_of(newest, python)
+        if subprocess.run(collecting, env=variables, stdout=subprocess.DEVNULL).returncode == NOTHING_COLLECTED:
+            return NOTHING_COLLECTED
+    say(f"Tests: {session.title}")
+    command += [*workers(asked.workers), *session.paths]
+    return subprocess.run(command, env=variables_of(session.host, python)).returncode
+
+
+def variables_of(host: Host | None, python: Path) -> dict[str, str]:
+    """The environment of tests in a host, or of those that need none."""
+    variables = environment.host_environment(host, python) if host else {**os.environ}
+    if not host:
+        variables.pop("COMFYUI_PATH", None)
+    # What one run has compiled of the tests the next one finds.
+    variables.pop("PYTHONDONTWRITEBYTECODE", None)
+    return {**KEPT, **variables}
 
 
 def most_workers() -> int:
@@ -324,94 +255,53 @@ def most_workers() -> int:
     return max(1, min((os.cpu_count() or 1) + 1, 5, memory // 6))
 
 
-def share(most: int, sessions: int) -> int:
-    """How many workers each of the sessions has that run beside each other: rounded up, as one ends before another."""
-    return -(-most // sessions)
-
-
 def workers(count: int) -> list[str]:
     """pytest-xdist's options for so many; what shares a server or a file's networks stays in one worker, and the
     longest of these groups come first (tests/conftest.py): xdist itself would begin with those of most tests."""
-    several = ["-n", str(count), "--dist", "loadgroup", "--no-loadscope-reorder"] if count > 1 else []
-    return ["--durations=30", *several]
+    if count == 1:
+        return []
+    return ["-n", str(count), "--dist", "loadgroup", "--no-loadscope-reorder", "--durations=30"]
 
 
-def sessions(tier: Tier, hosts: Sequence[Host], host_less: list[str], on_hosts: list[str]) -> list[Session]:
-    found = [Session("host-less", host_less, tier.marked)] if host_less else []
-    newest = max(hosts, key=lambda host: host.version, default=None)
-    for host in hosts if on_hosts else ():
-        marked = tier.marked if host is newest else tier.on_older
-        if marked is not None:
-            found.append(Session(f"{host} in {host.path}", on_hosts, marked, host))
-    return found
+def failed(ended: dict[str, int]) -> list[str]:
+    """The titles of sessions that failed, by the exit status of each."""
+    return [title for title, status in ended.items() if status not in (0, NOTHING_COLLECTED)]
 
 
-def run(session: Session, options: list[str], python: Path, shown: bool = True) -> Outcome:
-    """shown: what it writes is shown as it comes, else when it has ended."""
-    say(f"Tests: {session.title}")
-    started = time.monotonic()
-    if session.host:
-        variables = environment.host_environment(session.host, python)
+def report(asked: Asked, ended: dict[str, int], no_host: str, seconds: float) -> int:
+    """Say in the last line what became of all, and what was not tested; return the exit status. ended: the status of
+    each session, by its title."""
+    bad = failed(ended)
+    in_ci = os.environ.get("CI") == "true"
+    if no_host:
+        say(("FAILED: " if in_ci else "SKIPPED: ") + NO_HOST)
+    if bad:
+        what = f"FAILED: {', '.join(bad)}"
+    elif all(status == NOTHING_COLLECTED for status in ended.values()):
+        what = "No tests ran"
     else:
-        variables = {name: value for name, value in os.environ.items() if name != "COMFYUI_PATH"}
-    variables = {**KEPT, **variables}
-    # What one run has compiled of the tests the next one finds.
-    variables.pop("PYTHONDONTWRITEBYTECODE", None)
-    with tempfile.TemporaryDirectory() as folder:
-        results = Path(folder) / "results.xml"
-        config, report = f"{ROOT / 'pyproject.toml'}", f"--junitxml={results}"
-        command = [str(python), "-m", "pytest", "-c", config, report, "-m", session.marked]
-        # An -m of the caller's is the last one, and so the one that counts.
-        pipe = None if shown else subprocess.PIPE
-        done = subprocess.run(
-            [*command, *options, *session.paths], env=variables, stdout=pipe, stderr=pipe and subprocess.STDOUT
-        )
-        if not shown:
-            # The first lane's has no end of line while it goes on.
-            print(f"\n{done.stdout.decode(errors='replace')}", end="", flush=True)
-        text = results.read_text("utf-8") if results.is_file() else ""
-        seconds = time.monotonic() - started
-        return Outcome(session.title, done.returncode, seconds, counts_of(text), NO_BROWSER in text)
+        what = "All that ran passed"
+    gaps = not_tested(asked, no_host)
+    print(f"{what}, in {seconds:.0f} s. NOT tested: {'; '.join(gaps)}.", flush=True)
+    return int(not what.startswith("All") or bool(no_host and in_ci))
 
 
-def counts_of(results: str) -> Counter[str]:
-    """results: what pytest's JUnit file holds, "" where it did not get as far."""
-    counts = Counter[str]()
-    for suite in ElementTree.fromstring(results or "<testsuites/>").iter("testsuite"):
-        of_suite = {name: int(suite.get(name, 0)) for name in ("tests", "failures", "errors", "skipped")}
-        counts["failed"] += of_suite["failures"]
-        counts["errors"] += of_suite["errors"]
-        counts["skipped"] += of_suite["skipped"]
-        counts["passed"] += of_suite["tests"] - of_suite["failures"] - of_suite["errors"] - of_suite["skipped"]
-    return counts
-
-
-def cpu_seconds() -> float:
-    """Of every process that was started from here and has ended, user and system; 0 on Windows, which does not tell."""
-    times = os.times()
-    return times.children_user + times.children_system
-
-
-def report(outcomes: list[Outcome], host_missing: bool, gaps: list[str], seconds: float, cpu: float) -> int:
-    """Say what happened, and in the last line what all of it was and what was not tested; return the exit status."""
-    bad = [outcome for outcome in outcomes if outcome.failed]
-    nothing = all(outcome.status == NOTHING_COLLECTED for outcome in outcomes)
-    for outcome in outcomes:
-        ending = f"  (pytest ended with {outcome.status})" if outcome.failed else ""
-        say(f"{outcome.title}: {line(outcome.counts)}, {outcome.seconds:.0f} s{ending}")
-    if host_missing:
-        say(("FAILED: " if os.environ.get("CI") == "true" else "SKIPPED: ") + NO_HOST)
-    total = sum((outcome.counts for outcome in outcomes), Counter[str]())
-    last = f"{line(total)} in {seconds:.0f} s ({cpu:.0f} CPU s)."
-    if gaps:
-        last += f" NOT tested: {'; '.join(gaps)}."
-    print(last, flush=True)
-    return int(bool(bad) or nothing or (host_missing and os.environ.get("CI") == "true"))
-
-
-def line(counts: Counter[str]) -> str:
-    order = ("failed", "passed", "skipped", "errors")
-    return ", ".join(f"{counts[name]} {name}" for name in order if counts[name]) or "no tests ran"
+def not_tested(asked: Asked, no_host: str) -> list[str]:
+    """What did not run, in words. no_host: why there is no ComfyUI."""
+    gaps: list[str] = []
+    if no_host and asked.tier == PATHS:
+        gaps.append(f"{', '.join(asked.on_hosts)}, which needs a ComfyUI: {no_host}")
+    elif no_host:
+        gaps.append(f"everything that needs a ComfyUI (nodes, every method, parity): {no_host}")
+    if asked.tier == PATHS:
+        gaps.append("anything outside of the paths that you named")
+    elif asked.part:
+        gaps.append("the other parts of --all")
+    elif asked.tier in ("--smoke", "--fast"):
+        gaps.append(f"what {asked.tier} leaves out")
+    elif not asked.tier:
+        gaps.append("the thorough tests (--all runs them)")
+    return [*gaps, "what pytest lists as skipped or deselected"]
 
 
 if __name__ == "__main__":

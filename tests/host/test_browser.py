@@ -26,7 +26,7 @@ from pack.nodes.extension import NODES
 from PIL import Image
 from shared import workflow
 
-pytestmark = pytest.mark.xdist_group("browser")
+pytestmark = pytest.mark.browser
 ROOT = Path(__file__).resolve().parents[2]
 SCHEMAS = [node.GET_SCHEMA() for node in NODES]
 WORKFLOW = ROOT / "workflows" / "start_two_people.json"

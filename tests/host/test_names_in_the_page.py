@@ -23,7 +23,7 @@ from standins_made import Standins
 from windows_names import ID_PATCH, INSTANT_ID
 
 ROOT = Path(__file__).resolve().parents[2]
-pytestmark = pytest.mark.xdist_group("browser")
+pytestmark = pytest.mark.browser
 
 FOLDED = unicodedata.normalize("NFC", "people/José.safetensors")
 """As keyboards write it, and on a Mac's disk the letter and its accent are two."""

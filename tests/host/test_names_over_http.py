@@ -11,7 +11,7 @@ import windows_names
 from prompts import node
 from shared.host_server import HostServer
 
-pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.both_hosts]
+pytestmark = [pytest.mark.browser, pytest.mark.both_hosts]
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from pack.core.models import manifest, workflow_needs
 from pack.core.places import group, people_text
 from shared import workflow
 
-pytestmark = pytest.mark.xdist_group("browser")
+pytestmark = pytest.mark.browser
 TITLES = translations.main_file("en")["templateWorkflows"]["template"]["likeness"]
 INSIDE = "\u203a"
 """Between the titles of a subgraph and of a node in it."""

@@ -16,7 +16,7 @@ from browser.subgraph_node import WINDOW, SubgraphNode, Value
 from browser.visit import Visit
 from shared import workflow
 
-pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.both_hosts]
+pytestmark = [pytest.mark.browser, pytest.mark.both_hosts]
 # One with every kind of value, and a blueprint.
 USUAL, BLUEPRINT = "start_portrait", "Group photo, couple, family, friends"
 

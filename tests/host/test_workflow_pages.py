@@ -17,7 +17,7 @@ from browser.visit import WINDOW, Visit
 from pack.nodes.extension import NODES
 from shared import workflow
 
-pytestmark = pytest.mark.xdist_group("browser")
+pytestmark = pytest.mark.browser
 SCHEMAS = [node.GET_SCHEMA() for node in NODES]
 STARTS = [path for path in templates.FILES if path.stem in templates.STARTS]
 SCREEN, LAPTOP = (1920, 1080), (1366, 768)

@@ -234,52 +234,25 @@ def test_a_mistyped_path_starts_no_tier(arguments: tuple[str, ...], words: str) 
     ],
 )
 def test_what_a_tier_runs_in_which_host(tier: str, marked: list[str]) -> None:
-    """The newest runs most, wherever it stands in the list."""
+    """The newest runs most, and first, wherever it stands in the list."""
     for hosts in ([NEW, OLD], [OLD, NEW]):
-        sessions = runner.sessions(runner.TIERS[tier], hosts, ["a"], ["b"])
+        sessions = runner.sessions(runner.Asked(tier, None, ["a"], ["b"], []), hosts)
         assert (sessions[0].host, sessions[0].marked) == (None, marked[0])
-        assert {session.host: session.marked for session in sessions[1:]} == dict(zip([NEW, OLD], marked, strict=False))
+        in_hosts = [(session.host, session.marked) for session in sessions[1:]]
+        assert in_hosts == [*zip([NEW, OLD], marked, strict=False)]
     paths = (*runner.TIERS[tier].host_less, *runner.TIERS[tier].on_hosts)
     assert all((ROOT / path.split("::")[0]).exists() for path in paths)
 
 
-@pytest.mark.parametrize(
-    ("tier", "most", "expected"),
-    [
-        ("", 3, [(["new"], 2), (["host-less", "old"], 1)]),
-        ("", 5, [(["new"], 3), (["host-less", "old"], 2)]),
-        ("", 2, [(["host-less", "new", "old"], 2)]),
-        ("--all", 3, [(["new"], 2), (["host-less", "old"], 2)]),
-        ("--fast", 3, [(["host-less"], 1), (["new"], 1), (["old"], 1)]),
-        ("--smoke", 3, [(["host-less", "new", "old"], 1)]),
-    ],
-)
-def test_what_runs_beside_each_other(tier: str, most: int, expected: list[tuple[list[str], int]]) -> None:
-    sessions = [
-        runner.Session("host-less", [], ""),
-        runner.Session("new", [], "", NEW),
-        runner.Session("old", [], "", OLD),
-    ]
-    asked = runner.asked_for(tier, None, [])
-    lanes = runner.lanes(sessions, asked, most)
-    assert [([session.title for session in lane.sessions], lane.workers) for lane in lanes] == expected
-    assert runner.lanes(sessions[:1], asked, most)[0].sessions == sessions[:1], "where there is no ComfyUI"
-
-
-def test_one_worker_alone_is_handed_nothing() -> None:
-    assert runner.workers(1) == ["--durations=30"]
-    assert runner.workers(2)[1:4] == ["-n", "2", "--dist"]
-
-
 def files_of(tier: runner.Tier) -> list[str]:
-    """The test files of a tier or a part of one, sorted."""
-    files: list[Path] = []
+    """The test files of a tier or a part of one, sorted. Marks stand at files."""
+    files: list[str] = []
     for path in (*tier.host_less, *tier.on_hosts):
-        if (ROOT / path).is_dir():
-            files += (ROOT / path).rglob("test_*.py")
-        else:
-            files.append(ROOT / path)
-    return sorted(file.relative_to(ROOT).as_posix() for file in files)
+        for file in (ROOT / path).rglob("test_*.py"):
+            opens_pages = "pytest.mark.browser" in file.read_text("utf-8")
+            if tier.marked == "" or opens_pages == (tier.marked == "browser"):
+                files.append(file.relative_to(ROOT).as_posix())
+    return sorted(files)
 
 
 def test_parts_of_the_release_hold_every_test_once() -> None:
@@ -356,13 +329,21 @@ def test_nothing_collected_is_a_failure(three_tests: str, tmp_path: Path) -> Non
     assert result.returncode == 0, result.stderr
     last = result.stdout.splitlines()[-1]
     assert re.fullmatch(
-        r"1 passed, 1 skipped in \d+ s \(\d+ CPU s\)\. NOT tested: 1 skipped tests \(pytest gives the reasons above\); "
-        r"what -k leaves out; anything outside of the paths that you named\.",
+        r"All that ran passed, in \d+ s\. NOT tested: anything outside of the paths that you named; "
+        r"what pytest lists as skipped or deselected\.",
         last,
     )
     result = run(three_tests, "-k", "no_such_test", home=tmp_path)
     assert result.returncode == 1
-    assert "no tests ran" in result.stdout.splitlines()[-1]
+    assert "No tests ran" in result.stdout.splitlines()[-1]
+
+
+@with_all_packages
+def test_the_last_line_names_what_failed(three_tests: str, tmp_path: Path) -> None:
+    Path(three_tests).write_text("def test_a(): assert 1 == 2\n")
+    result = run(three_tests, home=tmp_path)
+    assert result.returncode == 1
+    assert result.stdout.splitlines()[-1].startswith("FAILED: host-less, in ")
 
 
 @with_all_packages
