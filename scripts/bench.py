@@ -1,22 +1,22 @@
 """What people cost: a step with every method beside one without us, counted. One JSON line per figure.
 
     python scripts/bench.py --table counted.md > counted.jsonl
-    python scripts/bench.py --only instant_id --only chained_instant_ids > instant_id.jsonl
+    python scripts/bench.py --only instant_id --only id_patch > two.jsonl
     python scripts/bench.py --gpu --pictures 4 --table timed.md > timed.jsonl
     python scripts/bench.py --gpu --transformers --table transformers.md > transformers.jsonl
 
 Needs a ComfyUI (see scripts/test.py for where it is looked for). Floating-point operations are counted on tensors that
-are shapes alone, real ones, so the figures are exact on any machine. It counts every method on SDXL and SD1.5 beside
-ComfyUI's own masks and the packs that are in custom_nodes of that ComfyUI (ComfyUI_InstantID, ComfyUI_IPAdapter_plus,
-ComfyUI-ppm; what is not there is said and left out), and then on every transformer (FLUX, Qwen-Image, Z-Image ...).
-With --gpu steps are timed on the graphics card, with memory at the peak: those of the most used methods on SDXL beside
-the same packs, or with --transformers those on the transformers that fit its memory. It takes four minutes at most.
+are shapes alone, real ones, so the figures are exact on any machine. It counts every method on SDXL and SD1.5, and then
+on every transformer (FLUX, Qwen-Image, Z-Image ...). With --gpu steps are timed on the graphics card, with memory at
+the peak: those of the most used methods on SDXL, or with --transformers those on the transformers that fit its memory.
+It takes four minutes at most.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import subprocess
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -24,11 +24,7 @@ import environment
 from shared.arguments import path_of, positive
 from shared.host_folders import entered
 
-ON_CARD = (
-    "id_patch", "instant_id", "ip_adapter_plus", "prompt_per_person", "lora_per_person", "chained_instant_ids",
-    "instant_ids_with_prompts", "ip_adapters", "regional_ip_adapters", "attention_couple",
-    "attention_couple_and_common", "masked_prompts",
-)  # fmt: skip
+ON_CARD = ("id_patch", "instant_id", "ip_adapter_plus", "prompt_per_person", "lora_per_person")
 """What is timed on SDXL where nothing else is said: each kind of cost once."""
 
 
@@ -54,10 +50,10 @@ def main() -> int:
     if options.gpu and comfy.cli_args.args.cpu:
         raise environment.SetupError("--gpu needs a graphics card with CUDA. Without it bench.py counts.")
     # Only here: they need the host, the pack and torch.
-    from bench import by_packs, figures, installed, people_in_pictures, transformers, unets
+    from bench import figures, people_in_pictures, transformers, unets
 
     on_transformers = transformers.ON_TRANSFORMERS | people_in_pictures.FACES | people_in_pictures.IN_REFERENCES
-    ways = on_transformers | by_packs.BY_PACKS | unets.ON_UNETS
+    ways = on_transformers | unets.ON_UNETS
     unknown = [name for name in options.only or () if name not in ways]
     if unknown:
         raise environment.SetupError(f"No method is called {unknown[0]}. --only takes: {', '.join(ways)}.")
@@ -70,10 +66,22 @@ def main() -> int:
     environment.say("Done: each figure is a line of JSON on the standard output.")
     if options.table:
         tables = figures.tables(lines, {name: way.title for name, way in ways.items()})
-        commit = installed.commit_of(environment.ROOT)
-        options.table.write_text(f"{tables}\nBy Likeness at {commit}.\n", "utf-8")
+        options.table.write_text(f"{tables}\nBy Likeness at {_commit()}.\n", "utf-8")
         environment.say(f"The tables are in {options.table}.")
     return 0
+
+
+def _commit() -> str:
+    """The first seven letters of the commit of this pack, or "no commit known" where git does not say one."""
+    command = ["git", "-C", str(environment.ROOT), "rev-parse", "--short=7", "HEAD"]
+    try:
+        answer = subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
+    except OSError:
+        return "no commit known"
+    # A folder without a repository of its own may lie in somebody else's.
+    if answer.returncode or not (environment.ROOT / ".git").exists():
+        return "no commit known"
+    return answer.stdout.strip()
 
 
 def chosen(options: argparse.Namespace, ways: Mapping[str, Any]) -> dict[str, Any]:
@@ -83,16 +91,14 @@ def chosen(options: argparse.Namespace, ways: Mapping[str, Any]) -> dict[str, An
 
 def counted(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """Figures on UNets and on transformers."""
-    from bench import by_packs, figures, people_in_pictures, transformers, unets
+    from bench import figures, people_in_pictures, transformers, unets
     from tiny import tiny_dits
 
     families = () if options.transformers else (unets.SDXL, unets.SD15)
-    ours = chosen(options, unets.ON_UNETS)
-    installed = {} if options.transformers else by_packs.installed_ways(chosen(options, by_packs.BY_PACKS))
     for family in families:
-        for count, ways in ((figures.count, ours), (by_packs.count_by_packs, installed)):
-            of_family = {name: way for name, way in ways.items() if family.name in way.families}
-            yield from count(unets.for_counting(family), of_family, (1, 2, 4, 8, 12))
+        ways = chosen(options, unets.ON_UNETS)
+        of_family = {name: way for name, way in ways.items() if family.name in way.families}
+        yield from figures.count(unets.for_counting(family), of_family, (1, 2, 4, 8, 12))
     if not tiny_dits.KNOWN:
         environment.say("Not counted, because ComfyUI is older than 0.33: transformers.")
         return
@@ -106,16 +112,16 @@ def timed(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     from functools import partial
 
     import torch
-    from bench import by_packs, figures, transformers, unets
+    from bench import figures, transformers, unets
     from tiny import tiny_dits
 
     numbers = (1, 2, 4) if options.transformers else (1, 2, 4, 8)
     timing = figures.Timing(numbers, options.pictures or 1)
     if not options.transformers:
         names = options.only or ON_CARD
-        ways = {name: way for name, way in (unets.ON_UNETS | by_packs.BY_PACKS).items() if name in names}
+        ways = {name: way for name, way in unets.ON_UNETS.items() if name in names}
         make = partial(unets.for_timing, unets.SDXL, torch.float16)
-        yield from figures.measure({unets.SDXL.title: make}, by_packs.installed_ways(ways), timing)
+        yield from figures.measure({unets.SDXL.title: make}, ways, timing)
         return
     if not tiny_dits.KNOWN:
         raise environment.SetupError("This ComfyUI is older than 0.33 and knows none of these transformers. Update it.")

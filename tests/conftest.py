@@ -44,7 +44,7 @@ def _write_below_a_folder_of_its_own() -> None:
 
 LONGEST = (
     "server", "browser", "test_compare_people", "test_hostile_inputs", "test_toy",
-    "test_compiled", "test_other_packs", "test_counted", "test_toy_method", "test_bench_others",
+    "test_compiled", "test_other_packs", "test_counted", "test_toy_method", "test_bench",
 )  # fmt: skip
 """Groups of tests that take minutes: begun first, so that no worker is left alone with one of them at the end. The two
 of servers and browsers wait for these, so that the other workers have the cores while they do."""

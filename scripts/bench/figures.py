@@ -60,7 +60,7 @@ class Way:
 
     title: its row in a table. apply: by its nodes, to a network and a number of people, or parts. families: of UNets.
     most: beyond which there are none. step: of the picture, in plain ones, from what a call of the model costs in
-    plain ones and the number of people; None where a step is a call. pack: whose nodes; empty for ComfyUI's and ours.
+    plain ones and the number of people; None where a step is a call.
     """
 
     title: str
@@ -68,7 +68,6 @@ class Way:
     families: tuple[str, ...] = ("sdxl",)
     most: int = 12
     step: Callable[[float, int], float] | None = None
-    pack: str = ""
 
 
 # --- Counted
@@ -109,7 +108,7 @@ def count(network: Network, ways: Mapping[str, Way], numbers: Iterable[int]) -> 
         return
     plain = counted(network, network.plain())
 
-    def line(name: str, people: int, ratio: float, call: Counted, weights: int = 0) -> Line:
+    def line(name: str, people: int, ratio: float, call: Counted) -> Line:
         return {
             "name": f"people_{network.title}_{name}_{people}",
             "network": network.title,
@@ -122,7 +121,7 @@ def count(network: Network, ways: Mapping[str, Way], numbers: Iterable[int]) -> 
             "call_tflop": round(call.tflop, 6),
             "kernels": call.kernels,
             "plain_kernels": plain.kernels,
-            "peak_mib": round(call.peak) + weights,
+            "peak_mib": round(call.peak),
             "kept_mib": round(call.resident),
         }
 
@@ -132,26 +131,11 @@ def count(network: Network, ways: Mapping[str, Way], numbers: Iterable[int]) -> 
         for people in numbers:
             if people > way.most:
                 continue
-            applied = way.apply(network, people)
-            call = counted(network, applied)
+            call = counted(network, way.apply(network, people))
             ratio = call.tflop / plain.tflop
             if way.step:
                 ratio = way.step(ratio, people)
-            yield line(name, people, ratio, call, round(adapters_beside(applied) / MIB))
-
-
-def adapters_beside(applied: Applied) -> int:
-    """Bytes of other packs' adapters that lie on the card while it samples: they keep them in attention patches."""
-    layers = applied.model.model_options["transformer_options"].get("patches_replace", {}).get("attn2", {})
-    adapter_of: dict[int, torch.nn.Module] = {}
-    for patched in layers.values():
-        for settings in getattr(patched, "kwargs", []):
-            adapter_of[id(settings["ipadapter"])] = settings["ipadapter"]
-    total = 0
-    for adapter in adapter_of.values():
-        for weight in adapter.parameters():
-            total += weight.numel() * weight.element_size()
-    return total
+            yield line(name, people, ratio, call)
 
 
 # --- Timed

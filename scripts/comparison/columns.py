@@ -10,7 +10,6 @@ from typing import Any
 
 from pack.core import measure
 from pack.core.measure.figures import mean, weakest_person
-from pack.core.pictures.geometry import longer_side
 
 from .formulas import CLEAR, COLLAPSED_BELOW, blending, collapse_rate, dominance
 from .judged import Judged
@@ -25,7 +24,7 @@ class Column:
 
     name: in the table. meaning: one sentence. source: where the figure is from. best: the value of a perfect row, ""
     for none. of_row: the value of all pictures of a row, None where they have none. for_several: whether it says
-    something of two or more people alone. digits: behind the point. judge: what it needs beside faces, DINO or CLIP.
+    something of two or more people alone. judge: what it needs beside faces, DINO or CLIP.
     """
 
     name: str
@@ -34,7 +33,6 @@ class Column:
     best: str
     of_row: Callable[[Sequence[Any]], float | None]
     for_several: bool = False
-    digits: int = 2
     judge: str = ""
 
 
@@ -71,15 +69,6 @@ def _people(judged: Sequence[Judged]) -> int:
 
 def _leakage(judged: Sequence[Judged]) -> float | None:
     return _totals(judged).leakage if any(picture.measured.present for picture in judged) else None
-
-
-def _face_px(judged: Sequence[Judged]) -> float | None:
-    sides: list[float] = []
-    for picture in judged:
-        for sighting in picture.measured.present:
-            if sighting.face is not None:
-                sides.append(longer_side(picture.measured.boxes[sighting.face]))
-    return mean(sides)
 
 
 _COLLAPSE = "When Identities Collapse, arXiv 2603.26078"
@@ -163,29 +152,6 @@ COLUMNS = (
         "timed on the device that the table names", "", _median_of(lambda picture: picture.step_seconds),
     ),
 )  # fmt: skip
-
-
-def named(*names: str) -> tuple[Column, ...]:
-    """Some of COLUMNS."""
-    return tuple(column for column in COLUMNS if column.name in names)
-
-
-OF_A_SET = (
-    *named("resemblance", "weakest person", "association", "leakage"),
-    Column(
-        "margin", "The mean over people of the similarity less the highest one to another person.", "ours", "",
-        lambda judged: _totals(judged).margin, True,
-    ),
-    *named("missing", "extra", "swapped", "dominance", "blending"),
-    Column(
-        "copy-paste",
-        "The highest similarity of a face to one photo of the person, less the mean similarity between the photos.",
-        "ours; a score of Pick Best Likeness", "",
-        _mean_of(lambda picture: measure.score(picture.measured, "copy-paste")),
-    ),
-    Column("face px", "The longer side of faces of people who are there, in pixels.", "ours", "", _face_px, digits=0),
-)  # fmt: skip
-"""Those of pictures that nothing else is known of: neither the text nor the photos that they were drawn from."""
 
 
 def figures(judged: Sequence[Any], columns: Sequence[Column] = COLUMNS) -> dict[str, float | None]:

@@ -22,14 +22,13 @@ import comfyui_version
 import execution
 import folder_paths
 import torch
-from environment import pack_version
 from pack.core.models import workflow_needs
+from pack.core.pictures.previews import as_tensor
 from pack.nodes.extension import NODES
 from PIL import Image
 
-from . import picture_cache
+from .drawn import Drawn, save
 from .graphs import Graph
-from .picture_cache import Drawn
 from .prompts import PICTURE, SAMPLERS, steps_of
 
 HOST_NODES: Any = importlib.import_module("nodes")
@@ -102,19 +101,17 @@ class Host:
 
     @property
     def made_with(self) -> dict[str, str]:
-        """What pictures and their seconds depend on beside their prompts and files."""
+        """What the seconds of pictures depend on beside their prompts and files."""
         return {
             "device": self.device,
             "ComfyUI": comfyui_version.__version__,
             "torch": torch.__version__,
-            "Likeness": pack_version(),
         }
 
-    def draw(self, graph: Graph, path: Path, fingerprint: str) -> Drawn:
+    def draw(self, graph: Graph, path: Path) -> Drawn:
         """Draw the picture of a prompt and save it. The file is there whole or not at all.
 
-        path: of the PNG. fingerprint: what the picture is made of, for `picture_cache.taken`. Raises DrawingError with
-        the message of the node that fails.
+        path: of the PNG. Raises DrawingError with the message of the node that fails.
         """
         self._listener.begun = []
         self._count += 1
@@ -134,8 +131,8 @@ class Host:
         step_seconds = None
         if sampler_seconds:
             step_seconds = sampler_seconds / max(1, steps_of(graph))
-        picture_cache.save(picture, path, graph, picture_cache.Note(fingerprint, seconds, step_seconds))
-        return Drawn(path, picture_cache.as_pixels(picture), seconds, step_seconds)
+        save(picture, path, graph)
+        return Drawn(path, as_tensor(picture), seconds, step_seconds)
 
     def _seconds(self, graph: Graph) -> tuple[float | None, float]:
         """The seconds of the nodes that ran, without those that load files, and of the samplers among them."""

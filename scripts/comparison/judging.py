@@ -16,17 +16,16 @@ from pack.core import measure, persons
 from pack.core.cast import Box, Cast, Face, Member, Person, PlacedCast
 from pack.core.checks.errors import LikenessError
 from pack.core.faces import model as faces
-from pack.core.parts.parts import Part, Parts
 from pack.core.pictures.geometry import longer_side
 from shared.photos import pixels as pixels_of
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
+from .drawn import Drawn
 from .formulas import between_people, copied
 from .host import HOST_NODES
 from .judged import Judged
 from .photos import PersonFiles, largest_face
-from .picture_cache import Drawn
 from .prompts import Scene
 
 SQUARE = 2.0
@@ -58,17 +57,14 @@ class Judge:
 
     people: whom it looks at first, so that a photo without a face is told before anything is drawn. Raises SetupError
     for one. vision: a DINOv2 as the host's CLIP vision loader gives it, or None. text: both sides of a CLIP, or None.
-    files: that all of them were loaded from.
     """
 
     def __init__(
-        self, face_model: Any, people: Sequence[PersonFiles] = (), vision: Any = None, text: TextJudge | None = None,
-        files: Sequence[Path] = (),
-    ) -> None:  # fmt: skip
+        self, face_model: Any, people: Sequence[PersonFiles] = (), vision: Any = None, text: TextJudge | None = None
+    ) -> None:
         self.face_model = face_model
         self.vision = vision
         self.text = text
-        self.files = files
         # Photos are the same for many pictures, so what is seen of each is remembered. These are attributes, not
         # decorators of the methods, so that a judge takes no memory when it is no longer used.
         self._face_of = lru_cache(_REMEMBERED)(self._look_for_face)
@@ -97,7 +93,6 @@ class Judge:
                     copies.append(value)
         return Judged(
             people=len(people),
-            faces=len(picture.boxes),
             whole=self._whole_like(photos, drawn.pixels),
             text_alignment=self._text_alignment(scene.prompt, drawn.pixels),
             measured=picture,
@@ -105,18 +100,6 @@ class Judge:
             subjects=self._subjects_like(photos, picture, drawn.pixels),
             copied=copies,
             annotated=measure.annotate(drawn.pixels, report, 0),
-            seconds=drawn.seconds,
-            step_seconds=drawn.step_seconds,
-        )
-
-    def of_parts(self, drawn: Drawn, parts: Sequence[Part], prompt: str) -> Judged:
-        """An outfit, as Measure Likeness compares it."""
-        similarities: list[float] = []
-        if self.vision is not None:
-            (similarities,) = encode.similarities(self.vision, Parts(tuple(parts)), drawn.pixels[None])
-        return Judged(
-            parts=similarities,
-            text_alignment=self._text_alignment(prompt, drawn.pixels),
             seconds=drawn.seconds,
             step_seconds=drawn.step_seconds,
         )

@@ -23,6 +23,8 @@ from .columns import Column
 from .rows import Row, Shown, Unread
 
 DASH = "-"
+FACTS = ("people", "pictures")
+"""What the rows of a table say beside title, figures and notes: names of fields of Row."""
 Pictures = Mapping[tuple[str, str], Tensor]
 """By row and column of a sheet, (H, W, 3) float 0..1."""
 
@@ -45,12 +47,6 @@ class Answer:
 # --- Tables
 
 
-def facts_of(rows: Sequence[Row]) -> list[str]:
-    """What the rows of a table say beside title, figures and notes: names of fields of Row in which there is any."""
-    names = ("recogniser", "people", "pictures")
-    return [name for name in names if name == "pictures" or any(getattr(row, name) for row in rows)]
-
-
 def known_columns(rows: Sequence[Row], columns: Sequence[Column]) -> list[Column]:
     """The columns that have a figure in any of these rows."""
     return [column for column in columns if any(row.figures.get(column.name) is not None for row in rows)]
@@ -61,30 +57,29 @@ def cells(row: Row, columns: Sequence[Column]) -> list[str]:
     texts: list[str] = []
     for column in columns:
         value = row.figures.get(column.name)
-        texts.append(DASH if value is None else f"{value + 0.0:.{column.digits}f}")
+        texts.append(DASH if value is None else f"{value + 0.0:.2f}")
     return texts
 
 
 def as_markdown(rows: Sequence[Row], columns: Sequence[Column]) -> str:
     """The table of a question, of what is known, with a column of notes where there are any."""
-    facts, columns = facts_of(rows), known_columns(rows, columns)
+    columns = known_columns(rows, columns)
     has_notes = any(row.note for row in rows)
-    names = ["", *facts, *[column.name for column in columns], *(["note"] if has_notes else [])]
+    names = ["", *FACTS, *[column.name for column in columns], *(["note"] if has_notes else [])]
     lines = [names, ["---"] * len(names)]
     for row in rows:
-        line = [row.title, *[str(getattr(row, name)) for name in facts], *cells(row, columns)]
+        line = [row.title, *[str(getattr(row, name)) for name in FACTS], *cells(row, columns)]
         lines.append([*line, row.note] if has_notes else line)
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-def as_csv(rows: Sequence[Row], columns: Sequence[Column], title: str = "method") -> bytes:
-    """All rows for a spreadsheet, with four digits and nothing for what is not known. title: what a row is called."""
-    facts = facts_of(rows)
+def as_csv(rows: Sequence[Row], columns: Sequence[Column]) -> bytes:
+    """All rows for a spreadsheet, with four digits and nothing for what is not known."""
     names = [column.name for column in columns]
-    lines: list[list[Any]] = [[title, *facts, *names, "note"]]
+    lines: list[list[Any]] = [["method", *FACTS, *names, "note"]]
     for row in rows:
         values = [row.figures.get(name) for name in names]
-        lines.append([row.title, *[getattr(row, name) for name in facts], *values, row.note])
+        lines.append([row.title, *[getattr(row, name) for name in FACTS], *values, row.note])
     return lines_as_csv(lines)
 
 
@@ -92,10 +87,9 @@ def report(answer: Answer) -> str:
     """All tables as JSON. It holds no name of a person and no path."""
     tables: dict[str, Any] = {}
     for heading, rows in answer.tables.items():
-        facts = facts_of(rows)
         lines: list[dict[str, Any]] = []
         for row in rows:
-            line = {"method": row.title, **{name: getattr(row, name) for name in facts}, "note": row.public_note}
+            line = {"method": row.title, **{name: getattr(row, name) for name in FACTS}, "note": row.public_note}
             seeds = [picture.seed for picture in row.shown if picture.seed is not None]
             lines.append({**line, "seeds": seeds, "figures": dict(row.figures)})
         tables[heading] = lines
@@ -125,10 +119,6 @@ def write_sheet(name: str, rows: Sequence[Row], out: Path) -> None:
 def write(answer: Answer, out: Path) -> None:
     """Write the page and the report into a folder."""
     whole.write(out / "report.json", report(answer).encode())
-    write_page(answer, out)
-
-
-def write_page(answer: Answer, out: Path) -> None:
     # Names of files may hold bytes that are no letters.
     whole.write(out / "index.html", as_html(answer, out).encode(errors="replace"))
 
@@ -145,7 +135,6 @@ def as_html(answer: Answer, out: Path) -> str:
     )
     functions = (
         in_words,
-        facts_of,
         known_columns,
         cells,
         best_first,
@@ -154,7 +143,7 @@ def as_html(answer: Answer, out: Path) -> str:
         address_of,
     )
     by_name = {function.__name__: function for function in functions}
-    return templates.get_template("page.html").render(answer=answer, **by_name)
+    return templates.get_template("page.html").render(answer=answer, facts=FACTS, **by_name)
 
 
 def in_words(name: str, value: Any) -> str:

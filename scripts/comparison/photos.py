@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,13 +78,6 @@ def _files(folder: Path, endings: tuple[str, ...]) -> list[Path]:
     return files
 
 
-def pictures_below(folder: Path) -> Iterator[Path]:
-    """The pictures in a folder and in those below it, without hidden ones, in no order."""
-    for path in folder.rglob("*"):
-        if path.suffix.lower() in ENDINGS and not path.is_dir() and not is_hidden(path, folder):
-            yield path
-
-
 def is_hidden(path: Path, folder: Path) -> bool:
     """Whether a file below `folder`, or a folder around it there, is hidden or a system's own.
 
@@ -101,12 +93,6 @@ def write_jpeg(pixels: Tensor, path: Path, longer_side: int | None = None) -> No
         picture.thumbnail((longer_side, longer_side))
     path.parent.mkdir(parents=True, exist_ok=True)
     picture.save(path, quality=88)
-
-
-def size_of(path: Path) -> tuple[int, int]:
-    """(width, height) of a picture. Raises SetupError."""
-    height, width, _ = pixels_of(path).shape
-    return width, height
 
 
 def largest_face(path: Path, face_model: FaceModel) -> Face:

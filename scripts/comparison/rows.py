@@ -17,27 +17,19 @@ class Pictured(NamedTuple):
     seed: int
 
 
-class Line(NamedTuple):
-    """A line of the table below a picture. style: a class of the page's style sheet, or ""."""
-
-    cells: Sequence[str]
-    style: str = ""
-
-
 @dataclass(frozen=True)
 class Shown:
     """One picture on the page.
 
-    path: of its file. caption: what stands below it. column: of the sheet. seed: None where it is not known. lines: of
-    a table behind the caption. annotated: the file of the same with a frame, a name and a figure at each face. photos:
-    files of what it should show, small. score: the higher, the further in front; None where nothing is measured.
+    path: of its file. caption: what stands below it. column: of the sheet. seed: None where it is not known.
+    annotated: the file of the same with a frame, a name and a figure at each face. photos: files of what it should
+    show, small. score: the higher, the further in front; None where nothing is measured.
     """
 
     path: Path
     caption: str
     column: str = ""
     seed: int | None = None
-    lines: Sequence[Line] = ()
     annotated: Path | None = None
     photos: Sequence[Path] = ()
     score: float | None = None
@@ -47,26 +39,22 @@ class Shown:
 class Row:
     """A row of a table.
 
-    title: the method and what is changed in it, or the set. people: in each picture; of a set in all of them; 0 where
-    it says nothing. shown: the pictures on the page. figures: by name of the column. note: why there are none, "" where
-    there are. public_note: the same without names of people and without paths, for the report. recogniser: that
-    alone measures, "" for those that judge. measured: how many pictures the figures are of, where the page does not
-    show all.
+    title: the method and what is changed in it. people: in each picture. shown: the pictures on the page. figures: by
+    name of the column. note: why there are none, "" where there are. public_note: the same without names of people and
+    without paths, for the report.
     """
 
     title: str
-    people: int = 0
+    people: int
     shown: Sequence[Shown] = ()
     figures: Mapping[str, float | None] = field(default_factory=dict[str, "float | None"])
     note: str = ""
     public_note: str = ""
-    measured: int | None = None
-    recogniser: str = ""
 
     @property
     def pictures(self) -> int:
         """How many pictures its figures are of."""
-        return len(self.shown) if self.measured is None else self.measured
+        return len(self.shown)
 
 
 class Unread(NamedTuple):

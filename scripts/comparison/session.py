@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,14 +19,13 @@ from pack.core.models.manifest import model as manifest_model
 from shared.photos import pixels as pixels_of
 from shared.workflow import WorkflowError
 
-from . import picture_cache
 from .columns import CLIP, COLUMNS, DINO, Column, figures
+from .drawn import Drawn
 from .graphs import Graph, GraphError
 from .host import HOST_NODES, DrawingError, Host, MissingFile, missing_files
 from .judged import Judged
 from .judging import Judge, TextJudge, dino_in, text_judge
 from .photos import PersonFiles, write_jpeg
-from .picture_cache import Drawn
 from .prompts import Scene
 from .rows import Pictured, Row, Shown, Unread
 from .template_methods import METHODS, TemplateMethod
@@ -48,20 +47,11 @@ NOT_DRAWN = (Refusal, WorkflowError, GraphError)
 
 @dataclass(frozen=True)
 class Asked:
-    """A picture of a row.
-
-    name: of its file. column, seed, caption: on the page. said: what it is called while it is drawn. photos: of what
-    it should show. graph: its prompt; raises one of NOT_DRAWN. judged: what is measured of it.
-    """
+    """A picture of a row. name: of its file. column: of the sheet. pictured: who stands in it."""
 
     name: str
     column: str
-    seed: int
-    said: str
-    caption: str
-    photos: Sequence[Path]
-    graph: Callable[[], Graph]
-    judged: Callable[[Drawn], Judged]
+    pictured: Pictured
 
 
 @dataclass(frozen=True)
@@ -69,7 +59,7 @@ class Settings:
     """What the command line asks for.
 
     folder: of photos. out: of results. size: (width, height) of a picture. size, steps: None for those of templates.
-    methods: those that draw. quick: few pictures.
+    methods: those that draw. quick: few pictures. questions: names of those that are answered.
     """
 
     folder: Path
@@ -79,6 +69,7 @@ class Settings:
     steps: int | None = None
     methods: tuple[TemplateMethod, ...] = METHODS
     quick: bool = False
+    questions: Sequence[str] = ()
 
 
 class Session:
@@ -93,11 +84,9 @@ class Session:
         self.missing_judges: dict[str, str] = {}
         """Why a judge of columns is not there, in a sentence."""
         vision, text = self._vision(), self._text()
-        self.judge = Judge(self.face_model, people, vision, text, self._judge_files(vision, text))
+        self.judge = Judge(self.face_model, people, vision, text)
         self.drawn_count = 0
-        """Pictures that this run has drawn."""
-        self.taken_count = 0
-        """Pictures of an earlier run that this one has taken."""
+        """Pictures that are drawn."""
         self._said: set[str] = set()
         self._copied: set[Path] = set()
 
@@ -127,68 +116,48 @@ class Session:
                 count = len(pictured.people)
                 count_of_people[count] += 1
                 name = f"{title}, {column}, {count_of_people[count]}.png"
-                asked = self._asked(question, method, pictured, title, column, ablation, name)
-                by_count.setdefault(count, []).append(asked)
-        return [self.row(question, method, title, of_count, COLUMNS, count) for count, of_count in by_count.items()]
+                by_count.setdefault(count, []).append(Asked(name, column, pictured))
+        return [self._row(question, method, title, ablation, of_count) for of_count in by_count.values()]
 
-    def _asked(
-        self,
-        question: str,
-        method: TemplateMethod,
-        pictured: Pictured,
-        title: str,
-        column: str,
-        ablation: str,
-        name: str,
-    ) -> Asked:
-        scene = self.scene(method, pictured)
-        people = counted(len(scene.people), "person", "people")
-        return Asked(
-            name=name,
-            column=column,
-            seed=pictured.seed,
-            said=f"{title}, {people}, seed {pictured.seed}",
-            caption=f"{title}, seed {pictured.seed}: {', '.join(person.name for person in scene.people)}",
-            photos=[person.photos[0] for person in scene.people],
-            graph=lambda: self.graph(question, method, scene, title, column, ablation),
-            judged=lambda drawn: self.judge.of_people(drawn, scene, method.measured_as),
-        )
-
-    def row(
-        self, question: str, method: TemplateMethod, title: str, pictures: Sequence[Asked], columns: Sequence[Column],
-        people: int = 0,
-    ) -> Row:  # fmt: skip
-        """All pictures of a row, drawn and measured. people: in each of them, 0 where that is no question."""
+    def _row(self, question: str, method: TemplateMethod, title: str, ablation: str, pictures: Sequence[Asked]) -> Row:
+        """All pictures of a row, of equally many people, drawn and measured."""
+        count = len(pictures[0].pictured.people)
         judged: list[Judged] = []
         shown: list[Shown] = []
         for asked in pictures:
+            scene = self.scene(method, asked.pictured)
+            said = f"{title}, {counted(count, 'person', 'people')}, seed {scene.seed}"
             try:
-                graph = asked.graph()
-                environment.say(f"  {asked.said} ...")
-                drawn = self.drawn(graph, method, self.settings.out / question / asked.name)
+                graph = self.graph(question, method, scene, title, asked.column, ablation)
+                environment.say(f"  {said} ...")
+                drawn = self.host.draw(graph, self.settings.out / question / asked.name)
             except DrawingError as error:
                 self._say_once(f"  {title}: {error}")
-                return Row(title, people, note=str(error), public_note=f"{error.node} ended with an error.")
+                return Row(title, count, note=str(error), public_note=f"{error.node} ended with an error.")
             except NOT_DRAWN as error:
                 self._say_once(f"  {title}: {error}")
-                return Row(title, people, note=str(error), public_note=str(error))
-            judged.append(asked.judged(drawn))
-            shown.append(self._shown(asked, drawn, judged[-1], columns))
-            environment.say(f"  {asked.said}: drawn and measured.")
-        return Row(title, people, shown, figures(judged, columns))
+                return Row(title, count, note=str(error), public_note=str(error))
+            self.drawn_count += 1
+            judged.append(self.judge.of_people(drawn, scene, method.measured_as))
+            shown.append(self._shown(title, asked.column, scene, drawn, judged[-1]))
+            environment.say(f"  {said}: drawn and measured.")
+        return Row(title, count, shown, figures(judged))
 
-    def _shown(self, asked: Asked, drawn: Drawn, judged: Judged, columns: Sequence[Column]) -> Shown:
-        """A picture on the page, beside photos of what it should show. columns: of which the first gives the order."""
+    def _shown(self, title: str, column: str, scene: Scene, drawn: Drawn, judged: Judged) -> Shown:
+        """A picture on the page, beside a photo of each person. The first of COLUMNS gives the order."""
         annotated = None
         if judged.annotated is not None:
             annotated = drawn.path.with_suffix(".jpg")
             write_jpeg(judged.annotated, annotated)
         return Shown(
-            drawn.path, asked.caption, asked.column, asked.seed,
+            drawn.path,
+            f"{title}, seed {scene.seed}: {', '.join(person.name for person in scene.people)}",
+            column,
+            scene.seed,
             annotated=annotated,
-            photos=[self._small(photo) for photo in asked.photos],
-            score=figures([judged], columns[:1])[columns[0].name],
-        )  # fmt: skip
+            photos=[self._small(person.photos[0]) for person in scene.people],
+            score=figures([judged], COLUMNS[:1])[COLUMNS[0].name],
+        )
 
     def _small(self, photo: Path) -> Path:
         """A photo as the page shows it: a small copy beside it, because a page loads nothing from elsewhere."""
@@ -198,36 +167,15 @@ class Session:
             self._copied.add(copy)
         return copy
 
-    def drawn(self, graph: Graph, method: TemplateMethod, path: Path) -> Drawn:
-        """The picture of a prompt: that of an earlier run where nothing has changed that it is made of, else a new one.
-
-        path: of its PNG. Raises DrawingError.
-        """
-        fingerprint = self.fingerprint(graph, method, self.host.made_with)
-        drawn = picture_cache.taken(path, fingerprint)
-        if drawn is not None:
-            self.taken_count += 1
-            return drawn
-        drawn = self.host.draw(graph, path, fingerprint)
-        self.drawn_count += 1
-        return drawn
-
-    def fingerprint(self, graph: Graph, method: TemplateMethod, made_with: Mapping[str, str]) -> str:
-        """What the picture of a prompt is made of. made_with: see `picture_cache.fingerprint`."""
-        return picture_cache.fingerprint(graph, self.settings.folder, made_with, method.recogniser)
-
     def _say_once(self, text: str) -> None:
         """What is so for many pictures."""
         if text not in self._said:
             self._said.add(text)
             environment.say(text)
 
-    def counts(self) -> str:
-        """How many pictures there are so far, in a sentence."""
-        pictures = counted(self.drawn_count, "picture is", "pictures are")
-        if not self.taken_count:
-            return f"{pictures} drawn."
-        return f"{pictures} drawn, {self.taken_count} taken from an earlier run."
+    def count(self) -> str:
+        """How many pictures are drawn so far, in a sentence."""
+        return f"{counted(self.drawn_count, 'picture is', 'pictures are')} drawn."
 
     def unread(self, columns: Sequence[Column]) -> list[Unread]:
         """The columns whose judge is not there."""
@@ -235,10 +183,9 @@ class Session:
 
     def about(self) -> dict[str, Any]:
         """What is said of the whole run: without names of people, and without paths."""
-        made_with = self.host.made_with
         return {
             "recognisers": list(self.face_model.ids),
-            **{name: made_with[name] for name in ("device", "ComfyUI", "torch")},
+            **self.host.made_with,
             "size": self.settings.size,
             "steps": self.settings.steps,
         }
@@ -267,10 +214,10 @@ class Session:
                 )
         prefix = f"{question}/{title}, {column}"
         graph = method.graph(scene, self.host.object_info, prefix, ablation)
-        self.refuse_missing(graph, method)
+        self._refuse_missing(graph, method)
         return graph
 
-    def refuse_missing(self, graph: Graph, method: TemplateMethod) -> None:
+    def _refuse_missing(self, graph: Graph, method: TemplateMethod) -> None:
         """Raises Refusal where a file of a prompt is missing, or the recogniser that its method reads."""
         missing = missing_files(graph)
         if method.recogniser and method.recogniser not in self.face_model.ids:
@@ -278,19 +225,6 @@ class Session:
             missing.append(MissingFile(published.key, published.name))
         if missing:
             raise Refusal(f"Missing: {', '.join(map(str, missing))}.")
-
-    def _judge_files(self, vision: Any, text: TextJudge | None) -> list[Path]:
-        """The files of whatever judges: of its face pack and recognisers, DINOv2 and CLIP, as far as they are there."""
-        paths: set[str] = set()
-        for recogniser in self.face_model.ids:
-            paths.update(host_face_model.paths_of(self.pack, recogniser))
-        if vision is not None:
-            paths.add(folder_paths.get_full_path("clip_vision", str(dino_in(folder_paths))))
-        if text is not None:
-            for model_id in TEXT_FILES:
-                entry = manifest_model(model_id)
-                paths.add(folder_paths.get_full_path(entry.key, entry.name))
-        return [Path(path) for path in sorted(paths)]
 
     def _vision(self) -> Any:
         """DINOv2, None where no file of it is there."""

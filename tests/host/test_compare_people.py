@@ -22,26 +22,22 @@ import numpy as np
 import pytest
 import real_faces
 import torch
-from bench.unets import run
-from comparison import outfits, page, people, photos, picture_cache
+from comparison import page, people, photos
 from comparison.columns import COLUMNS, figures
+from comparison.drawn import Drawn
 from comparison.graphs import Graph, GraphError
 from comparison.judged import Judged
 from comparison.judging import Judge, Known, dino_in
-from comparison.outfits import Outfit
 from comparison.photos import PersonFiles
-from comparison.picture_cache import Drawn
 from comparison.prompts import Scene, steps_of
 from comparison.rows import Pictured, Row, Shown, Unread
 from comparison.session import Refusal, Session, Settings
 from comparison.template_methods import ALL, METHODS, TemplateMethod, methods_named
 from environment import ROOT, SetupError
-from exchanged_files import exchanged, model_file
 from host_as_before import host_as_before
 from pack.core.cast import Member, PlacedCast, Slot
 from pack.core.faces.model import FaceModel
 from pack.core.methods import methods
-from pack.core.parts.parts import Parts
 from PIL import Image
 from safetensors.torch import save_file
 from shared import adapters, shapes
@@ -310,7 +306,7 @@ def test_the_prompt_of_every_method_is_whole(session: Session, method: TemplateM
 
 
 def test_every_method_that_draws_people_has_a_record() -> None:
-    """Those that draw parts are drawn by --outfits."""
+    """Of people: parts are other pictures."""
     of_parts = ("parts2whole", "share_parts")
     applied = {method.applies for method in methods() if method.folder not in of_parts}
     in_records: set[str] = set()
@@ -430,10 +426,10 @@ def test_faces_one_by_one_are_drawn_no_larger_than_the_picture(
 
 def test_a_picture_of_an_ablation_is_drawn_and_is_another_one(session: Session, tmp_path: Path) -> None:
     whole_graph = pictured(session, "InstantID by region")
-    whole = session.host.draw(whole_graph, tmp_path / "whole.png", "")
+    whole = session.host.draw(whole_graph, tmp_path / "whole.png")
     without_masks = pictured(session, "InstantID by region", "masks off")
-    changed = session.host.draw(without_masks, tmp_path / "masks off.png", "")
-    again = session.host.draw(whole_graph, tmp_path / "again.png", "")
+    changed = session.host.draw(without_masks, tmp_path / "masks off.png")
+    again = session.host.draw(whole_graph, tmp_path / "again.png")
     assert torch.equal(whole.pixels, again.pixels), "from A to B to A"
     assert (whole.pixels - changed.pixels).abs().max() > 1 / 255
     assert whole.seconds is not None and whole.step_seconds is not None
@@ -505,113 +501,6 @@ def test_a_page_and_tables_show_every_picture(session: Session, seeds: list[Row]
     assert (out / "seeds.jpg").is_file() and (out / "seeds.csv").is_file() and (out / "seeds.md").is_file()
 
 
-# --- A run that goes on
-
-
-def rows_of(session: Session, seeds: Sequence[int] = (1, 2)) -> list[tuple[Path, float | None]]:
-    """The pictures of a row of ID-Patch, and the seconds of the row."""
-    columns = {f"seed {seed}": [Pictured([0, 1], 1, seed)] for seed in seeds}
-    (row,) = session.rows("goes on", ID_PATCH, columns)
-    assert row.note == ""
-    return [(shown.path, row.figures["seconds"]) for shown in row.shown]
-
-
-def drawn_again(session: Session, seeds: Sequence[int] = (1, 2)) -> int:
-    """How many pictures of a row are drawn and not taken."""
-    before = session.drawn_count, session.taken_count
-    rows_of(session, seeds)
-    drawn = session.drawn_count - before[0]
-    assert drawn + session.taken_count - before[1] == len(seeds)
-    return drawn
-
-
-@pytest.mark.thorough
-def test_only_what_is_missing_is_drawn(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A picture is taken, with the seconds that it took, where nothing has changed that it is made of."""
-    first = rows_of(session)
-    states = [path.stat().st_mtime_ns for path, _ in first]
-    assert [path.name for path, _ in first] == ["ID-Patch, seed 1, 1.png", "ID-Patch, seed 2, 1.png"]
-    assert drawn_again(session) == 0
-    assert rows_of(session) == first and first[0][1] is not None
-    assert [path.stat().st_mtime_ns for path, _ in first] == states
-    assert not list((session.settings.out / ".unfinished").glob("*")), "nothing unfinished stays"
-    first[0][0].unlink()
-    assert drawn_again(session) == 1
-    whole = first[1][0].read_bytes()
-    first[1][0].write_bytes(whole[:-500])  # a picture that was cut off by another program
-    assert drawn_again(session) == 1
-    assert first[1][0].stat().st_size > len(whole) - 500
-    monkeypatch.setattr(session, "settings", replace(session.settings, steps=2))
-    assert drawn_again(session, [1]) == 1
-    assert drawn_again(session, [1]) == 0
-
-
-def made_of(
-    session: Session, method: TemplateMethod = ID_PATCH, seed: int = 1, made_with: Mapping[str, str] | None = None
-) -> str:
-    """The fingerprint of a picture of two people, which is not drawn. made_with: what is not as it is here."""
-    scene = session.scene(method, Pictured([0, 1], 1, seed))
-    graph = session.graph("goes on", method, scene, method.title, "column", "")
-    return session.fingerprint(graph, method, {**session.host.made_with, **(made_with or {})})
-
-
-def test_what_a_picture_is_made_of_counts(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Seed, text, steps, size, a photo under its old name, the device and the versions. None of them is another."""
-    first = made_of(session)
-    assert made_of(session) == first
-    fingerprints = [first, made_of(session, seed=2)]
-    for change in ({"prompt": "three people"}, {"steps": 2}, {"size": (192, 256)}):
-        with monkeypatch.context() as patch:
-            patch.setattr(session, "settings", replace(session.settings, **change))
-            fingerprints.append(made_of(session))
-    photo = session.people[0].photos[0]
-    with exchanged(photo):
-        fingerprints.append(made_of(session))
-    os.utime(photo)
-    assert made_of(session) == first, "the same photo at another time"
-    assert session.host.made_with.keys() == {"device", "ComfyUI", "torch", "Likeness"}
-    assert all(session.host.made_with.values())
-    for name in session.host.made_with:
-        fingerprints.append(made_of(session, made_with={name: "another"}))
-    assert len({*fingerprints}) == len(fingerprints)
-
-
-@pytest.mark.parametrize(
-    ("key", "name", "readers"),
-    [
-        ("checkpoints", "sd_xl_base_1.0.safetensors", (ID_PATCH, INSTANT_ID)),
-        ("controlnet", "ID-Patch/ControlNetModel/diffusion_pytorch_model.safetensors", (ID_PATCH,)),
-        ("id_patch", "id-patch.bin", (ID_PATCH,)),
-        ("instantid", "ip-adapter.bin", (INSTANT_ID,)),
-        ("facexlib", "recognition_arcface_ir_se50.pth", (ID_PATCH,)),
-        ("insightface", "models/antelopev2/glintr100.onnx", (INSTANT_ID,)),
-        ("insightface", "models/antelopev2/det_500m.onnx", (ID_PATCH, INSTANT_ID)),
-    ],
-)
-def test_a_model_file_that_was_exchanged_counts_where_it_is_read(
-    session: Session, key: str, name: str, readers: Sequence[TemplateMethod]
-) -> None:
-    """Also the recogniser that the method reads, and the detector."""
-    before = {method.title: made_of(session, method) for method in (ID_PATCH, INSTANT_ID)}
-    with exchanged(model_file(key, name)):
-        changed = [method for method in (ID_PATCH, INSTANT_ID) if made_of(session, method) != before[method.title]]
-    assert changed == [*readers]
-    assert before == {method.title: made_of(session, method) for method in (ID_PATCH, INSTANT_ID)}
-
-
-def test_a_lora_of_a_person_that_was_exchanged_counts(session: Session, tmp_path: Path) -> None:
-    method = next(method for method in METHODS if method.by_lora)
-    photo, lora = tmp_path / "a.png", tmp_path / "a.safetensors"
-    Image.new("RGB", (8, 8)).save(photo)
-    lora.write_bytes(b"weights")
-    person = PersonFiles("a", (photo,), lora)
-    scene = replace(session.scene(method, Pictured([0], 1, 7)), people=[person], folder=tmp_path)
-    graph = method.graph(scene, session.host.object_info, "a")
-    before = picture_cache.fingerprint(graph, tmp_path, {}, method.recogniser)
-    with exchanged(lora):
-        assert picture_cache.fingerprint(graph, tmp_path, {}, method.recogniser) != before
-
-
 @pytest.fixture
 def few_models(session: Session, tmp_path: Path) -> Path:
     """A folder of models with those of InstantID alone, so that a process has less to load and to draw."""
@@ -646,8 +535,10 @@ def lines_of(process: subprocess.Popen[str]) -> Iterator[str]:
 
 
 @pytest.mark.thorough
-def test_a_command_that_is_stopped_goes_on(session: Session, few_models: Path, tmp_path: Path) -> None:
-    """It is told to end when it has drawn a picture. Called again, it takes this one and draws the other."""
+def test_a_command_that_is_stopped_says_so_and_can_be_called_again(
+    session: Session, few_models: Path, tmp_path: Path
+) -> None:
+    """It is told to end when it has drawn a picture."""
     out = tmp_path / "out"
     process = command(session, few_models, out)
     said: list[str] = []
@@ -657,23 +548,18 @@ def test_a_command_that_is_stopped_goes_on(session: Session, few_models: Path, t
             process.terminate()
     assert process.wait(60) == 128 + signal.SIGTERM, said
     assert said.index("  InstantID by region, 2 people, seed 1 ...") == len(said) - 3, "before it is drawn"
-    assert said[-1] == "Stopped. 1 picture is drawn. Run the same command again to go on."
-    (picture,) = (out / "seeds").glob("*.png")
+    assert said[-1] == "Stopped. 1 picture is drawn."
+    assert len(list((out / "seeds").glob("*.png"))) == 1
     assert not (out / "index.html").exists()
-    state = picture.stat().st_mtime_ns
 
     process = command(session, few_models, out)
     said = list(lines_of(process))
     assert process.wait(60) == 0, said
     assert said[0] == "seeds ..."
     index = out / "index.html"
-    assert said[-1].startswith(f"1 picture is drawn, 1 taken from an earlier run. Done: look at {index}")
-    assert picture.stat().st_mtime_ns == state
+    assert said[-1].startswith(f"2 pictures are drawn. Done: look at {index}")
     assert len(list((out / "seeds").glob("*.png"))) == 2
-    report = json.loads((out / "report.json").read_text("utf-8"))
-    rows = {row["method"]: row for row in report["tables"]["seeds"]}
-    for title in ("InstantID by region", "InstantIDs chained"):
-        assert rows[title]["figures"]["seconds"] > 0, "the seconds of the run that drew it"
+    assert not list((out / ".unfinished").glob("*")), "nothing unfinished stays"
 
 
 def test_the_methods_that_are_named_are_drawn_in_this_order() -> None:
@@ -712,77 +598,3 @@ def test_the_page_says_which_columns_have_no_figure(tmp_path: Path) -> None:
     assert {"leakage", "dominance", "blending", "copy-paste"} <= {*names.split(", ")}
     assert not {"collapse", "SCR@0.4", "resemblance", "missing"} & {*names.split(", ")}
     assert "Not in this table" not in page_of(Row("ID-Patch", 2, note="no file"))
-
-
-# --- Outfits
-
-
-@pytest.fixture
-def wardrobe(session: Session) -> list[Outfit]:
-    """An outfit of two parts beside the photos, the first of which fills half of its picture."""
-    folder = session.settings.folder / ".outfits" / "first"
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, drawing in (("upper body", "sweater"), ("a brown hat", "hat")):
-        with Image.open(ROOT / "pictures" / f"likeness_{drawing}.png") as picture:
-            half = Image.new("L", picture.size, 255 if name == "a brown hat" else 0)
-            half.paste(255, (0, 0, picture.width // 2, picture.height))
-            whole = picture.convert("RGB")
-            whole.putalpha(half)
-            whole.save(folder / f"{name}.png")
-    return outfits.outfits_in(folder.parent)
-
-
-def test_parts_are_called_after_their_files(session: Session, wardrobe: list[Outfit], tmp_path: Path) -> None:
-    ((hat, upper),) = [outfit.parts for outfit in wardrobe]
-    assert (hat.label, upper.label) == ("a brown hat", "upper body clothes")
-    assert outfits.opaque(hat.path) is None
-    half = outfits.opaque(upper.path)
-    assert half is not None and half.mean() == 0.5
-    with pytest.raises(SetupError, match=r"has no outfit: put a folder for each there"):
-        outfits.outfits_in(tmp_path)
-
-
-def test_the_prompt_of_every_outfit_is_whole(session: Session, wardrobe: list[Outfit]) -> None:
-    """Its own pictures, masks and words alone; and each setting changes what it is called after."""
-    info = session.host.object_info
-    rows = outfits.settings_up_to(2)
-    titles = [setting.title for setting in rows]
-    assert titles[0] == "Parts2Whole, 1 part" and titles[3] == "Parts2Whole, 2 parts, the model as its own reference"
-    for setting in rows:
-        graph = outfits.graph_of(session, setting, wardrobe[0], 7)
-        check_whole(graph, info)
-        assert len(graph.ids("LikenessPart")) == len(graph.ids("LoadImage")) == setting.count
-        assert len(graph.ids("InvertMask")) == (setting.count if setting.masks else 0)
-        is_shared = setting.own or setting.method is outfits.SHARED
-        assert bool(graph.ids("LikenessSharePartsAttention")) == is_shared
-        assert bool(graph.ids("LikenessApplyParts2Whole")) == (setting.method is outfits.PARTS2WHOLE and not is_shared)
-        assert graph.inputs(graph.only("KSampler"))["seed"] == 7
-        (latent,) = (graph.inputs(node_id) for node_id in graph.ids("EmptyLatentImage"))
-        sides = [graph.inputs(link[0])["value"] if (link := as_link(latent[name])) else latent[name] for name in SIDES]
-        assert tuple(sides) == SIZE
-        assert session.settings.prompt in [graph.inputs(node_id)["text"] for node_id in graph.ids("CLIPTextEncode")]
-
-
-SIDES = ("width", "height")
-
-
-def test_an_outfit_is_drawn_and_its_parts_are_measured(
-    session: Session, wardrobe: list[Outfit], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """By Share Parts Attention; Parts2Whole's files are not there, which its row says."""
-    monkeypatch.setattr(session.judge, "vision", family_encoders.dinov2())
-    drawn = outfits.row(session, outfits.Setting(outfits.SHARED, 2), wardrobe)
-    assert drawn.note == "" and drawn.pictures == 1
-    expected = run(
-        "LikenessMeasureLikeness", images=pixels_of(drawn.shown[0].path)[None], clip_vision=session.judge.vision,
-        parts=Parts(tuple(outfits.part_of(part) for part in wardrobe[0].parts)),
-    )[0]  # fmt: skip
-    ((measured,),) = expected.pictures.values()
-    similarities = measured.part_similarities
-    figures_of_row = drawn.figures
-    assert figures_of_row["parts"] == pytest.approx(sum(similarities) / 2, abs=1e-6)
-    assert figures_of_row["weakest part"] == pytest.approx(min(similarities), abs=1e-6)
-    without_masks = outfits.row(session, outfits.Setting(outfits.SHARED, 2, masks=False), wardrobe)
-    assert not torch.equal(pixels_of(drawn.shown[0].path), pixels_of(without_masks.shown[0].path))
-    missing = outfits.row(session, outfits.Setting(outfits.PARTS2WHOLE, 1), wardrobe)
-    assert missing.note.startswith("Missing: ") and not missing.shown

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from comparison import own_pictures, photos
+from comparison import photos
 from environment import SetupError
 
 
@@ -32,16 +32,11 @@ def test_hidden_files_and_folders_are_nobodys(folder: Path) -> None:
     assert ben.photos == (folder / "ben.png",)
 
 
-def test_they_are_no_pictures_to_measure_either(folder: Path) -> None:
-    assert [path.name for path in own_pictures.folders_in(folder)] == ["anna"]
-    names = sorted(path.relative_to(folder).as_posix() for path in photos.pictures_below(folder))
-    assert names == ["anna/1.jpg", "ben.png"]
-
-
 def test_a_folder_below_a_hidden_one_is_read(folder: Path) -> None:
     """What is given is meant, wherever it lies."""
-    inside = folder / ".thumbnails"
-    assert [path.name for path in photos.pictures_below(inside)] == ["1.jpg"]
+    for name in ("2.jpg", "3.jpg"):
+        (folder / ".thumbnails" / name).touch()
+    assert [person.name for person in photos.people_in(folder / ".thumbnails")] == ["1", "2", "3"]
 
 
 def test_one_person_is_too_few(folder: Path) -> None:

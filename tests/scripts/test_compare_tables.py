@@ -14,15 +14,15 @@ import numpy as np
 import pytest
 import torch
 from comparison import page, people
-from comparison.columns import COLUMNS, named
+from comparison.columns import COLUMNS
 from comparison.rows import Row
 
 RED, GREEN, BLUE, WHITE = (1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0), (1.0, 1.0, 1.0)
 ROWS = [
-    Row("first", 2, figures={"association": 0.5, "leakage": -0.25, "missing": None, "seconds": 1.45}, measured=3),
-    Row("second", 4, figures={"association": 1.0, "leakage": 0.125, "missing": None, "seconds": 12.0}, measured=1),
+    Row("first", 2, figures={"association": 0.5, "leakage": -0.25, "missing": None, "seconds": 1.45}),
+    Row("second", 4, figures={"association": 1.0, "leakage": 0.125, "missing": None, "seconds": 12.0}),
 ]
-SHOWN = named("association", "leakage", "missing", "seconds")
+SHOWN = [column for column in COLUMNS if column.name in ("association", "leakage", "missing", "seconds")]
 HALF = 96
 
 
@@ -79,8 +79,8 @@ def test_a_table_has_every_figure_under_its_name(tmp_path: Path) -> None:
     header, rule, first, second = (tmp_path / "question.md").read_text("utf-8").splitlines()
     assert header == "|  | people | pictures | association | leakage | seconds |"
     assert rule == "| --- | --- | --- | --- | --- | --- |"
-    assert first == "| first | 2 | 3 | 0.50 | -0.25 | 1.45 |"
-    assert second == "| second | 4 | 1 | 1.00 | 0.12 | 12.00 |"
+    assert first == "| first | 2 | 0 | 0.50 | -0.25 | 1.45 |"
+    assert second == "| second | 4 | 0 | 1.00 | 0.12 | 12.00 |"
     with (tmp_path / "question.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert [row["method"] for row in rows] == ["first", "second"]
@@ -152,11 +152,10 @@ def test_a_sheet_has_rows_of_methods_columns_of_pictures_and_each_picture_as_it_
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("--pictures {folder} --quick", "--quick is for --people and --outfits"),
-        ("--pictures {folder} crowd", "A question is for --people"),
+        ("crowd", "the following arguments are required: --people"),
         ("--people {folder} --steps 0", "0 is not a whole number"),
         ("--people {folder} --size 1024 63", "--size takes sides from 64 to 8192"),
-        ("--outfits {folder} --size 8193 1024", "--size takes sides from 64 to 8192"),
+        ("--people {folder} --size 8193 1024", "--size takes sides from 64 to 8192"),
         ("--people {folder} halves", r"No such question: halves\. There are crowd, seeds, ablations\."),
         ("--people {folder}/nowhere", "nowhere is no folder"),
     ],
