@@ -44,8 +44,8 @@ def row_window(options: Mapping[str, Any]) -> RowWindow | None:
     window: Any = options.get("context_window")
     if window is not None and window.dim != 0:
         raise BadSetup(
-            f"Context Windows (dim {window.dim}) show the MODEL a piece of the picture at a time, and people have "
-            "their places in the whole picture.",
+            f"Context Windows (dim {window.dim}) show the MODEL a piece of the picture at a time, and everybody "
+            "would be drawn anew in each piece.",
             "Set dim to 0, which is for batches, or take that node out and sample the picture as a whole.",
         )
     if window is not None:
