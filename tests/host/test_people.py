@@ -15,7 +15,7 @@ import real_faces
 import torch
 from arcface_seeded import published_state
 from pack.bridge.host.folders import UnsafePath
-from pack.core.cast import Person, person_without_photo
+from pack.core.cast import Absent, Person, person_without_photo
 from pack.core.checks import errors
 from pack.core.faces.bgr_pictures import to_picture
 from pack.core.faces.ir_se50 import published_shapes
@@ -464,7 +464,7 @@ def test_cast_leaves_out_people_without_photos_and_says_so(nobody, yao, caplog):
     cast = CastNode.execute(person_1=nobody, person_2=yao).args[0]
     assert [person.person.name for person in cast.people] == ["Yao"]
     assert caplog.messages[-1] == "Left out, no photo with a face: Nobody"
-    assert (cast.numbers, cast.absent) == ((2,), ((1, "Nobody"),))
+    assert (cast.numbers, cast.absent) == ((2,), (Absent(1, "Nobody"),))
     caplog.clear()
     longer = CastNode.execute(cast=cast, person_1=yao, person_4=nobody, person_7=yao, weight_8=0.5).args[0]
     assert (longer.numbers, longer.absent) == ((2, 3, 5), ((1, "Nobody"), (4, "Nobody")))

@@ -142,21 +142,25 @@ def of_order(people: PlacedCast, number: int) -> list[str]:
     return [member.name for member in again.args[0].people]
 
 
+def standing_in(region: torch.Tensor, people: PlacedCast) -> list[str]:
+    """Whose nose is in it."""
+    noses = {member.name: map(int, member.slot.center) for member in people.people if member.slot}
+    return [name for name, (x, y) in noses.items() if region[y, x]]
+
+
 def of_mask(people: PlacedCast, number: int) -> list[str]:
-    """Whoever has the nose in it."""
     try:
         region = places.MaskOfAPersonsPlace.execute(people, number, "face", 0.0, 0).args[0][0]
     except BadCast as left_out:
         assert "Person 2 of the cast, Ben, is left out: " in left_out.problem
         return []
-    noses = {member.name: map(int, member.slot.center) for member in people.people if member.slot}
-    return [name for name, (x, y) in noses.items() if region[y, x]]
+    return standing_in(region, people)
 
 
 def of_prompts(people: PlacedCast, number: int) -> list[str]:
     positive = peers.apply("LikenessPromptPerPerson", cast=people, prompts=f"{number}: up")[1]
     carried = positive[0][1].get("model_conds", {}).get("likeness_unet_words")
-    return [] if carried is None else [name for words in carried.cond for name in words.names]
+    return [] if carried is None else standing_in(carried.cond[0].regions[0], people)
 
 
 def of_text(people: PlacedCast, text: str) -> list[str]:
