@@ -52,7 +52,8 @@ class Attachment:
     _copies: dict[ControlBase | None, AttachedNet] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
-        ScheduleRange(*self.timestep_percent_range).checked("The ControlNet")
+        schedule = ScheduleRange(*self.timestep_percent_range).checked("The ControlNet")
+        self.timestep_percent_range = schedule.for_control_net
         self._hooks = HookGroup()  # one hook for all copies: the host begins it once
         self._hooks.add(RunHook(OnModel(notes=tuple(self._notes()))))
 

@@ -6,6 +6,7 @@ ModelSamplingFlux, RescaleCFG's relatives) may give the MODEL another schedule.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -33,6 +34,9 @@ class SigmaRange:
         return SigmaRange(min(self.first, other.first), max(self.last, other.last))
 
 
+NO_SIGMAS = SigmaRange(first=-math.inf, last=math.inf)
+
+
 @dataclass(frozen=True)
 class ScheduleRange:
     """A part of the schedule. start, end: 0..1, as in the host's start_percent and end_percent.
@@ -53,6 +57,12 @@ class ScheduleRange:
         """Whether it is of no length, as a user sets it to switch something off."""
         return self.start >= self.end
 
+    @property
+    def for_control_net(self) -> tuple[float, float]:
+        """start and end for the host's ControlNets, which work in steps at both ends, too. Of an empty range they are
+        the end of the schedule, where no step begins."""
+        return (1.0, 1.0) if self.is_empty else (self.start, self.end)
+
     def checked(self, what: str) -> ScheduleRange:
         """The same range. Raises BadRange where it ends before it starts.
 
@@ -68,8 +78,10 @@ class ScheduleRange:
         """The sigmas of this part of the schedule. model_sampling: the host's, of the MODEL that samples.
 
         A range from 0 % on begins above every sigma: the first sigma of some schedulers is higher than the highest one
-        of the MODEL's schedule.
+        of the MODEL's schedule. An empty range has none, also where a step begins exactly there.
         """
+        if self.is_empty:
+            return NO_SIGMAS
         first = BEFORE_THE_FIRST if self.start <= 0 else float(model_sampling.percent_to_sigma(self.start))
         return SigmaRange(first, float(model_sampling.percent_to_sigma(self.end)))
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import comfy.sample
 import comfy.samplers
+import pytest
 import torch
 from figures import relative
 from graph_run import brought
@@ -57,6 +58,14 @@ class Entry:
 
     def in_its_ranges(self) -> Node:
         return self.make(**self._inputs(dict(zip(ranges_of(self.row), self.ends, strict=False))))
+
+    def in_no_range(self, percent: float) -> Node:
+        """Every range from this point of the schedule to this point, and what has no end never."""
+        ends = {
+            name: (percent, percent) if f"{name}end_percent" in self.row.inputs else NEVER
+            for name in ranges_of(self.row)
+        }
+        return self.make(**self._inputs(ends))
 
     def on(self, percent: float) -> tuple[str, ...]:
         """The ranges in which a point of the schedule lies. One that has no end goes on to that of the schedule."""
@@ -137,6 +146,29 @@ def assert_joined(row: Row, *entries: Entry) -> None:
 )
 def test_of_one_node(row: Row) -> None:
     assert_joined(row, entry(row, ("Anna", "Boris"), EARLY, LATE))
+
+
+@pytest.mark.parametrize("percent", [0.0, 2 / STEPS])
+@often(
+    "instant_id, ApplyInstantID",
+    "pulid, ApplyPuLID, FLUX.1",
+    "references, PeopleAsReferences, by region",
+    "parts2whole, ApplyParts2Whole",
+    "LoRAPerPerson",
+)
+def test_a_range_of_no_length_is_nobody(row: Row, percent: float) -> None:
+    """Also where a step begins exactly there, as the first one of a flow model does at 0."""
+    people = entry(row, ("Anna", "Boris"))
+    pictures: list[Tensor] = []
+    for node in (people.in_no_range(percent), people.with_alone(())):
+        given = prompt_of(row, [node], [True], {})
+        start = comfy.sample.fix_empty_latent_channels(given.model, latent_of(row))
+        noise = comfy.sample.prepare_noise(start, 1)
+        sigmas = sigmas_of(given.model, STEPS, "simple")
+        if percent:
+            sigmas[2] = given.model.get_model_object("model_sampling").percent_to_sigma(percent)
+        pictures.append(sampled(given, start, sigmas, noise))
+    assert relative(*pictures) <= 1e-6
 
 
 @often("ip_adapter, ApplyIPAdapter", "pulid, ApplyPuLID, FLUX.1", "parts2whole, ApplyParts2Whole")
