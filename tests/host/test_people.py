@@ -467,7 +467,7 @@ def test_cast_leaves_out_people_without_photos_and_says_so(nobody, yao, caplog):
     assert (cast.numbers, cast.absent) == ((2,), (Absent(1, "Nobody"),))
     caplog.clear()
     longer = CastNode.execute(cast=cast, person_1=yao, person_4=nobody, person_7=yao, weight_8=0.5).args[0]
-    assert (longer.numbers, longer.absent) == ((2, 3, 5), ((1, "Nobody"), (4, "Nobody")))
+    assert (longer.numbers, longer.absent) == ((2, 3, 5), (Absent(1, "Nobody"), Absent(4, "Nobody")))
     left_out = ["Left out, no photo with a face: Nobody", "Left out, no person: weight 8"]
     left_out.append("One name for several people: Yao: their numbers tell them apart")
     assert caplog.messages[0].splitlines()[:3] == left_out, "named by the Cast before"
