@@ -143,8 +143,7 @@ def _layout_with_keypoints(cast: Cast | None, layout: Layout | None) -> Layout:
     """The places whose face keypoints are drawn: those of the people of a cast, without a cast all of the layout.
 
     People of weight 0 are left out, unless everybody has weight 0.
-    Raises NoKeypoints where one of these places has no keypoints, or where there is no place; also what places_of
-    raises.
+    Raises NoKeypoints where one of these places has no keypoints, and what places_of raises.
     """
     # Where everybody has weight 0, Apply InstantID needs no picture, but the graph must still run: all are drawn.
     drawn_cast = cast
@@ -152,7 +151,7 @@ def _layout_with_keypoints(cast: Cast | None, layout: Layout | None) -> Layout:
         drawn_cast = taking_part.present(cast)
     places = places_of(drawn_cast, layout, DRAW)
     numbers_without = [str(number) for number, slot in enumerate(places.slots, 1) if slot.keypoints is None]
-    if numbers_without or not places.slots:
+    if numbers_without:
         raise NoKeypoints(DRAW, numbers_without)
     return places
 

@@ -21,7 +21,7 @@ def layouts_without_places() -> Iterator[Case]:
     nothing = Layout(128, 96, ())
     yield bad("0 places|no face", "LikenessPlaceCast", cast=unplaced(a_person()), layout=nothing)
     for drawing in ("skeletons", "face keypoints", "body surface"):
-        yield bad("0 places|no face|No place", "LikenessDrawSkeletons", draw=drawing, layout=nothing)
+        yield bad("layout given to Draw Skeletons has no places", "LikenessDrawSkeletons", draw=drawing, layout=nothing)
     masked = layout(slot(mask=mask()[0] * 0))
     yield bad("mask of its place is empty", "LikenessMaskOfAPersonsPlace", cast=cast(a_person(), places=masked))
 

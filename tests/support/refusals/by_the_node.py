@@ -15,7 +15,7 @@ from families import RECORDS
 from graphs import PULID_ON_FLUX, UNCONNECTED, ours, value
 from pack.bridge.apply.adapters import AdapterMismatch
 from pack.bridge.host.encode import WrongEncoder
-from pack.core.cast import Cast, Layout, NotPlaced, PlacedCast, RowCast, Slot
+from pack.core.cast import Cast, NotPlaced, PlacedCast, RowCast, Slot
 from pack.core.checks.errors import (
     BadCast,
     BadLayout,
@@ -495,12 +495,6 @@ BY_THE_NODE: dict[str, list[Refused]] = {
     ],
     "LikenessDrawSkeletons": [
         refused(BadLayout, "Place 1 has no skeleton", layout=layout(Slot((100, 60))), draw="body surface"),
-        *(
-            refused(
-                BadLayout, "The layout given to Draw Skeletons has no places", layout=Layout(128, 96, ()), draw=draw
-            )
-            for draw in ("skeletons", "face keypoints", "body surface")
-        ),
     ],
     "LikenessPickBestLikeness": [
         refused(BadPhoto, "no prompt was compared", report=OF_PARTS, score="text alignment", latents=UNCONNECTED),
