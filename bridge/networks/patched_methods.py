@@ -1,6 +1,19 @@
 """What stands in a network while a forward runs: functions in the place of its own methods.
 
-They call an InputPatch, or name the attention that is being computed.
+This and loras/layer_hooks.py are all that writes into the host's modules. For everything else its API has a place:
+wrappers, attn2 replacements, post_input patches and optimized_attention_override. It has none here:
+
+| where | the method | what for |
+|---|---|---|
+| Chroma | forward_orig | how many tokens its blocks are given; the other families call post_input patches |
+| Anima | forward of each cross_attn | which attention reads the text: numbers of tokens do not tell |
+| Krea 2, Z-Image | forward of each refiner of texts, and embed_all of Z-Image | each text is computed alone |
+| parts for which a file asks for an attention | forward | beside an override of attention the host forgets it |
+
+It is done for each forward, and no object patch of the MODEL (add_object_patch). The host puts those in when it loads
+the MODEL and leaves them in the network that all clones share until it loads another one. Of two nodes that patch one
+method it keeps the last alone, and when it takes a patch out, what another pack has put there since is gone, and the
+method of the class stands in the object from then on.
 """
 
 from collections.abc import Callable, Iterator
@@ -14,8 +27,6 @@ from ..host.unet import Options, with_patch
 from ..sampling.calls import Calls, Site
 from .transformer_families import TransformerFamily
 
-REFINER = "likeness_refiner"
-"""A key among transformer_options inside of a refiner of texts alone."""
 TEXT_READER = "likeness_text_reader"
 """A key among transformer_options inside of a text_reader alone."""
 
@@ -118,17 +129,6 @@ def patched_text_readers(network: nn.Module, family: TransformerFamily) -> list[
             reader = block.get_submodule(family.text_reader)
             patched.append(PatchedMethod(reader, "forward", WithOption(TEXT_READER, True).call_module))
     return patched
-
-
-def patched_refiners(network: nn.Module, family: TransformerFamily) -> list[PatchedMethod]:
-    """PatchedMethods, one for each refiner of texts, that put REFINER into the transformer_options of its attention.
-
-    It tells whose attention is computed: by its number of tokens alone it could be another one.
-    """
-    if not family.refiners:
-        return []
-    blocks = network.get_submodule(family.refiners).children()
-    return [PatchedMethod(block, "forward", WithOption(REFINER, True).call_module) for block in blocks]
 
 
 class WithOption:

@@ -42,7 +42,6 @@ from ..networks.attention import attending_parts, untraced, with_reading
 from ..networks.file_attention import patched_file_attention, tell_of_file_attention
 from ..networks.forward_layout import layout_of
 from ..networks.model_family import TOKEN, cells_per_token, network_of, regions_on_tokens, taken_family
-from ..networks.patched_methods import REFINER, patched_refiners
 from ..sampling.calls import Site
 from ..sampling.conditioning import RunEntry
 from ..sampling.current_forward import CurrentReferences, current
@@ -260,9 +259,8 @@ class RegionalReferencesBatch(Batch):
         self._keeps_by_row = any(len(of_reference) > 1 for of_reference in kept)
         family = taken_family(forward_shape.model)
         self._family = family
-        network = network_of(forward_shape.model)
-        # They tell attention that it is in a refiner, and what the model's file asks for.
-        self._patched = [*patched_refiners(network, family), *patched_file_attention(network)]
+        # They tell attention what the model's file asks for.
+        self._patched = patched_file_attention(network_of(forward_shape.model))
         # Plans are made here, because torch.compile must not see how they are made in a forward.
         self._plans: dict[int, Plan] = {}  # of the blocks, by the argument of plan()
         self.plan(layout.common)
@@ -367,11 +365,9 @@ class RegionalReferencesBatch(Batch):
         A split of a block is counted. queries, keys: how many the attention has. options: its transformer_options.
         Raises TokensChanged where another node has added keys.
         """
-        if REFINER in options:
-            return self._split_of_refiner(queries, keys)
         plan: Plan | None = options.get(_PLAN)
-        if plan is None:
-            return None
+        if plan is None:  # before the blocks
+            return self._split_of_refiner(queries, keys)
         is_of_block = queries in (plan.without_references, plan.total)
         if is_of_block and keys > plan.total:  # another node has added keys
             raise TokensChanged(keys, plan.total)
@@ -381,9 +377,10 @@ class RegionalReferencesBatch(Batch):
         return split
 
     def _split_of_refiner(self, queries: int, keys: int) -> AnySplit | None:
-        """How an attention over the texts alone is split; None where it is not, because each token reads all others.
+        """How an attention in front of the blocks is split; None where it is not, because each token reads all others.
 
-        That is so where the texts are words of people, and where the common text reads what it shows unweighted.
+        That is so where the texts are words of people, and where the common text reads what it shows unweighted. Krea 2
+        first lets the layers of each token of a text read each other: these are fewer than a text with a picture has.
         """
         is_for_words = current.texts is not None and current.texts.is_for_words
         if is_for_words or self._plan_of_refiners is None:
