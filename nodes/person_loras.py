@@ -13,6 +13,7 @@ from ..bridge.host import folders, notes, schema
 from ..bridge.host.inputs import ChoosesFile
 from ..bridge.loras.layer_names import layers_of
 from ..bridge.loras.lora_files import LoraFile, LoraLayers, path_of, read_lora_file
+from ..bridge.loras.loras_run import LorasRun
 from ..bridge.loras.people_layers import LayerLora, PersonLoras
 from ..bridge.people.face_model import NONE_FOUND
 from ..bridge.sampling import model_conds
@@ -116,9 +117,7 @@ class LoRAPerPerson(io.ComfyNode):
             words.append(", ".join(lora.words for lora in _active_loras(member) if lora.words))
         apply_node = scope.apply_node([NamedRange("the LoRAs", scope.schedule)], in_negative=True)
         words_strength = 1.0  # the node's own strength is that of the LoRAs
-        return encode.applied(
-            scope, people_loras.clips, words, words_strength, with_loras, apply_node, runs=[layers.run]
-        )
+        return encode.applied(scope, people_loras.clips, words, words_strength, with_loras, apply_node, runs=[LorasRun])
 
 
 def _active_loras(member: Member) -> list[Lora]:
@@ -160,9 +159,8 @@ def _read_loras(scope: Scope, model: ModelPatcher, clip: CLIP, can_change: LoraL
     can_change: the layers of the MODEL that a LoRA may change. strength: of the node. Raises what
     bridge.loras.lora_files.read_lora_file raises.
     """
-    # Whether read_lora_file refuses linear layers of which it is unknown where in the picture their rows are: always by
-    # region, and where each person has a row of the batch in some networks.
-    by_region = scope.regions is not None or (scope.by_row and can_change.placed_in_rows)
+    # A person who is everywhere, or has a row of the batch, has all that is there, in whatever layer.
+    by_region = scope.regions is not None
     files: dict[str, LoraFile] = {}  # name of a file -> its contents
     layers: dict[str, list[LayerLora]] = {}
     clips: list[CLIP] = []

@@ -1,16 +1,16 @@
 """How something is added to what a layer gives, without a change to its weights: a hook in the layer's `forward`.
 
-Hooks stand in the layers while a forward of the UNet runs, and are taken out when it has run or has raised. What
+Hooks stand in the layers while a forward of the network runs, and are taken out when it has run or has raised. What
 other packs put into a layer, before or in the middle of a forward, stays what they have put there.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -18,65 +18,55 @@ from ..host.unet import Grid
 from ..sampling.current_forward import current
 
 
-class Additions(Protocol):
-    """What is added to the layers of one network: UNetLorasBatch, TransformerLorasBatch."""
-
-    hooks: LayerHooks
-
-    def output_with_additions(self, forward: Forward, hook: LayerHook, x: Tensor, out: Tensor) -> Tensor:
-        """The sum of `out`, which a layer gives for the input x, and of what is added to it, in the shape of `out`."""
-        ...
-
-
-class Mark:
-    """What an `Additions` shares with its `LayerAddition`s. By it they know each other, and do not hold each other."""
-
-
-@dataclass(eq=False)
-class LayerAddition:
-    """What one `Additions` adds in one layer, for a subclass to say. It stands in the layer's LayerHook.
-
-    Nothing has to be looked up by the layer's name then, so that what torch.compile makes of one block serves them all.
-    """
-
-    mark: Mark
-
-
 class Forward:
     """What one forward of a UNet or transformer knows, in one thread, while its network is called.
 
-    additions: what is added to the layers.
-    grids: by name of a layer, (height, width) of the pixels that its block has in this forward, where a convolution
-    before it has shown them.
-    text_owners: the people with whose LoRAs keys and values of the text are made while `call_with_text_of` runs; empty
-    at any other time.
-    weights: of a transformer, weights of its tokens that torch.compile has worked out in this forward, by their key.
+    mark: of what is added to the layers.
+    grids: of a UNet, (height, width) of the pixels that a block has in this forward, once its first convolution ran.
+    text_people: of a UNet, the people with whose LoRAs keys and values of the text are made while `call_with_text_of`
+    runs; empty at any other time.
+    weights: weights of tokens that torch.compile has worked out in this forward, by their key.
     """
 
-    def __init__(self, additions: Additions) -> None:
-        self.additions = additions
-        self.grids: dict[str, Grid] = {}
-        self.text_owners: tuple[Any, ...] = ()
+    def __init__(self, mark: object) -> None:
+        self.mark = mark
+        self.grids: dict[tuple[str, int], Grid] = {}
+        self.text_people: tuple[Any, ...] = ()
         self.weights: dict[Any, Tensor] = {}
 
-    def call_with_text_of(self, owners: tuple[Any, ...], attention: Callable[[], Tensor]) -> Tensor:
-        """Call another pack's attention, and return its output. Meanwhile `text_owners` is `owners`.
+    def call_with_text_of(self, people: tuple[Any, ...], attention: Callable[[], Tensor]) -> Tensor:
+        """Call another pack's attention, and return its output. Meanwhile `text_people` is `people`.
 
         Such a function may call to_k and to_v of the layer itself, with nothing but their input. The hooks in these
-        read from `text_owners` with whose LoRAs keys and values of the text are to be made. owners: unet_loras.Owner of
-        each person.
+        read from `text_people` with whose LoRAs keys and values of the text are to be made. people: a PersonOfNode for
+        each, see text_readings.py.
         """
-        owners_before = self.text_owners  # of a call of this method around this one, else ()
-        self.text_owners = owners
+        people_before = self.text_people  # of a call of this method around this one, else ()
+        self.text_people = people
         try:
             return attention()
         finally:
-            self.text_owners = owners_before
+            self.text_people = people_before
 
 
-def begin_additions(additions: Additions) -> None:
-    """From now on the hooks of this thread add what `additions` says, until the network has been called."""
-    current.additions = Forward(additions)
+@dataclass(frozen=True, eq=False)
+class LayerAddition:
+    """What is added in one layer by what has this mark, for a subclass to say. It stands in the layer's LayerHook.
+
+    Nothing has to be looked up by the layer's name then, so that what torch.compile makes of one block serves them all.
+    mark: by it forwards find their additions, without these and their batch holding each other.
+    """
+
+    mark: object
+
+    def output(self, forward: Forward, hook: LayerHook, x: Tensor, out: Tensor) -> Tensor:
+        """The sum of `out`, which the layer gives for the input x, and of what is added to it. The hook calls this."""
+        raise NotImplementedError
+
+
+def begin_additions(mark: object) -> None:
+    """From now on the hooks of this thread add what has this mark, until the network has been called."""
+    current.additions = Forward(mark)
 
 
 def current_additions() -> Forward:
@@ -102,8 +92,8 @@ class LayerHook:
     once `ended`, it hands on what comes and holds nothing of the run.
     """
 
-    def __init__(self, hooks: LayerHooks, name: str, module: nn.Module) -> None:
-        self.hooks: LayerHooks | None = hooks  # None once this hook has ended
+    def __init__(self, name: str, module: nn.Module) -> None:
+        self.ended = False
         self.name = name
         # First the layer is made what it is without us: hooks of ours that have ended are taken out, and a function of
         # another pack stays. Then `layer` is read, and the hook is put in front of it.
@@ -118,26 +108,18 @@ class LayerHook:
         """The output of the layer for x, with what the forward of this thread adds to it."""
         out = self.layer(x, *args, **kwargs)
         forward: Forward | None = current.additions
-        # Nothing is added where this thread has no forward, or one of another run or UNet. Nor where this hook has
-        # ended: its `hooks` is then None, which no forward has.
-        if forward is None or forward.additions.hooks is not self.hooks:
+        # Nothing is added where this thread has no forward, or one of another run or network, nor once this hook has
+        # ended: then no addition of the forward stands here.
+        if forward is None:
             return out
-        return forward.additions.output_with_additions(forward, self, x, out)
-
-    def addition_of(self, mark: Mark) -> LayerAddition | None:
-        """What the `Additions` with this mark adds here; None where it adds nothing."""
         for addition in self.layer_additions:
-            if addition.mark is mark:
-                return addition
-        return None
-
-    @property
-    def ended(self) -> bool:
-        return self.hooks is None
+            if addition.mark is forward.mark:
+                return addition.output(forward, self, x, out)
+        return out
 
     def end(self) -> None:
         """Let the hook add nothing any more. Whoever still calls it gets what the layer gives."""
-        self.hooks = None
+        self.ended = True
         self.layer_additions = ()
 
     def take_out(self, module: nn.Module) -> None:
@@ -171,9 +153,9 @@ def _without_ended(function: Any) -> Any:
 
 
 class LayerHooks:
-    """The hooks in the layers of one UNet. It lives as long as the run.
+    """The hooks in the layers of one network. It lives as long as the run.
 
-    modules: of the UNet, by name. by_name: the hooks that stand in a layer now, by the name of the layer.
+    modules: of the network, by name. by_name: the hooks that stand in a layer now, by the name of the layer.
     """
 
     def __init__(self, modules: Mapping[str, nn.Module]) -> None:
@@ -183,19 +165,17 @@ class LayerHooks:
         self._lock = threading.Lock()
 
     @contextmanager
-    def standing_in(self, names: Sequence[str], additions: Mapping[str, LayerAddition] | None = None) -> Iterator[None]:
+    def standing_in(self, additions: Mapping[str, LayerAddition]) -> Iterator[None]:
         """While it is open, hooks stand in the layers of these names, with the additions of this forward.
 
-        Several forwards of one UNet may overlap, in threads. A hook that stands there already serves all of them; the
-        last forward takes all hooks out, and any other only its own additions. Hooks do not stay for the run, so that
-        what another pack puts into a layer between two forwards, or takes away, meets nothing of ours. additions: by
-        name of the layer, what the LayerHook gets.
+        Several forwards of one network may overlap, in threads. A hook that stands there already serves all of them;
+        the last forward takes all hooks out, and any other only its own additions. Hooks do not stay for the run, so
+        that what another pack puts into a layer between two forwards, or takes away, meets nothing of ours.
         """
-        own_additions = additions or {}
         try:
             with self._lock:
                 self._forwards += 1
-                self._put_in(names, own_additions)
+                self._put_in(additions)
             yield
         finally:
             with self._lock:
@@ -203,16 +183,15 @@ class LayerHooks:
                 if not self._forwards:
                     self._take_out()
                 else:
-                    self._take_additions_out(own_additions)
+                    self._take_additions_out(additions)
 
-    def _put_in(self, names: Sequence[str], additions: Mapping[str, LayerAddition]) -> None:
-        """Put hooks into the layers that have none, and additions into those that are named there."""
-        for name in names:
+    def _put_in(self, additions: Mapping[str, LayerAddition]) -> None:
+        """Put hooks into the layers that have none, and the additions into all of these layers' hooks."""
+        for name, addition in additions.items():
             if name not in self.by_name:
-                self.by_name[name] = LayerHook(self, name, self.modules[name])
-            if name in additions:
-                hook = self.by_name[name]
-                hook.layer_additions = (*hook.layer_additions, additions[name])
+                self.by_name[name] = LayerHook(name, self.modules[name])
+            hook = self.by_name[name]
+            hook.layer_additions = (*hook.layer_additions, addition)
 
     def _take_additions_out(self, additions: Mapping[str, LayerAddition]) -> None:
         """Take additions out of hooks that other forwards still need. additions: by name of the layer."""

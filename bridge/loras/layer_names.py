@@ -21,8 +21,7 @@ from ..host.unet import NETWORK, WEIGHT, advice_on, block_of, layer_shape
 from ..networks.model_family import transformer_of
 from ..networks.transformer_families import TransformerFamily
 from .lora_files import LoraLayers
-from .transformer_loras import TransformerLorasRun, has_place, is_in_forward
-from .unet_loras import UNetLorasRun
+from .transformer_loras import has_place, is_in_forward
 
 _DOTTED = ("", "diffusion_model.", "model.diffusion_model.", "transformer.", "unet.")
 """What stands in front of a name with dots; what PEFT puts there, lora_files.py has taken away."""
@@ -51,8 +50,6 @@ def layers_of_unet(model: ModelPatcher) -> LoraLayers:
         is_in_forward=lambda layer: True,  # no layer of a UNet runs before
         reads_latents="input_blocks.0.0",
         linear_alone=False,
-        placed_in_rows=True,
-        run=UNetLorasRun,
         advice=advice_on(model, advice),
     )
 
@@ -67,8 +64,6 @@ def layers_of_transformer(model: ModelPatcher, family: TransformerFamily) -> Lor
         is_in_forward=partial(is_in_forward, family),
         reads_latents=family.picture_layer,
         linear_alone=True,
-        placed_in_rows=False,  # in a row all is its person's, in whatever layer
-        run=TransformerLorasRun,
         advice=advice,
     )
 

@@ -31,7 +31,6 @@ from ..host import folders
 from ..host.load import read_state_dict
 from ..host.shared_network import model_of, object_of
 from ..host.unet import NETWORK, WEIGHT, layer_shape
-from ..sampling.runs import Run
 from .host_patches import UNFIT_TENSORS, fitting_shape, kind_of, lora_of, low_rank_shapes, sizes_in_words
 from .people_layers import LayerLora, Reorder
 
@@ -85,9 +84,8 @@ class LoraLayers:
     which words a linear layer of this name acts. is_in_forward: whether it acts while the sampler runs, and not before,
     when the host makes what the network reads of a prompt. reads_latents: the name of the layer that the latents come
     to first, which models for inpainting and the like have with more channels. linear_alone: whether no convolution can
-    have one, and no kind that needs more than two matrices. placed_in_rows: whether a linear layer needs a place also
-    where each person has a row of the batch. run: of a sampling. advice: what to do about a file that is made for
-    another network.
+    have one, and no kind that needs more than two matrices. advice: what to do about a file that is
+    made for another network.
     """
 
     family: str
@@ -96,8 +94,6 @@ class LoraLayers:
     is_in_forward: Callable[[str], bool]
     reads_latents: str
     linear_alone: bool
-    placed_in_rows: bool
-    run: type[Run[Any]]
     advice: str
 
 

@@ -1,20 +1,55 @@
-"""One sampling run with LoRAs of single people: the hooks in its networks, and what LoRAs add to their layers."""
+"""One sampling run with LoRAs of single people, each added to what the layers give where that person is.
+
+What lives how long, from the longest to the shortest:
+
+    PersonLoras     in the conditioning, from the node on   what one node adds; immutable, on the CPU
+    LorasRun        one sampling                            for each network: PeopleLayers of every node, and hooks
+    LorasBatch      the forwards of one network that carry the same people in the same rows
+    NodeLoras       as its batch                            what one node adds, and where its people are
+    Forward         one forward in one thread               what the forward has shown of its tokens so far
+    LayerHook       one forward, or several that overlap    stands in a layer's `forward`
+
+There are several networks where ComfyUI's MultiGPU CFG Split samples with a copy on each card, each in its own thread.
+
+The steps of one forward:
+
+    Batch.prepared                  puts hooks into the layers' `forward` (layer_hooks.py)
+    options_with_attention          begins the Forward of this thread, by which hooks find their batch
+      each layer:
+        LayerHook.forward           -> LayerLoras.output -> with_node, of each node:
+          PeopleLayer.hidden        down x                              (B, tokens, ranks)
+          weighted                  times the weight of each rank in each token: weights_by_region of the network
+          with_product              up of that, added to what the layer gives
+      each cross-attention of a UNet: text_readings.py
+    call_network                    ends the Forward (sampling/forward.py)
+    Batch.prepared closes           takes the hooks out
+"""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from comfy.samplers import CFGGuider
 from torch import Tensor, nn
 
-from ...core.checks.errors import BadSetup
-from ..host.unet import NETWORK, WEIGHT, layer_shape, patched_shape
+from ..host.shared_network import model_of
+from ..host.unet import NETWORK, WEIGHT, has_unet, layer_shape, patched_shape, unet_of
+from ..networks.file_attention import tell_of_file_attention
+from ..networks.model_family import network_of
 from ..sampling.forward import ForwardShape
+from ..sampling.model_conds import PerChunk, rows_of_nodes
 from ..sampling.runs import Run
 from .layer_hooks import LayerHooks
+from .layer_loras import LorasBatch, NodeLoras
 from .people_layers import PeopleLayer, PersonLoras
+from .refused import other_model
+from .text_readings import TextLayers, text_layers_of
+from .transformer_loras import TransformerLorasBatch
+from .unet_loras import UNetLorasBatch
 
 
 class LorasRun(Run[PersonLoras]):
-    """One sampling run of a MODEL with people's LoRAs. It may sample with several networks, see unet_loras.py."""
+    """One sampling run of a MODEL with people's LoRAs, of a UNet or a transformer."""
 
     key = PersonLoras.key
 
@@ -23,40 +58,66 @@ class LorasRun(Run[PersonLoras]):
         self._model = guider.model_patcher
         self._hooks: dict[nn.Module, LayerHooks] = {}  # by network
         self._layers: dict[tuple[object, nn.Module], dict[str, PeopleLayer]] = {}  # by source of a node, and network
+        self._text_layers: list[TextLayers] = []  # of a UNet
+        if has_unet(model_of(self._model)):
+            self._text_layers = text_layers_of(unet_of(self._model))
+            # LoRAs without regions divide no attention, so only nodes with regions get the note.
+            by_region = [carried for carried in self.everything if carried.acting_regions is not None]
+            tell_of_file_attention(self._model, by_region, "attn2")
 
-    def hooks_in(self, network: nn.Module) -> LayerHooks:
+    def new_batch(self, acting: tuple[PerChunk[PersonLoras], ...], forward_shape: ForwardShape) -> LorasBatch:
+        """What is added in the forwards in which these nodes act.
+
+        Raises ConditioningLost where another pack has joined rows of people with different LoRAs.
+        """
+        mixed = self.arrival.error_around_model("joins rows of people with different LoRAs")
+        # For each node a tuple: its PersonLoras of all rows together, or one for each row where people have rows.
+        rows_by_node = rows_of_nodes(acting, forward_shape.row_count, mixed, may_differ=False)
+        hooks = self._hooks_in(network_of(forward_shape.model))
+        nodes = [self._node(number, of_rows, hooks, forward_shape) for number, of_rows in enumerate(rows_by_node)]
+        if self._text_layers:
+            return UNetLorasBatch(hooks, nodes, forward_shape, self._text_layers)
+        return TransformerLorasBatch(hooks, nodes, forward_shape)
+
+    def _hooks_in(self, network: nn.Module) -> LayerHooks:
         """The hooks for the layers of a network. They know its modules as Arrival.modules_in has them."""
         if network not in self._hooks:
             self._hooks[network] = LayerHooks(self.arrival.modules_in(network))
         return self._hooks[network]
 
-    def layers_of(self, loras: PersonLoras, network: nn.Module, forward_shape: ForwardShape) -> dict[str, PeopleLayer]:
+    def _node(
+        self, number: int, of_rows: Sequence[PersonLoras], hooks: LayerHooks, forward_shape: ForwardShape
+    ) -> NodeLoras:
+        """What one node adds. number: of the node. of_rows: its PersonLoras of all rows together, or of each row."""
+        loras = of_rows[0]
+        person_of_row = None
+        if loras.by_row:
+            # Every `row` is set: Carried.for_picture has made these. The test is for the type checker.
+            person_of_row = tuple(of_row.row for of_row in of_rows if of_row.row is not None)
+        return NodeLoras(number, loras.names, self._layers_of(loras, hooks, forward_shape), loras.shares, person_of_row)
+
+    def _layers_of(self, loras: PersonLoras, hooks: LayerHooks, forward_shape: ForwardShape) -> dict[str, PeopleLayer]:
         """What one node adds to the layers of a network, by name: made once in a run, on the device.
 
         All PersonLoras of a node have the same source, also those of single rows and of areas, so they share one set.
         Raises BadSetup where the MODEL lacks one of these layers, or has it with fewer inputs or outputs than a LoRA
         changes.
         """
-        key = loras.source, network
+        key = loras.source, network_of(forward_shape.model)
         if key not in self._layers:
-            self._layers[key] = self._new_layers(loras, network, forward_shape.empty_like_network())
+            self._layers[key] = self._new_layers(loras, hooks, forward_shape.empty_like_network())
         return self._layers[key]
 
-    def _new_layers(self, loras: PersonLoras, network: nn.Module, like: Tensor) -> dict[str, PeopleLayer]:
-        """What `layers_of` keeps. like: on the device and in the dtype of what layers are given."""
-        modules = self.hooks_in(network).modules
+    def _new_layers(self, loras: PersonLoras, hooks: LayerHooks, like: Tensor) -> dict[str, PeopleLayer]:
+        """What `_layers_of` keeps. like: on the device and in the dtype of what layers are given."""
         layers: dict[str, PeopleLayer] = {}
         for name, layer_loras in loras.layers.items():
-            module = modules.get(name)
+            module = hooks.modules.get(name)
             # layer_shape of the module and not own_shape of the MODEL: in a forward another pack's block may stand in
             # the MODEL in the place of the layer's.
             shape = patched_shape(self._model, f"{NETWORK}{name}{WEIGHT}", layer_shape(module) or ())
             if not shape or any(not layer_lora.fits_in(shape) for layer_lora in layer_loras):
-                odd = f"a smaller layer {name}" if module else f"no layer {name}"
-                raise BadSetup(
-                    f"The MODEL that is sampled has {odd}, other than the MODEL of LoRA per Person.",
-                    "Connect model_out of LoRA per Person to the sampler.",
-                )
+                raise other_model(name, has_layer=module is not None)
             layers[name] = PeopleLayer(layer_loras, module, like, shape)
         return layers
 

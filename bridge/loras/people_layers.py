@@ -1,8 +1,8 @@
 """LoRAs of people: what conditioning carries of them, and what those of all people add to one layer of a network.
 
 A LoRA adds up (down x) to what a layer gives of x. For several people that is one product: the `down` matrices of all
-people side by side times x, times the weight that each pixel or token has of each rank, and then the `up` matrices of
-all people times that. loras/unet_loras.py and loras/transformer_loras.py make the weights.
+people side by side times x, times the weight that each token has of each rank, and then the `up` matrices of all people
+times that. loras/unet_loras.py and loras/transformer_loras.py make the weights.
 """
 
 from __future__ import annotations
@@ -112,26 +112,41 @@ class PersonLoras(CarriedOfPeople):
     def shares(self) -> Tensor | None:
         """How much of each person's LoRAs every pixel has: (people, H, W), at most 1 in all for each pixel.
 
-        None where one person is everywhere. In a row of one person it is (people, 1, 1), and 0 for all others.
+        None where one person is everywhere, and where each person has a row.
         """
-        if self.row is not None:
-            return torch.eye(len(self.names), dtype=torch.float32)[self.row][:, None, None]
-        if self.regions is None:
-            return None
-        return region_weights(self.regions.float())
+        return None if self.by_row or self.regions is None else region_weights(self.regions.float())
+
+
+class Owners(NamedTuple):
+    """Whose ranks of LoRAs are, or other things of people of one node.
+
+    numbers: of the person of each rank, among the people of the node. tensor: the same, on the device.
+    """
+
+    numbers: tuple[int, ...]
+    tensor: Tensor
+
+    @classmethod
+    def of(cls, numbers: Sequence[int], device: torch.device) -> Owners:
+        return cls(tuple(numbers), torch.tensor(numbers, device=device))
 
 
 class InputLora(NamedTuple):
     """What one person's LoRA adds in front of a layer: W (x + up down x). GLoRA does so, see InFront.
 
-    person: the number of the person among those of the node. groups: in how many groups the layer reads its channels; 1
+    owner: the person among those of the node. groups: in how many groups the layer reads its channels; 1
     but for a convolution in groups. down: (ranks, in / groups) and up: (in, ranks / groups), see `in_groups`.
     """
 
-    person: int
+    owner: Owners
     down: Tensor
     up: Tensor
     groups: int
+
+    @property
+    def person(self) -> int:
+        """The number of the owner."""
+        return self.owner.numbers[0]
 
     def change(self, layer: LayerCall, x: Tensor) -> Tensor:
         """What the change of the layer's input adds to its output: W (x + up down x) - W x, in the shape of the output.
@@ -151,9 +166,9 @@ class InputLora(NamedTuple):
 class PeopleLayer:
     """What the LoRAs of all people of one node add to one layer. It lives as long as the run.
 
-    people: the numbers of those who have LoRAs here. person_of_rank: (ranks,), per rank the number of the person. Both
-    are there as tensors, too. down: (ranks, in), or (ranks, in, h, w) for a convolution. up: (out, ranks), strength
-    included. in_front: what stands in front of the layer, of kinds that add to the layer's input (GLoRA).
+    people: those who have LoRAs here. ranks: whose each rank is. down: (ranks, in), or (ranks, in, h, w) for a
+    convolution. up: (out, ranks), strength included. in_front: what stands in front of the layer, of kinds that add to
+    the layer's input (GLoRA).
     """
 
     def __init__(self, loras: Sequence[LayerLora], module: Any, like: Tensor, shape: tuple[int, ...]) -> None:
@@ -169,19 +184,19 @@ class PeopleLayer:
             owned.append(_OwnedMatrices(person, low_rank.down.to(like), low_rank.up.to(like)))
             front = low_rank.in_front
             if front is not None:
-                self.in_front.append(InputLora(person, front.down.to(like), front.up.to(like), groups))
+                owner = Owners.of([person], like.device)
+                self.in_front.append(InputLora(owner, front.down.to(like), front.up.to(like), groups))
         self.module: Any = module
-        self.person_of_rank, self.down, self.up = _side_by_side(owned, groups)
-        self.people = tuple(dict.fromkeys(lora.owner for lora in owned))
-        self.person_of_rank_tensor = torch.tensor(self.person_of_rank, device=like.device)
-        self.people_tensor = torch.tensor(self.people, device=like.device)
-        self._is_of = (self.people_tensor[:, None] == self.person_of_rank_tensor).to(like)
+        person_of_rank, self.down, self.up = _side_by_side(owned, groups)
+        self.ranks = Owners.of(person_of_rank, like.device)
+        self.people = Owners.of([*dict.fromkeys(lora.person for lora in owned)], like.device)
+        self._is_of = (self.people.tensor[:, None] == self.ranks.tensor).to(like)
         """(people, ranks): 1 where a rank is the person's, else 0."""
 
     def hidden(self, x: Tensor) -> Tensor:
         """The product down x: the `down` matrices of all people times the layer's input.
 
-        x: (..., in), which gives (..., ranks); for a convolution (B, in, h, w), which gives (B, ranks, h', w').
+        x: (..., in), which gives (..., ranks); for a convolution (B, in, h, w), which gives (B, h' * w', ranks).
         """
         down = self.down.to(x)
         if self.down.dim() == 2:
@@ -189,16 +204,16 @@ class PeopleLayer:
         # The layer's own convolution with `down` as its weights: stride, padding, dilation and groups are the layer's,
         # as they are set now. Packs for seamless tiles set a padding that goes around the picture. torch's Conv2d
         # reads all of these in this method, which the host's Conv2d calls as well.
-        return self.module._conv_forward(x, down, None)
+        return as_tokens(self.module._conv_forward(x, down, None))
 
     def of_people(self, x: Tensor) -> Tensor:
-        """What each person's LoRAs add to the output of a linear layer for x: (people, ..., out), as in self.people.
+        """What each person's LoRAs add to the output of a linear layer for x, (..., in): (people, ..., out).
 
-        x: (..., in). What stands in front of the layer is not in it.
+        The people are those of self.people. What stands in front of the layer is not in it.
         """
         hidden = self.hidden(x)  # (..., ranks)
         ones = [1] * (x.dim() - 1)
-        is_of = self._is_of.to(x).view(len(self.people), *ones, -1)  # (people, 1, ..., 1, ranks)
+        is_of = self._is_of.to(x).view(len(self.people.numbers), *ones, -1)  # (people, 1, ..., 1, ranks)
         # Once for each person, with 0 in the ranks of all others: (people, ..., ranks).
         return functional.linear(hidden * is_of, self.up.to(x))
 
@@ -208,24 +223,38 @@ class PeopleLayer:
         It has also what stands in front of the layer. context: the text, (B, T, width). layer: what makes keys or
         values without us.
         """
-        by_person = dict(zip(self.people, self.of_people(context), strict=True))
+        by_person = dict(zip(self.people.numbers, self.of_people(context), strict=True))
         for front in self.in_front:
             by_person[front.person] = by_person[front.person] + front.change(layer, context)
         return by_person
 
 
+def as_tokens(x: Tensor) -> Tensor:
+    """What a convolution gives, (B, channels, h, w), as (B, h * w, channels); any other layer's output as it is."""
+    return x.flatten(2).mT if x.dim() == 4 else x
+
+
 def with_product(out: Tensor, hidden: Tensor, up: Tensor, in_place: bool) -> Tensor:
-    """The sum out + up hidden, (B, N, channels), where possible in one kernel that writes it into `out`.
+    """The sum out + up hidden, where possible in one kernel that writes it into `out`.
 
     Memory limits the speed of a layer: a product and a sum in two kernels would read and write `out` twice more.
 
-    out: (B, N, channels). hidden: (B, N, ranks). up: (channels, ranks). in_place: whether nobody else holds `out`, so
-    that it may be written into. `out` may also be (B, 1, channels), a layer's output for all tokens alike: the result
-    is then a new tensor with all N tokens.
+    out: (..., channels), or (B, channels, h, w) of a convolution. hidden: (..., ranks), of a convolution (B, h * w,
+    ranks). up: (channels, ranks). in_place: whether nobody else holds `out`, so that it may be written into. `out` may
+    also be (B, 1, channels), a layer's output for all tokens alike: the result is then a new tensor with all N tokens
+    of `hidden`.
     """
-    is_writable = in_place and out.dtype == hidden.dtype and not out.requires_grad
-    # One kernel needs all rows of `out` as one matrix (contiguous), with a row of `hidden` for each.
-    if not is_writable or not out.is_contiguous() or out.shape[:-1] != hidden.shape[:-1]:
+    is_convolution = out.dim() == 4 and hidden.dim() == 3
+    is_writable = in_place and out.dtype == hidden.dtype and not out.requires_grad and out.is_contiguous()
+    if is_convolution:
+        if not is_writable:
+            return out + functional.linear(hidden, up).mT.unflatten(2, out.shape[2:])
+        pixels = out.view(len(out), out.shape[1], -1)  # (B, channels, h * w)
+        # pixels + up hidden^T, written into pixels, and so into out
+        pixels.baddbmm_(up.expand(len(out), -1, -1), hidden.mT)
+        return out
+    # One kernel needs all rows of `out` as one matrix, with a row of `hidden` for each.
+    if not is_writable or out.shape[:-1] != hidden.shape[:-1]:
         return out + functional.linear(hidden, up)
     rows = out.view(-1, out.shape[-1])
     # rows + hidden up^T, written into rows, and so into out
@@ -233,24 +262,10 @@ def with_product(out: Tensor, hidden: Tensor, up: Tensor, in_place: bool) -> Ten
     return out
 
 
-def with_product_of_pixels(out: Tensor, hidden: Tensor, up: Tensor, in_place: bool) -> Tensor:
-    """The sum of `with_product` for a convolution: out (B, channels, h, w), hidden (B, h * w, ranks).
-
-    The result has the shape of `out`.
-    """
-    is_writable = in_place and out.dtype == hidden.dtype and not out.requires_grad
-    if not is_writable or not out.is_contiguous():
-        return out + functional.linear(hidden, up).mT.unflatten(2, out.shape[2:])
-    pixels = out.view(len(out), out.shape[1], -1)  # (B, channels, h * w)
-    # pixels + up hidden^T, written into pixels, and so into out
-    pixels.baddbmm_(up.expand(len(out), -1, -1), hidden.mT)
-    return out
-
-
 class _OwnedMatrices(NamedTuple):
-    """One LoRA in a layer. owner: the number of its person. down: (ranks, in / groups, ...). up: (out, ranks)."""
+    """One LoRA in a layer. person: its number. down: (ranks, in / groups, ...). up: (out, ranks)."""
 
-    owner: int
+    person: int
     down: Tensor
     up: Tensor
 
@@ -265,7 +280,7 @@ def _side_by_side(loras: Sequence[_OwnedMatrices], groups: int) -> tuple[tuple[i
     group_of_rank: list[int] = []
     for lora in loras:
         rank_count = len(lora.down)
-        person_of_rank += [lora.owner] * rank_count
+        person_of_rank += [lora.person] * rank_count
         for group in range(groups):
             group_of_rank += [group] * (rank_count // groups)
     down = torch.cat([lora.down for lora in loras])

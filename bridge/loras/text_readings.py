@@ -1,4 +1,4 @@
-"""Which pixels read the text with whose LoRAs, and how much of what a pixel reads comes from each such reading.
+"""How the pixels of a UNet read the text with the LoRAs of the people that they belong to.
 
 Keys and values of a text are made once with each person's LoRAs, and once without any. A pixel reads those of the
 person in whose region it lies, or those without any. At soft edges it reads several, each with its share, and the
@@ -8,33 +8,279 @@ Where several nodes have a person in one pixel, the pixel reads with the LoRAs o
 for every choice of one person, or nobody, of each node. The share of a reading in a pixel is the product of the shares
 of the people chosen. Most choices have a share of 0 in every pixel, and the others have only a few pixels. So attention
 is computed for each reading in its own pixels alone.
+
+    _remember_text              the text that keys and values are made of, once others have changed it
+    attention_output            one attention per TextReading, each with the keys and values of its people
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import reduce
+from functools import partial, reduce
 from itertools import product
+from typing import NamedTuple
 
 import torch
+from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
 from torch import Tensor
 
-from ..networks.layers import QueryShape
+from ...core.attention.cross_attention import Block, on_grid
+from ..host.unet import Grid, Options, Replacement, grid_of, modules_of_unet, transformers, with_patch
+from ..networks.file_attention import attend_whole_with, attend_with
+from ..networks.layers import (
+    PIXELS,
+    CrossAttentionBatch,
+    QueryShape,
+    can_read_some_pixels,
+    patches_dropped,
+    query_shape_of,
+)
+from ..networks.row_tracking import of_source_rows
+from ..sampling.forward import ForwardShape
+from .layer_hooks import LayerHook, LayerHooks, current_additions
+from .layer_loras import NodeLoras
+from .refused import tokens_moved_error
 
+_TEXT = "likeness_text"
+"""The key of a `LayerText` in the extra_options of a layer, which the host gives to attn2 patches and to attention."""
 _ROUNDING_ERROR = 1e-6
 """A smaller share of a pixel is a rounding error: the shares of a pixel are 1 in all, to float32 precision."""
+
+
+class TextLayers(NamedTuple):
+    """The modules that make keys and values of the text for one cross-attention layer, by their names."""
+
+    block: Block
+    keys: str
+    values: str
+
+
+def text_layers_of(unet: UNetModel) -> list[TextLayers]:
+    """Of every cross-attention layer, in the order of unet.transformers."""
+    names = {module: name for name, module in modules_of_unet(unet).items()}
+    layers: list[TextLayers] = []
+    for block, number, position, transformer in transformers(unet):
+        attention = transformer.attn2
+        layers.append(TextLayers((block, number, position), names[attention.to_k], names[attention.to_v]))
+    return layers
+
+
+def shares_on_grid(node: NodeLoras, grid: Grid) -> Tensor | None:
+    """How much of each person's LoRAs every pixel of a layer has, on the CPU: (rows, pixels, people).
+
+    Rows or pixels are 1 where they are all alike; None for one person everywhere. grid: of the layer.
+    """
+    if node.person_of_row is not None:
+        return torch.eye(len(node.names), dtype=torch.float32)[list(node.person_of_row)][:, None]
+    if node.shares is None:
+        return None
+    return on_grid(node.shares, *grid)[..., 0].T[None]  # (people, pixels, 1) -> (1, pixels, people)
+
+
+class LayerText(NamedTuple):
+    """The text, (B, T, width) each, of which a layer makes keys and values. Patches may give it two different ones."""
+
+    for_keys: Tensor
+    for_values: Tensor
+
+
+class PersonOfNode(NamedTuple):
+    """A person of one node. number: among the people of the node, from 0."""
+
+    node: NodeLoras
+    number: int
+
+
+PeopleByNode = tuple[tuple[int, ...], ...]
+"""For each node, the numbers of some of its people."""
+
+
+class TextWithLoras(CrossAttentionBatch):
+    """The part of a UNet's batch that lets each pixel read the text with the LoRAs of whom it belongs to."""
+
+    def __init__(
+        self,
+        text_layers: Sequence[TextLayers],
+        hooks: LayerHooks,
+        nodes: Sequence[NodeLoras],
+        forward_shape: ForwardShape,
+    ) -> None:
+        """text_layers: of all cross-attention layers of the UNet. hooks: of the UNet. nodes: what each node adds."""
+        blocks = [layer.block for layer in text_layers]
+        super().__init__(blocks, query_shape_of(blocks, forward_shape))
+        self._text_layers = text_layers
+        self._hooks = hooks
+        self._nodes = nodes
+        self._people_of_layers = [self._people_with_text(text_layer) for text_layer in text_layers]
+        # Made here and not in the forward: torch.compile compiles the forward, which should only read what lies ready.
+        self._ready: dict[tuple[PeopleByNode, Grid], list[TextReading]] = {}
+        for people_by_node in set(self._people_of_layers):
+            for grid in self._query_shape.grids:
+                self._ready[people_by_node, grid] = self._new_readings(people_by_node, grid)
+
+    def _people_with_text(self, text_layer: TextLayers) -> PeopleByNode:
+        """The people with LoRAs in the modules that make keys or values of the text in this layer."""
+        by_node: list[tuple[int, ...]] = []
+        for node in self._nodes:
+            people: set[int] = set()
+            for name in (text_layer.keys, text_layer.values):
+                if name in node.layers:
+                    people.update(node.layers[name].people.numbers)
+            by_node.append(tuple(sorted(people)))
+        return tuple(by_node)
+
+    def _new_readings(self, people_by_node: PeopleByNode, grid: Grid) -> list[TextReading]:
+        """The readings of a layer of this grid. people_by_node: those with LoRAs on the text in the layer."""
+        by_node: list[list[PersonShare]] = []
+        for node, people in zip(self._nodes, people_by_node, strict=True):
+            by_node.append(shares_of_node(shares_on_grid(node, grid), people))
+        return make_readings(by_node, self._query_shape)
+
+    def changes_layer(self, layer_index: int) -> bool:
+        """Whether any node has LoRAs on the keys or values of the text in this layer."""
+        return any(self._people_of_layers[layer_index])
+
+    def options_with_attention(self, options: Options) -> Options:
+        # As the last patch, after those of other packs and of a UnetWordsBatch: it sees the text as layers read it.
+        return with_patch(super().options_with_attention(options), "attn2_patch", _remember_text)
+
+    @staticmethod
+    def keys_or_values(people: Sequence[PersonOfNode], hook: LayerHook, x: Tensor, out: Tensor) -> Tensor:
+        """What a layer that makes keys or values of the text gives: `out`, with the LoRAs of these people.
+
+        people: none when the host calls the layer, because `attention_output` adds later what belongs to each reading.
+        Some when another pack's attention calls it by itself, see Forward.call_with_text_of.
+        """
+        for node, person in people:
+            if hook.name in node.layers:
+                # 0 for a person without a LoRA in this layer
+                out = out + node.layers[hook.name].additions_to_text(x, hook.layer).get(person, 0)
+        return out
+
+    def attention_output(
+        self, layer_index: int, before: Replacement | None, q: Tensor, k: Tensor, v: Tensor, extra_options: Options
+    ) -> Tensor:
+        """Each pixel reads the text with the LoRAs of the people it belongs to, by their weights there: (B, N, C).
+
+        Raises LoraTokensMoved, and ConditioningLost where our patch was not called, or another pack has made rows.
+        """
+        readings = self._readings_in_layer(layer_index, before, q, extra_options)
+        layer_text: LayerText | None = extra_options.get(_TEXT)
+        if layer_text is None:
+            raise patches_dropped()
+        names = self._text_layers[layer_index]
+        # For each node, by person: what is added to keys and to values, (B, T, C) each.
+        key_additions = [self._added_to_text(node, names.keys, layer_text.for_keys) for node in self._nodes]
+        value_additions = [self._added_to_text(node, names.values, layer_text.for_values) for node in self._nodes]
+        out: Tensor | None = None
+        for reading in readings:
+            keys = _with_additions(k, key_additions, reading)
+            values = _with_additions(v, value_additions, reading)
+            out_of_reading = self._read_text(reading, before, q, keys, values, extra_options)
+            out = add_reading(out, out_of_reading, reading, q.shape[1])
+        assert out is not None  # the shares of a pixel are 1 in all, so there is a reading for every pixel
+        return out
+
+    def _readings_in_layer(
+        self, layer_index: int, before: Replacement | None, q: Tensor, extra_options: Options
+    ) -> list[TextReading]:
+        """The readings of one layer, for the rows and the attention that it has. Raises as `attention_output`."""
+        source_rows = self.source_rows(before, q, extra_options)
+        by_pixels = can_read_some_pixels(before)
+        grid = grid_of(extra_options)
+        key = self._people_of_layers[layer_index], grid
+        # Ready for the grids of the UNet itself, and made anew for any other.
+        of_batch = self._ready[key] if key in self._ready else self._new_readings(*key)
+        readings = [_reading_for_rows(reading, source_rows, by_pixels) for reading in of_batch]
+        by_region = any(reading.share is not None or reading.pixels is not None for reading in readings)
+        if by_region and q.shape[1] != grid[0] * grid[1]:
+            raise tokens_moved_error(q.shape[1], grid)
+        return readings
+
+    def _read_text(
+        self,
+        reading: TextReading,
+        before: Replacement | None,
+        q: Tensor,
+        keys: Tensor,
+        values: Tensor,
+        extra_options: Options,
+    ) -> Tensor:
+        """The attention of the pixels of one reading, (B, n, C), by the host's function or by `before`.
+
+        before: what stands in the place of the host's function, or None. q: of all pixels, (B, N, C). keys, values:
+        made with the LoRAs of the reading's people, (B, T, C) each.
+        """
+        if reading.pixels is not None:
+            q = q.index_select(1, reading.pixels)
+        if before is None:
+            # The file's attention may be one that takes all queries at once only.
+            attend = attend_whole_with if reading.pixels is None else attend_with
+            return attend(extra_options)(q, keys, values)
+        if reading.pixels is not None:
+            # `before` is then a batch of ours that reads PIXELS, see can_read_some_pixels.
+            extra_options = {**extra_options, PIXELS: reading.pixels}
+        person_by_node = zip(self._nodes, reading.people, strict=True)
+        people = tuple(PersonOfNode(node, person) for node, person in person_by_node if person is not None)
+        attention_of_other_node = partial(before, q, keys, values, extra_options)
+        return current_additions().call_with_text_of(people, attention_of_other_node)
+
+    def _added_to_text(self, node: NodeLoras, name: str, context: Tensor) -> dict[int, Tensor]:
+        """What a node adds to keys or values of a text, (B, T, C), by person; {} where it has no LoRA on them.
+
+        name: of the module that makes these keys or values. context: the text, (B, T, width).
+        """
+        if name not in node.layers:
+            return {}
+        without_us = self._hooks.by_name[name].layer  # the module itself
+        return node.layers[name].additions_to_text(context, without_us)
+
+
+def _with_additions(x: Tensor, additions: Sequence[Mapping[int, Tensor]], reading: TextReading) -> Tensor:
+    """Keys or values of a text, (B, T, C), with what the LoRAs of the people of a reading add to them.
+
+    additions: for each node, by person. A person without LoRAs on the text adds nothing.
+    """
+    for of_node, person in zip(additions, reading.people, strict=True):
+        if person is not None:
+            x = x + of_node.get(person, 0)
+    return x
+
+
+def _reading_for_rows(reading: TextReading, source_rows: Tensor | None, by_pixels: bool) -> TextReading:
+    """A reading of the batch, fitted to what one layer is called with.
+
+    source_rows: (B,), of which row of the batch each row of the layer was made; None where they are the same.
+    by_pixels: whether the attention of the layer can be called for some pixels alone. Where it cannot, the reading has
+    all pixels, with shares of 0 for those that are not its own.
+    """
+    pixels = reading.pixels
+    share = reading.share
+    if pixels is not None and not by_pixels:
+        pixels = None
+        share = reading.share_of_all
+    # A share of a single row holds for all rows. Otherwise a row of the layer has the share of the row it was made of.
+    if share is not None and len(share) > 1:
+        share = of_source_rows(share, source_rows, dim=0)
+    return TextReading(reading.people, pixels, share, share_of_all=None)
+
+
+def _remember_text(n: Tensor, context: Tensor, value: Tensor, extra_options: Options) -> tuple[Tensor, Tensor, Tensor]:
+    """The host's attn2 patch: it changes nothing, and leaves for `attention_output` the text of keys and values."""
+    extra_options[_TEXT] = LayerText(context, value)
+    return n, context, value
 
 
 @dataclass(frozen=True, eq=False)
 class PersonShare:
     """How much of what the pixels read comes from one person of a node.
 
-    person_index: among the people of the node, from 0; None for nobody. share: (rows or 1, pixels), 0..1; None for 1
-    everywhere.
+    person: the number among the people of the node, from 0; None for nobody. share: (rows or 1, pixels or 1), 0..1;
+    None for 1 everywhere.
     """
 
-    person_index: int | None
+    person: int | None
     share: Tensor | None
 
 
@@ -42,7 +288,7 @@ class PersonShare:
 class TextReading:
     """Pixels that read the text with the same LoRAs.
 
-    people: for each node the index of the person, None for nobody. pixels: (n,), their numbers; None for all. share:
+    people: for each node the number of the person, None for nobody. pixels: (n,), their numbers; None for all. share:
     (rows or 1, n, 1), how much of what these pixels read comes from this reading; None for all of it. share_of_all: the
     same for all pixels, (rows or 1, pixels, 1), for an attention that cannot be asked for some of them.
     """
@@ -56,13 +302,13 @@ class TextReading:
 def shares_of_node(shares: Tensor | None, people: Sequence[int]) -> list[PersonShare]:
     """The PersonShares of one node in a layer: one for each person who has LoRAs there, and last one for nobody.
 
-    shares: of all people of one node, (rows or 1, pixels, people), at most 1 in all for each pixel. None where the node
-    has one person, who is everywhere: then all is read with that person's LoRAs.
-    people: the indices of those who have LoRAs in this layer; empty where nobody has, so that all is read without any.
+    shares: of all people of one node, as `shares_on_grid` gives them. None where the node has one person, who is
+    everywhere: then all is read with that person's LoRAs.
+    people: the numbers of those who have LoRAs in this layer; empty where nobody has, so that all is read without any.
     """
     if shares is None:
         if not people:
-            return [PersonShare(person_index=None, share=None)]
+            return [PersonShare(person=None, share=None)]
         return [PersonShare(person, share=None) for person in people]  # one, without a share for nobody
     of_people = [PersonShare(person, shares[..., person]) for person in people]
     of_nobody = 1 - shares[..., list(people)].sum(dim=-1)
@@ -87,7 +333,7 @@ def _reading_of_choice(choice: Sequence[PersonShare], query_shape: QueryShape) -
 
     choice: one PersonShare of each node, whose product is the share of the reading.
     """
-    people = tuple(person_share.person_index for person_share in choice)
+    people = tuple(person_share.person for person_share in choice)
     shares = [person_share.share for person_share in choice if person_share.share is not None]
     if not shares:  # 1 everywhere
         return TextReading(people, pixels=None, share=None, share_of_all=None)

@@ -7,42 +7,40 @@ that is read in their region alone, is wholly theirs; the common text and all ot
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
+from ...core.attention.token_groups import in_steps
 from ...core.attention.token_layout import PlacedSpan, Span, TokenKind, TokenLayout, placed_spans
 from ..networks.forward_layout import layout_of, with_front
-from ..networks.model_family import tokens_of
+from ..networks.model_family import regions_on_tokens, tokens_of
 from ..networks.transformer_families import Stream
 from ..sampling.current_forward import current
 from ..sampling.forward import ForwardShape
-from ..sampling.model_conds import ConditioningLost
+from .layer_hooks import Forward
+from .layer_loras import KeptWeights, NodeLoras
+from .people_layers import Owners
+from .refused import other_tokens
 
 
-@dataclass(frozen=True, eq=False)
-class PeopleOnPicture:
-    """Where in the picture the people of one node are.
-
-    node_number: of the node, among those of the batch. names: of the people. weights: (people, tokens of the picture),
-    0..1, at most 1 in all for each token.
-    """
-
-    node_number: int
-    names: tuple[str, ...]
-    weights: Tensor
-
-
-class TokenWeights:
-    """The weights of all tokens in the forwards of one batch.
+class TokenWeights(KeptWeights):
+    """How much of every rank counts in the tokens of one transformer, in the forwards of a batch.
 
     How many tokens the blocks are given is known in the middle of a forward, see `set_counts`. For layers that run
     before, and for Z-Image, which has no patch to count them, the tokens are those of the layout.
     picture: the number of tokens of the picture, without references.
     """
 
-    def __init__(self, forward_shape: ForwardShape) -> None:
+    def __init__(self, nodes: Sequence[NodeLoras], forward_shape: ForwardShape) -> None:
+        super().__init__(forward_shape.empty_like_network())
+        self._on_picture: dict[int, Tensor] = {}
+        """By number of a node whose people have regions, their weights: (people, tokens of the picture), 0..1."""
+        for node in nodes:
+            if node.shares is not None:
+                of_people = in_steps(regions_on_tokens(node.shares, forward_shape.model, forward_shape.latent))
+                self._on_picture[node.number] = of_people.to(forward_shape.device)
         self._layout_with_references = layout_of(forward_shape)
         self._layout = self._layout_with_references
         self.picture = tokens_of(forward_shape.model, forward_shape.latent)
@@ -66,15 +64,15 @@ class TokenWeights:
         self._counted_text = text
         self._counted_picture = picture
 
-    def text_tokens(self) -> int:
+    def text_count(self) -> int:
         """The number of tokens of all texts in the blocks."""
         if self._counted_text is not None:
             return self._counted_text
         return self._with_words().text
 
-    def tokens(self, stream: Stream) -> int:
+    def count(self, stream: Stream) -> int:
         """How many tokens the layers of a stream are given in the blocks: as `set_counts` says, else by the layout."""
-        text = self.text_tokens()
+        text = self.text_count()
         if stream is Stream.TEXT:
             return text
         picture = self._layout.pictures if self._counted_picture is None else self._counted_picture
@@ -82,26 +80,41 @@ class TokenWeights:
             return picture
         return text + picture
 
-    def of_people(self, people: PeopleOnPicture, stream: Stream, token_count: int) -> Tensor:
+    def by_region(self, forward: Forward, node: NodeLoras, owners: Owners, stream: Stream, token_count: int) -> Tensor:
+        """How much of each rank every token of a layer has: (1, tokens, ranks), made once for all layers and steps.
+
+        owners: of the ranks, or people as if each of them were one rank. stream: which tokens the layer is given.
+        token_count: how many these are. Raises ConditioningLost where that is another number than expected.
+        """
+        # All that `_of_people` reads of this forward to tell whose the tokens are is a part of the key.
+        of_texts = self.text_count(), current.texts
+        key = node.number, owners.numbers, stream, token_count, of_texts, current.references
+        weights_by_key = self.of(forward)
+        if key not in weights_by_key:
+            weights = self._of_people(node, stream, token_count)  # (people, tokens)
+            weights_by_key[key] = weights[owners.tensor].T[None].to(self.like)  # (1, tokens, ranks)
+        return weights_by_key[key]
+
+    def _of_people(self, node: NodeLoras, stream: Stream, token_count: int) -> Tensor:
         """How much of each person's LoRAs every token has, in a layer of this stream: (people, tokens), 0..1.
 
-        Tokens of the picture have the weights of `people`, those of a person's own words or reference 1 for that person
-        and all others 0. people: whose LoRAs they are. token_count: how many tokens the layer is given. Raises
-        ConditioningLost where that is another number than expected.
+        Tokens of the picture have the weights of the node's regions, those of a person's own words or reference 1 for
+        that person and all others 0. The arguments are as in `by_region`.
         """
-        weights = torch.zeros(len(people.names), token_count, device=people.weights.device, dtype=torch.float32)
+        on_picture = self._on_picture[node.number]
+        weights = torch.zeros(len(node.names), token_count, device=on_picture.device, dtype=torch.float32)
         for placed in placed_spans(self._spans(stream, token_count)):
             if placed.span.kind is TokenKind.PICTURE:
                 # The span may be longer than the picture: Z-Image fills it up with more tokens, which stand behind.
                 start = placed.tokens.start
-                end = start + people.weights.shape[1]
+                end = start + on_picture.shape[1]
                 if end > token_count:
-                    raise self._other_tokens(stream, token_count)
-                weights[:, start:end] = people.weights
+                    raise other_tokens(token_count, self.count(stream))
+                weights[:, start:end] = on_picture
                 continue
             name = _owner_of(placed)
-            if name in people.names:
-                weights[people.names.index(name), placed.tokens] = 1
+            if name in node.names:
+                weights[node.names.index(name), placed.tokens] = 1
         return weights
 
     def _spans(self, stream: Stream, token_count: int) -> Sequence[Span]:
@@ -115,9 +128,9 @@ class TokenWeights:
             return self._layout.picture_spans()
         if stream is not Stream.BOTH:
             return self._text_spans(token_count)
-        if token_count != self.tokens(stream):
-            raise self._other_tokens(stream, token_count)
-        return with_front(self._with_words(), self.text_tokens()).spans()
+        if token_count != self.count(stream):
+            raise other_tokens(token_count, self.count(stream))
+        return with_front(self._with_words(), self.text_count()).spans()
 
     def _text_spans(self, token_count: int) -> Sequence[Span]:
         """What so many tokens of the text's stream are: one text alone, or the common text with people's words."""
@@ -132,9 +145,6 @@ class TokenWeights:
         """The layout with the words about single people that this forward has beside the common text."""
         texts = current.texts
         return replace(self._layout, words=() if texts is None else texts.lengths)
-
-    def _other_tokens(self, stream: Stream, token_count: int) -> ConditioningLost:
-        return ConditioningLost("", f"makes {token_count} tokens of the {self.tokens(stream)} of a layer")
 
 
 def _text_alone(number: int, token_count: int) -> Span:

@@ -89,7 +89,7 @@ class Modulation:
 
     layer: its name, "{}" for the number of a block. stream: which tokens are modulated. parts: how many vectors of
     equal width the layer gives. norms, gated: where the network uses them. tanh: whether a gate is the tanh of its
-    part. zero_time: whether reference pictures may be modulated by the time 0, in rows behind those of the picture.
+    part.
     """
 
     layer: str
@@ -98,7 +98,6 @@ class Modulation:
     norms: tuple[ScaledNorm, ...]
     gated: tuple[GatedLayer, ...] = ()
     tanh: bool = False
-    zero_time: bool = False
 
     def block_of(self, layer: str) -> str | None:
         """The number of the block in which the layer of this name stands, "" where this layer stands in no block.

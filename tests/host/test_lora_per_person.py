@@ -737,50 +737,66 @@ def test_in_groups_every_rank_is_still_its_persons(groups):
     layer = PeopleLayer(layer_loras, convolution, like=x, shape=shape)
     hidden = layer.hidden(x)
     for person, lora in loras.items():
-        ranks_of_the_person = torch.tensor([owner == person for owner in layer.person_of_rank])
-        result = torch.einsum("or,brhw->bohw", layer.up, hidden * ranks_of_the_person[:, None, None])
+        result = torch.einsum("or,bnr->bon", layer.up, hidden * (layer.ranks.tensor == person))
         dense = torch.einsum("or,ri...->oi...", lora.up, lora.down) * 0.5
         expected = torch.nn.functional.conv2d(x, dense, padding=1, groups=groups)
-        assert relative(result, expected) <= 1e-12
+        assert relative(result, expected.flatten(2)) <= 1e-12
+
+
+class Adds(layer_hooks.LayerAddition):
+    """It adds 1 to what a layer gives."""
+
+    def output(self, forward, hook, x, out):
+        return out + 1
+
+
+def added(mark, layer):
+    """What a forward with this mark adds in a layer."""
+    x = torch.zeros(1, 2)
+    layer_hooks.begin_additions(mark)
+    try:
+        return float((layer(x) - type(layer).forward(layer, x)).mean())
+    finally:
+        layer_hooks.current.additions = None
 
 
 def test_forwards_that_overlap_add_their_own_each():
     """And a forward that ends first leaves what the others add."""
-    hooks = layer_hooks.LayerHooks({"known": torch.nn.Linear(2, 2), "other": torch.nn.Linear(2, 2)})
-    first, second = [layer_hooks.LayerAddition(layer_hooks.Mark()) for _ in range(2)]
-    with hooks.standing_in(["known"], {"known": first}):
-        hook = hooks.by_name["known"]
-        with hooks.standing_in(["known", "other"], {"known": second}):
-            assert hook.addition_of(first.mark) is first
-            assert hook.addition_of(second.mark) is second
-            assert hooks.by_name["other"].addition_of(second.mark) is None
-            with hooks.standing_in(["known"], {"known": second}):
+    layers = {"known": torch.nn.Linear(2, 2), "other": torch.nn.Linear(2, 2)}
+    known, other = layers.values()
+    hooks = layer_hooks.LayerHooks(layers)
+    first, second = Adds(object()), Adds(object())
+    with hooks.standing_in({"known": first}):
+        with hooks.standing_in({"known": second, "other": second}):
+            assert [added(each.mark, known) for each in (first, second)] == [1, 1]
+            assert [added(each.mark, other) for each in (first, second)] == [0, 1]
+            with hooks.standing_in({"known": second}):
                 pass
-            assert hook.addition_of(second.mark) is second, "the same forward, put there twice"
-        assert hook.addition_of(first.mark) is first
-        assert hook.addition_of(second.mark) is None
-    assert hook.addition_of(first.mark) is None, "it has ended"
+            assert added(second.mark, known) == 1, "the same forward, put there twice"
+        assert [added(each.mark, known) for each in (first, second)] == [1, 0]
+    assert added(first.mark, known) == 0, "it has ended"
 
 
 def test_readers_are_taken_out_where_a_forward_or_a_reader_fails():
-    """And owners of the text that another pack's attention was called with are gone, whatever it raises."""
+    """And people with whose text another pack's attention was called are gone, whatever it raises."""
     modules = {"known": torch.nn.Linear(2, 2)}
     hooks = layer_hooks.LayerHooks(modules)
-    with pytest.raises(RuntimeError, match="stop"), hooks.standing_in(["known"]):
+    addition = Adds(object())
+    with pytest.raises(RuntimeError, match="stop"), hooks.standing_in({"known": addition}):
         assert "forward" in vars(modules["known"])
         raise RuntimeError("stop")
     assert "forward" not in vars(modules["known"])
     assert not hooks.by_name
-    with pytest.raises(KeyError), hooks.standing_in(["known", "unknown"]):
+    with pytest.raises(KeyError), hooks.standing_in({"known": addition, "unknown": addition}):
         raise AssertionError("never reached")
     assert "forward" not in vars(modules["known"])
     assert not hooks.by_name
 
     def fails():
-        assert forward.text_owners == ("Anna",)
+        assert forward.text_people == ("Anna",)
         raise RuntimeError("stop")
 
     forward = layer_hooks.Forward(None)
     with pytest.raises(RuntimeError, match="stop"):
         forward.call_with_text_of(("Anna",), fails)
-    assert forward.text_owners == ()
+    assert forward.text_people == ()

@@ -71,8 +71,19 @@ class UnetSetting:
             self.model = sample_values.sd15()
             self.clip = tiny_encoders.sd1()
             self.sides = sample_values.text(1, 48), sample_values.text(2, 48)
-        self.files = [lora_made.file(self.model, seed=seed, clip=self.clip) for seed in (1, 2, 3)]
+        self.files = [
+            lora_made.file(self.model, seed=seed, clip=self.clip, **self.of_the_time(seed)) for seed in (1, 2, 3)
+        ]
         self.start = torch.randn(ROWS, 4, HEIGHT // 8, WIDTH // 8, generator=torch.Generator().manual_seed(7)) * 14
+
+    def of_the_time(self, seed):
+        """A LoRA of a layer that stands in no block."""
+        generator = torch.Generator().manual_seed(seed)
+        out, into = self.model.model.diffusion_model.time_embed[0].weight.shape
+        return {
+            "diffusion_model.time_embed.0.lora_up.weight": torch.randn(out, 2, generator=generator) * 0.1,
+            "diffusion_model.time_embed.0.lora_down.weight": torch.randn(2, into, generator=generator) * 0.1,
+        }
 
     def applied(self, kind, cast, sides=None, model=None, **changed):
         positive, negative = sides or self.sides

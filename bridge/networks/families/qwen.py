@@ -35,7 +35,6 @@ def _modulations() -> tuple[Modulation, ...]:
                     GatedLayer(f"transformer_blocks.{{}}.attn.{out}", gate=2),
                     GatedLayer(f"{block}_mlp.net.2", gate=5),
                 ),
-                zero_time=stream is Stream.PICTURE,  # texts never have it
             )
         )
     last = Modulation(
