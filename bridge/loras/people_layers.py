@@ -176,20 +176,34 @@ class PeopleLayer:
         of what the layer is given. shape: of the layer's weights in this MODEL."""
         # A convolution reads its channels in groups.
         groups = module.groups if isinstance(module, nn.Conv2d) else 1
-        owned: list[_OwnedMatrices] = []
+        downs: list[Tensor] = []
+        ups: list[Tensor] = []
+        person_of_rank: list[int] = []
+        group_of_rank: list[int] = []
         self.in_front: list[InputLora] = []
         for layer_lora in sorted(loras, key=attrgetter("person")):
             person = layer_lora.person
             low_rank = in_groups(layer_lora.low_rank(shape, like.device), groups)
-            owned.append(_OwnedMatrices(person, low_rank.down.to(like), low_rank.up.to(like)))
+            downs.append(low_rank.down.to(like))
+            ups.append(low_rank.up.to(like))
+            rank_count = len(low_rank.down)
+            person_of_rank += [person] * rank_count
+            group_of_rank += [rank * groups // rank_count for rank in range(rank_count)]  # the first group's come first
             front = low_rank.in_front
             if front is not None:
                 owner = Owners.of([person], like.device)
                 self.in_front.append(InputLora(owner, front.down.to(like), front.up.to(like), groups))
         self.module: Any = module
-        person_of_rank, self.down, self.up = _side_by_side(owned, groups)
+        self.down = torch.cat(downs)
+        self.up = torch.cat(ups, dim=1)
+        if groups > 1:
+            # A convolution in groups gives the first part of its outputs from the first group of its inputs. So the
+            # ranks of all LoRAs for the first group come first, in the order of the LoRAs, then those for the second.
+            order = sorted(range(len(person_of_rank)), key=group_of_rank.__getitem__)
+            person_of_rank = [person_of_rank[rank] for rank in order]
+            self.down, self.up = self.down[order], self.up[:, order].contiguous()
         self.ranks = Owners.of(person_of_rank, like.device)
-        self.people = Owners.of([*dict.fromkeys(lora.person for lora in owned)], like.device)
+        self.people = Owners.of([*dict.fromkeys(person_of_rank)], like.device)
         self._is_of = (self.people.tensor[:, None] == self.ranks.tensor).to(like)
         """(people, ranks): 1 where a rank is the person's, else 0."""
 
@@ -260,33 +274,3 @@ def with_product(out: Tensor, hidden: Tensor, up: Tensor, in_place: bool) -> Ten
     # rows + hidden up^T, written into rows, and so into out
     rows.addmm_(hidden.reshape(-1, hidden.shape[-1]), up.T)
     return out
-
-
-class _OwnedMatrices(NamedTuple):
-    """One LoRA in a layer. person: its number. down: (ranks, in / groups, ...). up: (out, ranks)."""
-
-    person: int
-    down: Tensor
-    up: Tensor
-
-
-def _side_by_side(loras: Sequence[_OwnedMatrices], groups: int) -> tuple[tuple[int, ...], Tensor, Tensor]:
-    """Owners (ranks,), down and up of all LoRAs: the ranks for the first group of the layer's channels come first.
-
-    Then come those for the second, and so on. This is the order of a convolution in groups: it gives the first part of
-    its outputs from the first group of its inputs. Within one LoRA the ranks have it already, see in_groups.
-    """
-    person_of_rank: list[int] = []
-    group_of_rank: list[int] = []
-    for lora in loras:
-        rank_count = len(lora.down)
-        person_of_rank += [lora.person] * rank_count
-        for group in range(groups):
-            group_of_rank += [group] * (rank_count // groups)
-    down = torch.cat([lora.down for lora in loras])
-    up = torch.cat([lora.up for lora in loras], dim=1)
-    if groups == 1:  # of every linear layer: they are in order
-        return tuple(person_of_rank), down, up
-    # Ranks of one group stay in the order of the LoRAs.
-    order = sorted(range(len(person_of_rank)), key=group_of_rank.__getitem__)
-    return tuple(person_of_rank[rank] for rank in order), down[order], up[:, order].contiguous()

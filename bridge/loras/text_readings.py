@@ -131,11 +131,20 @@ class TextWithLoras(CrossAttentionBatch):
         return tuple(by_node)
 
     def _new_readings(self, people_by_node: PeopleByNode, grid: Grid) -> list[TextReading]:
-        """The readings of a layer of this grid. people_by_node: those with LoRAs on the text in the layer."""
-        by_node: list[list[PersonShare]] = []
+        """The readings of a layer of this grid: one for every choice of people that any pixel reads.
+
+        people_by_node: those with LoRAs on the text in the layer.
+        """
+        by_node: list[SharesOfNode] = []
         for node, people in zip(self._nodes, people_by_node, strict=True):
             by_node.append(shares_of_node(shares_on_grid(node, grid), people))
-        return make_readings(by_node, self._query_shape)
+        readings: list[TextReading] = []
+        for choice in product(*by_node):  # one person, or nobody, of each node
+            shares = [of_node[person] for of_node, person in zip(by_node, choice, strict=True)]
+            reading = _reading_of(choice, [share for share in shares if share is not None], self._query_shape)
+            if reading is not None:
+                readings.append(reading)
+        return readings
 
     def changes_layer(self, layer_index: int) -> bool:
         """Whether any node has LoRAs on the keys or values of the text in this layer."""
@@ -273,18 +282,6 @@ def _remember_text(n: Tensor, context: Tensor, value: Tensor, extra_options: Opt
 
 
 @dataclass(frozen=True, eq=False)
-class PersonShare:
-    """How much of what the pixels read comes from one person of a node.
-
-    person: the number among the people of the node, from 0; None for nobody. share: (rows or 1, pixels or 1), 0..1;
-    None for 1 everywhere.
-    """
-
-    person: int | None
-    share: Tensor | None
-
-
-@dataclass(frozen=True, eq=False)
 class TextReading:
     """Pixels that read the text with the same LoRAs.
 
@@ -299,42 +296,32 @@ class TextReading:
     share_of_all: Tensor | None
 
 
-def shares_of_node(shares: Tensor | None, people: Sequence[int]) -> list[PersonShare]:
-    """The PersonShares of one node in a layer: one for each person who has LoRAs there, and last one for nobody.
+SharesOfNode = dict[int | None, Tensor | None]
+"""By person of a node (None: nobody), how much of what the pixels read comes from them: (rows or 1, pixels or 1), 0..1;
+None for 1 everywhere."""
 
-    shares: of all people of one node, as `shares_on_grid` gives them. None where the node has one person, who is
+
+def shares_of_node(shares: Tensor | None, people: Sequence[int]) -> SharesOfNode:
+    """The shares of one node's people with LoRAs in a layer, and of nobody.
+
+    shares: of all people of the node, as `shares_on_grid` gives them. None where the node has one person, who is
     everywhere: then all is read with that person's LoRAs.
     people: the numbers of those who have LoRAs in this layer; empty where nobody has, so that all is read without any.
     """
     if shares is None:
-        if not people:
-            return [PersonShare(person=None, share=None)]
-        return [PersonShare(person, share=None) for person in people]  # one, without a share for nobody
-    of_people = [PersonShare(person, shares[..., person]) for person in people]
+        return dict.fromkeys(people or (None,))  # one, without a share for nobody
     of_nobody = 1 - shares[..., list(people)].sum(dim=-1)
-    return [*of_people, PersonShare(None, of_nobody)]
+    return {**{person: shares[..., person] for person in people}, None: of_nobody}
 
 
-def make_readings(by_node: Sequence[Sequence[PersonShare]], query_shape: QueryShape) -> list[TextReading]:
-    """The TextReadings of a layer, on the device of its queries: one for every choice of people that any pixel reads.
-
-    by_node: for each node, the shares of its people, as `shares_of_node` gives them.
-    """
-    readings_with_pixels: list[TextReading] = []
-    for choice in product(*by_node):  # one person, or nobody, of each node
-        reading = _reading_of_choice(choice, query_shape)
-        if reading is not None:
-            readings_with_pixels.append(reading)
-    return readings_with_pixels
-
-
-def _reading_of_choice(choice: Sequence[PersonShare], query_shape: QueryShape) -> TextReading | None:
+def _reading_of(
+    people: tuple[int | None, ...], shares: Sequence[Tensor], query_shape: QueryShape
+) -> TextReading | None:
     """The reading with the LoRAs of these people; None where no pixel has a share of it.
 
-    choice: one PersonShare of each node, whose product is the share of the reading.
+    shares: of the people, whose product is the share of the reading. query_shape: of the layer's queries, on whose
+    device the reading is made.
     """
-    people = tuple(person_share.person for person_share in choice)
-    shares = [person_share.share for person_share in choice if person_share.share is not None]
     if not shares:  # 1 everywhere
         return TextReading(people, pixels=None, share=None, share_of_all=None)
     share = reduce(torch.mul, shares)  # (rows or 1, pixels)
