@@ -313,23 +313,24 @@ def grid_of(extra_options: Options) -> Grid:
     return int(height), int(width)
 
 
-def tokens_moved(token_count: int, grid: Grid) -> str:
-    """The sentence about a layer that has another number of tokens than its grid."""
-    height, width = grid
-    return (
-        f"Another MODEL node (HyperTile and TomePatchModel do so) has made {token_count} tokens of the "
-        f"{width}x{height} of a layer"
-    )
-
-
-def check_tokens(q: Tensor, grid: Grid, unknown: str, advice: str) -> None:
-    """Raise TokensMoved unless the queries of a layer, (B, N, C), are those of its grid.
+def tokens_moved(token_count: int, grid: Grid, unknown: str, advice: str) -> TokensMoved:
+    """The error about a layer that has another number of tokens than its grid.
 
     unknown: the end of the sentence, what is then not known of the tokens.
     """
     height, width = grid
+    return TokensMoved(
+        f"Another MODEL node (HyperTile and TomePatchModel do so) has made {token_count} tokens of the "
+        f"{width}x{height} of a layer, so it is unknown which of them {unknown}.",
+        advice,
+    )
+
+
+def check_tokens(q: Tensor, grid: Grid, unknown: str, advice: str) -> None:
+    """Raise TokensMoved, see `tokens_moved`, unless the queries of a layer, (B, N, C), are those of its grid."""
+    height, width = grid
     if q.shape[1] != height * width:
-        raise TokensMoved(f"{tokens_moved(q.shape[1], grid)}, so it is unknown which of them {unknown}.", advice)
+        raise tokens_moved(q.shape[1], grid, unknown, advice)
 
 
 def dtype_of(model: BaseModel) -> torch.dtype:

@@ -8,16 +8,10 @@ ZERO_TIME = "index_timestep_zero"
 """The host's name of a method by which reference pictures are modulated by the time 0, and not by that of the step."""
 
 
-class LoraTokensMoved(TokensMoved):
-    """Another node has split or merged the tokens of the picture, where LoRAs are meant for regions of it."""
-
-
-def tokens_moved_error(token_count: int, grid: Grid) -> LoraTokensMoved:
-    """The error about a layer of a UNet with another number of tokens than its grid."""
-    return LoraTokensMoved(
-        f"{tokens_moved(token_count, grid)}. Which of them belong to whose LoRA is unknown.",
-        "Take that node out, or use one person without regions.",
-    )
+def other_pixels(token_count: int, grid: Grid) -> TokensMoved:
+    """The error about a layer of a UNet with another number of tokens than its grid, where people have regions."""
+    advice = "Take that node out, or use one person without regions."
+    return tokens_moved(token_count, grid, "belong to whose LoRA", advice)
 
 
 def other_tokens(token_count: int, expected: int) -> ConditioningLost:

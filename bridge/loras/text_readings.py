@@ -40,7 +40,7 @@ from ..networks.row_tracking import of_source_rows
 from ..sampling.forward import ForwardShape
 from .layer_hooks import LayerHook, LayerHooks, current_additions
 from .layer_loras import NodeLoras
-from .refused import tokens_moved_error
+from .refused import other_pixels
 
 _TEXT = "likeness_text"
 """The key of a `LayerText` in the extra_options of a layer, which the host gives to attn2 patches and to attention."""
@@ -172,7 +172,7 @@ class TextWithLoras(CrossAttentionBatch):
     ) -> Tensor:
         """Each pixel reads the text with the LoRAs of the people it belongs to, by their weights there: (B, N, C).
 
-        Raises LoraTokensMoved, and ConditioningLost where our patch was not called, or another pack has made rows.
+        Raises TokensMoved, and ConditioningLost where our patch was not called, or another pack has made rows.
         """
         readings = self._readings_in_layer(layer_index, before, q, extra_options)
         layer_text: LayerText | None = extra_options.get(_TEXT)
@@ -204,7 +204,7 @@ class TextWithLoras(CrossAttentionBatch):
         readings = [_reading_for_rows(reading, source_rows, by_pixels) for reading in of_batch]
         by_region = any(reading.share is not None or reading.pixels is not None for reading in readings)
         if by_region and q.shape[1] != grid[0] * grid[1]:
-            raise tokens_moved_error(q.shape[1], grid)
+            raise other_pixels(q.shape[1], grid)
         return readings
 
     def _read_text(

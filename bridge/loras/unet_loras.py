@@ -23,7 +23,7 @@ from ..sampling.made_rows import made_rows_error
 from .layer_hooks import Forward, LayerHook, LayerHooks
 from .layer_loras import KeptWeights, LayerLoras, LorasBatch, NodeInLayer, NodeLoras, nodes_by_layer
 from .people_layers import Owners, as_tokens
-from .refused import tokens_moved_error
+from .refused import other_pixels
 from .text_readings import TextLayers, TextWithLoras, shares_on_grid
 
 
@@ -109,7 +109,7 @@ class UNetLayerLoras(LayerLoras):
     ) -> Tensor:
         """How much of each rank every token has: (1, tokens, ranks).
 
-        Raises LoraTokensMoved where the layer has not a whole number of tokens for each pixel.
+        Raises TokensMoved where the layer has not a whole number of tokens for each pixel.
         """
         grid = self._grid(forward, out)
         weights = self.kept.by_region(node, grid, ranks)
@@ -119,7 +119,7 @@ class UNetLayerLoras(LayerLoras):
         # each pixel.
         copies, rest = divmod(out.shape[1], weights.shape[1])
         if rest:
-            raise tokens_moved_error(out.shape[1], grid)
+            raise other_pixels(out.shape[1], grid)
         return weights if copies == 1 else weights.repeat(1, copies, 1)
 
     def _grid(self, forward: Forward, out: Tensor) -> Grid:
