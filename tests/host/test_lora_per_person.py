@@ -755,7 +755,7 @@ def added(mark, layer):
     x = torch.zeros(1, 2)
     layer_hooks.begin_additions(mark)
     try:
-        return float((layer(x) - type(layer).forward(layer, x)).mean())
+        return float((layer(x) - type(layer).forward(layer, x)).detach().mean())
     finally:
         layer_hooks.current.additions = None
 
