@@ -19,8 +19,8 @@ from ..checks.errors import BadSetup
 Graph = Mapping[str, Any]
 """A workflow as ComfyUI saves it, or as its API takes it."""
 MOST_NODES = 10_000
-"""Nodes of a workflow that are gone through, those of each box counted for each time that it stands there: workflows
-come from strangers."""
+"""Nodes of a saved workflow that are gone through, those of each box counted for each time that it stands there: a
+small file of a stranger may hold boxes in boxes without number."""
 MUTED = 2
 BYPASSED = 4
 SWITCHED_OFF = (MUTED, BYPASSED)
@@ -87,16 +87,10 @@ class _BoxValues(NamedTuple):
         return {widget.name: value for widget, value in self.inside.items() if widget.node == number}
 
 
-class Declared(NamedTuple):
-    """An input of a class of nodes, as the host has it. kind: its type, a list for a menu."""
-
-    name: str
-    kind: Any
-
-
-InputsOf = Callable[[str], Sequence[Declared] | None]
-"""Class of a node -> its inputs today, in the order in which the editor has them once it has opened a file: widgets
-last. None for a class that the host does not have, such as those of the editor's own nodes."""
+InputsOf = Callable[[str], Mapping[str, Any] | None]
+"""Class of a node -> the types of its inputs today by their names, in the order in which the editor has them once it
+has opened a file: widgets last. None for a class that the host does not have, such as those of the editor's own
+nodes."""
 
 
 def no_host(_: str) -> None:
@@ -217,7 +211,7 @@ class SavedNode:
         """
         saved = {name_of(slot): slot for slot in slots(self.saved)}
         today: list[dict[str, Any]] = []
-        for name, kind in self.level.opened.inputs_of(self.kind) or ():
+        for name, kind in (self.level.opened.inputs_of(self.kind) or {}).items():
             grown = [key for key in saved if key.startswith(f"{name}.")]
             for key in grown:
                 today.append(saved.pop(key))
@@ -245,7 +239,11 @@ class Level:
             self.title = box.saved.get("title") or graph.get("name", "")
         self.nodes = [SavedNode(self, node) for node in listed_in(graph, "nodes")]
         opened.nodes += len(self.nodes)
-        require_few(opened.nodes)
+        if opened.nodes > MOST_NODES:
+            raise BadSetup(
+                f"The workflow has more than {MOST_NODES} nodes, and its files are not looked for.",
+                "Look for the files of a part of it.",
+            )
         self._values = _values_of_box(box.saved if box else {}, graph)
         self._inputs = slots(graph)
         self._links = _links(graph)
@@ -356,15 +354,6 @@ class Level:
                 return level._through(level._setters[name], 0)
             level = level.box.level if level.box else None
         return Nowhere(f"{getter.kind} (node {getter.number}) gets {name}, which is set nowhere.")
-
-
-def require_few(count: int) -> None:
-    """Raise BadSetup for more than MOST_NODES."""
-    if count > MOST_NODES:
-        raise BadSetup(
-            f"The workflow has more than {MOST_NODES} nodes, and its files are not looked for.",
-            "Look for the files of a part of it.",
-        )
 
 
 def running(graph: Graph, inputs_of: InputsOf = no_host) -> Iterator[SavedNode]:

@@ -16,7 +16,6 @@ from .saved_workflow import (
     list_of,
     named_values,
     names_in_row,
-    require_few,
     running,
 )
 
@@ -56,7 +55,7 @@ def workflow(text: str | bytes) -> dict[str, Any]:
 
     text: or its bytes, in UTF-8 or UTF-16, with or without the mark in front that programs of Windows write.
     Raises ValueError, saying why, for a text that is no workflow or has no node that would run, and BadSetup for more
-    than MOST_NODES nodes in its outermost level. Only the first node is read.
+    than MOST_NODES nodes in the outermost level of a saved one. Only the first node is read.
     """
     try:
         graph: Any = json.loads(text)
@@ -70,7 +69,7 @@ def workflow(text: str | bytes) -> dict[str, Any]:
 def nodes(graph: Graph) -> Iterator[WorkflowNode]:
     """Every node of a workflow that is not switched off, those inside of subgraphs in the place of their box.
 
-    Raises ValueError where its lists are damaged, and BadSetup for more than MOST_NODES.
+    Raises ValueError where the lists of a saved one are damaged, and BadSetup for more than MOST_NODES in it.
     """
     # Nodes of an API prompt are looked for first: one may have the id "nodes", a key of saved workflows.
     entries = {number: dictionary(entry) for number, entry in graph.items()}
@@ -78,7 +77,6 @@ def nodes(graph: Graph) -> Iterator[WorkflowNode]:
     if not prompt:
         yield from map(_read, running(graph))
         return
-    require_few(len(prompt))
     for number, node in prompt.items():
         inputs = dictionary(node.get("inputs"))
         linked: dict[str, str] = {}

@@ -33,7 +33,7 @@ from core.checks.errors import BadSetup, listed
 from core.checks.names import among, folded
 from core.models import saved_workflow
 from core.models.manifest import Model
-from core.models.saved_workflow import EDITOR_NODES, Declared, Nowhere, Output, SavedNode, Setting, label, subgraphs
+from core.models.saved_workflow import EDITOR_NODES, Nowhere, Output, SavedNode, Setting, label, subgraphs
 
 from .widgets import Json, Spec, WorkflowError, sent, specs, values_of
 
@@ -116,11 +116,11 @@ def to_prompt(workflow: Json, object_info: Json, replaced: Collection[str] = ())
 def opened(workflow: Json, object_info: Json, replaced: Collection[str] = ()) -> tuple[Prompt, list[Place]]:
     """`to_prompt`, and where each of its values is set."""
 
-    def inputs_of(kind: str) -> list[Declared] | None:
+    def inputs_of(kind: str) -> dict[str, Any] | None:
         if kind not in object_info:
             return None
         known = specs(object_info, kind)
-        return [Declared(name, known[name].kind) for name in sorted(known, key=lambda name: known[name].is_widget)]
+        return {name: known[name].kind for name in sorted(known, key=lambda name: known[name].is_widget)}
 
     running: list[SavedNode] = []
     try:

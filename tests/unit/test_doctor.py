@@ -272,6 +272,10 @@ def test_a_file_of_ones_own_that_is_not_there(tmp_path, kind):
     primitive = {"id": 1, "type": "PrimitiveNode", "widgets_values": ["mine.safetensors", "fixed"]}
     corner = {"id": 3, "type": "Reroute", "inputs": [{"link": 8}]}
     damaged = {"id": 4, "type": "Reroute", "inputs": [{"link": {}}]}
+    setter = {"id": 3, "type": "SetNode", "inputs": [{"link": 8}], "widgets_values": ["file"]}
+    around_getter = {**part("box", inner, menu), "links": [[7, 5, 0, 2, len(first), ""]]}
+    around_getter["nodes"] = [inner, {"id": 5, "type": "GetNode", "widgets_values": ["file"]}]
+    bypassed = {"id": 3, "type": "Switch", "mode": 4, "inputs": [{"link": 8}], "outputs": [{}]}
     in_picture = {**node, "inputs": []}  # a frontend leaves out the slots of widgets that are not linked
     promoted = [["2", "other"], ["2", menu]]
     graphs = [
@@ -289,6 +293,12 @@ def test_a_file_of_ones_own_that_is_not_there(tmp_path, kind):
         {
             "nodes": [primitive, corner, damaged, inner],
             "links": [[7, 3, 0, 2, 0, ""], [8, 1, 0, 3, 0, ""], [9, 4, 0, 5, 0, ""]],
+        },
+        {"nodes": [primitive, bypassed, inner], "links": [[7, 3, 0, 2, 0, ""], [8, 1, 0, 3, 0, ""]]},
+        {
+            "nodes": [primitive, setter, {"id": 6, "type": "box"}],
+            "links": [[8, 1, 0, 3, 0, ""]],
+            "definitions": {"subgraphs": [around_getter]},
         },
     ]
     searched = Folders({**folders(tmp_path), key: (str(tmp_path / key),)})
