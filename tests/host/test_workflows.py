@@ -21,6 +21,7 @@ from pack.core.faces import analysis
 from pack.core.faces.bgr_pictures import to_picture
 from pack.core.faces.finding import find_faces
 from pack.core.methods import methods
+from pack.core.models import saved_workflow
 from pack.core.places import bodies
 from PIL import Image, ImageOps
 from prompts import node
@@ -131,7 +132,7 @@ def prepared(
     templates.skip_unless_known(file, known)
     for one in workflow.all_nodes(graph):
         mode = 0 if all_on else one["mode"]
-        one["mode"] = workflow.BYPASSED - mode if one.get("title") in switched else mode
+        one["mode"] = saved_workflow.BYPASSED - mode if one.get("title") in switched else mode
     prompt = workflow.to_prompt(graph, known)
     parts = workflow.nodes_of(prompt, "LikenessLoadParts2Whole")
     names = standins_for(file, prompt, models)
