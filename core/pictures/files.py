@@ -10,7 +10,7 @@ import io
 import os
 from contextlib import suppress
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -19,9 +19,7 @@ from PIL.ExifTags import Base as Tag
 
 from ..checks.errors import BadPhoto
 from ..checks.text import in_one_line
-from . import directories
-from .kinds import HEAD, NO_PICTURES, bits_of_jpeg_2000, is_raw_photo, kind_of, tag
-from .parts import PNG_START
+from ..models.files import IN_PLACE_OF_A_FILE, is_text
 
 if TYPE_CHECKING:
     from . import opening
@@ -33,6 +31,11 @@ ENDINGS = (
     ".heif", ".jp2", ".jxl",
 )  # fmt: skip
 """Endings of photos. Pillow does not read all of them: such a photo is named, not left out."""
+
+_HEAD = 1 << 20
+"""First bytes of a file that are looked at: profiles and texts may stand before the header of a JPEG 2000."""
+_IN_PLACE_OF_A_PHOTO = (*IN_PLACE_OF_A_FILE, (b"<!doctype html", "a web page"), (b"<html", "a web page"))
+"""The beginning of a file in small letters, without blanks before it, and what it is."""
 
 _MOST_PIXELS = 120_000_000
 _MOST_PIXELS_OF_JPEG = 250_000_000
@@ -50,8 +53,8 @@ _MOST_SCANS = 500
 _MOST_SCANNED_PIXELS = 12 * 10**9
 """A scan of a progressive JPEG goes over all pixels, also one of a few hundred bytes: so many pixels take three
 seconds. Cameras and programs write 20 scans at most."""
-_SCANS_OF_RLE = 300
-"""Pillow unpacks a BMP that is packed by RLE pixel by pixel in Python, in the time of so many scans."""
+_MOST_PIXELS_OF_RLE = 10_000_000
+"""Pillow unpacks a BMP that is packed by RLE pixel by pixel in Python."""
 
 _SAVE_AGAIN = "Open it in another program and save it as JPEG or PNG, 8 bits a colour."
 _COPY_AGAIN = f"Copy it again from where it came. {_SAVE_AGAIN}"
@@ -73,19 +76,19 @@ def read_picture(path: str, data: bytes | None = None) -> Image.Image:
     head = b""
     try:
         with open(path, "rb") if data is None else io.BytesIO(data) as file:
-            head = file.read(HEAD)
+            head = file.read(_HEAD)
             if not head:
                 raise _unreadable(name, "it is empty", _CHOOSE_ANOTHER)
             return _read(opening.Source(file, head), head, name)
     except BadPhoto:
         raise
     except UnidentifiedImageError as error:
-        kind = kind_of(head) or _NO_PICTURE
-        raise _unreadable(name, f"it is {kind}", _CHOOSE_ANOTHER if kind in NO_PICTURES else _SAVE_AGAIN) from error
+        raise _not_opened(name, head) from error
     except opening.CutOff as error:
         raise _unreadable(name, str(error), _COPY_AGAIN) from error
     except Exception as error:  # damaged files make Pillow raise nearly anything
-        raise _unreadable(name, in_one_line(error).rstrip("."), _COPY_AGAIN) from error
+        why = f"it is cut off or damaged ({in_one_line(error).rstrip('.')})"
+        raise _unreadable(name, why, _COPY_AGAIN) from error
 
 
 def has_several(path: str) -> bool:
@@ -96,22 +99,21 @@ def has_several(path: str) -> bool:
     from . import opening
 
     with suppress(Exception), open(path, "rb") as file:  # why a file cannot be read is said where it is read
-        head = file.read(HEAD)
-        if head.startswith(b"\xff\xd8"):  # a JPEG is one picture, and Source would read all of it
+        head = file.read(_HEAD)
+        if head.startswith(opening.JPEG_START):  # a JPEG is one picture, and Source would read all of it
             return False
-        if head.startswith(PNG_START):
+        if head.startswith(opening.PNG_START):
             return 0 <= head.find(b"acTL") < head.find(b"IDAT")  # an animated one says so in front of its pixels
         opened = opening.Source(file, head).opened()
         if opened.format == "TIFF":
             opened.seek(1)  # EOFError where there is no second picture
-            return (tag(opened, Tag.NewSubfileType) or 0) in (0, _PAGE)
+            return (_tag(opened, Tag.NewSubfileType) or 0) in (0, _PAGE)
         return bool(getattr(opened, "is_animated", False))
     return False
 
 
 _PAGE = 2
 """The value of a TIFF's tag NewSubfileType where a picture is a page of several."""
-_NO_PICTURE = "no picture of a kind that Pillow knows"
 
 
 def _unreadable(name: str, why: str, advice: str = _SAVE_AGAIN) -> BadPhoto:
@@ -119,47 +121,62 @@ def _unreadable(name: str, why: str, advice: str = _SAVE_AGAIN) -> BadPhoto:
     return BadPhoto(f"{name} cannot be read: {why}.", advice)
 
 
+def _not_opened(name: str, head: bytes) -> BadPhoto:
+    """The error for a file that Pillow knows for no picture. name: of the file. head: its first bytes."""
+    start = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()  # without the mark of UTF-8 and blanks
+    for beginning, kind in _IN_PLACE_OF_A_PHOTO:
+        if start.startswith(beginning):
+            return _unreadable(name, f"it is {kind}", _CHOOSE_ANOTHER)
+    if is_text(head[:512]):
+        return _unreadable(name, "it is a text", _CHOOSE_ANOTHER)
+    if head[4:8] == b"ftyp" and head[8:11] in (b"hei", b"hev", b"mif", b"msf"):  # ISO 14496-12: the file's brand
+        return _unreadable(name, "it is a HEIC photo, as iPhones save them, which Pillow does not read")
+    return _unreadable(name, "it is cut off or damaged, or no picture of a kind that Pillow reads")
+
+
 def _read(source: opening.Source, head: bytes, name: str) -> Image.Image:
     """The picture of a file, as `read_picture` gives it. head: its first bytes. name: for messages.
 
     Raises BadPhoto, and whatever Pillow raises for a damaged file.
     """
-    # Both checks come before the pixels are decoded.
+    # All three come before the pixels are decoded.
     header = source.opened()
-    work = _checked_work(header, source.scans, name)
+    _refuse_much_work(header, source.scans, name)
     _refuse_what_is_misread(header, head, name)
-    opened = source.loaded(may_be_damaged=source.DECODINGS * work <= _MOST_SCANNED_PIXELS)
+    opened = source.loaded()
     if opened.format == "BMP" and opened.mode == "RGBA" and opened.getchannel("A").getextrema() == (0, 0):
         opened = opened.convert("RGB")  # alpha is 0 everywhere: programs without alpha write such a BMP
     # A TIFF has been turned by load(), and in older versions of Pillow its EXIF does not say so.
     picture = opened if opened.format == "TIFF" else _upright(opened)
     # In some TIFFs of scanners 0 is white; Pillow inverts them in 8 bits only.
-    on_white = _on_white(picture, name, is_white_zero=tag(opened, Tag.PhotometricInterpretation) == 0)
+    on_white = _on_white(picture, name, is_white_zero=_tag(opened, Tag.PhotometricInterpretation) == 0)
     return _in_srgb(on_white, picture)  # `picture` still has its profile and its own mode
 
 
-def _checked_work(opened: Image.Image, scans: int, name: str) -> int:
-    """How many pixels are gone over to decode a picture once, each as often as it has scans.
+def _tag(picture: Image.Image, number: Tag) -> Any:
+    """The value of a tag of a TIFF; None where it has none, and for other files.
 
-    opened: not loaded yet. scans: of a JPEG, else 1. Raises BadPhoto for a picture of too many pixels or scans.
+    Of a tag with a value for each channel, such as its bits, the first value is returned: all channels have the same.
     """
+    value: Any = getattr(picture, "tag_v2", {}).get(number)
+    return value[0] if isinstance(cast("object", value), tuple) and value else value
+
+
+def _refuse_much_work(opened: Image.Image, scans: int, name: str) -> None:
+    """Raise BadPhoto for a picture of too many pixels or scans. opened: not loaded yet. scans: of a JPEG, else 1."""
     # A TIFF is read in tiles, each as a whole, and a small TIFF may claim a huge tile.
-    piece_pixels = (tag(opened, Tag.TileWidth) or 0) * (tag(opened, Tag.TileLength) or 0)
+    piece_pixels = (_tag(opened, Tag.TileWidth) or 0) * (_tag(opened, Tag.TileLength) or 0)
     pixels = opened.width * opened.height
     most_pixels = _MOST_PIXELS_OF_JPEG if opened.format == "JPEG" else _MOST_PIXELS
+    tiles: Any = getattr(opened, "tile", None) or [("",)]
+    if tiles[0][0] == "bmp_rle":
+        most_pixels = _MOST_PIXELS_OF_RLE
     if max(pixels, piece_pixels) > most_pixels:
         why = f"{name} has {opened.width}x{opened.height} px; {most_pixels // 10**6} million are read at most"
         raise BadPhoto(f"{why}.", "Save it smaller.")
     most_scans = min(_MOST_SCANS, _MOST_SCANNED_PIXELS // pixels)
     if scans > most_scans:
         raise _unreadable(name, f"it is a JPEG of {scans} scans; of so many pixels {most_scans} are read at most")
-    tiles: Any = getattr(opened, "tile", None) or [("",)]
-    if tiles[0][0] == "bmp_rle":
-        scans = _SCANS_OF_RLE
-        if scans > most_scans:
-            why = f"it is a BMP packed by RLE; {_MOST_SCANNED_PIXELS // scans // 10**6} million pixels are read at most"
-            raise _unreadable(name, why)
-    return scans * pixels
 
 
 _IN_PLANES = 2
@@ -175,18 +192,38 @@ def _refuse_what_is_misread(opened: Image.Image, head: bytes, name: str) -> None
     black; of 16 bits in the planes of a TIFF (all of red, then all of green and so on) the two bytes as two numbers.
     And it divides colours in planes by their alpha in one kind of compression and not in another.
     """
-    if is_raw_photo(opened, head):
+    # Of a raw photo one of three signs is enough: the tag of Adobe's DNG, Canon's mark, or that the first picture of
+    # the file is a reduced one, as in files of Nikon and Sony; the lowest bit of the tag says so.
+    is_reduced = (_tag(opened, Tag.NewSubfileType) or 0) & 1
+    is_raw_photo = _tag(opened, Tag.DNGVersion) is not None or head[8:10] == b"CR" or is_reduced
+    if opened.format == "TIFF" and is_raw_photo:
         raise _unreadable(name, "it is a raw photo of a camera, of which Pillow reads the preview alone")
-    jpeg_bits = bits_of_jpeg_2000(head) if opened.format == "JPEG2000" else 0
+    jpeg_bits = _bits_of_jpeg_2000(head) if opened.format == "JPEG2000" else 0
     if jpeg_bits > 8 and len(opened.getbands()) > 1:
         raise _unreadable(name, f"it is a JPEG 2000 picture of {jpeg_bits} bits a colour")
-    bits = tag(opened, Tag.BitsPerSample) or 0
-    channels = tag(opened, Tag.SamplesPerPixel) or 1
-    is_in_planes = channels > 1 and tag(opened, Tag.PlanarConfiguration) == _IN_PLANES
-    if is_in_planes and (bits > 8 or tag(opened, Tag.ExtraSamples) == _TIMES_ALPHA):
+    bits = _tag(opened, Tag.BitsPerSample) or 0
+    channels = _tag(opened, Tag.SamplesPerPixel) or 1
+    is_in_planes = channels > 1 and _tag(opened, Tag.PlanarConfiguration) == _IN_PLANES
+    if is_in_planes and (bits > 8 or _tag(opened, Tag.ExtraSamples) == _TIMES_ALPHA):
         raise _unreadable(name, f"it is a TIFF of {bits} bits a colour in planes, or with colours multiplied by alpha")
     if opened.mode == "F":
         raise _unreadable(name, "its pixels are floats")
+
+
+def _bits_of_jpeg_2000(head: bytes) -> int:
+    """The bits of a colour in a JPEG 2000 file, 0 where it does not say. head: its first bytes.
+
+    They stand in the SIZ marker at the beginning of the codestream, ISO 15444-1, A.5.1: 40 bytes behind the markers the
+    number of components (2 bytes), then three bytes for each, of which the first says how many bits it has. Its upper
+    bit says whether the numbers are signed.
+    """
+    start = head.find(b"\xff\x4f\xff\x51")
+    if start < 0:
+        return 0
+    count = int.from_bytes(head[start + 40 : start + 42], "big")
+    first_bytes = head[start + 42 : start + 42 + 3 * count : 3]  # of the components
+    # Without the upper bit it is the number of bits less 1.
+    return max(((first_byte & 0x7F) + 1 for first_byte in first_bytes), default=0)
 
 
 _PROBE = Image.frombytes("RGB", (6, 36), bytes(sum(product(range(0, 256, 51), repeat=3), ())))
@@ -209,7 +246,9 @@ _TURNS = {
 
 def _upright(picture: Image.Image) -> Image.Image:
     """A loaded picture turned as its EXIF says; unturned where EXIF is damaged. Its info stays."""
-    turn = _TURNS.get(directories.orientation(picture.info))
+    from . import opening
+
+    turn = _TURNS.get(opening.orientation(picture.info))
     return picture if turn is None else picture.transpose(turn)
 
 

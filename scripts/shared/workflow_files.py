@@ -10,6 +10,7 @@ import io
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -110,17 +111,19 @@ def _texts_in_picture(data: bytes) -> dict[str, str] | None:
         raise NoWorkflow(
             "it is no JSON, and pictures need Pillow: run this with the Python that runs ComfyUI"
         ) from error
-    from core.pictures import directories
+    from core.pictures import opening
 
-    if directories.names_too_much(directories.reader(data), len(data), directories.starts_in(data)):
+    starts = opening.directory_starts(data)
+    if opening.names_too_much(lambda place, size: data[place : place + size], len(data), starts):
         return None
     try:
         with Image.open(io.BytesIO(data)) as picture:
             texts = {str(name): text for name, text in picture.info.items() if isinstance(text, str)}
             # Into a WebP ComfyUI writes "name:text", in the places of the camera's maker, model and so on.
-            for text in directories.texts(picture.info):
-                name, _, words = text.partition(":")
-                texts[name.lower()] = words
+            with suppress(Exception):  # damaged EXIF makes Pillow raise nearly anything
+                for text in picture.getexif().values():
+                    name, _, words = str(text).partition(":")
+                    texts[name.lower()] = words
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         return None
     return texts
