@@ -11,8 +11,7 @@ from figures import relative
 from onnx import TensorProto, helper, numpy_helper
 from pack.core.checks.errors import UnsupportedCheckpoint
 from pack.core.faces.model import on_cpu
-from pack.core.faces.onnx_network import opened
-from pack.core.faces.onnx_operators import OPERATORS
+from pack.core.faces.onnx_network import OPERATORS, opened
 from pack.core.models.onnx_file import inspect, read
 from torch import nn
 from torch.nn import functional
