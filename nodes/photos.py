@@ -22,7 +22,6 @@ from ..core.faces import analysis
 from ..core.faces.bgr_pictures import to_picture
 from ..core.grouping import PhotoFace, SortedFaces
 from ..core.pictures import previews
-from ..core.pictures.previews import GroupedPicture, PictureGroup
 from .categories import IN_PEOPLE
 from .sockets import CastSocket, FaceLandmarksSocket, FaceModelSocket
 
@@ -235,35 +234,29 @@ def _output(
 
 
 def _sheet(sorted_faces: SortedFaces) -> Tensor:
-    """The contact sheet of the node, (B, H, W, 3): the faces of each person, then the faces that corrections leave out.
+    """The contact sheet of the node, (B, H, W, 3): the faces of each person in a frame of their colour, then the faces
+    that corrections leave out, in grey.
 
-    The line under a face has its similarity to the other faces of its person, and the name of its file.
+    Under a face stand its number and its person, its similarity to the person's other faces, and the name of its file.
     """
-    groups: list[PictureGroup] = []
-    for number, (name, indices) in enumerate(sorted_faces.people.items(), 1):
-        similarities = sorted_faces.similarity_to_others(indices)
-        groups.append(PictureGroup(f"{number} {name}", _pictures(sorted_faces, indices, similarities)))
-    if sorted_faces.left_out:
-        no_similarities = [None] * len(sorted_faces.left_out)
-        groups.append(PictureGroup("left out", _pictures(sorted_faces, sorted_faces.left_out, no_similarities)))
-    return previews.grouped_sheet(groups)
+    crops: list[Tensor] = []
+    captions: list[str] = []
+    colors: list[previews.Color] = []
+    for number, (name, indices) in enumerate(sorted_faces.people.items()):
+        for index, similarity in zip(indices, sorted_faces.similarity_to_others(indices), strict=True):
+            face = sorted_faces.faces[index]
+            figure = "" if similarity is None else f" {similarity:.2f}"
+            crops.append(face.face.crop)
+            captions.append(f"{face.number} {name}{figure} {face.file}".strip())
+            colors.append(previews.color_of(number))
+    for face in (sorted_faces.faces[index] for index in sorted_faces.left_out):
+        crops.append(face.face.crop)
+        captions.append(f"{face.number} left out {face.file}".strip())
+        colors.append(_GREY)
+    return previews.contact_sheet(crops, captions, lines=2, colors=colors)
 
 
-def _pictures(
-    sorted_faces: SortedFaces, indices: Sequence[int], similarities: Sequence[float | None]
-) -> list[GroupedPicture]:
-    """The faces with these indices in sorted_faces.faces, as pictures of the contact sheet.
-
-    similarities: for each of these faces its similarity to the other faces of its person; None where there are no other
-    faces.
-    """
-    pictures: list[GroupedPicture] = []
-    for index, similarity in zip(indices, similarities, strict=True):
-        photo_face = sorted_faces.faces[index]
-        figure = "" if similarity is None else f"{similarity:.2f}"
-        caption = f"{figure}  {photo_face.file}".strip()
-        pictures.append(GroupedPicture(photo_face.face.crop, photo_face.number, caption))
-    return pictures
+_GREY: previews.Color = (120, 120, 120)
 
 
 NODES = [SortPhotosIntoPeople]

@@ -1,17 +1,20 @@
-"""What every preview is drawn with: a sheet with its letters and colours; contact sheets, tables."""
+"""What every preview is drawn with: a sheet with its letters and colours; contact sheets, tables; texts in lines."""
 
 import math
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
+import PIL
 import torch
-from PIL import Image, ImageDraw, ImageOps
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 from torch import Tensor
 
 from ..cast import Box, Point
+from ..checks.errors import BadSetup
 from ..checks.text import plain
-from .lettering import DOTS, cut_to, font_for, in_lines
 from .tensors import eight_bits
 
 Color = tuple[int, int, int]
@@ -55,15 +58,16 @@ class Sheet:
         self.pen.ellipse((x - radius, y - radius, x + radius, y + radius), fill=color)
 
     def label(self, number: str, name: str, anchor: Point, color: Color, width: float = 0.0) -> None:
-        """Draw a plate with a large number and a name in smaller letters, see `_shrunk_to`.
+        """Draw a plate with a large number and a name in smaller letters, which is cut where it is too long.
 
         anchor: the lower left corner of the plate, px; the plate is moved into the picture. width: how wide the plate
         may be, px. It may always be 3.5 times as wide as the letters are high, which a number and a few letters need.
         """
         pad = max(2, self.letters // 6)
         number_font = font_for(number, self.letters)
+        name_font = font_for(name, round(0.6 * self.letters))
         name_x = pad + self.pen.textlength(number, number_font) + pad  # from the left edge of the plate
-        shown_name, name_font = self._shrunk_to(max(width, 3.5 * self.letters) - name_x - pad, name)
+        shown_name = cut_to(name, name_font, max(width, 3.5 * self.letters) - name_x - pad)
         plate_width = name_x
         if shown_name:
             plate_width += self.pen.textlength(shown_name, name_font) + pad
@@ -77,15 +81,6 @@ class Sheet:
         # "lb": the lower left corner of the text stands there.
         self.pen.text((x + pad, text_y), number, fill=_BLACK, font=number_font, anchor="lb")
         self.pen.text((x + name_x, text_y), shown_name, fill=_BLACK, font=name_font, anchor="lb")
-
-    def _shrunk_to(self, width: float, name: str) -> tuple[str, Any]:
-        """A name and its font: the largest of three in which it fits into `width` pixels, else cut in the smallest."""
-        font: Any = None
-        for size in (0.8, 0.65, 0.5):
-            font = font_for(name, round(self.letters * size))
-            if cut_to(name, font, width) == plain(name):
-                break
-        return cut_to(name, font, width), font
 
     def room(self, box: Box, others: Iterable[Box]) -> float:
         """How wide a label on a box may be, px, so that it does not overlap the label of another box.
@@ -125,27 +120,15 @@ class Sheet:
         self.picture.paste(picture.resize((width, height)), (left + (side - width) // 2, top + (side - height) // 2))
 
     def footer(self, notes: Sequence[str]) -> None:
-        """Draw lines of text at the lower edge.
-
-        One or two notes have up to two lines each, more notes have one. Where a note is too long for that, the letters
-        of all notes are smaller, and a note that is still too long is cut.
-        """
-        size = max(12, self.letters // 2)  # of the letters, px
-        lines_of_notes = self._in_footer(notes, size)
-        if any(lines[-1].endswith(DOTS) for lines in lines_of_notes):
-            size = max(12, self.letters // 3)
-            lines_of_notes = self._in_footer(notes, size)
+        """Draw notes at the lower edge, each in up to two lines; a note that is too long for that is cut."""
+        size = max(12, round(0.45 * self.letters))  # of the letters, px
         line_height = round(size * 1.4)
+        width = self.picture.width - 2 * _FOOTER_EDGE
+        lines_of_notes = [in_lines(note, font_for(note, size), width, 2) for note in notes]
         y = self.picture.height - line_height * sum(map(len, lines_of_notes))
         self.pen.rectangle((0, y, *self.picture.size), fill=_WHITE)
         for note, lines in zip(notes, lines_of_notes, strict=True):
             y = self.write(lines, (_FOOTER_EDGE, y), line_height, _BLACK, font_for(note, size))
-
-    def _in_footer(self, notes: Sequence[str], size: int) -> list[list[str]]:
-        """The lines of each note in the footer, in letters of this size."""
-        width = self.picture.width - 2 * _FOOTER_EDGE
-        most_lines = 2 if len(notes) < 3 else 1
-        return [in_lines(note, font_for(note, size), width, most_lines) for note in notes]
 
     def write(
         self, lines: Sequence[str], start: Point, line_height: int, color: Color | str, font: Any, anchor: str = "la"
@@ -184,147 +167,51 @@ def color_of(number: int) -> Color:
     return _COLORS[number % len(_COLORS)]
 
 
-_SHOWN = 100
-"""The most pictures of a contact sheet, and groups of a grouped sheet: thousands would take gigabytes."""
-_OF_A_GROUP = 24
-"""The most pictures of a group in a grouped sheet."""
-_GAP = 6
-"""Between pictures and at the edges of a sheet, px."""
-_CAPTION_LETTERS, _CAPTION_LINE, _ABOVE_CAPTION = 15, 20, 3
-"""The size of a caption's letters, the distance of its lines, and that of the first one from the picture, px."""
-_STRIP = 24
-"""The height of a caption of one line, px."""
+_SHOWN = 250
+"""The most pictures of a contact sheet: thousands would take gigabytes."""
+_SIDE, _GAP = 160, 6
+"""The side of the square in which each of its pictures stands, and what is between them and at its edges, px."""
+_CAPTION_LETTERS, _CAPTION_LINE, _CAPTION_ROOM = 15, 20, 24
+"""The size of a caption's letters, the distance of its lines, and the room under a picture for each of them, px."""
 
 
-class _Grid(NamedTuple):
-    """Cells in rows: in each a square for a picture, and under it a strip for its caption. Around them are gaps.
-
-    columns: how many cells a row has. side: of the square, px. strip: the height of the strip, px.
-    """
-
-    columns: int
-    side: int
-    strip: int = _STRIP
-
-    @property
-    def width(self) -> int:
-        """The width of all columns in pixels, with the gaps at both ends."""
-        return _GAP + self.columns * (self.side + _GAP)
-
-    def height(self, count: int) -> int:
-        """The height of so many cells in pixels, with the gaps above and below."""
-        return _GAP + math.ceil(count / self.columns) * (self.side + self.strip + _GAP)
-
-    def corner(self, index: int) -> tuple[int, int]:
-        """The upper left corner (x, y) of a cell, counted from the grid's own, px. index: of the cell, from 0."""
-        row, column = divmod(index, self.columns)
-        return _GAP + column * (self.side + _GAP), _GAP + row * (self.side + self.strip + _GAP)
-
-
-def contact_sheet(crops: Sequence[Tensor], captions: Sequence[str], together: int = 1, lines: int = 1) -> Tensor:
+def contact_sheet(
+    crops: Sequence[Tensor],
+    captions: Sequence[str],
+    together: int = 1,
+    lines: int = 1,
+    colors: Sequence[Color] = (),
+) -> Tensor:
     """Pictures side by side in rows, each with a caption under it: (1, H, W, 3) float32 0..1.
 
-    Of more than a hundred pictures the first ones are drawn. crops: the pictures, (H, W, 1|3|4) each, float 0..1 or
-    uint8, of any size. captions: one for each, cut where it needs more than `lines` lines. together: the number of
-    pictures that belong together, such as a face and its match: a row holds a multiple of it.
+    Of more than _SHOWN pictures the first ones are drawn. crops: the pictures, (H, W, 1|3|4) each, float 0..1 or uint8,
+    of any size. captions: one for each, cut where it needs more than `lines` lines. together: the number of pictures
+    that belong together, such as a face and its match: a row holds a multiple of it. colors: of a frame around each
+    picture; () for none.
     """
     if len(crops) > _SHOWN:
         last_caption = f"and {len(crops) - _SHOWN} more"
         crops = crops[:_SHOWN]
         captions = [*captions[: _SHOWN - 1], last_caption]
-    side = 160
-    lines_of_captions = [in_lines(caption, _caption_font(caption), side, lines) for caption in captions]
-    most_lines = max(map(len, lines_of_captions), default=1)
+    fonts = [font_for(caption, _CAPTION_LETTERS) for caption in captions]
+    lines_of_captions: list[list[str]] = []
+    for caption, font in zip(captions, fonts, strict=True):
+        lines_of_captions.append(in_lines(caption, font, _SIDE, lines))
     # About as many columns as rows, rounded up to a multiple of `together`.
     columns = together * math.ceil(math.sqrt(len(crops)) / together)
-    grid = _Grid(columns, side, strip=_STRIP * most_lines)
-    sheet = Sheet(Image.new("RGB", (grid.width, grid.height(len(crops))), _SHEET))
+    step = _SIDE + _GAP
+    row_height = step + _CAPTION_ROOM * max(map(len, lines_of_captions), default=1)
+    size = (_GAP + columns * step, _GAP + math.ceil(len(crops) / columns) * row_height)
+    sheet = Sheet(Image.new("RGB", size, _SHEET))
     for index, crop in enumerate(crops):
-        x, y = grid.corner(index)
-        sheet.show(crop, x, y, side)
-        below = (x + side / 2, y + side + _ABOVE_CAPTION)
-        font = _caption_font(captions[index])
-        sheet.write(lines_of_captions[index], below, _CAPTION_LINE, _CAPTION, font, anchor="ma")
+        row, column = divmod(index, columns)
+        x, y = _GAP + column * step, _GAP + row * row_height
+        sheet.show(crop, x, y, _SIDE)
+        if colors:
+            sheet.frame((x, y, x + _SIDE - 1, y + _SIDE - 1), colors[index], line=4)
+        below = (x + _SIDE / 2, y + _SIDE + 3)
+        sheet.write(lines_of_captions[index], below, _CAPTION_LINE, _CAPTION, fonts[index], anchor="ma")
     return sheet.tensor()[None]
-
-
-def _caption_font(caption: str) -> Any:
-    return font_for(caption, _CAPTION_LETTERS)
-
-
-class GroupedPicture(NamedTuple):
-    """One picture of a group. picture: (H, W, 1|3|4) float 0..1. number: on it. caption: under it."""
-
-    picture: Tensor
-    number: str
-    caption: str
-
-
-class PictureGroup(NamedTuple):
-    """Pictures under a title."""
-
-    title: str
-    pictures: Sequence[GroupedPicture]
-
-    @property
-    def drawn(self) -> Sequence[GroupedPicture]:
-        return self.pictures[:_OF_A_GROUP]
-
-    @property
-    def full_title(self) -> str:
-        """The title, with the number of pictures where not all are drawn."""
-        if len(self.pictures) <= _OF_A_GROUP:
-            return self.title
-        return f"{self.title} (the first {_OF_A_GROUP} of {len(self.pictures)})"
-
-
-_BAR = 28
-"""The height of the bar with a group's title, px."""
-
-
-def grouped_sheet(groups: Sequence[PictureGroup]) -> Tensor:
-    """Groups of pictures, one below the other: a title in a bar of the group's colour, and its pictures below.
-
-    Each picture has a number on it and a caption under it. Of more than a hundred groups the first are drawn, and of
-    each group its first two dozen pictures. Returns (1, H, W, 3) float32 0..1.
-    """
-    most_pictures = max(len(group.pictures) for group in groups)
-    grid = _Grid(columns=min(8, max(4, most_pictures)), side=128)
-    drawn_groups = groups[:_SHOWN]
-    titles = [group.full_title for group in drawn_groups]
-    if len(groups) > _SHOWN:
-        titles[-1] += f", and {len(groups) - _SHOWN} more"
-    heights = [_BAR + grid.height(len(group.drawn)) + _GAP for group in drawn_groups]
-    sheet = Sheet(Image.new("RGB", (grid.width, sum(heights)), _SHEET))
-    y = 0
-    for number, group in enumerate(drawn_groups):
-        color = color_of(number)
-        _draw_bar(sheet, titles[number], y, color)
-        for index, picture in enumerate(group.drawn):
-            left, top = grid.corner(index)
-            _draw_grouped(sheet, picture, left, y + _BAR + top, grid.side, color)
-        y += heights[number]
-    return sheet.tensor()[None]
-
-
-def _draw_bar(sheet: Sheet, title: str, y: int, color: Color) -> None:
-    """Draw a bar with a title over the whole width of a sheet. y: its upper edge."""
-    font = font_for(title, 20)
-    shown_title = cut_to(title, font, sheet.picture.width - 2 * _GAP)
-    sheet.pen.rectangle((0, y, sheet.picture.width, y + _BAR), fill=color)
-    sheet.pen.text((_GAP, y + _BAR / 2), shown_title, _BLACK, font, "lm")  # "lm": the middle of the text's left edge
-
-
-def _draw_grouped(sheet: Sheet, picture: GroupedPicture, left: int, top: int, side: int, color: Color) -> None:
-    """Draw one picture of a group with its number and caption. left, top: its corner, px. side: of its square, px."""
-    sheet.fill((left, top, left + side, top + side), picture.picture)
-    number_font = font_for(picture.number, 20)
-    number_width = sheet.pen.textlength(picture.number, number_font)
-    sheet.pen.rectangle((left, top, left + number_width + 8, top + 24), fill=color)
-    sheet.pen.text((left + 4, top + 12), picture.number, _BLACK, number_font, "lm")
-    caption_font = _caption_font(picture.caption)
-    caption = cut_to(picture.caption, caption_font, side)
-    sheet.pen.text((left + side / 2, top + side + _ABOVE_CAPTION), caption, _CAPTION, caption_font, "ma")
 
 
 _WIDEST = 480
@@ -367,3 +254,87 @@ def table(title: str, rows: Sequence[TableRow]) -> Tensor:
 
 def _column_width(texts: Sequence[str], font: Any) -> float:
     return min(_WIDEST, max(font.getlength(plain(text)) for text in texts))
+
+
+# --- Fonts, and texts broken into lines or cut where they are too long. Widths are pixels.
+
+# Pillow's own font has ASCII alone. Of these fonts most systems have one; it has the letters of the system's language.
+_SYSTEM_FONTS = ("msyh.ttc", "Arial Unicode.ttf", "NotoSansCJK-Regular.ttc", "DejaVuSans.ttf", "arial.ttf")
+DOTS = "..."
+"""The end of a text that was cut."""
+_MOST_LETTERS = 1000
+"""Letters of a caption after which it is cut: more fit into no picture, and Pillow refuses very long texts."""
+
+
+def font_for(text: str, size: int) -> Any:
+    """A Pillow font that has the letters of a text. size: pixels."""
+    return _font(from_system=not text.isascii(), size=size)
+
+
+@cache
+def _font(from_system: bool, size: int) -> Any:
+    """A Pillow font of this size in pixels: the first of the system's fonts that is there, or Pillow's own.
+
+    Raises BadSetup for a Pillow below 10.1, whose own font has one size.
+    """
+    if from_system:
+        for name in _SYSTEM_FONTS:
+            try:
+                return ImageFont.truetype(name, size)
+            except OSError:
+                continue
+    try:
+        return ImageFont.load_default(size)
+    except TypeError as error:
+        why = f"Pillow is {PIL.__version__}; previews are written with the font of Pillow 10.1 or newer."
+        advice = "With the Python that runs ComfyUI: python -m pip install -U pillow"
+        raise BadSetup(why, advice) from error
+
+
+def in_lines(text: str, font: Any, width: float, most_lines: float = math.inf) -> list[str]:
+    """A text in up to `most_lines` lines of `width` pixels, the last one cut where it is too long.
+
+    Lines are broken between words, and inside of words that are longer than a line.
+    """
+    if most_lines != math.inf:  # without a limit all of the text is wanted
+        text = text[:_MOST_LETTERS]
+    words: list[str] = plain(text).split(" ")
+    lines: list[str] = []
+    while words:
+        if len(lines) + 1 >= most_lines:  # no line may follow this one
+            return [*lines, cut_to(" ".join(words), font, width)]
+        count = _count_that_fits(words, " ", font, width)
+        if count:
+            lines.append(" ".join(words[:count]))
+            words = words[count:]
+            continue
+        # The first word is longer than a line: its beginning, at least a letter, fills this line.
+        letter_count = max(1, _count_that_fits(words[0], "", font, width))
+        lines.append(words[0][:letter_count])
+        rest = words[0][letter_count:]
+        words = [rest, *words[1:]] if rest else words[1:]
+    return lines
+
+
+def _count_that_fits(pieces: Sequence[str], between: str, font: Any, width: float, end: str = "") -> int:
+    """How many of the first pieces of a text fit into a line of `width` pixels, 0 to all.
+
+    pieces: words or letters. between: what stands between two of them. end: what stands behind the last one.
+    """
+
+    def width_of(count: int) -> float:
+        return font.getlength(between.join(pieces[:count]) + end)
+
+    # Bisected, because texts grow with every piece: of the counts 1, 2, ... as many fit as the largest that does.
+    return bisect_right(range(1, len(pieces) + 1), width, key=width_of)
+
+
+def cut_to(text: str, font: Any, width: float) -> str:
+    """A text in one line: all of it where it fits into `width` pixels, else as much of its beginning as fits with dots
+    after it, "" where not even one letter fits.
+    """
+    text = plain(text[:_MOST_LETTERS])
+    if font.getlength(text) <= width:
+        return text
+    letter_count = _count_that_fits(text[:-1], "", font, width, end=DOTS)
+    return text[:letter_count] + DOTS if letter_count else ""

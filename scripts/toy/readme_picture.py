@@ -17,8 +17,7 @@ from PIL import Image, ImageDraw, ImageOps
 from shared import photos
 
 from core.cast import Cast, Member
-from core.pictures.lettering import font_for
-from core.pictures.previews import BACKGROUND, as_picture
+from core.pictures.previews import BACKGROUND, as_picture, font_for
 from core.places import group, place_previews, placing
 
 from . import alone, stored

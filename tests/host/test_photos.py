@@ -110,7 +110,9 @@ def test_what_cannot_be_used_is_left_out_and_named(face_model, album):
     (album / "program.jpg").write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n")
     Image.new("1", (12_000, 11_000)).save(album / "wall.png")
     report = run(face_model).args[2]
-    assert "Left out, photo 4 broken.jpg: broken.jpg cannot be read: it is cut off: its last pixels are missing" in report
+    assert (
+        "Left out, photo 4 broken.jpg: broken.jpg cannot be read: it is cut off: its last pixels are missing" in report
+    )
     assert "cup.png: No face found in cup.png (600x400 px)" in report
     assert "new.png: it is example.png, the drawing that Load Image shows at first" in report
     assert "phone.heic cannot be read: it is a HEIC photo, as iPhones save them" in report
