@@ -6,9 +6,8 @@ from torch import Tensor
 from ..bridge.host import notes
 from ..core.checks import errors
 from ..core.checks.text import plain
-from ..core.parts.part_notes import notes_on_part, pictures_of_garment
+from ..core.parts.part_notes import notes_on_part, pictures_of_garment, sheet
 from ..core.parts.parts import LABELS, Parts, make_part
-from ..core.parts.parts_preview import sheet
 from .categories import IN_PARTS
 from .sockets import PartsSocket
 

@@ -4,5 +4,4 @@
 
 from .clusters import SAME_PERSON
 from .photo_faces import PhotoFace
-from .sorting import SortedFaces, sort_faces
-from .sorting_report import notes, report
+from .sorting import SortedFaces, notes, report, sort_faces

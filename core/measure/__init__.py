@@ -9,7 +9,5 @@ from .annotated_picture import annotate
 from .comparison import TRAINED_WITH, judges, people_to_find
 from .figures import FIGURES, PARTS, SCORES, Figure, Totals, figure_named, score, totals
 from .measuring import NODE, STRANGER_BELOW, measure, report_without_people, with_parts, with_text_alignment
-from .ranking import ranking, ranking_lines, scores
 from .report import MeasuredPicture, Report, Sighting
-from .report_notes import no_person_found, notes
-from .report_text import describe, judge_sentence, summary
+from .report_text import describe, judge_sentence, no_person_found, notes, ranking, ranking_lines, scores, summary

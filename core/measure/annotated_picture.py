@@ -1,6 +1,5 @@
 """A measured picture with a frame around each face, and the number, name and similarity of the person it shows."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -12,10 +11,6 @@ from .report import MeasuredPicture, Report, Sighting
 from .report_text import summary
 
 _STRANGER: Color = (170, 170, 170)
-# A label may be wider than its face, so that a name has room. It may not be so wide that it looks like the label of a
-# neighbour. The larger of these two lengths is the most.
-_BOXES_WIDE = 2.4  # in widths of the face box
-_LETTERS_WIDE = 9.0  # in heights of a large letter, for faces that are small in a large picture
 _LETTER_WIDTH = 0.35  # the width of a letter of the label's small font, in heights of a large letter
 _LINE_HEIGHT = 1.4  # the height of a label, in heights of a large letter
 
@@ -57,9 +52,10 @@ def annotate(image: Tensor, report: Report, number: int) -> Tensor:
     # All frames before all plates: a plate is not crossed by the frame of another face.
     for plate in plates:
         sheet.frame(plate.box, plate.color)
+    boxes = [plate.box for plate in plates]
     for plate in plates:
         anchor = _anchor(sheet, plate, picture)
-        sheet.label(str(plate.number), plate.text, anchor, plate.color, _width(sheet, plate, plates))
+        sheet.label(str(plate.number), plate.text, anchor, plate.color, sheet.room(plate.box, boxes))
     sheet.footer(_footer(report, picture))
     return sheet.tensor()
 
@@ -86,14 +82,6 @@ def _plate_of_face(report: Report, sighting: Sighting, box: Box) -> _Plate:
         return _Plate(report.numbers[sighting.looks_like], text, box)
     text = f"{report.names[sighting.person]} {sighting.similarity:.2f}"
     return _Plate(report.numbers[sighting.person], text, box)
-
-
-def _width(sheet: Sheet, plate: _Plate, plates: Sequence[_Plate]) -> float:
-    """The largest width of a plate, px: by _BOXES_WIDE or _LETTERS_WIDE, whichever gives more, but at most up to the
-    next plate's box beside it."""
-    left, _, right, _ = plate.box
-    width = max(_BOXES_WIDE * (right - left), _LETTERS_WIDE * sheet.letters)
-    return min(width, sheet.room(plate.box, [other.box for other in plates]))
 
 
 def _anchor(sheet: Sheet, plate: _Plate, picture: MeasuredPicture) -> Point:

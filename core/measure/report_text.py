@@ -1,8 +1,23 @@
-"""A report in lines of text: by which recogniser it was measured, the figures of each picture, and each person."""
+"""What the nodes say of a report: its text, the order of its pictures, and notes on what its numbers do not say."""
+
+import math
+from collections.abc import Set
 
 from ..pictures.geometry import longer_side
 from .comparison import TRAINED_WITH
-from .figures import FIGURES, leakage, margin, mean, resemblance
+from .figures import (
+    FIGURES,
+    PARTS,
+    TEXT_ALIGNMENT,
+    association,
+    figure_named,
+    leakage,
+    margin,
+    mean,
+    resemblance,
+    score,
+)
+from .measuring import NODE
 from .report import MeasuredPicture, Report, Sighting
 
 
@@ -81,3 +96,88 @@ def _line_of_person(report: Report, picture: MeasuredPicture, sighting: Sighting
     if sighting.copy_paste is not None:
         line += f", copy-paste {sighting.copy_paste:+.2f}"
     return f"{line}, face {longer_side(picture.boxes[sighting.face]):.0f} px"
+
+
+def scores(report: Report, name: str) -> list[float | None]:
+    """The figure `name` of every picture, by the recogniser that judges; None where a picture has none."""
+    return [score(picture, name) for picture in report.judged_pictures]
+
+
+def ranking(report: Report, name: str) -> list[int]:
+    """Indices of the pictures, from best to worst by the figure `name`.
+
+    Pictures of the same value are ordered by: more people who are most like themselves, fewer faces of strangers, a
+    higher resemblance, and then the order in which the pictures were made. Pictures without the figure come last.
+    For figures where less is better, such as leakage, the number of missing people is compared before the value: a
+    missing person has no leakage, and a picture must not win by that.
+    """
+    less_is_better = figure_named(name).less_is_better
+    values = scores(report, name)
+
+    def sort_key(number: int) -> tuple[float, ...]:
+        """Smaller is better, and the first number that differs decides."""
+        picture = report.judged_pictures[number]
+        value = values[number]
+        if value is None:
+            value = math.inf  # comes last
+        elif not less_is_better:
+            value = -value
+        return (
+            picture.missing if less_is_better else 0,
+            value,
+            -(association(picture) or 0.0),
+            len(picture.stranger_faces),
+            -(resemblance(picture) or 0.0),
+            number,
+        )
+
+    return sorted(range(len(report.judged_pictures)), key=sort_key)
+
+
+def ranking_lines(report: Report, name: str) -> list[str]:
+    """A line per picture, from best to worst by the figure `name`."""
+    values = scores(report, name)
+    lines: list[str] = []
+    for number in ranking(report, name):
+        value = values[number]
+        figure = "none" if value is None else f"{value:.3f}"
+        lines.append(f"picture {number + 1}: {name} {figure} ({summary(report.judged_pictures[number])})")
+    return lines
+
+
+def notes(report: Report, installed: Set[str]) -> list[str]:
+    """Lines of the note under Measure Likeness: a biased recogniser, people who are kin, and pictures without a
+    face. [] for a report without people.
+
+    installed: ids of all recognisers that could be loaded. The bias is noted only if another recogniser is installed:
+    otherwise the user cannot change it, and the report alone says it.
+    """
+    if not report.people:
+        return []
+    lines: list[str] = []
+    if report.judge_is_biased and installed - {report.judge}:
+        lines.append(judge_sentence(report))
+    lines += report.kin_lines
+    faceless = [str(number) for number, picture in enumerate(report.judged_pictures, 1) if not picture.boxes]
+    if faceless and len(report.judged_pictures) == 1:
+        lines.append("No face found in the picture.")
+    elif faceless:
+        lines.append(f"No face found in picture {', '.join(faceless)}.")
+    return lines
+
+
+def no_person_found(report: Report, score: str) -> str:
+    """The note under Pick Best Likeness where all people are missing in all pictures, "" in any other case.
+
+    Of a single picture nothing is said: there is nothing to choose.
+    score: by which pictures are chosen; parts and text alignment need no people.
+    """
+    if score in (PARTS, TEXT_ALIGNMENT) or len(report.judged_pictures) == 1:
+        return ""
+    if any(picture.present for picture in report.judged_pictures):
+        return ""
+    return (
+        f"No person of the cast was found in any of the {len(report.judged_pictures)} pictures, so none is better than "
+        f"another. Look at the pictures of {NODE}: where your people are shown as strangers, lower its Stranger below "
+        "(stranger_below)."
+    )

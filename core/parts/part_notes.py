@@ -1,13 +1,19 @@
-"""What may not be meant in parts and pose pictures that work: lines for the note under a node."""
+"""What a node shows of parts: their preview, and notes on what may not be meant in parts and pose pictures."""
 
 from collections.abc import Iterable
 
+import torch
 from torch import Tensor
 
 from ..checks.errors import counted, gathered, listed
+from ..pictures.previews import contact_sheet
 from ..pictures.tensors import as_drawing, reminder
 from .parts import LABELS, PAINT, Part, Parts, is_unpainted, share_of, size_text
+from .resizing import resized
 
+_SIDE = 320  # the longer side of each, in pixels, at most
+_DIM, _TINT = 0.25, 0.35  # how much is seen of what does not count, and of the magenta over it
+_MAGENTA = (1.0, 0.0, 1.0)
 _STRETCHED = 1.25  # a part whose sides change by more than this against each other no longer looks like itself
 _INVERTED = 0.9  # a mask that keeps more of a picture than this is more likely a mask of the background
 _BLUE = 0.25  # an IUV picture has 24 of 255 in blue at most; another picture has more than this in a pixel of a hundred
@@ -113,3 +119,27 @@ def pose_hint(image: Tensor) -> str:
         "it may be followed badly. Viridis and Parula pictures are another encoding, OpenPose skeletons another thing. "
         f"{_RIGHT_KIND}"
     )
+
+
+def sheet(parts: Parts) -> Tensor:
+    """The preview of all parts with their captions: (1, H, W, 3) float32 0..1."""
+    magenta = torch.tensor(_MAGENTA, dtype=torch.float32)
+    pictures: list[Tensor] = []
+    for part in parts.parts:
+        scale = min(1.0, _SIDE / max(part.picture.shape[:2]))
+        height, width = (max(1, round(side * scale)) for side in part.picture.shape[:2])
+        resized_part = resized(part, width, height)
+        tinted = _DIM * resized_part.picture + _TINT * magenta  # (height, width, 3), shown where the mask is 0
+        pictures.append(torch.lerp(tinted, resized_part.picture, resized_part.mask[..., None]))
+    captions = [caption(number, part) for number, part in enumerate(parts.parts, 1)]
+    return contact_sheet(pictures, captions)
+
+
+def caption(number: int, part: Part) -> str:
+    """The caption of a part in the sheet, such as "2 shoes 1.5, 2 masks 12%"."""
+    text = f"{number} {part.label}"
+    if part.weight != 1:
+        text += f" {part.weight:g}"
+    if part.mask is not None and part.pieces > 1:
+        text += f", {part.pieces} masks {share_of(part.mask):.0%}"
+    return text

@@ -2,8 +2,7 @@
 
 # pyright: reportUnusedImport=false
 
-from .crop_notes import describe, notes
-from .crops_preview import draw_crops
+from .crop_report import describe, draw_crops, notes
 from .cutting import Crop, Crops, Decision, cast_by_row, cut, decide, turned_upright
 from .pasting import MATCHES, paste
 from .selection import CHOICES, Choice, candidates, candidates_by_place, has_photos, people_to_cut

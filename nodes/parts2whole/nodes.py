@@ -28,9 +28,8 @@ from ...bridge.sampling.node_of_run import NodeOfRun, Pictures
 from ...core.attention.cross_attention import Block
 from ...core.checks.errors import BadParts, BadSize, WrongBaseModel, counted
 from ...core.parts.bank import Bank, PartTokens, PartWeights, token_mask, tokens_inside
-from ...core.parts.part_notes import pose_hint, strange_labels, stretched
+from ...core.parts.part_notes import pose_hint, sheet, strange_labels, stretched
 from ...core.parts.parts import Part, Parts
-from ...core.parts.parts_preview import sheet
 from ...core.parts.resizing import pose_picture, prepare, targets
 from ...core.taking_part import NO_PEOPLE
 from ..categories import IN_PARTS

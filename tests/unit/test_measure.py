@@ -374,7 +374,7 @@ def test_a_swapped_face_is_named_with_both_similarities() -> None:
     annotated = (annotate(blank, report, 0) * 255).round()
     expected = Sheet(Image.new("RGB", (800, 400)))
     expected.label("2", "Ben 0.60, not Anna 0.10", (140.0, 180.0), (230, 159, 0), 200.0)  # up to the next
-    expected.label("1", "Anna 0.70, not Ben 0.20", (340.0, 180.0), (86, 180, 233), 2.4 * 120)
+    expected.label("1", "Anna 0.70, not Ben 0.20", (340.0, 180.0), (86, 180, 233), 800)
     plates = (expected.tensor() * 255).round()[:180]
     assert plates.any()
     assert torch.equal(annotated[:180], plates)

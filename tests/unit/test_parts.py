@@ -7,7 +7,7 @@ import drawn
 import numpy as np
 import pytest
 import torch
-from pack.core.parts import cut_outs, part_notes, parts_preview, resizing
+from pack.core.parts import cut_outs, part_notes, resizing
 from pack.core.parts.bank import PartWeights, key_bias, token_mask, tokens_inside, window
 from pack.core.parts.parts import LABELS, BadPart, Parts, make_part
 from pack.core.parts.resizing import prepare
@@ -90,7 +90,7 @@ def test_what_does_not_count_is_dim_in_the_sheet():
     mask[:, :, :50] = 1
     parts = Parts((part(torch.ones(1, 100, 100, 3), mask=mask),))
     # A cell of 160 px, 6 px from the edges.
-    sheet = parts_preview.sheet(parts)[0]
+    sheet = part_notes.sheet(parts)[0]
     assert sheet[80, 30].tolist() == [1, 1, 1]
     assert sheet[80, 140].tolist() == pytest.approx([0.25 + 0.35, 0.25, 0.25 + 0.35], abs=0.004)
 
@@ -167,9 +167,9 @@ def test_several_masks_are_one_part_in_pieces():
     assert not part_notes.notes_on_part(face, mask=masks[:1])
     (remark,) = part_notes.notes_on_part(shoes, mask=masks)
     assert remark == "The mask of 'shoes' is a batch of 2 masks, which count together: 16% of the picture."
-    assert parts_preview.caption(1, face) == "1 face"
-    assert parts_preview.caption(2, shoes) == "2 shoes, 2 masks 16%"
-    assert parts_preview.caption(3, part(mask=masks, weight=0.5)) == "3 face 0.5, 2 masks 16%"
+    assert part_notes.caption(1, face) == "1 face"
+    assert part_notes.caption(2, shoes) == "2 shoes, 2 masks 16%"
+    assert part_notes.caption(3, part(mask=masks, weight=0.5)) == "3 face 0.5, 2 masks 16%"
     with pytest.raises(BadPart, match=r"its mask \(90x130 px\) is empty"):
         part(mask=masks * 0)
 

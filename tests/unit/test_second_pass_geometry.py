@@ -22,7 +22,7 @@ from pack.core.cast import (
 )
 from pack.core.pictures.previews import Sheet
 from pack.core.second_pass import Choice
-from pack.core.second_pass.crop_notes import NO_FACE_CHOSEN
+from pack.core.second_pass.crop_report import NO_FACE_CHOSEN
 from pack.core.second_pass.cutting import into_crop
 from pack.core.second_pass.pasting import match_colors
 from pack.core.second_pass.selection import Candidate
