@@ -10,7 +10,7 @@ from ...core import grouping
 from ...core.cast import Face
 from ...core.checks.errors import BadPhoto, FaceNotFound, gathered
 from ...core.faces import analysis, which
-from ...core.faces.bgr_pictures import Picture, is_placeholder, to_picture
+from ...core.faces.bgr_pictures import Picture, to_picture
 from ...core.faces.finding import Detection
 from ...core.pictures.geometry import Fit
 from ...core.pictures.tensors import LONGER_SIDE, MULTIPLE_OF, resized_photo
@@ -80,9 +80,7 @@ class FaceReader:
 
     def _as_read(self, photo: Photo) -> Tensor:
         """The pixels that the face model reads of a photo, (H, W, C)."""
-        # ComfyUI's own example.png shows no face. FaceNotFound names it, and recognises it by its pixels: it is not
-        # resized.
-        if self.photo_size == AS_IT_IS or is_placeholder(to_picture(photo.pixels)):
+        if self.photo_size == AS_IT_IS:
             return photo.pixels
         return resized_photo(photo.pixels[None], LONGER_SIDE, MULTIPLE_OF)[0]
 

@@ -131,19 +131,16 @@ class WrongBaseModel(LikenessError):
 class FaceNotFound(LikenessError):
     """The face detector has found no face in a picture.
 
-    where: how the message calls the picture. width, height: of the picture, px. placeholder: whether the picture is the
-    example.png that comes with ComfyUI. boxable: whether a box for it can be written into Person.
+    where: how the message calls the picture. width, height: of the picture, px. boxable: whether a box for it can be
+    written into Person.
     """
 
-    def __init__(self, where: str, width: int, height: int, placeholder: bool = False, boxable: bool = True) -> None:
-        if placeholder:  # another photo is all that helps
-            problem = f"No face found in {where}: it is example.png, the drawing that Load Image shows at first."
-            advice = "Choose your own photo."
-        else:
-            problem = f"No face found in {where} ({width}x{height} px)."
-            box_advice = "; for a drawn face write a box around it into Face boxes as text (face_boxes) of Person"
-            advice = f"Use a photo in which the face is larger, sharper and not covered{box_advice if boxable else ''}."
-        super().__init__(problem, advice)
+    def __init__(self, where: str, width: int, height: int, boxable: bool = True) -> None:
+        box_advice = "; for a drawn face write a box around it into Face boxes as text (face_boxes) of Person"
+        super().__init__(
+            f"No face found in {where} ({width}x{height} px).",
+            f"Use a photo in which the face is larger, sharper and not covered{box_advice if boxable else ''}.",
+        )
 
 
 class BadChoice(LikenessError):

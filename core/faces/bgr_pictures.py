@@ -1,7 +1,6 @@
 """IMAGE tensors to what face networks read: fitted into a square for detectors, cut out for recognisers; and back."""
 
 import math
-import zlib
 from collections.abc import Sequence
 from statistics import median
 from typing import NamedTuple
@@ -19,9 +18,6 @@ from ..pictures.tensors import BGR, eight_bits
 Picture = npt.NDArray[np.uint8]
 """(H, W, 3) BGR, as OpenCV and insightface read pictures."""
 
-_PLACEHOLDER = 0x34580348
-"""CRC-32 of the pixels of ComfyUI's example.png."""
-
 
 def to_picture(image: Tensor) -> Picture:
     """One picture of an IMAGE in 8-bit BGR, (H, W, 3). Transparent pixels are white.
@@ -36,15 +32,10 @@ def from_file(path: str) -> Picture:
     return np.ascontiguousarray(np.asarray(read_picture(path))[..., ::-1])
 
 
-def is_placeholder(picture: Picture) -> bool:
-    """Whether this is example.png, the drawing that comes with ComfyUI: a new Load Image shows it."""
-    return zlib.crc32(np.ascontiguousarray(picture).data) == _PLACEHOLDER
-
-
 def no_face(picture: Picture, where: str, boxable: bool = True) -> FaceNotFound:
     """The error about a picture without a face. where: what a message calls it. boxable: as in FaceNotFound."""
     height, width = picture.shape[:2]
-    return FaceNotFound(where, width, height, is_placeholder(picture), boxable)
+    return FaceNotFound(where, width, height, boxable)
 
 
 def to_image(picture: Picture) -> Tensor:

@@ -104,7 +104,6 @@ def test_the_largest_face_is_one_of_all(face_model):
 
 def test_what_cannot_be_used_is_left_out_and_named(face_model, album):
     shutil.copy(real_faces.COFFEE, album / "cup.png")
-    shutil.copy(Path(folder_paths.__file__).parent / "input" / "example.png", album / "new.png")
     (album / "broken.jpg").write_bytes((album / "anna 10.jpg").read_bytes()[:3000])
     (album / "phone.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(40))
     (album / "program.jpg").write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n")
@@ -114,7 +113,6 @@ def test_what_cannot_be_used_is_left_out_and_named(face_model, album):
         "Left out, photo 4 broken.jpg: broken.jpg cannot be read: it is cut off: its last pixels are missing" in report
     )
     assert "cup.png: No face found in cup.png (600x400 px)" in report
-    assert "new.png: it is example.png, the drawing that Load Image shows at first" in report
     assert "phone.heic cannot be read: it is a HEIC photo, as iPhones save them" in report
     assert "program.jpg cannot be read: it is a text." in report
     assert "wall.png has 12000x11000 px; 120 million are read at most." in report

@@ -138,7 +138,6 @@ MET: dict[str, Callable[[], object]] = {
 TOLD = {
     "no face": FaceNotFound("the photo of Anna", 640, 480),
     "no face in the faces of Detect Faces": FaceNotFound("photo 2 of 3 of Anna", 640, 480, boxable=False),
-    "example.png": FaceNotFound("the photo of Anna", 640, 480, placeholder=True),
     "a file": ModelMissing(
         "ID-Patch projections", ["id-patch.bin"], ["/models"], "https://x.org/a", "1 GB", "File (file)"
     ),
