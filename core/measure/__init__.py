@@ -10,4 +10,4 @@ from .comparison import TRAINED_WITH, judges, people_to_find
 from .figures import FIGURES, PARTS, SCORES, Figure, Totals, figure_named, score, totals
 from .measuring import NODE, STRANGER_BELOW, measure, report_without_people, with_parts, with_text_alignment
 from .report import MeasuredPicture, Report, Sighting
-from .report_text import describe, judge_sentence, no_person_found, notes, ranking, ranking_lines, scores, summary
+from .report_text import describe, judge_sentence, no_person_found, notes, ranking, ranking_lines, scores

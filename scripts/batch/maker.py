@@ -31,7 +31,6 @@ from .prompts import Job, ObjectInfo
 from .rows import BadRow
 from .saved_people import with_separate_people
 from .seeds import best_try, seeds_of, tries, with_moved_seeds
-from .servers import ServerWorker
 from .worker import Outcome, Worker
 
 _OPENING = threading.Lock()
@@ -63,7 +62,7 @@ class Maker:
         self._benches: dict[str, _Bench] = {}
         """By the name of the worker."""
 
-    def make(self, worker: Worker | ServerWorker, task: Task) -> int:
+    def make(self, worker: Worker, task: Task) -> int:
         """Make a row, and put its pictures into the folder; how many bytes they have. Raises Fault where the row is not
         made, and SetupError where the folder cannot be written to."""
         try:
@@ -77,7 +76,7 @@ class Maker:
             with disk_errors_told(self._folder):
                 return self._keep(bench.writer, task, job, tried)
 
-    def _bench(self, worker: Worker | ServerWorker) -> _Bench:
+    def _bench(self, worker: Worker) -> _Bench:
         with _OPENING:
             if worker.name not in self._benches:
                 writer = PictureWriter(self._folder, worker.name, made_by(worker.version))
@@ -94,7 +93,7 @@ class Maker:
         with disk_errors_told(self._folder):
             return size_kept(self._folder, worker, task)
 
-    def _all_tried(self, bench: _Bench, worker: Worker | ServerWorker, job: Job, saved: Path) -> list[_Try]:
+    def _all_tried(self, bench: _Bench, worker: Worker, job: Job, saved: Path) -> list[_Try]:
         """All tries of a row, in one turn: ComfyUI remembers what two prompts after each other have in common."""
         tried: list[_Try] = []
         with nullcontext() if self._may_queue(worker) else bench.turn:
@@ -109,16 +108,16 @@ class Maker:
                 tried.append(one)
         return tried
 
-    def _may_queue(self, worker: Worker | ServerWorker) -> bool:
+    def _may_queue(self, worker: Worker) -> bool:
         """Whether a row may wait in a worker's ComfyUI behind another. Nodes of other packs may save several under one
         name."""
-        if not isinstance(worker, ServerWorker):
+        if not worker.takes_several:
             return False
         kinds = {node["class_type"] for node in self._template.prompt.values()}
         savers = [kind for kind in kinds if self._object_info[kind]["output_node"]]
         return not any(is_of_others(kind, self._object_info) for kind in savers)
 
-    def _tried(self, worker: Worker | ServerWorker, job: Job, folder: Path) -> _Try:
+    def _tried(self, worker: Worker, job: Job, folder: Path) -> _Try:
         # Whoever is in several rows is looked at once, with whomever they are: worker_nodes/__init__.py keeps them.
         prompt = with_separate_people(job.prompt)
         if not self._measuring:

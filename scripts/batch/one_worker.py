@@ -20,7 +20,7 @@ import environment
 from environment import SetupError
 
 from .faults import Crew, Fault, Finished, Standing, Trial
-from .worker import Worker
+from .worker import OwnWorker
 
 _MOST_PAUSE = 10.0
 """Seconds until a worker is asked again that does not answer, at first; one that answers and makes nothing waits
@@ -43,13 +43,13 @@ class WorkerSettings:
         """Of a worker."""
         return f"{self.run}-{number}"
 
-    def worker(self, number: int) -> Worker:
+    def worker(self, number: int) -> OwnWorker:
         """A worker with the ComfyUI of this machine, wherever this is called. Raises SetupError where there is none."""
         hosts = environment.find_hosts()
         if not hosts:
             raise SetupError("There is no ComfyUI on this machine: set COMFYUI_PATH before ray start.")
         models = [Path(folder) for folder in self.models]
-        return Worker(self.name(number), hosts[0], Path(sys.executable), models, self.limit)
+        return OwnWorker(self.name(number), hosts[0], Path(sys.executable), models, self.limit)
 
 
 class Maker(Protocol):

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import socket
 import ssl
-import time
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from pathlib import Path, PurePosixPath
@@ -16,16 +15,14 @@ from typing import Any
 from urllib.error import HTTPError
 
 from environment import SetupError, say
-from shared.host_server import Event, HostError, Lost, RunningHost, Silent
+from shared.host_server import OF_PROXIES, Ended, HostError, Lost, Overdue, RunningHost, Silent
 from shared.host_server import Run as HostRun
-from shared.workflow import Prompt
 
 from .faults import Fault, Happened, failure
 from .folders import Folder
 from .one_worker import DrivenWorkers, WorkerSettings
 from .output import disk_errors_told
-from .temporary import temporary_folder
-from .worker import Outcome, SavedFile, named_files, reason_of, shortened, shown_texts, too_slow
+from .worker import SavedFile, Worker, named_files, shortened, too_slow
 
 _MOST_BYTES = 4 * 10**9
 """Of all that a row saves."""
@@ -36,8 +33,6 @@ _ENDINGS = (
     ".latent", ".safetensors", ".txt", ".json", ".csv",
 )  # fmt: skip
 """Of files that no system runs or opens as a page."""
-_OF_PROXIES = (HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT)
-"""What a proxy answers in the place of a server."""
 _LOGIN = "it wants a login: write http://NAME:PASSWORD@HOST, or http://HOST/?token=TOKEN as it was started with"
 _ADVICE = (
     (socket.gaierror, "no machine is called so: look at its name"),
@@ -71,30 +66,33 @@ class Servers(DrivenWorkers):
         return {kind: node for kind, node in infos[0].items() if all(kind in info for info in infos)}
 
 
-class ServerWorker:
+class ServerWorker(Worker):
     """A ComfyUI at a URL. Several threads may run prompts: it has a queue, and does not wait for the next one.
 
-    name: what no other worker is called. limit: seconds that a prompt may take. Raises SetupError where it does not
-    answer.
+    limit: seconds that a prompt may take. Raises SetupError where it does not answer.
     """
 
+    takes_several = True
+
     def __init__(self, name: str, url: str, limit: float) -> None:
-        self.name = name
-        self._server = RunningHost(url, limit)
-        self.label = self.url = self._server.url
-        self._limit = limit
+        server = RunningHost(url, limit)
+        self.url = server.url
         self._sent: set[str] = set()
         try:
-            self.version = f"ComfyUI {self._server.get('/system_stats')['system']['comfyui_version']} of a server"
+            self._version = f"ComfyUI {server.require_answer()['system']['comfyui_version']} of a server"
         except (OSError, ValueError, LookupError, TypeError) as cause:
             raise SetupError(
                 f"No ComfyUI answers at {self.url} ({cause}): {advice(cause)}, or leave it out."
             ) from cause
-        self._folder = temporary_folder()
-        self.folder = Path(self._folder.name)
+        super().__init__(name, self.url, limit)
+        self._server = server
+
+    @property
+    def version(self) -> str:
+        return self._version
 
     def object_info(self) -> dict[str, Any]:
-        """Every class of nodes that it has. Raises SetupError."""
+        """Raises SetupError."""
         try:
             return self._server.object_info()
         except (OSError, ValueError) as cause:
@@ -102,42 +100,46 @@ class ServerWorker:
                 f"{self.url} does not answer any more ({cause}): {advice(cause)}, or leave it out."
             ) from cause
 
-    def run(self, prompt: Prompt, files: Mapping[str, bytes], folder: Path) -> Outcome:
-        """Run a prompt. files: what it reads, by the names that it has for them. folder: for what it saves. Raises
-        Fault where the server does not make it."""
-        begun: list[float] = []
-
-        def on_event(event: Event) -> None:
-            if event["type"] == "execution_start":
-                begun.append(time.monotonic())
-
+    def is_back(self) -> bool:
+        """Whether it answers; what it keeps of prompts that nobody waits for goes. Raises Fault where it wants a
+        login."""
+        self._sent.clear()
         try:
-            for name, data in files.items():
-                self._send(name, data)
-            try:
-                return self._outcome(self._server.attempt(prompt, on_event, timeout=None), prompt, folder)
-            except FileNotFoundError:
-                self._server.free()
-                return self._outcome(self._server.attempt(prompt, on_event, timeout=None), prompt, folder)
-        except (Fault, SetupError):
-            raise
-        except Exception as cause:
-            if begun and time.monotonic() - begun[0] >= self._limit:
-                raise Fault(Happened.ENDED, too_slow(self._limit)) from cause
-            raise self._fault(cause, is_begun=bool(begun)) from cause
+            self._server.require_answer()
+            self._server.withdraw(abandoned_only=True)
+        except (OSError, ValueError) as cause:
+            fault = self._fault(cause)
+            if fault.happened is Happened.UNFIT:
+                raise fault from cause
+            return False
+        return True
 
-    def _fault(self, cause: Exception, is_begun: bool) -> Fault:
-        """What an error says of the server. is_begun: whether it was at the prompt."""
+    def stop(self) -> None:
+        """Leave it as it runs, without what this run has asked of it."""
+        with contextlib.suppress(OSError, ValueError):
+            self._server.withdraw()
+
+    def _require_ready(self) -> None:
+        """One that hangs is not given a row, whose photos it would take minutes not to take."""
+        self._server.require_answer()
+
+    def _fault(self, cause: Exception) -> Fault:
         reason = shortened(str(cause))
-        if isinstance(cause, HostError) and isinstance(cause.__cause__, HTTPError):
-            cause = cause.__cause__
+        if isinstance(cause, Overdue):
+            return Fault(Happened.ENDED, too_slow(self._limit))
         if isinstance(cause, Lost):
             return Fault(Happened.LOST, reason)
-        if isinstance(cause, HTTPError) and cause.code in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+        if isinstance(cause, HostError) and isinstance(cause.__cause__, HTTPError):
+            answered = cause.__cause__
+        else:
+            answered = cause if isinstance(cause, HTTPError) else None
+        if answered and answered.code in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
             return Fault(Happened.UNFIT, f"{reason}: {_LOGIN}")
-        is_answer = isinstance(cause, HTTPError) and cause.code not in _OF_PROXIES
-        if isinstance(cause, (Silent, OSError)) and not is_answer:
-            return Fault(Happened.ENDED if is_begun else Happened.SILENT, reason)
+        if isinstance(cause, Ended):
+            return Fault(Happened.ENDED, reason)
+        is_refusal = answered is not None and answered.code not in OF_PROXIES
+        if isinstance(cause, (Silent, OSError)) and not is_refusal:
+            return Fault(Happened.SILENT, reason)
         if isinstance(cause, (HostError, HTTPError)):
             return failure(f"{self.url} refuses it: {reason}")
         # Whatever else it sends, Python stumbles over it.
@@ -145,7 +147,7 @@ class ServerWorker:
             Happened.FAILED, f"{self.url} answers otherwise than ComfyUI does ({type(cause).__name__}: {reason})"
         )
 
-    def _send(self, name: str, data: bytes) -> None:
+    def _put(self, name: str, data: bytes) -> None:
         """Upload a file, which is called after what is in it, once."""
         if name in self._sent:
             return
@@ -154,10 +156,7 @@ class ServerWorker:
             raise HostError(f"it calls {name} {called}")
         self._sent.add(name)
 
-    def _outcome(self, run: HostRun, prompt: Prompt, folder: Path) -> Outcome:
-        seconds = sum(run.seconds.values())
-        if run.error or run.status != "success":
-            return Outcome(error=reason_of(run, prompt), seconds=seconds)
+    def _taken(self, run: HostRun, folder: Path) -> list[SavedFile]:
         files: list[SavedFile] = []
         left = _MOST_BYTES
         for node, entry in named_files(run):
@@ -165,16 +164,16 @@ class ServerWorker:
                 ending = PurePosixPath(entry["filename"]).suffix.lower()
                 if ending not in _ENDINGS:
                     kinds = "pictures, films, sounds, models and texts are taken"
-                    return Outcome(error=f"It saved a file that ends in {ascii(ending)[:20]}: {kinds}.")
+                    raise Fault(Happened.FAILED, f"It saved a file that ends in {ascii(ending)[:20]}: {kinds}.")
                 file = SavedFile(ending, folder / f"{len(files)}{ending}", node)
                 self._fetch(entry, file.path, left)
                 left -= file.size
                 files.append(file)
-        return Outcome(files, seconds, texts=shown_texts(run))
+        return files
 
     def _fetch(self, entry: Mapping[str, str], path: Path, most: int) -> None:
-        """Write a file of the server's to this disk as it comes. Raises FileNotFoundError where ComfyUI names the file
-        of an earlier prompt, which somebody has removed, and SetupError where this disk is full."""
+        """Write a file of the server's to this disk as it comes. Raises FileNotFoundError where somebody has removed
+        it, and SetupError where this disk is full."""
         try:
             with disk_errors_told(Folder(str(path.parent))):
                 file = path.open("wb")
@@ -187,36 +186,13 @@ class ServerWorker:
                 raise FileNotFoundError(entry["filename"]) from cause
             raise
 
-    def is_back(self) -> bool:
-        """Whether it answers; what it keeps of prompts that nobody waits for goes. Raises Fault where it wants a
-        login."""
-        self._sent.clear()
-        try:
-            self._server.get("/system_stats")
-            self._server.withdraw(abandoned_only=True)
-        except (OSError, ValueError) as cause:
-            fault = self._fault(cause, is_begun=False)
-            if fault.happened is Happened.UNFIT:
-                raise fault from cause
-            return False
-        return True
-
-    def stop(self) -> None:
-        """Leave it as it runs, without what this run has asked of it."""
-        with contextlib.suppress(OSError, ValueError):
-            self._server.withdraw()
-
-    def clear(self) -> None:
-        """Remove what has come from it and is in no row's place."""
-        self._folder.cleanup()
-
 
 def advice(cause: Exception) -> str:
     """What to do where a server does not answer as ComfyUI does."""
     if isinstance(cause, HTTPError):
         if cause.code in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
             return _LOGIN
-        if cause.code in _OF_PROXIES:
+        if cause.code in OF_PROXIES:
             return "a proxy answers in its place: start it"
         if 300 <= cause.code < 400:
             return f"it sends to {cause.headers.get('Location', 'another place')}: give that address if you trust it"

@@ -1,18 +1,17 @@
-"""One worker: a headless ComfyUI that takes prompts and gives the files they save."""
+"""One worker, whichever ComfyUI it has; and one with a headless ComfyUI of its own (servers.py has the others)."""
 
 import math
 import os
 import shutil
 import threading
-import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from environment import Host
-from shared.host_server import HostError, HostServer
+from environment import Host, SetupError
+from shared.host_server import HostError, HostServer, Overdue, RunningHost
 from shared.host_server import Run as HostRun
 from shared.workflow import Prompt, title
 
@@ -58,30 +57,114 @@ class Outcome:
 
 
 class Worker:
-    """A headless ComfyUI in a temporary folder of its own, which may be started again.
+    """A ComfyUI that takes prompts and gives the files they save, one of our own or one that runs already.
 
-    name: what no other worker is called. host: a ComfyUI of this machine. models: folders with one sub-folder per model
-    key, besides its own. limit: seconds that a prompt may take.
+    name: what no other worker is called. label: for messages. folder: for the files of rows, until they are done; it
+    goes with the worker. takes_several: whether it may be given a prompt while it is at another, as it has a queue.
     """
 
-    label = "ComfyUI"
+    takes_several = False
+    _server: RunningHost
 
-    def __init__(
-        self, name: str, host: Host, python: Path, models: Iterable[Path] = (), limit: float = math.inf
-    ) -> None:
+    def __init__(self, name: str, label: str, limit: float) -> None:
+        """limit: seconds that a prompt may take."""
         self.name = name
-        self._host = host
+        self.label = label
         self._limit = limit
-        self._folder = temporary_folder()
-        self._starting = threading.Lock()
-        self._is_running = False
-        self._is_stopped = False
-        packs = [*packs_of(host), WORKER_NODES]
-        self._server = HostServer(host, python, Path(self._folder.name) / "host", models, packs=packs)
+        self._temporary = temporary_folder()
+        self.folder = Path(self._temporary.name)
 
     @property
     def version(self) -> str:
         """Of its ComfyUI, such as "ComfyUI 0.33.0"."""
+        raise NotImplementedError
+
+    def object_info(self) -> dict[str, Any]:
+        """Every class of nodes that its ComfyUI has."""
+        raise NotImplementedError
+
+    def is_back(self) -> bool:
+        """Whether it answers, and can be given rows. Raises Fault where it cannot for long."""
+        raise NotImplementedError
+
+    def stop(self) -> None:
+        """End what it is at."""
+        raise NotImplementedError
+
+    def clear(self) -> None:
+        """Remove its folder, when no more is read there."""
+        self._temporary.cleanup()
+
+    def run(self, prompt: Prompt, files: Mapping[str, bytes], folder: Path) -> Outcome:
+        """Run a prompt. files: what it reads, by the names that it has for them. folder: for what it saves. Raises
+        Fault where its ComfyUI does not make it."""
+        try:
+            self._require_ready()
+            for name, data in files.items():
+                self._put(name, data)
+            for _ in range(_ATTEMPTS):
+                try:
+                    return self._outcome(self._server.attempt(prompt), prompt, folder)
+                except FileNotFoundError:
+                    # ComfyUI has not run a node again that saved the same for an earlier prompt, whose file is gone
+                    # or another's now. Now it runs all of them.
+                    self._server.free()
+            return Outcome(error="ComfyUI named files that are not there.")
+        except (Fault, SetupError):
+            raise
+        except Exception as cause:
+            raise self._fault(cause) from cause
+        finally:
+            self._remove(files)
+
+    def _outcome(self, run: HostRun, prompt: Prompt, folder: Path) -> Outcome:
+        if run.error or run.status != "success":
+            return Outcome(error=reason_of(run, prompt), seconds=run.seconds)
+        return Outcome(self._taken(run, folder), run.seconds, texts=self._texts(run))
+
+    def _texts(self, run: HostRun) -> Mapping[str, str]:
+        return shown_texts(run)
+
+    def _require_ready(self) -> None:
+        """Raises Fault or OSError where it cannot be given a row."""
+
+    def _put(self, name: str, data: bytes) -> None:
+        """Bring a file to where the prompt's nodes look for it. Raises Fault, HostError or OSError."""
+        raise NotImplementedError
+
+    def _remove(self, names: Iterable[str]) -> None:
+        """Take away what `_put` brought, where it is in the way."""
+
+    def _taken(self, run: HostRun, folder: Path) -> list[SavedFile]:
+        """Everything that a prompt saved, in the order of its nodes, in another folder. Raises FileNotFoundError where
+        ComfyUI names the file of an earlier prompt."""
+        raise NotImplementedError
+
+    def _fault(self, cause: Exception) -> Fault:
+        """What an error says of the worker that has made no outcome."""
+        raise NotImplementedError
+
+
+class OwnWorker(Worker):
+    """A headless ComfyUI in a temporary folder of its own, which may be started again.
+
+    host: a ComfyUI of this machine. models: folders with one sub-folder per model key, besides its own. limit: seconds
+    that a prompt may take.
+    """
+
+    def __init__(
+        self, name: str, host: Host, python: Path, models: Iterable[Path] = (), limit: float = math.inf
+    ) -> None:
+        super().__init__(name, "ComfyUI", limit)
+        self._host = host
+        self._starting = threading.Lock()
+        self._is_running = False
+        self._is_stopped = False
+        packs = [*packs_of(host), WORKER_NODES]
+        self._own = self._server = HostServer(host, python, self.folder / "host", models, packs=packs, limit=limit)
+
+    @property
+    def version(self) -> str:
         return str(self._host)
 
     def start(self) -> None:
@@ -90,13 +173,12 @@ class Worker:
             if self._is_stopped:
                 raise HostError("It was ended before it began.")
             if not self._is_running:
-                self._server.__enter__()
+                self._own.__enter__()
                 self._is_running = True
 
     def object_info(self) -> dict[str, Any]:
-        """Every class of nodes that its ComfyUI has."""
         self.start()
-        return self._server.object_info()
+        return self._own.object_info()
 
     def is_back(self) -> bool:
         """Start its ComfyUI, if it does not run. Raises Fault."""
@@ -106,105 +188,72 @@ class Worker:
             raise Fault(Happened.UNFIT, f"it does not start: {shortened(str(cause))}") from cause
         return True
 
-    @property
-    def folder(self) -> Path:
-        """For the files of rows, until they are done. It goes with the worker."""
-        return Path(self._folder.name)
-
-    def run(self, prompt: Prompt, files: Mapping[str, bytes], folder: Path) -> Outcome:
-        """Run a prompt. files: what it reads, by the names that it has for them. folder: for what it saves. Raises
-        Fault where ComfyUI ends or takes too long, and where its disk does not take the files."""
-        self.is_back()
-        began = time.monotonic()
-        try:
-            with _disk_errors_told():
-                for name, data in files.items():
-                    self._put(name, data)
-            return self._tried(prompt, folder)
-        except (HostError, OSError) as cause:
-            reason = shortened(str(cause))
-            if time.monotonic() - began >= self._limit:
-                reason = too_slow(self._limit)
-            self._end_host()
-            raise Fault(Happened.ENDED, reason) from cause
-        finally:
-            for name in files:
-                self._path(name).unlink(missing_ok=True)
-
-    def _tried(self, prompt: Prompt, folder: Path) -> Outcome:
-        for _ in range(_ATTEMPTS):
-            outcome = self._attempt(prompt, folder)
-            if outcome is not None:
-                return outcome
-            # ComfyUI has not run a node again that saved the same for an earlier prompt. Now it runs all of them.
-            self._server.free()
-        return Outcome(error="ComfyUI named files that are not there.")
-
-    def _end_host(self) -> None:
-        with self._starting:
-            self._server.stop()
-            self._is_running = False
-
-    def _attempt(self, prompt: Prompt, folder: Path) -> Outcome | None:
-        """Run a prompt once; None where ComfyUI names files of an earlier prompt, which are no longer there."""
-        run = self._server.attempt(prompt, timeout=None if math.isinf(self._limit) else self._limit)
-        seconds = sum(run.seconds.values())
-        if run.error or run.status != "success":
-            return Outcome(error=reason_of(run, prompt), seconds=seconds)
-        with _disk_errors_told():
-            files = self._take_saved(run, folder)
-        if files is None:
-            return None
-        # What is said of this folder, which ends with the worker, is meant for that of its ComfyUI.
-        own, lasting = str(self._server.base / "models"), str(self._host.path / "models")
-        texts = {node: text.replace(own, lasting) for node, text in shown_texts(run).items()}
-        return Outcome(files, seconds, texts=texts)
-
     def stop(self) -> None:
         """End it, also while another thread starts it, which makes folders and a process until it sees this."""
         self._is_stopped = True
-        self._server.stop()
+        self._own.stop()
         self._end_host()
 
-    def clear(self) -> None:
-        """Remove its folder, when no more is read there."""
-        self._folder.cleanup()
+    def _end_host(self) -> None:
+        with self._starting:
+            self._own.stop()
+            self._is_running = False
 
-    def _take_saved(self, run: HostRun, folder: Path) -> list[SavedFile] | None:
-        """Everything that a prompt saved, in the order of its nodes, moved from ComfyUI's folder into another one.
+    def _require_ready(self) -> None:
+        self.is_back()
 
-        None where a node was not run again: another prompt's file may have got the name of its file since.
-        """
+    def _fault(self, cause: Exception) -> Fault:
+        """Whatever it is, its ComfyUI is started again."""
+        if not isinstance(cause, (HostError, OSError)):
+            return failure(f"{type(cause).__name__}: {cause}")
+        reason = too_slow(self._limit) if isinstance(cause, Overdue) else shortened(str(cause))
+        self._end_host()
+        return Fault(Happened.ENDED, reason)
+
+    def _texts(self, run: HostRun) -> Mapping[str, str]:
+        """What is said of a folder that ends with the worker is meant for that of its ComfyUI."""
+        own, lasting = str(self._own.base / "models"), str(self._host.path / "models")
+        return {node: text.replace(own, lasting) for node, text in shown_texts(run).items()}
+
+    def _taken(self, run: HostRun, folder: Path) -> list[SavedFile]:
+        """Moved from ComfyUI's folder. Of a node that was not run again another prompt's file may have got the name of
+        its file since."""
         saved: list[tuple[str, Path]] = []
         is_lost = False
-        for node, entry in named_files(run):
-            path = self._server.file(entry)
-            if entry.get("type") == "temp":
-                # Previews would fill the disk, and ComfyUI reads the names of all of them before it writes another.
-                path.unlink(missing_ok=True)
-            elif entry.get("type") == "output":
-                saved.append((node, path))
-                is_lost = is_lost or node in run.cached or not path.is_file()
+        with _disk_errors_told():
+            for node, entry in named_files(run):
+                path = self._own.file(entry)
+                if entry.get("type") == "temp":
+                    # Previews would fill the disk, and ComfyUI reads the names of all before it writes another.
+                    path.unlink(missing_ok=True)
+                elif entry.get("type") == "output":
+                    saved.append((node, path))
+                    is_lost = is_lost or node in run.cached or not path.is_file()
         if is_lost:
-            return None
-        files: list[SavedFile] = []
-        for number, (node, path) in enumerate(saved):
-            taken = folder / f"{number}{path.suffix}"
-            shutil.move(path, taken)
-            files.append(SavedFile(path.suffix, taken, node))
-        return files
+            raise FileNotFoundError(run.id)
+        with _disk_errors_told():
+            files: list[SavedFile] = []
+            for number, (node, path) in enumerate(saved):
+                taken = folder / f"{number}{path.suffix}"
+                shutil.move(path, taken)
+                files.append(SavedFile(path.suffix, taken, node))
+            return files
 
     def _put(self, name: str, data: bytes) -> None:
-        """Write a file to where the prompt's nodes look for it."""
         path = self._path(name)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
-        if name.endswith(PERSON_FILE):
-            # Load Person tells by the time of a file whether it has changed. The name has a hash of the content.
-            os.utime(path, (0, 0))
+        with _disk_errors_told():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+            if name.endswith(PERSON_FILE):
+                # Load Person tells by the time of a file whether it has changed. The name has a hash of the content.
+                os.utime(path, (0, 0))
+
+    def _remove(self, names: Iterable[str]) -> None:
+        for name in names:
+            self._path(name).unlink(missing_ok=True)
 
     def _path(self, name: str) -> Path:
-        return self._server.base / "input" / name
+        return self._own.base / "input" / name
 
 
 @contextmanager

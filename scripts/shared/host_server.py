@@ -1,4 +1,4 @@
-"""A headless ComfyUI of our own with this pack in it, driven over HTTP and its websocket.
+"""A headless ComfyUI of our own with this pack in it, driven over HTTP.
 
 It runs in a base directory of its own (input, output, user, custom_nodes), so nothing of the user's ComfyUI is
 written to and no other pack is loaded; the user's model folders are only read.
@@ -6,22 +6,19 @@ written to and no other pack is loaded; the user's model folders are only read.
 
 from __future__ import annotations
 
-import asyncio
 import base64
-import contextlib
 import json
 import math
 import os
 import shutil
 import socket
 import subprocess
+import threading
 import time
 import urllib.request
 import uuid
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from email.message import Message
 from http import HTTPStatus
 from http.client import HTTPException
 from pathlib import Path
@@ -29,21 +26,14 @@ from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.parse import parse_qs, unquote, urlencode, urlsplit
 
-import aiohttp
 import environment
 from environment import Host
 
 from .pack import has_card
 from .workflow import Prompt
 
-Event = dict[str, Any]
-
 START_SECONDS = 180
 _ENDED = {"execution_success": "success", "execution_interrupted": "interrupted", "execution_error": "error"}
-_CUT = (aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSING, aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.ERROR)
-"""What is received in the place of a message where a connection has ended."""
-_NOTE = "likeness_note"
-"""What notes of our nodes come under: beside what a node shows, and while a sampler runs."""
 _MAIN = """
 import os, runpy, sys, threading
 threading.Thread(target=lambda: (os.read(0, 1), os._exit(1)), daemon=True).start()
@@ -53,23 +43,26 @@ runpy.run_path("main.py", run_name="__main__")
 """As `python main.py`, and it ends with whoever started it, however that one ends: then its input is closed."""
 _PROMPT_OF_NOTHING: Prompt = {"1": {"class_type": "PreviewAny", "inputs": {"source": "nothing"}}}
 _FOLDERS = ("input", "output", "temp", "user", "custom_nodes", "models")
-_HEARTBEAT = 60
-"""Seconds between two signs of life of a server elsewhere: one that gives none has ended, and some proxies end what is
-quiet."""
 _ANSWER_SECONDS = 60
 """How long a server may say nothing where it owes an answer."""
+_IDLE_SECONDS = 10
+"""How long it may say nothing to a short question while it has no prompt of ours."""
 _END_SECONDS = 5
 """How long it may say nothing where prompts are withdrawn, as at the end of a run."""
 _AGAIN_SECONDS = 1
-"""So long it is waited before a connection that was cut is made again."""
-_LOOK_SECONDS = 5
-"""So often at most it is looked whether a prompt is still there while others change the queue."""
+"""So long it is waited before what a broken connection has not answered is asked again."""
+_OF_WAITING, _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.02, 0.02, 1.0
+"""Between two looks at a prompt lies this share of the time since it was sent, and so many seconds."""
+_LOOKING = 0.1
+"""Of the time at most, while a long queue is sent at each look."""
 _LONGEST_SECONDS = 1800
 """An answer that has not ended by then never ends."""
 _MOST_BYTES = 2**27
 """Of an answer that is read into memory: menus of thousands of files have some millions."""
 _PIECE = 2**20
 _JSON = {"Content-Type": "application/json"}
+OF_PROXIES = (HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT)
+"""What a proxy answers in the place of a host that is not there."""
 
 
 class HostError(Exception):
@@ -81,7 +74,15 @@ class Lost(HostError):
 
 
 class Silent(HostError):
-    """The host does not answer."""
+    """The host does not answer, and was not at the prompt."""
+
+
+class Ended(HostError):
+    """The host has ended or does not answer any more, and was at the prompt."""
+
+
+class Overdue(Ended):
+    """The host has been at the prompt for as long as it may."""
 
 
 class BadAnswer(ValueError):
@@ -97,41 +98,42 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
 
 @dataclass
 class Run:
-    """What one prompt did. Node ids are those of the prompt."""
+    """What one prompt did. Node ids are those of the prompt.
+
+    status: success, interrupted, error, or "" where the host refused it. cached: nodes that were not run again.
+    error_node and error_text are empty for what the host refused.
+    """
 
     id: str = ""
     status: str = ""
     outputs: dict[str, Any] = field(default_factory=dict)
     cached: list[str] = field(default_factory=list)
-    executed: list[str] = field(default_factory=list)
-    seconds: dict[str, float] = field(default_factory=dict)
-    notes: list[tuple[str, str]] = field(default_factory=list)
-    """What our nodes say: (node, text)."""
+    seconds: float = 0.0
     error: str = ""
     error_node: str = ""
-    """Empty for what the host refused, as is the following."""
     error_text: str = ""
-    node: str | None = None
-    node_since: float = 0.0
-    """Which node runs, and since when."""
+
+
+@dataclass
+class _Waiting:
+    """For a prompt. moved: when it was begun, or before that when anything last moved in the host's queue. queue: the
+    ids that were made and waited when it was last looked. is_left: set where nobody waits for it any more."""
+
+    id: str
     is_begun: bool = False
     moved: float = field(default_factory=time.monotonic)
-    """When it was begun, or before that when anything last moved in the host's queue."""
-    queue: Any = None
-    """What the host last said of its queue."""
-    looked: float = field(default_factory=time.monotonic)
-    """When it was last looked whether the host has it."""
+    queue: tuple[list[str], list[str]] = ([], [])
+    is_left: threading.Event = field(default_factory=threading.Event)
 
 
 class RunningHost:
     """A ComfyUI that answers at a URL, which may have a name and a password in it, or ?token=, which goes along with
     every request, and as a bearer token.
 
-    limit: seconds that a prompt may take from when it is begun, and that it may wait for one before it. heartbeat:
-    seconds between two signs of life, if some are asked for.
+    limit: seconds that a prompt may take from when it is begun, and that it may wait for one before it.
     """
 
-    def __init__(self, url: str, limit: float = math.inf, heartbeat: float | None = _HEARTBEAT) -> None:
+    def __init__(self, url: str, limit: float = math.inf) -> None:
         parts = urlsplit(url)
         self._query = parts.query
         self._headers: dict[str, str] = {}
@@ -143,13 +145,12 @@ class RunningHost:
             self._headers["Authorization"] = f"Bearer {token}"
         self.url = parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl().rstrip("/")
         # Nothing between us and a server on this machine, whatever http_proxy says.
-        self._is_here = parts.hostname in ("localhost", "127.0.0.1", "::1")
-        proxies = [urllib.request.ProxyHandler({})] if self._is_here else []
+        is_here = parts.hostname in ("localhost", "127.0.0.1", "::1")
+        proxies = [urllib.request.ProxyHandler({})] if is_here else []
         self._open = urllib.request.build_opener(_NoRedirects, *proxies).open
         self._limit = limit
-        self._heartbeat = heartbeat
-        self._unfinished: dict[str, Callable[[], object]] = {}
-        """By the ids of prompts: how whoever waits for one is told to wait no longer."""
+        self._unfinished: dict[str, _Waiting] = {}
+        """By the ids of prompts, in the order in which they were sent."""
         self._abandoned: set[str] = set()
         """The ids of prompts that nobody waits for, and which it may make all the same."""
 
@@ -194,8 +195,17 @@ class RunningHost:
                 raise
             raise cause.reason from cause
 
-    def get(self, path: str) -> Any:
-        return _value(self.read(path))
+    def get(self, path: str, seconds: float | None = None) -> Any:
+        return _value(self.read(path, None, seconds))
+
+    def require_answer(self) -> Any:
+        """Its /system_stats, which it answers at once. Raises OSError where it does not, and ValueError."""
+        return self.get("/system_stats", self._short)
+
+    @property
+    def _short(self) -> float:
+        """How long it may say nothing to a short question: one that loads a model for a prompt is busy."""
+        return _ANSWER_SECONDS if self._unfinished else min(_IDLE_SECONDS, _ANSWER_SECONDS)
 
     def object_info(self) -> dict[str, Any]:
         return self.get("/object_info")
@@ -229,151 +239,129 @@ class RunningHost:
         names = {key: output.get(key, "") for key in ("filename", "subfolder", "type")}
         return self._pieces(f"/view?{urlencode(names)}", most)
 
-    def run(self, prompt: Prompt, on_event: Callable[[Event], None] | None = None, timeout: float | None = 900) -> Run:
+    def run(
+        self, prompt: Prompt, timeout: float = 900, client: str = "", while_waiting: Callable[[], object] | None = None
+    ) -> Run:
         """Queue an API prompt and wait for its end.
 
-        on_event: called with every message about this prompt. Raises HostError with the host's words when the prompt is
-        refused or a node fails; an interrupted run comes back with status "interrupted".
+        timeout: seconds. client: whom the host tells by a websocket how it gets on. while_waiting: called at every
+        look. Raises HostError with the host's words when the prompt is refused or a node fails; an interrupted run
+        comes back with status "interrupted".
         """
-        run = self.attempt(prompt, on_event, timeout)
+        run = self.attempt(prompt, timeout, client, while_waiting)
         if run.error:
             raise HostError(run.error)
         return run
 
     def attempt(
-        self, prompt: Prompt, on_event: Callable[[Event], None] | None = None, timeout: float | None = 900
+        self,
+        prompt: Prompt,
+        timeout: float = math.inf,
+        client: str = "",
+        while_waiting: Callable[[], object] | None = None,
     ) -> Run:
         """`run`, but what the host says against the prompt comes back as its `error`."""
+        waiting = None
         try:
-            return asyncio.run(asyncio.wait_for(self._run(prompt, on_event), timeout))
-        except HTTPError as why:
-            raise HostError(f"It answers {why.code} {why.reason}.") from why
-        except (OSError, aiohttp.ClientError, asyncio.TimeoutError, asyncio.CancelledError) as why:
-            text = str(why) or type(why).__name__
-            if self._query:
-                # aiohttp repeats the address in its errors, with the token in it.
-                text = text.replace(self._query, "...")
-            raise Silent(f"It does not answer any more ({text}).{self._end_of_log()}") from why
-
-    async def _run(self, prompt: Prompt, on_event: Callable[[Event], None] | None) -> Run:
-        client, run = uuid.uuid4().hex, Run()
-        wait = aiohttp.ClientTimeout(None, sock_connect=_ANSWER_SECONDS, sock_read=_ANSWER_SECONDS)
-        async with (
-            aiohttp.ClientSession(
-                headers=self._headers, trust_env=not self._is_here, timeout=wait, trace_configs=[_no_redirects()]
-            ) as session,
-            self._messages(session, client) as messages,
-        ):
             answer = self._queue(prompt, client)
             # The host may accept a prompt and leave out the outputs that have something wrong before them.
-            run.error = refusal(answer)
+            run = Run(error=refusal(answer))
             if "prompt_id" not in answer:
                 return run
-            run.id = answer["prompt_id"]
-            loop, task = asyncio.get_running_loop(), asyncio.current_task()
-            assert task
-            self._unfinished[run.id] = lambda: loop.call_soon_threadsafe(task.cancel)
-            try:
-                is_over = await self._watch(messages, run, on_event)
-                await messages.close()
-                while not is_over:
-                    await asyncio.sleep(_AGAIN_SECONDS)
-                    is_over = await self._watch_again(session, client, run, on_event)
-                history = self.get(f"/history/{run.id}")
-                if run.id not in history:
-                    raise Lost("It keeps no result of the prompt that it has ended")
-            except BaseException:
-                self._abandoned.add(run.id)
-                raise
-            finally:
-                del self._unfinished[run.id]
-        run.outputs = history[run.id]["outputs"]
-        return run
+            waiting = _Waiting(answer["prompt_id"])
+            run.id = waiting.id
+            self._unfinished[run.id] = waiting
+            _note(self._end_of(waiting, time.monotonic() + timeout, while_waiting), run)
+            return run
+        except OSError as why:
+            if isinstance(why, HTTPError) and why.code not in OF_PROXIES:
+                raise HostError(f"It answers {why.code} {why.reason}.") from why
+            kind = Ended if waiting and self._may_be_at(waiting) else Silent
+            raise kind(f"It does not answer any more ({str(why) or type(why).__name__}).{self._end_of_log()}") from why
+        finally:
+            if waiting:
+                del self._unfinished[waiting.id]
+
+    def _may_be_at(self, waiting: _Waiting) -> bool:
+        """Whether the host may be at a prompt: it was when it was last looked, or was to come to it next."""
+        _, pending = waiting.queue
+        is_first = next(iter(self._unfinished)) == waiting.id
+        return waiting.is_begun or (is_first and pending[:1] == [waiting.id])
+
+    def _end_of(self, waiting: _Waiting, give_up: float, while_waiting: Callable[[], object] | None) -> Any:
+        """What the host keeps of a prompt that it has made. give_up: when nobody waits for it any more. Raises OSError
+        where the host does not answer, and HostError where it does not get on with the prompt."""
+        sent = time.monotonic()
+        look_again = 0.0
+        try:
+            while True:
+                pause = _OF_WAITING * (time.monotonic() - sent)
+                if waiting.is_left.wait(min(max(pause, _SHORTEST_PAUSE), _LONGEST_PAUSE)):
+                    raise Silent("Nobody waits for it any more")
+                now = time.monotonic()
+                is_there = True
+                if now >= look_again:
+                    is_there = self._look_at_queue(waiting)
+                    look_again = time.monotonic() + (time.monotonic() - now) / _LOOKING
+                past = self._asked(f"/history/{waiting.id}").get(waiting.id)
+                if past is not None:
+                    return past
+                if not is_there:
+                    raise Lost("It has this prompt no more: somebody has cleared its queue, or it was started again")
+                self._require_progress(waiting, give_up)
+                if while_waiting:
+                    while_waiting()
+        except BaseException:
+            self._abandoned.add(waiting.id)
+            raise
+
+    def _look_at_queue(self, waiting: _Waiting) -> bool:
+        """Note how far the host is; False where it does not have the prompt."""
+        lists = self._asked("/queue")
+        running, pending = ([entry[1] for entry in lists[name]] for name in ("queue_running", "queue_pending"))
+        if not waiting.is_begun and (running, pending) != waiting.queue:
+            waiting.moved = time.monotonic()
+        waiting.is_begun = waiting.is_begun or waiting.id in running
+        waiting.queue = running, pending
+        return waiting.id in running + pending
+
+    def _asked(self, path: str) -> Any:
+        """What it answers to a short question, which is asked again where a connection broke."""
+        try:
+            return self.get(path, self._short)
+        except ConnectionError:
+            time.sleep(_AGAIN_SECONDS)
+            return self.get(path, self._short)
+
+    def _require_progress(self, waiting: _Waiting, give_up: float) -> None:
+        """Raises HostError where the host does not get on with a prompt."""
+        now = time.monotonic()
+        if now >= give_up:
+            raise HostError("It has not made it in the time that there is.")
+        if now >= waiting.moved + self._limit:
+            kind = Overdue if waiting.is_begun else Lost
+            raise kind(f"It has not made it after {self._limit:g} s")
+        running, _ = waiting.queue
+        if not running and now - waiting.moved >= _ANSWER_SECONDS:
+            raise Lost("It makes nothing, and has no result of this prompt")
 
     def _queue(self, prompt: Prompt, client: str) -> dict[str, Any]:
-        """What the host answers to a prompt, also where it refuses it."""
+        """What the host answers to a prompt, also where it refuses it. client: "" for nobody."""
+        content = {"prompt": prompt, **({"client_id": client} if client else {})}
         try:
-            answer = self.read("/prompt", json.dumps({"prompt": prompt, "client_id": client}).encode(), **_JSON)
+            answer = self.read("/prompt", json.dumps(content).encode(), **_JSON)
         except HTTPError as refused:
             if refused.code != HTTPStatus.BAD_REQUEST:
                 raise
             answer = refused.read(_MOST_BYTES)
         return _value(answer)
 
-    @asynccontextmanager
-    async def _messages(self, session: aiohttp.ClientSession, client: str) -> AsyncIterator[Any]:
-        """The host's messages to a client. Raises HTTPError where it lets nobody in."""
-        address = self._address(f"/ws?clientId={client}")
-        try:
-            async with session.ws_connect(address, max_msg_size=_MOST_BYTES, heartbeat=self._heartbeat) as messages:
-                yield messages
-        except aiohttp.WSServerHandshakeError as why:
-            raise HTTPError(self.url, why.status, why.message, Message(), None) from why
-
-    async def _watch_again(
-        self, session: aiohttp.ClientSession, client: str, run: Run, on_event: Callable[[Event], None] | None
-    ) -> bool:
-        """`_watch` by another connection. Of what was said in between, the host's queue has that it was begun, and the
-        history has how it ended. Raises Lost where the host makes nothing."""
-        async with self._messages(session, client) as messages:
-            running, past = self._look_for(run)
-            if past is None and not running and time.monotonic() - run.moved >= _ANSWER_SECONDS:
-                raise Lost("It makes nothing, and has no result of this prompt")
-            if past is None:
-                if not run.is_begun and any(entry[1] == run.id for entry in running):
-                    _tell({"type": "execution_start", "data": {"prompt_id": run.id}}, run, on_event)
-                return await self._watch(messages, run, on_event)
-        for kind, data in past["status"]["messages"]:
-            _tell({"type": kind, "data": data}, run, on_event)
-        return True
-
-    def _look_for(self, run: Run) -> tuple[list[Any], Any]:
-        """What the host makes now, and what it keeps of a prompt that it has made. Raises Lost where it does not know
-        the prompt, as after somebody has cleared its queue."""
-        run.looked = time.monotonic()
-        queue = self.get("/queue")
-        past = self.get(f"/history/{run.id}").get(run.id)
-        if past is None and not any(entry[1] == run.id for entries in queue.values() for entry in entries):
-            raise Lost("It has this prompt no more: somebody has cleared its queue, or it was started again")
-        return queue["queue_running"], past
-
-    async def _watch(self, messages: Any, run: Run, on_event: Callable[[Event], None] | None) -> bool:
-        """Note what the host says of a prompt; True when that has ended, False when the connection has, or seems to.
-        Raises HostError where the host does not get on with the prompt."""
-        quiet = _ANSWER_SECONDS if self._heartbeat else math.inf
-        while (rest := min(quiet, run.moved + self._limit - time.monotonic())) > 0:
-            try:
-                message = await messages.receive(None if math.isinf(rest) else rest)
-            except asyncio.TimeoutError:
-                if rest == quiet:
-                    return False
-                break
-            if message.type in _CUT:
-                return False
-            event = _value(message.data) if message.type == aiohttp.WSMsgType.TEXT else {}
-            # Every connection is greeted with a status: only one that differs says that something moved.
-            queue = event["data"].get("status") if event.get("type") == "status" else run.queue
-            if not run.is_begun and queue != run.queue:
-                run.queue, run.moved = queue, time.monotonic()
-                # It may have moved by the work of others alone, or be cleared.
-                if run.moved - run.looked >= _LOOK_SECONDS:
-                    self._look_for(run)
-            if event.get("data", {}).get("prompt_id") != run.id:
-                continue
-            _tell(event, run, on_event)
-            # The one message that comes after the history has been written.
-            if event["type"] == "executing" and event["data"]["node"] is None:
-                return True
-        kind = HostError if run.is_begun else Lost
-        raise kind(f"It has not made it after {self._limit:g} s")
-
     def withdraw(self, abandoned_only: bool = False) -> None:
         """Take what was asked of the host and is not done out of its queue, and end what it is at of this. Raises
         OSError."""
         unfinished = {} if abandoned_only else dict(self._unfinished)
-        for leave in unfinished.values():
-            with contextlib.suppress(RuntimeError):  # whoever waited has left
-                leave()
+        for waiting in unfinished.values():
+            waiting.is_left.set()
         prompts = [*unfinished, *self._abandoned]
         self._abandoned.difference_update(prompts)
         if prompts:
@@ -391,7 +379,8 @@ class HostServer(RunningHost):
 
     base: emptied folder it writes into. models: folders with one sub-folder per model key, searched after the host's
     own. without: model keys under which the host's own folders are not searched. frontend: a folder served in the place
-    of the host's own frontend. pack: the folder that becomes the pack. packs: folders of others beside it.
+    of the host's own frontend. pack: the folder that becomes the pack. packs: folders of others beside it. limit: as of
+    RunningHost.
     """
 
     def __init__(
@@ -405,9 +394,10 @@ class HostServer(RunningHost):
         frontend: Path | None = None,
         pack: Path = environment.ROOT,
         packs: Iterable[Path] = (),
+        limit: float = math.inf,
     ) -> None:
         self.host, self.base, self.pack_name, self._pack, self._packs = host, base, pack_name, pack, packs
-        super().__init__(f"http://127.0.0.1:{_free_port()}", heartbeat=None)
+        super().__init__(f"http://127.0.0.1:{_free_port()}", limit)
         self._python, self._models, self._without = python, [host.path / "models", *models], without
         self.frontend = frontend
         self._process: subprocess.Popen[bytes] | None = None
@@ -516,43 +506,22 @@ def _value(answer: bytes | str) -> Any:
         raise BadAnswer("its JSON is nested too deep") from cause
 
 
-def _no_redirects() -> aiohttp.TraceConfig:
-    """For sessions, as `_NoRedirects`."""
-
-    async def refuse(_: object, __: object, redirect: aiohttp.TraceRequestRedirectParams) -> None:
-        raise HTTPError(str(redirect.url.origin()), redirect.response.status, "sends elsewhere", Message(), None)
-
-    tracing = aiohttp.TraceConfig()
-    tracing.on_request_redirect.append(refuse)
-    return tracing
-
-
-def _tell(event: Event, run: Run, on_event: Callable[[Event], None] | None) -> None:
-    _note(event, run)
-    if on_event:
-        on_event(event)
-
-
-def _note(event: Event, run: Run) -> None:
-    kind, data = event["type"], event["data"]
-    run.status = _ENDED.get(kind, run.status)
-    if kind == "execution_start":
-        run.is_begun, run.moved = True, time.monotonic()
-    elif kind == "execution_cached":
-        run.cached = list(data["nodes"])
-    elif kind == "executing":
-        now = time.monotonic()
-        if run.node is not None:
-            run.seconds[run.node] = round(run.seconds.get(run.node, 0.0) + now - run.node_since, 3)
-        run.node, run.node_since = data["node"], now
-        run.executed += [] if run.node is None else [run.node]
-    elif kind == "executed":
-        run.notes += [(data["node"], text) for text in (data["output"] or {}).get(_NOTE, ()) if text]
-    elif kind == _NOTE:
-        run.notes.append((data["node"], data["text"]))
-    elif kind == "execution_error":
-        run.error_node, run.error_text = data["node_id"], data["exception_message"].strip()
-        run.error = f"{data['node_type']} (node {run.error_node}): {run.error_text}"
+def _note(past: Mapping[str, Any], run: Run) -> None:
+    """Put what the host keeps of a prompt into its run."""
+    run.outputs = past["outputs"]
+    begun = ended = 0
+    for kind, data in past["status"]["messages"]:
+        if kind == "execution_start":
+            begun = data.get("timestamp", 0)
+        elif kind == "execution_cached":
+            run.cached = list(data["nodes"])
+        elif kind in _ENDED:
+            run.status = _ENDED[kind]
+            ended = data.get("timestamp", 0)
+        if kind == "execution_error":
+            run.error_node, run.error_text = data["node_id"], data["exception_message"].strip()
+            run.error = f"{data['node_type']} (node {run.error_node}): {run.error_text}"
+    run.seconds = max(0.0, (ended - begun) / 1000)
 
 
 def refusal(answer: Mapping[str, Any]) -> str:

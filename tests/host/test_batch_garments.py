@@ -16,7 +16,7 @@ from batch.output import Task
 from batch.prompts import Job
 from batch.rows import Row
 from batch.seeds import best_try
-from batch.worker import Worker
+from batch.worker import OwnWorker
 from environment import Host
 from PIL import Image
 from prompts import node
@@ -31,11 +31,11 @@ SHOWN = np.concatenate([np.concatenate([JACKET, GREY], 1), np.concatenate([GREY,
 
 
 @pytest.fixture
-def worker(host: Host, tmp_path: Path) -> Iterator[Worker]:
+def worker(host: Host, tmp_path: Path) -> Iterator[OwnWorker]:
     """With a vision model that sees mean colours."""
     (tmp_path / "clip_vision").mkdir()
     torch.save(export_parts2whole.vision(), tmp_path / "clip_vision" / FILE)
-    worker_of_the_host = Worker("one", host, Path(sys.executable), [tmp_path])
+    worker_of_the_host = OwnWorker("one", host, Path(sys.executable), [tmp_path])
     worker_of_the_host.start()
     yield worker_of_the_host
     worker_of_the_host.stop()
@@ -53,7 +53,7 @@ def part(name: str, place: str, **more: Any) -> dict[str, Any]:
 
 
 @pytest.mark.thorough
-def test_each_garment_is_measured_in_its_region(worker: Worker, tmp_path: Path) -> None:
+def test_each_garment_is_measured_in_its_region(worker: OwnWorker, tmp_path: Path) -> None:
     """The picture shows the jacket in its place, and grey in that of the hat. How alike those two are the vision model
     itself says, so two scores or regions that are swapped are seen."""
     photos = {"jacket.png": JACKET, "hat.png": HAT, "left.png": LEFT, "right.png": LEFT[:, ::-1], "shown.png": SHOWN}

@@ -23,6 +23,7 @@ import numpy as np
 import pytest
 import real_faces
 from batch import rows
+from batch import worker as worker_module
 from batch.folders import Folder
 from batch.inputs import Template
 from batch.one_worker import OneWorker, WorkerSettings
@@ -30,9 +31,9 @@ from batch.prompts import Job
 from batch.run import Asking
 from batch.servers import Servers
 from environment import ROOT
+from listening import Heard, ListeningServer
 from PIL import Image
 from prompts import node
-from shared.host_server import HostServer
 from shared.links import up_to
 
 _SPEC = importlib.util.spec_from_file_location("batch_script", ROOT / "scripts" / "batch.py")
@@ -89,7 +90,7 @@ class Setup:
     executed: Counter[str]
 
     @property
-    def server(self) -> HostServer:
+    def server(self) -> ListeningServer:
         return self.workers._crew.standings[0].worker._server
 
     def files_of(self, job: Job) -> list[bytes]:
@@ -107,15 +108,15 @@ def setup(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Setup]:
     shutil.copyfile(real_faces.DETECTOR, pack / "detector.onnx")
     shutil.copyfile(real_faces.RECOGNISER, pack / "w600k_mbf.onnx")
     executed: Counter[str] = Counter()
-    attempt = HostServer.attempt
 
-    def counting(self: HostServer, prompt: Any, *arguments: Any, **options: Any) -> Any:
-        run = attempt(self, prompt, *arguments, **options)
-        executed.update(prompt[number]["class_type"] for number in run.executed)
-        return run
+    class CountingServer(ListeningServer):
+        def attempt(self, prompt: Any, *arguments: Any, **options: Any) -> Heard:
+            run = super().attempt(prompt, *arguments, **options)
+            executed.update(prompt[number]["class_type"] for number in run.executed)
+            return run
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(HostServer, "attempt", counting)
+        patch.setattr(worker_module, "HostServer", CountingServer)
         with OneWorker(WorkerSettings((str(models),))) as workers:
             yield Setup(workers, workers.object_info(), executed)
 

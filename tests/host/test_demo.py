@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 from environment import ROOT, Host
+from listening import ListeningServer
 from shared import photos, workflow
-from shared.host_server import HostServer
 from shared.links import up_to
 from toy import alone, built, install
 
@@ -103,14 +103,14 @@ def test_the_demo_keeps_the_toy_in_comfyui_when_asked(own_host: Host, clone: Pat
 
 
 @pytest.fixture(scope="module")
-def server(host: Host, tmp_path_factory: pytest.TempPathFactory) -> Iterator[HostServer]:
+def server(host: Host, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ListeningServer]:
     """A host with the toy model's files."""
     base = tmp_path_factory.mktemp("demo") / "base"
-    with HostServer(host, Path(sys.executable), base, [built.build().root], without=("facexlib",)) as running:
+    with ListeningServer(host, Path(sys.executable), base, [built.build().root], without=("facexlib",)) as running:
         yield running
 
 
-def notes_of_two(server: HostServer, *people: str) -> list[str]:
+def notes_of_two(server: ListeningServer, *people: str) -> list[str]:
     """What *Cast from Photos* says of two drawn people, in the toy model's workflow of a group."""
     images = [server.upload_image(picture) for picture in photos.drawn(*people)]
     prompt = workflow.to_prompt(install.ready(install.GROUP, built.build(), images), server.object_info())
@@ -118,12 +118,12 @@ def notes_of_two(server: HostServer, *people: str) -> list[str]:
     # Nothing but the people is run.
     cast = up_to(prompt, [node])
     cast["shown"] = {"class_type": "PreviewImage", "inputs": {"images": [node, 1]}}
-    run = server.run(cast, timeout=None)
+    run = server.run(cast)
     return [text for number, text in run.notes if number == node]
 
 
 @pytest.mark.thorough
-def test_the_toy_says_nothing_of_strangers_who_look_alike(server: HostServer) -> None:
+def test_the_toy_says_nothing_of_strangers_who_look_alike(server: ListeningServer) -> None:
     """Anna and Carla have a cosine of 0.90; a photo that is there twice is told all the same."""
     assert not any(LIKE_ONE_PERSON in text for text in notes_of_two(server, "anna", "carla"))
     assert any(LIKE_ONE_PERSON in text for text in notes_of_two(server, "anna", "anna"))

@@ -284,14 +284,21 @@ def too_old(host: Host, prompt: Prompt) -> bool:
     return any(host.version < tuple(map(int, needed.split("."))) for needed in used)
 
 
+def require_host(host: Host, prompt: Prompt) -> None:
+    """Skips what this host cannot run."""
+    if too_old(host, prompt):
+        pytest.skip("this ComfyUI is too old for its method: test_an_older_host_says_what_it_needs")
+    if host.version < (0, 33) and workflow.nodes_of(prompt, "UNETLoader"):
+        pytest.skip("an older ComfyUI does not know its transformer")
+
+
 @pytest.mark.parametrize("file", templates.each())
 def test_runs_shows_what_it_decides_and_samples_again(
     host_server: HostServer, file: Path, known: dict[str, Any], small: Callable[..., Prompt]
 ) -> None:
     """Another seed computes nothing else again."""
     prompt = small(file.stem)
-    if too_old(host_server.host, prompt):
-        pytest.skip("this ComfyUI is too old for its method: test_an_older_host_says_what_it_needs")
+    require_host(host_server.host, prompt)
     first = host_server.run(prompt)
     assert first.status == "success"
     # Every node that decides something shows it. People and places may be known from an earlier workflow.
@@ -419,8 +426,7 @@ def test_what_a_note_offers_runs_too(
     dragged to. It makes another picture, or measures the same one."""
     file, (dragged, given, *off) = ROOT / "workflows" / f"{template}.json", TABLE["offered"][template]
     plain = prepared(file, known, standin_models, pictures)
-    if too_old(host_server.host, plain):
-        pytest.skip("this ComfyUI is too old for its method: test_an_older_host_says_what_it_needs")
+    require_host(host_server.host, plain)
     prompt = templates.substitute(prepared(file, known, standin_models, pictures, *off, all_on=True), given)
     for source, target, name in dragged:
         prompt[workflow.nodes_of(prompt, target)[0]]["inputs"][name] = [workflow.nodes_of(prompt, source)[0], 0]
@@ -557,8 +563,7 @@ def test_all_but_what_is_meant_stays_bit_for_bit(
     """An absent friend beside all faces, the last of six faces, two faces by references, and clothes with a soft edge
     of 16 px, found by words or painted. The photo comes in and goes out at its own size."""
     size, name = (448, 312), template.partition(",")[0]
-    if too_old(host_server.host, small(name)):
-        pytest.skip("this ComfyUI is too old for its method: test_an_older_host_says_what_it_needs")
+    require_host(host_server.host, small(name))
     loads, masking, given, *switched = TABLE["repainted"][template]
     sides = {"ImageScale.width": size[0], "ImageScale.height": size[1], "LikenessResizePhoto.longer_side": size[0]}
     prompt = templates.substitute(small(name, *switched), {**sides, **given})
@@ -740,7 +745,7 @@ def test_every_start_template_draws_with_the_toy(host: Host, tmp_path: Path) -> 
             images = [server.upload_image(picture) for picture in images_of]
             prompt = workflow.to_prompt(install.ready(name, files, images), server.object_info())
             (saved,) = workflow.nodes_of(prompt, "SaveImage")
-            drawn = photos.pixels(server.file(server.run(prompt, timeout=None).outputs[saved]["images"][0]))
+            drawn = photos.pixels(server.file(server.run(prompt).outputs[saved]["images"][0]))
             longer_side = max(kind.size)
             if kind.template in PHOTO_OF:
                 # What is drawn in a photo comes back as large as the photo.

@@ -897,6 +897,7 @@ class Passing:
 
     version = label = "small"
     name = "1"
+    takes_several = False
 
     def __init__(self, folder: Path, count: int) -> None:
         self.output = Folder(str(folder / "out"))

@@ -6,6 +6,7 @@ import asyncio
 import socket
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
@@ -42,18 +43,18 @@ class SmallHost:
     """
 
     def __init__(self, fault: str, left: int = 0) -> None:
-        self._fault = fault
+        self.fault = fault
         self._left = left
         self.made: list[str] = []
         self.elsewhere: list[str] = []
         """The logins of those who came where they were sent."""
         self.asked: Callable[[web.Request], object] = lambda _: None
-        self._queue: dict[str, tuple[str, str]] = {}
-        """The client and the text of each prompt by its id."""
+        self._queue: dict[str, str] = {}
+        """The text of each prompt by its id."""
         self._begun: set[str] = set()
         self._running: list[str] = []
         self._history: dict[str, Any] = {}
-        self._sockets: dict[str, web.WebSocketResponse] = {}
+        self._is_broken = False
         self._is_ready = threading.Event()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._serve)
@@ -69,14 +70,14 @@ class SmallHost:
 
     def has(self, fault: str) -> bool:
         """Whether this is the fault, and it is time for it."""
-        return self._fault == fault and not self._left
+        return self.fault == fault and not self._left
 
     def _serve(self) -> None:
         asyncio.set_event_loop(self._loop)
         app = web.Application(middlewares=[self._answered])
         get, post = web.get, web.post
         app.add_routes([
-            get("/system_stats", self._stats), get("/object_info", self._info), get("/ws", self._socket),
+            get("/system_stats", self._stats), get("/object_info", self._info),
             get("/history/{id}", self._past), get("/queue", self._waiting), get("/view", self._view),
             get("/elsewhere", self._other),
             post("/prompt", self._prompt), post("/upload/image", self._upload), post("/{other}", self._other),
@@ -99,6 +100,10 @@ class SmallHost:
         self.asked(request)
         if self.has("answers nothing") or self.has(f"does not answer for {kind}"):
             await asyncio.sleep(60)
+        if self.has(f"breaks a connection for {kind}") and not self._is_broken:
+            self._is_broken = True
+            assert request.transport
+            request.transport.close()
         if self.has(f"answers 500 for {kind}"):
             raise web.HTTPInternalServerError
         if self.has(f"wants a login for {kind}"):
@@ -124,25 +129,14 @@ class SmallHost:
             self.elsewhere.append(request.headers.get("Authorization", ""))
         return web.json_response({})
 
-    async def _socket(self, request: web.Request) -> web.WebSocketResponse:
-        messages = web.WebSocketResponse()
-        await messages.prepare(request)
-        self._sockets[request.query["clientId"]] = messages
-        status = {"exec_info": {"queue_remaining": sum(map(len, self._entries().values()))}}
-        greeting = {"type": "status", "data": {"status": status, "sid": request.query["clientId"]}}
-        await messages.send_json(greeting)
-        async for _ in messages:
-            pass
-        return messages
-
     async def _prompt(self, request: web.Request) -> web.Response:
         content = await request.json()
         if self.has("sends a page"):
             return web.Response(text="<html>", content_type="text/html")
         if self.has("sends a list"):
             return web.json_response([])
-        number = f"{len(self._queue)}-{content['client_id']}"
-        self._queue[number] = (content["client_id"], content["prompt"]["1"]["inputs"]["text"])
+        number = uuid.uuid4().hex
+        self._queue[number] = content["prompt"]["1"]["inputs"]["text"]
         return web.json_response({"prompt_id": number})
 
     async def _waiting(self, _: web.Request) -> web.Response:
@@ -170,36 +164,20 @@ class SmallHost:
                 elif not self.has("begins nothing") and not self.has("makes another's"):
                     self._begun.add(number)
                     self._running.append(number)
-                    await self._made(number)
-                    if not self.has("says no begin"):
+                    self._made(number)
+                    if not self.has("never ends"):
                         self._running.remove(number)
 
-    async def _made(self, number: str) -> None:
-        client, text = self._queue[number]
-
-        async def say(kind: str, **data: Any) -> None:
-            if not self._sockets[client].closed:
-                await self._sockets[client].send_json({"type": kind, "data": {"prompt_id": number, **data}})
-
-        if self.has("sends what is no JSON"):
-            await self._sockets[client].send_str("<html>")
-        if self.has("says no begin"):
+    def _made(self, number: str) -> None:
+        if self.has("ends nothing") or self.has("never ends"):
             return
-        await say("execution_start")
-        if self.has("ends nothing"):
-            return
-        if self.has("is cut off"):
-            await self._sockets[client].close()
-        await say("execution_success")
+        text = self._queue[number]
         name = next((name for fault, name in BAD_NAMES.items() if self.has(fault)), f"{text}.txt")
         outputs = {"1": {"images": [{"filename": name, "subfolder": "", "type": "output"}]}}
-        if not self.has("keeps no history"):
-            messages = [[kind, {"prompt_id": number}] for kind in ("execution_start", "execution_success")]
-            self._history[number] = {"outputs": outputs, "status": {"messages": messages}}
+        messages = [[kind, {"prompt_id": number}] for kind in ("execution_start", "execution_success")]
+        self._history[number] = {"outputs": outputs, "status": {"messages": messages}}
         self.made.append(text)
         self._left = max(0, self._left - 1)
-        if not self.has("says no end"):
-            await say("executing", node=None)
 
 
 class Texts:
@@ -219,15 +197,16 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
 
 
-MADE_BY_ITSELF = {"is cut off", "says no end"}
+MADE_BY_ITSELF = {"breaks a connection for queue", "breaks a connection for history"}
 """What a server does that makes its rows all the same."""
 FAULTS = [
-    "answers nothing", "begins nothing", "makes another's", "says no begin", "ends nothing", "keeps no history",
-    "does not answer for prompt", "does not answer for ws", "does not answer for history", "does not answer for view",
-    "does not answer for upload", "sends a page", "sends a list", "sends what is no JSON", *sorted(MADE_BY_ITSELF),
-    "answers 500 for upload", "answers 500 for prompt", "answers 500 for view", "answers 500 for ws",
-    "wants a login for upload", "wants a login for ws", "wants a login for history", "is cleared",
-    "sends elsewhere for upload", "sends elsewhere for ws", "sends elsewhere for view", "sends elsewhere for history",
+    "answers nothing", "begins nothing", "makes another's", "never ends", "ends nothing",
+    "does not answer for prompt", "does not answer for queue", "does not answer for history",
+    "does not answer for view", "does not answer for upload", "sends a page", "sends a list", *sorted(MADE_BY_ITSELF),
+    "answers 500 for upload", "answers 500 for prompt", "answers 500 for view", "answers 500 for queue",
+    "wants a login for upload", "wants a login for queue", "wants a login for history", "is cleared",
+    "sends elsewhere for upload", "sends elsewhere for queue", "sends elsewhere for view",
+    "sends elsewhere for history",
     "nests too deep for prompt", "nests too deep for history", "nests too deep for queue",
     *BAD_NAMES,
 ]  # fmt: skip
@@ -235,7 +214,7 @@ FAULTS = [
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_rows_of_a_server_that_does_not_work_any_more_are_made(fault: str, impatient: None, tmp_path: Path) -> None:
-    """Each once, by the other, or by itself where only messages are lost."""
+    """Each once, by the other, or by itself where a connection broke."""
     output = Output(Folder(str(tmp_path / "out")))
     output.begin()
     tasks = [Task(Row(number, f"row{number}", {}), "made so") for number in range(ROWS)]
@@ -262,7 +241,7 @@ def test_rows_of_a_server_that_does_not_work_any_more_are_made(fault: str, impat
     [
         ("begins nothing", Happened.LOST, "It makes nothing, and has no result of this prompt"),
         ("makes another's", Happened.LOST, "It has not made it after 1 s"),
-        ("says no begin", Happened.ENDED, "It was not done after 1 s. --row-limit gives it more seconds."),
+        ("never ends", Happened.ENDED, "It was not done after 1 s. --row-limit gives it more seconds."),
     ],
 )
 def test_a_row_that_a_server_is_at_is_told_from_one_that_waits(
@@ -272,6 +251,25 @@ def test_a_row_that_a_server_is_at_is_told_from_one_that_waits(
         ServerWorker("one", host.url, limit=1).run(Texts().job(Row(2, "row2", {})).prompt, {}, tmp_path)
     assert ended.value.happened is happened
     assert str(ended.value) == says
+
+
+def test_a_server_that_hangs_while_it_makes_nothing_is_noticed_in_seconds(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """It accepts connections, and never answers; before a row is sent, and where it is asked whether it is back."""
+    monkeypatch.setattr(host_server, "_IDLE_SECONDS", 0.3)
+    with SmallHost("") as host:
+        worker = ServerWorker("one", host.url, limit=9)
+        prompt = Texts().job(Row(2, "row2", {})).prompt
+        assert worker.run(prompt, {"photo.png": b"1"}, tmp_path).error == ""
+        host.fault = "answers nothing"
+        began = time.monotonic()
+        with pytest.raises(Fault) as fault:
+            worker.run(prompt, {"photo.png": b"1"}, tmp_path)
+        assert fault.value.happened is Happened.SILENT
+        assert not worker.is_back()
+        assert time.monotonic() - began < 5
+        worker.clear()
 
 
 def status(code: int, reason: str, *headers: str) -> bytes:
@@ -328,7 +326,7 @@ def test_a_login_goes_with_every_request(given: str, header: str, impatient: Non
     assert outcome.error == ""
     assert [file.path.read_bytes() for file in outcome.files] == [b"2"]
     paths = {request.path.split("/")[1] for request in seen}
-    assert paths == {"system_stats", "upload", "ws", "prompt", "history", "view"}
+    assert paths == {"system_stats", "upload", "queue", "prompt", "history", "view"}
     assert {request.headers["Authorization"] for request in seen} == {header}
     assert {request.query.get("token") for request in seen} == {None if given else "a b"}
     assert "token" not in worker.label

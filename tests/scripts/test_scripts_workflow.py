@@ -144,22 +144,18 @@ def test_both_kinds_of_projections(standin_models: standins_made.Standins) -> No
     assert mlp["prompt_proj"]["proj.2.weight"].shape == (16 * 2048, 1024)
 
 
-@pytest.mark.parametrize("verbose", [False, True])
 def test_the_demo_says_how_far_it_is(
-    verbose: bool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(demo, "SAY_SECONDS", -1)
-    tell = demo.Progress({"2": {"class_type": "KSampler", "inputs": {}}}, verbose)
-    events = [
-        {"type": "execution_cached", "data": {"nodes": []}},
-        {"type": "executing", "data": {"node": "2"}},
-        {"type": "progress", "data": {"node": "2", "value": 3, "max": 6}},
-        {"type": "executing", "data": {"node": None}},
-    ]
-    for event in events:
-        tell(event)
-    named = ["[likeness]   KSampler"] if verbose else []
-    assert capsys.readouterr().err.splitlines() == [*named, "[likeness]   step 3 of 6"]
+    (tmp_path / "host" / "models").mkdir(parents=True)
+    (tmp_path / "host" / "requirements.txt").touch()
+    server = HostServer(Host(tmp_path / "host", (0, 33, 0)), Path(sys.executable), tmp_path)
+    tell = demo.Progress(server)
+    for bar in ("loading", "loading\r 33%|###3      | 2/6 [00:01<00:02]\r 50%|#####     | 3/6 [00:02<00:02]"):
+        (tmp_path / "host.log").write_text(bar)
+        tell()
+    assert capsys.readouterr().err.splitlines() == ["[likeness]   step 3 of 6"]
 
 
 def typed(number: int, kind: str, values: list[Any], inputs: dict[str, int | None], outputs: str = "", mode: int = 0):

@@ -14,9 +14,11 @@ from urllib.error import HTTPError
 import pytest
 import torch
 from environment import Host
+from listening import ListeningServer
 from safetensors.torch import save_file
 from shared import archive
-from shared.host_server import HostServer, Prompt, refusal
+from shared.host_server import HostServer, refusal
+from shared.workflow import Prompt
 from standins_made import Standins
 
 WITHOUT_OPTIONAL = """
@@ -33,7 +35,7 @@ sys.meta_path[sys.meta_path.index(PathFinder)] = Without
 
 
 @contextmanager
-def standin_server(host: Host, models: Standins, folder: Path) -> Iterator[HostServer]:
+def standin_server(host: Host, models: Standins, folder: Path) -> Iterator[ListeningServer]:
     """The registry's archive in a folder with dashes, the stand-ins among the models and the pack `expanding`, in a
     Python where insightface, onnxruntime, onnx and cv2 cannot be imported.
 
@@ -43,7 +45,7 @@ def standin_server(host: Host, models: Standins, folder: Path) -> Iterator[HostS
     (folder / "sitecustomize.py").write_text(WITHOUT_OPTIONAL)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(folder), prepend=os.pathsep)
-        server = HostServer(
+        server = ListeningServer(
             host, Path(sys.executable), folder / "base", [models.root], "likeness-nodes", pack=folder / "archive",
             packs=[Path(__file__).with_name("expanding")],
         )  # fmt: skip
