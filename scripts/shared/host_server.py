@@ -200,12 +200,9 @@ class RunningHost:
 
     def require_answer(self) -> Any:
         """Its /system_stats, which it answers at once. Raises OSError where it does not, and ValueError."""
-        return self.get("/system_stats", self._short)
-
-    @property
-    def _short(self) -> float:
-        """How long it may say nothing to a short question: one that loads a model for a prompt is busy."""
-        return _ANSWER_SECONDS if self._unfinished else min(_IDLE_SECONDS, _ANSWER_SECONDS)
+        # One that loads a model for a prompt of ours is busy.
+        is_idle = not self._unfinished
+        return self.get("/system_stats", min(_IDLE_SECONDS, _ANSWER_SECONDS) if is_idle else None)
 
     def object_info(self) -> dict[str, Any]:
         return self.get("/object_info")
@@ -298,12 +295,14 @@ class RunningHost:
                 pause = _OF_WAITING * (time.monotonic() - sent)
                 if waiting.is_left.wait(min(max(pause, _SHORTEST_PAUSE), _LONGEST_PAUSE)):
                     raise Silent("Nobody waits for it any more")
+                seconds = min(give_up, waiting.moved + self._limit) - time.monotonic()
+                seconds = max(_SHORTEST_PAUSE, min(seconds, _ANSWER_SECONDS))
                 now = time.monotonic()
                 is_there = True
                 if now >= look_again:
-                    is_there = self._look_at_queue(waiting)
+                    is_there = self._look_at_queue(waiting, seconds)
                     look_again = time.monotonic() + (time.monotonic() - now) / _LOOKING
-                past = self._asked(f"/history/{waiting.id}").get(waiting.id)
+                past = self._asked(f"/history/{waiting.id}", seconds).get(waiting.id)
                 if past is not None:
                     return past
                 if not is_there:
@@ -311,13 +310,15 @@ class RunningHost:
                 self._require_progress(waiting, give_up)
                 if while_waiting:
                     while_waiting()
-        except BaseException:
+        except BaseException as cause:
             self._abandoned.add(waiting.id)
+            if isinstance(cause, TimeoutError):
+                self._require_progress(waiting, give_up)
             raise
 
-    def _look_at_queue(self, waiting: _Waiting) -> bool:
-        """Note how far the host is; False where it does not have the prompt."""
-        lists = self._asked("/queue")
+    def _look_at_queue(self, waiting: _Waiting, seconds: float) -> bool:
+        """Note how far the host is; False where it does not have the prompt. seconds: as of `_asked`."""
+        lists = self._asked("/queue", seconds)
         running, pending = ([entry[1] for entry in lists[name]] for name in ("queue_running", "queue_pending"))
         if not waiting.is_begun and (running, pending) != waiting.queue:
             waiting.moved = time.monotonic()
@@ -325,13 +326,14 @@ class RunningHost:
         waiting.queue = running, pending
         return waiting.id in running + pending
 
-    def _asked(self, path: str) -> Any:
-        """What it answers to a short question, which is asked again where a connection broke."""
+    def _asked(self, path: str, seconds: float) -> Any:
+        """What it answers to a question, which is asked again where a connection broke. seconds: how long nothing may
+        come."""
         try:
-            return self.get(path, self._short)
+            return self.get(path, seconds)
         except ConnectionError:
             time.sleep(_AGAIN_SECONDS)
-            return self.get(path, self._short)
+            return self.get(path, seconds)
 
     def _require_progress(self, waiting: _Waiting, give_up: float) -> None:
         """Raises HostError where the host does not get on with a prompt."""

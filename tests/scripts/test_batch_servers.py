@@ -272,6 +272,17 @@ def test_a_server_that_hangs_while_it_makes_nothing_is_noticed_in_seconds(
         worker.clear()
 
 
+def test_a_row_at_which_a_server_hangs_ends_at_its_limit(tmp_path: Path) -> None:
+    """Not when it owes an answer for a minute."""
+    began = time.monotonic()
+    with SmallHost("never ends") as host, pytest.raises(Fault) as fault:
+        threading.Timer(0.5, lambda: setattr(host, "fault", "answers nothing")).start()
+        ServerWorker("one", host.url, limit=1).run(Texts().job(Row(2, "row2", {})).prompt, {}, tmp_path)
+    assert time.monotonic() - began < 5
+    assert fault.value.happened is Happened.ENDED
+    assert str(fault.value) == "It was not done after 1 s. --row-limit gives it more seconds."
+
+
 def status(code: int, reason: str, *headers: str) -> bytes:
     """An answer without content."""
     return "\r\n".join([f"HTTP/1.1 {code} {reason}", *headers, "Content-Length: 0", "", ""]).encode()
