@@ -158,6 +158,8 @@ def test_the_menus_of_model_files_are_those_of_the_host(host_server):
                     menus.setdefault(kind, {})[name] = files[word]
     # Stacks of menus came after the newest host that is tried here.
     loaders = {kind: menu for kind, menu in workflow_needs.LOADERS.items() if not any("*" in name for name in menu)}
+    if host_server.host.version < (0, 33):
+        loaders = {kind: menu for kind, menu in loaders.items() if kind in info}
     assert {kind: menus.get(kind) for kind in loaders} == loaders
 
 
