@@ -4,6 +4,7 @@ import math
 import os
 import shutil
 import threading
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from environment import Host, SetupError
-from shared.host_server import HostError, HostServer, Overdue, RunningHost
+from shared.host_server import HostError, HostServer, RunningHost
 from shared.host_server import Run as HostRun
 from shared.workflow import Prompt, title
 
@@ -160,6 +161,8 @@ class OwnWorker(Worker):
         self._starting = threading.Lock()
         self._is_running = False
         self._is_stopped = False
+        self._began = 0.0
+        """When the row began that is made; one at a time."""
         packs = [*packs_of(host), WORKER_NODES]
         self._own = self._server = HostServer(host, python, self.folder / "host", models, packs=packs, limit=limit)
 
@@ -201,12 +204,14 @@ class OwnWorker(Worker):
 
     def _require_ready(self) -> None:
         self.is_back()
+        self._began = time.monotonic()
 
     def _fault(self, cause: Exception) -> Fault:
         """Whatever it is, its ComfyUI is started again."""
         if not isinstance(cause, (HostError, OSError)):
             return failure(f"{type(cause).__name__}: {cause}")
-        reason = too_slow(self._limit) if isinstance(cause, Overdue) else shortened(str(cause))
+        is_too_slow = time.monotonic() - self._began >= self._limit
+        reason = too_slow(self._limit) if is_too_slow else shortened(str(cause))
         self._end_host()
         return Fault(Happened.ENDED, reason)
 

@@ -351,7 +351,7 @@ class RunningHost:
         """What the host answers to a prompt, also where it refuses it. client: "" for nobody."""
         content = {"prompt": prompt, **({"client_id": client} if client else {})}
         try:
-            answer = self.read("/prompt", json.dumps(content).encode(), **_JSON)
+            answer = self.read("/prompt", json.dumps(content).encode(), min(_ANSWER_SECONDS, self._limit), **_JSON)
         except HTTPError as refused:
             if refused.code != HTTPStatus.BAD_REQUEST:
                 raise
