@@ -31,7 +31,8 @@ def people_to_find(cast: Cast | None, person: Person | None, node_name: str) -> 
     require_together(cast, node_name)
     people = list(with_photos(cast).people) if cast else []  # without weight 0 and LoRAs alone
     if person:
-        people.append(Member(person))
+        behind_the_list = len(cast.people) + len(cast.absent) + 1 if cast else 0
+        people.append(Member(person, number=behind_the_list))
     if not people:
         raise _no_people(cast, node_name)
     faceless = [member for member in people if not _has_a_face(member.person)]

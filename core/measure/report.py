@@ -157,7 +157,7 @@ class Report:
     @property
     def numbers(self) -> tuple[int, ...]:
         """The number of each person: of the place in Place Cast's picture, or, without places, in the list, from 1."""
-        return tuple(member.place or number for number, member in enumerate(self.people, 1))
+        return tuple(member.place or member.number or number for number, member in enumerate(self.people, 1))
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from pack.core import measure
-from pack.core.cast import Cast, Face, Faces, Member, NotPlaced, Person, PlacedCast, Slot
+from pack.core.cast import Absent, Cast, Face, Faces, Member, NotPlaced, Person, PlacedCast, Slot
 from pack.core.checks.errors import BadCast, BadEmbedding, BadSize
 from pack.core.measure import annotate
 from pack.core.persons import EmbeddingMissing
@@ -236,7 +236,24 @@ def test_people_are_those_of_a_cast_who_count_and_one_more() -> None:
     two = replace(cast(), people=(*cast().people, Member(a_person(3), 0.0)))
     assert measure.people_to_find(None, alone.person, "") == Cast((alone,))
     assert measure.people_to_find(placed, None, "") == placed
-    assert measure.people_to_find(two, alone.person, "").people == (*two.people[:2], alone)
+    assert measure.people_to_find(two, alone.person, "").people == (*two.people[:2], replace(alone, number=4))
+
+
+def with_numbers_of_places(*numbers: int) -> Cast:
+    placed = cast(placed=True)
+    people = tuple(replace(member, place=number) for member, number in zip(placed.people, numbers, strict=True))
+    return replace(placed, people=people)
+
+
+def test_people_have_the_numbers_of_their_places_or_those_of_the_list() -> None:
+    """Whoever is in front of them and is not looked for keeps a number of their own."""
+    anna, ben = cast().people
+    listed = Cast((replace(anna, weight=0.0, number=1), replace(ben, number=2)), absent=(Absent(3, "Cid"),))
+    of_list = measure.measure([picture()], measure.people_to_find(listed, a_person(2), ""), [JUDGE])
+    assert of_list.numbers == (2, 4)
+    of_places = measure.measure([picture()], with_numbers_of_places(4, 2), [JUDGE])
+    assert of_places.numbers == (4, 2)
+    assert "  Anna (place 4): missing" in measure.describe(of_places).splitlines()
 
 
 def batch() -> measure.Report:
@@ -367,14 +384,16 @@ def test_the_picture_shows_everybody_in_the_colour_of_their_place() -> None:
 
 
 def test_a_swapped_face_is_named_with_both_similarities() -> None:
-    """As the plate says it: whom the face is like, and how much more than the one who should be there."""
+    """As the plate says it: whom the face is like, and how much more than the one who should be there.
+
+    Anna has the second place."""
     blank = torch.zeros(400, 800, 3)
     swapped = picture(face([0.1, 0.6], 200, 240, 120), face([0.7, 0.2], 400, 240, 120), width=800, height=400)
-    report = measure.measure([swapped], cast(placed=True), [JUDGE])
+    report = measure.measure([swapped], with_numbers_of_places(2, 1), [JUDGE])
     annotated = (annotate(blank, report, 0) * 255).round()
     expected = Sheet(Image.new("RGB", (800, 400)))
-    expected.label("2", "Ben 0.60, not Anna 0.10", (140.0, 180.0), (230, 159, 0), 200.0)  # up to the next
-    expected.label("1", "Anna 0.70, not Ben 0.20", (340.0, 180.0), (86, 180, 233), 800)
+    expected.label("1", "Ben 0.60, not Anna 0.10", (140.0, 180.0), (86, 180, 233), 200.0)  # up to the next
+    expected.label("2", "Anna 0.70, not Ben 0.20", (340.0, 180.0), (230, 159, 0), 800)
     plates = (expected.tensor() * 255).round()[:180]
     assert plates.any()
     assert torch.equal(annotated[:180], plates)
