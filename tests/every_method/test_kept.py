@@ -11,7 +11,7 @@ import comfy.samplers
 import other_packs
 import torch
 from figures import relative
-from host_sampling import Applied, applied, latent_of
+from host_sampling import Applied, applied, assert_areas_are_apart, latent_of
 from method_rows import Row, applies_to, carries_in_both
 from torch import Tensor
 
@@ -88,6 +88,13 @@ def test_after_forwards_that_differ_from_it_in_one_thing_each(row: Row) -> None:
         Forward(x, with_lower_references),
     )
     assert relative(given_in_the_last(given, *others, Forward(x)), given_in_the_last(given, Forward(x))) <= 1e-5
+
+
+@applies_to(carries_in_both, "Its MODEL reads nothing that conditioning carries.")
+def test_two_areas_of_one_size_have_their_own_parts(row: Row) -> None:
+    model = applied(row, row.node()).model
+    latent = comfy.sample.fix_empty_latent_channels(model, latent_of(row))
+    assert_areas_are_apart(lambda: applied(row, row.node()), latent)
 
 
 def with_hook(given: Applied) -> Applied:

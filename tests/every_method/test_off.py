@@ -11,7 +11,7 @@ from graph_run import linked_inputs, run
 from graphs import Node, ours, sampler
 from method_rows import SCHEDULE, Row, applies_to, bypassed, latents, often, patches_the_model, picture, rows
 from pack.core.cast import Lora
-from sample_values import a_person, cast, sdxl_clip, small
+from sample_values import a_person, cast, layout, mask, sdxl_clip, slot, small
 from tiny import lora_made
 from torch import Tensor
 
@@ -39,18 +39,29 @@ def test_weight_zero_is_the_picture_without_the_node(row: Row) -> None:
         assert torch.equal(latents(row.sampled(off)), picture(row, "plain"))
 
 
-@applies_to(lambda row: row.takes_a_cast, "It puts in no person of the cast by weight.")
-@applies_to(lambda row: row.kind != "LikenessApplyPhotoMaker", "Its words are written for the number of people.")
+SAID: dict[str, dict[str, Any]] = {"LikenessPromptPerPerson": {"prompts": "Boris: up\nChrista: down"}}
+"""What nodes are told by name of the two who stay."""
+
+
+@applies_to(lambda row: "cast" in row.inputs, "It takes no cast.")
+@applies_to(lambda row: row.kind != "LikenessApplyPhotoMaker", "Its words are of everybody in the cast.")
 def test_whoever_has_weight_zero_is_as_if_absent(row: Row) -> None:
-    def shown(people: Any) -> Tensor:
-        changed = {}
+    """The first of three, whose place and mask are before those of the others; these differ in weight, too."""
+    names, weights, slots = ("Anna", "Boris", "Christa"), (0.0, 1.0, 0.6), (slot(20.0), slot(64.0), slot(108.0))
+
+    def shown(start: int, masks: Tensor | None) -> Tensor:
+        people = cast(*map(a_person, names[start:]), weights=weights[start:], places=layout(*slots[start:]))
+        changed = dict(SAID.get(row.kind, {}))
+        if masks is not None:
+            changed |= {name: masks[start:] for name in ("mask", "portrait_masks") if name in row.inputs}
         if row.kind == "LikenessApplyIDPatch":
             changed["image"] = ours("LikenessIDPatchConditionImage", cast=people)
         return latents(row.sampled(row.node(cast=people, **changed)))
 
-    alone = shown(cast(a_person("Anna")))
-    assert torch.equal(shown(cast(weights=(1.0, 0.0))), alone)
-    assert relative(alone, picture(row, "plain")) > 1e-4, "it does nothing"
+    for masks in (None, mask(3)) if "mask" in row.inputs else (None,):
+        alone = shown(1, masks)
+        assert torch.equal(shown(0, masks), alone)
+        assert relative(alone, picture(row, "plain")) > 1e-4, "it does nothing"
 
 
 @applies_to(lambda row: row.kind in TOTALS, "No weight of the node multiplies that of a person or part.")
@@ -106,8 +117,8 @@ def test_bypassed_every_output_is_the_input_of_its_name(row: Row) -> None:
     """The editor takes the input in the output's slot where the types agree, else the first of that type."""
     sockets = {name: entry.get_io_type() for name, entry in row.inputs.items() if not isinstance(entry, io.WidgetInput)}
     names, types = list(sockets), list(sockets.values())
-    passed_on = [(slot, name) for slot, name in enumerate(row.outputs) if name in names]
+    passed_on = [(number, name) for number, name in enumerate(row.outputs) if name in names]
     assert passed_on, "no output has the name of an input"
-    for slot, name in passed_on:
-        fits = types[slot : slot + 1] == [sockets[name]]
-        assert names[slot if fits else types.index(sockets[name])] == name
+    for number, name in passed_on:
+        fits = types[number : number + 1] == [sockets[name]]
+        assert names[number if fits else types.index(sockets[name])] == name

@@ -16,7 +16,7 @@ OFTEN = ALONE
 def alone_in_a_picture(number: int) -> Any:
     """The cast of a person of by_row() in a picture without the others."""
     member = by_row().people[number]
-    return cast(with_loras(member.person), places=layout(member.slot, width=128, height=128))
+    return cast(with_loras(member.person), weights=[member.weight], places=layout(member.slot, width=128, height=128))
 
 
 A_ROW_EACH = (has_rows, "People with a row of the batch each are not for this node.")

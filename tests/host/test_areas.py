@@ -93,11 +93,11 @@ def test_a_net_is_shown_the_part_of_its_picture_that_the_area_is(row: Row, area_
 def test_of_a_larger_picture_the_hint_is_enlarged_and_then_cut(row: Row) -> None:
     """A latent of twice the canvas, as in a second pass."""
     texts = host_sampling.plain(row)
-    right = nodes.ConditioningSetArea().append(texts.positive, 128, 192, 128, 0, 1.0)[0]
-    prompted = with_prompts(row, right, texts.negative)
+    right_below = nodes.ConditioningSetArea().append(texts.positive, 128, 64, 128, 96, 1.0)[0]
+    prompted = with_prompts(row, right_below, texts.negative)
     net = prompted.positive[0][1]["control"]
     enlarged = comfy.utils.common_upscale(net.cond_hint_original, 256, 192, net.upscale_algorithm, "center")
     latent = torch.zeros(1, 4, 24, 32)
     with Shown(net.control_model.input_hint_block) as hints:
         sampled(prompted.guider(), latent, sigmas_of(prompted.model, 1))
-    assert any(torch.equal(hint[:1], enlarged[..., 128:]) for hint in hints)
+    assert any(torch.equal(hint[:1], enlarged[..., 96:160, 128:]) for hint in hints)

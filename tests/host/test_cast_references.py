@@ -12,10 +12,9 @@ from comfy_extras.nodes_edit_model import ReferenceLatent
 from comfy_extras.nodes_qwen import TextEncodeQwenImageEditPlus
 from families import RECORDS
 from family_encoders import LLAMA, encoder
-from figures import relative
+from figures import WHOLE_SAMPLING, relative
 from pack.bridge.references.by_region import RegionalReferences
 from pack.bridge.references.record import LATENTS, REFERENCES
-from pack.core import taking_part
 from pack.core.cast import Cast, PlacedCast, RowCast
 from pack.core.checks.errors import BadSetup
 from pack.core.parts.parts import Part, Parts
@@ -23,7 +22,7 @@ from pack.core.places import group
 from pack.core.places.region_settings import RegionSettings
 from pack.nodes.references.encoding import family_as_set, family_of, pictures_for_encoder
 from pack.nodes.references.parts import OwnedPart
-from pack.nodes.references.pictures import Reference, references, with_portrait_masks
+from pack.nodes.references.pictures import Reference, references
 from peers import apply as node_applied
 from sample_values import klein
 from tiny import people_made, tiny_dits
@@ -260,7 +259,8 @@ def test_a_part_is_of_the_person_in_whose_mask_its_target_lies(placed, by_region
     parts = Parts((front, hat, replace(front, picture=front.picture.flip(0), weight=0.5)))
     left = torch.arange(64).repeat(64, 1) < 32
     model = tiny_dits.model("FLUX.2") if by_region else None
-    positive, _, text, _ = apply(FLUX_2, cast, parts=parts, mask=torch.stack([left, ~left]).float(), model=model)
+    given = {"parts": parts, "mask": torch.stack([left, ~left]).float(), "model": model}
+    positive, _, text, _ = apply(FLUX_2, cast, **given)
     places = ("right: ", "left: ") if placed else ("", "")
     assert text == (
         f"{places[0]}Anna, from image 1, wearing the shoes from image 2 and image 3.\n"
@@ -270,6 +270,10 @@ def test_a_part_is_of_the_person_in_whose_mask_its_target_lies(placed, by_region
     assert [(reference.owner, reference.strength) for reference in record.references] == [
         (0, 1), (0, 1), (0, 0.5), (1, 1), (1, 1),
     ]  # fmt: skip
+    anna, ben = cast.people
+    positive, _, text, _ = apply(FLUX_2, replace(cast, people=(replace(anna, weight=0.0), ben)), **given)
+    assert text == "Ben, from image 1, with a hat from image 2.\nin a park"
+    assert [reference.owner for reference in positive[0][1][REFERENCES].references] == [0, 0]
 
 
 def test_rows_of_crop_faces_have_their_own_picture_and_text():
@@ -372,15 +376,25 @@ def regional(conditioning):
     return options.get("model_conds", {}).get(RegionalReferences.key)
 
 
-def test_a_mask_of_a_portrait_is_its_person_s_in_a_row_of_crop_faces_too():
-    """Of the cast that Crop Faces was given, whatever the order of its rows. Masks are of any kind of the host's."""
-    rows = RowCast(pair().people[::-1], 128, 128, cut_from=pair(), indices=(1, 0))
-    masks = torch.eye(2).bool()[:, None]  # the left half for Anna, the right one for Ben
-    sources = references(rows, photos=1, size=128)
-    (of_each,) = with_portrait_masks(sources, masks, taking_part.present_in(rows))
-    assert torch.equal(of_each.kept, masks.flip(0).float())
-    (of_all,) = with_portrait_masks(sources, masks[0], taking_part.present_in(rows))
-    assert torch.equal(of_all.kept, masks[:1].float())
+@pytest.mark.parametrize("family", marks.each(tiny_dits.REFERENCES, [FLUX_2]))
+@pytest.mark.parametrize(("mask_count", "weight_of_ben"), [(2, 1.0), (1, 0.5)])
+def test_each_row_of_crop_faces_reads_its_portrait_as_alone(family, mask_count, weight_of_ben):
+    """By its person's weight, and by the mask of the cast that Crop Faces was given, whatever the order of its rows.
+
+    Masks are of any kind of the host's."""
+    anna, ben = pair().people
+    everybody = replace(pair(), people=(anna, replace(ben, weight=weight_of_ben)))
+    in_rows = everybody.people[::-1]
+    rows = RowCast(in_rows, 128, 128, cut_from=everybody, indices=(1, 0))
+    masks = torch.eye(2).bool()[:mask_count, None]  # the left half for Anna, the right one for Ben
+    given = {"model": RECORDS[family].model(), "sentences": "none", "size": 128, "region_strength": 0.0}
+    start = tiny_dits.latent(family, 128, 128, rows=2)
+    *sides, _, model = apply(family, rows, portrait_masks=masks, **given)
+    together = tiny_dits.sample(model, *sides, start, steps=1)
+    for row, (member, own_mask) in enumerate(zip(in_rows, masks.flip(0).expand(2, 1, 2), strict=True)):
+        *sides, _, model = apply(family, PlacedCast((member,), 128, 128), portrait_masks=own_mask, **given)
+        alone = tiny_dits.sample(model, *sides, start[row : row + 1], steps=1)
+        assert relative(together[row : row + 1], alone) <= WHOLE_SAMPLING
 
 
 def test_without_a_model_the_references_are_read_everywhere():
@@ -423,10 +437,9 @@ def weights_zero():
     return replace(cast, people=tuple(replace(member, weight=0.0) for member in cast.people))
 
 
-@pytest.mark.parametrize("changed", [{"region_strength": 0.0}, {"cast": weights_zero()}], ids=["strength", "weights"])
-def test_without_a_limit_the_model_passes_through(changed):
+def test_without_a_limit_the_model_passes_through():
     model = klein()
-    positive, negative, _text, given_on = apply(FLUX_2, model=model, **changed)
+    positive, negative, _text, given_on = apply(FLUX_2, model=model, region_strength=0.0)
     assert given_on is model
     assert regional(positive) is None
     assert regional(negative) is None

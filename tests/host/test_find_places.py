@@ -147,6 +147,13 @@ def test_where_people_stand_without_a_layout(toy: Host, groups: int) -> None:
     assert len(shares) > groups and sum(shares) / len(shares) >= 0.8, shares
 
 
+def test_each_pixel_of_a_body_counts_in_its_cell() -> None:
+    bodies = torch.rand(2, 48, 64, generator=torch.Generator().manual_seed(5))
+    seen = SeenPeople(torch.zeros(2, 12), torch.zeros(12, 1), (3, 4), 16, (64, 48), None)
+    means = bodies.unflatten(1, (3, 16)).unflatten(3, (4, 16)).mean((2, 4)).flatten(1)
+    torch.testing.assert_close(seen.in_cells(bodies), means)
+
+
 def test_the_same_face_twice_is_not_told_apart(toy: Host) -> None:
     twice = drawn_people("apart")[[0, 1, 0]]
     layout = Layout(*places.LARGE, tuple(places_of(twice)))

@@ -11,6 +11,7 @@ from dense_texts import Dense, joined, text
 from families import RECORDS
 from figures import relative
 from hidden_text import without_common
+from host_sampling import Applied, assert_areas_are_apart
 from marks import EACH
 from pack.bridge.networks import families, model_family
 from pack.bridge.networks.attention import OVERRIDE
@@ -120,6 +121,13 @@ def batches_of(family, applied):
     model.set_model_unet_function_wrapper(forward)
     sample(family, (model, *applied[1:]), cfg=3.0, steps=1)
     return batches
+
+
+@pytest.mark.parametrize("family", EACH)
+def test_two_areas_of_one_size_read_their_own_words(models, family):
+    model = models(family)
+    latent = tiny_dits.latent(family, WIDTH, HEIGHT)
+    assert_areas_are_apart(lambda: Applied(*with_texts_of(model, ["anna", "ben"], APART)), latent)
 
 
 @pytest.mark.parametrize("negative", ["common", "anna"], ids=["as long", "longer"])
@@ -303,12 +311,12 @@ def test_a_mask_of_text_and_picture_together_is_refused_by_name(models):
         sample(FLUX, (model, positive, negative))
 
 
-def test_a_mask_of_the_text_of_qwen_goes_on_hiding_its_tokens(models):
+@pytest.mark.parametrize(("read", "hidden"), [(1, 0), (0.0, -torch.inf)], ids=["whole numbers", "added to logits"])
+def test_a_mask_of_the_text_of_qwen_goes_on_hiding_its_tokens(models, read, hidden):
     """The common text's last two tokens are hidden: the same picture as of a text without them."""
     model = models(QWEN)
     ((words, options),) = text("common")
-    mask = torch.ones(1, 7, dtype=torch.long)
-    mask[:, 5:] = 0
+    mask = torch.tensor([[read] * 5 + [hidden] * 2])
     masked = [[words, {**options, "attention_mask": mask}]]
     shortened = [[words[:, :5], options]]
     texts_of_people = carried_words([text("anna")[0][0]], APART[:1], ["anna"])

@@ -9,10 +9,12 @@ from typing import Any
 
 import marks
 import pytest
-from graph_run import linked_inputs, run
+from graph_run import brought, linked_inputs, run
 from graphs import PULID_ON_FLUX, Node, ours, sampled, value
 from logged import messages_of_the_pack
+from pack.core.cast import Cast, Person
 from pack.core.checks.errors import LikenessError
+from pack.core.taking_part import as_cast
 from refusals.by_the_node import BY_THE_NODE, Refused
 from refusals.by_the_sampler import BY_THE_SAMPLER, RefusedBySampler
 from refusals.remarks import REMARKS, Remark
@@ -34,6 +36,15 @@ def is_refused(graph: Node, outputs_by_node: dict[Node, Any], error: type[Likene
     with pytest.raises(LikenessError, match=says) as raised:
         run(graph, outputs_by_node)
     assert type(raised.value) is error
+    assert_named_by_fault(graph, outputs_by_node, str(raised.value))
+
+
+def assert_named_by_fault(graph: Node, outputs_by_node: dict[Node, Any], message: str) -> None:
+    """Whoever a message names is at fault: in front of them in the cast is somebody whom it does not name."""
+    linked = brought(graph.inputs.get("cast"), outputs_by_node)
+    names = [member.name for member in as_cast(linked).people] if isinstance(linked, (Cast, Person)) else []
+    named = [name for name in names if re.search(rf"\b{name}\b", message)]
+    assert named == names or names[0] not in named, "the row's cast begins with somebody at fault"
 
 
 @pytest.mark.parametrize(("kind", "refused"), by_node(BY_THE_NODE))
@@ -64,6 +75,7 @@ def test_what_works_but_could_be_better_is_told(kind: str, remark: Remark, caplo
     assert len(texts) == bool(remark.says)
     for text in texts:
         assert re.search(remark.says, text)
+        assert_named_by_fault(node, outputs_by_node, text)
 
 
 @pytest.mark.parametrize(

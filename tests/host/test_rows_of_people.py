@@ -360,11 +360,16 @@ def test_every_field_of_people_follows_whom_it_is_of(kind):
     everybody = CARRIED[kind]([0, 1, 2], REGIONS, BOXES)
     unset = [field.name for field in fields(kind) if getattr(everybody, field.name) == field.default]
     assert {*unset} <= {field.name for field in fields(CarriedOfPeople)}
-    assert by_field(replace(everybody, by_row=True).for_picture(4)) == made(1, by_row=True, row=1)
-    parts = {"regions": REGIONS[:, 4:12, 3:15], "boxes": BOXES[:, 4:12, 3:15]}  # a cell of the latent is 2x3 of them
-    assert by_field(everybody.cropped((4, 4, 2, 1), (8, 8))) == made(0, 1, 2, **parts)
+    in_rows = replace(everybody, by_row=True)
+    for number, person in ((4, 1), (2, 2)):
+        assert by_field(in_rows.for_picture(number)) == made(person, by_row=True, row=person)
+    # Two areas of one size, whose first and last cells begin and end within pixels: all of these are theirs.
+    for y, x, rows, columns in ((1, 2, slice(2, 10), slice(9, 20)), (4, 3, slice(9, 16), slice(14, 24))):
+        parts = {"regions": REGIONS[:, rows, columns], "boxes": BOXES[:, rows, columns]}
+        assert by_field(everybody.cropped((3, 2, y, x), (7, 5))) == made(0, 1, 2, **parts)
     if issubclass(kind, WordsOfPeople):
-        assert by_field(everybody.multiplied(2.5)) == made(0, 1, 2, texts=tuple(text * 2.5 for text in TEXTS))
+        for factor in (2.5, 0.5):
+            assert by_field(everybody.multiplied(factor)) == made(0, 1, 2, texts=tuple(text * factor for text in TEXTS))
         assert by_field(everybody.without_people()) == made()
 
 

@@ -266,7 +266,7 @@ CASES = {
     "by half for a while": {"region_strength": 0.5, "start_percent": 0.3, "end_percent": 0.8},
     "by weight": {"region_strength": 0.0, "weights": (0.25, 1.0)},
     "by weight, region and boost, half of it": {
-        "weights": (0.625, 1.375), "boosts": (4.0, 1.0, 2.3, 1.0), "keeps": (1, 0, 1, 0),
+        "weights": (0.625, 1.375), "boosts": (4.0, 1.0, 2.3, 0.4), "keeps": (1, 0, 1, 0),
     },
     "by boost": {"region_strength": 0.0, "boosts": (0.2, 1.0, 9.7, 1.0)},
     "half of it": {"region_strength": 0.0, "keeps": (0, 1, 1, 0)},

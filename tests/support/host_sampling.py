@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import comfy.sample
 import comfy.samplers
+import node_helpers
+import torch
 from comfy.model_patcher import ModelPatcher
+from figures import relative
 from graph_run import run
 from method_rows import Node, Row
 from torch import Tensor
@@ -63,3 +67,19 @@ def sampled(
     noise = comfy.sample.prepare_noise(start, seed)
     sampler_object = comfy.samplers.sampler_object(sampler) if isinstance(sampler, str) else sampler
     return guider.sample(noise, start, sampler_object, sigmas, seed=seed, disable_pbar=True)
+
+
+def assert_areas_are_apart(make: Callable[[], Applied], latent: Tensor) -> None:
+    """Of two areas of one size, which the host computes in one forward, each is as it is alone. make: anew each time,
+    so that nothing is kept of another area."""
+    height, width = latent.shape[-2:]
+    middle = width // 2
+
+    def shown(*lefts: int) -> Tensor:
+        given = make()
+        areas = [{"area": (height, middle, 0, left)} for left in lefts]
+        positive = [entry for area in areas for entry in node_helpers.conditioning_set_values(given.positive, area)]
+        return sampled(replace(given, positive=positive).guider(), latent, sigmas_of(given.model, 1))
+
+    alone = torch.cat([shown(0)[..., :middle], shown(middle)[..., middle:]], dim=-1)
+    assert relative(shown(0, middle), alone) <= 2e-5

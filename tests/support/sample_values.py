@@ -402,9 +402,11 @@ def by_lora(name: str = "Boris") -> Person:
 
 
 def by_row(names: Iterable[str] = ("Anna", "Boris")) -> RowCast:
-    """Anna and Boris, a row of the batch each, as Crop Faces gives them."""
+    """Anna and Boris, a row of the batch each, as Crop Faces gives them: of other weights and in other places."""
     people = tuple(map(a_person, names))
-    placed = cast(*people, places=layout(*(slot(64.0, 60.0) for _ in people), width=128, height=128))
+    weights = [1.0 - 0.3 * row for row in range(len(people))]
+    places = layout(*(slot(64.0 - 6 * row, 60.0 + 4 * row) for row in range(len(people))), width=128, height=128)
+    placed = cast(*people, weights=weights, places=places)
     return RowCast(placed.people, 128, 128, region_settings=placed.region_settings)
 
 
@@ -428,6 +430,12 @@ def bytes_in_the_bank(contents: bytes) -> str:
 
 def unplaced(*people: Person) -> Cast:
     return Cast(tuple(Member(person) for person in people or (a_person("Anna"), a_person("Boris"))))
+
+
+def with_one_unplaced() -> PlacedCast:
+    """Boris was listed after places were given."""
+    (anna, _) = cast().people
+    return replace(cast(), people=(anna, *unplaced(a_person("Boris")).people))
 
 
 def face(**changed: Any) -> Face:

@@ -160,13 +160,21 @@ def an_actor(*unseen: int) -> OpenPose:
     return OpenPose(seen, left_hand=left, right_hand=right)
 
 
+ALL_BUT_FOREARMS = tuple(sorted({*range(18)} - {3, 4, 6, 7}))
+
+
+@pytest.mark.parametrize("unseen", [(), ALL_BUT_FOREARMS], ids=["by heads", "by forearms"])
 @pytest.mark.parametrize(
-    ("degrees", "size", "mirror"), [(0, 1.0, False), (30, 1.0, False), (-75, 1.7, False), (30, 0.6, True)]
+    ("degrees", "size", "mirror", "bend"),
+    [(0, 1.0, False, 1), (30, 1.0, False, 0.4), (-75, 1.7, False, 1.2j), (30, 0.6, True, -0.5 + 0.7j)],
 )
 def test_hands_are_turned_with_the_forearms_and_scaled_with_the_heads(
-    degrees: float, size: float, mirror: bool
+    degrees: float, size: float, mirror: bool, bend: complex, unseen: tuple[int, ...]
 ) -> None:
-    """A layout of the photo's own pose, turned, scaled, shifted and mirrored as a whole, gets the hands so, too."""
+    """A layout of the photo's own pose, turned, scaled, shifted and mirrored as a whole, gets the hands so, too.
+
+    bend: by how much its forearms are turned and longer beside that. unseen: where no head is, forearms scale.
+    """
     turn = size * complex(math.cos(math.radians(degrees)), math.sin(math.radians(degrees)))
 
     def move(joint: Joint) -> Joint:
@@ -174,9 +182,17 @@ def test_hands_are_turned_with_the_forearms_and_scaled_with_the_heads(
         moved = turn * complex(-x if mirror else x, y) + (900 + 500j)
         return (moved.real, moved.imag, confidence)
 
-    actor = an_actor()
+    actor = an_actor(*unseen)
     expected = actor.moved(move)
-    joints, hands = expected.joints, (expected.left_hand, expected.right_hand)
+    joints = list(expected.joints)
+    hands: list[Any] = []
+    for elbow_number, wrist_number, hand in ((6, 7, expected.left_hand), (3, 4, expected.right_hand)):
+        elbow, wrist = (complex(*joints[number][:2]) for number in (elbow_number, wrist_number))
+        bent_wrist = elbow + bend * (wrist - elbow)
+        joints[wrist_number] = (bent_wrist.real, bent_wrist.imag, 1.0)
+        factor = bend if unseen else bend / abs(bend)
+        points = [bent_wrist + factor * (complex(x, y) - wrist) for x, y, _ in hand]
+        hands.append([(point.real, point.imag, 0.9) for point in points])
     if mirror:  # the other side of a person is on each side of the mirror image
         joints = [joints[n] for n in (0, 1, 5, 6, 7, 2, 3, 4, 11, 12, 13, 8, 9, 10, 15, 14, 17, 16)]
         hands = hands[::-1]

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 from pack.core.cast import Absent, Cast, Faces, Layout, Lora, Member, Person, Slot
-from pack.core.checks.errors import BadEmbedding
+from pack.core.checks.errors import BadCast, BadEmbedding
 from pack.core.places import bodies, group, layouts, people_text, placing
 from pack.core.places.placing import BadOrder, CannotMatch
 from tiny import people_made
@@ -67,6 +67,8 @@ def without_a_face() -> list[tuple[str, str, int, int, int, dict[str, int]]]:
         ("custom", "Bob 0 1", 3, 0, 3, {"Bob": 1, "Ann": 3}),
         ("custom", "3,2,1", 3, 2, 3, {"Ann": 3, "Cid": 1}),
         ("custom", "3,0", 3, 2, 2, {"Cid": 1}),
+        ("largest faces", "", 3, 1, 3, {"Bob": 1, "Cid": 2}),
+        ("last places", "", 2, 1, 3, {"Bob": 3}),
         # In a layout for those who are there none is free.
         ("left to right", "", 3, 2, 2, {"Ann": 2, "Cid": 1}),
         ("as listed", "", 3, 2, 2, {"Ann": 1, "Cid": 2}),
@@ -107,6 +109,20 @@ def test_people_elsewhere_than_the_prompts_of_a_group_say_are_named() -> None:
     # In a layout for those who are there the second place is the third person's.
     for people, where in ((cast(3), (0, 1, 2)), (cast(4, absent=2), (0, 1, 2))):
         assert "prompts" not in "".join(placing.troubles(people, places, where, "as listed"))
+
+
+def test_whoever_is_absent_keeps_the_number() -> None:
+    """In each line that numbers people, and in the order that a message proposes."""
+    people = cast(4, 1)
+    places = replace(layout(*SPREAD), described=(2, 3))
+    lines = placing.troubles(people, places, (None, 0, 1), "custom")
+    assert lines[0] == "Left out, no face in the photos: Ann (person 1)"
+    assert "Left out, without a place: Dee (person 4)" in lines
+    assert "stay with their places: Bob (2) in place 2, Cid (3) in place 3:" in lines[-1]
+    with pytest.raises(BadCast, match=r"3 people \(left out: Ann\) .* has 5 places.*: 2,3,4,0,0\.$"):
+        placing.assign(people, layout(*SPREAD, *SPREAD[:2]), "as listed", "")
+    with pytest.raises(CannotMatch, match=r"Bob, Cid, Dee have no photo"):
+        placing.assign(people, template(THREE), "match faces", "")
 
 
 def test_a_place_without_a_person_says_what_stays_there() -> None:
@@ -255,16 +271,20 @@ SMALL = "Faces small: Ann 83, Bob 83 px; 96 needed: larger canvas or closer fram
 )  # fmt: skip
 def test_report_says_who_stands_where_and_what_may_go_wrong(places, head: float, line: str) -> None:
     (ann_x, ann_y), (bob_x, bob_y) = places
+    """Beside Cid, of whom nothing is to be said."""
     size = round(0.83 * head)
+    around = layout(*places, head=head)
+    group_of_three = replace(around, slots=(*around.slots, *layout((880, 560)).slots))
     place_of_ann = f"Place 1: Ann at ({ann_x}, {ann_y})"
     place_of_bob = f"Place 2: Bob at ({bob_x}, {bob_y})"
-    lines = report(cast(2), layout(*places, head=head))
-    assert lines == [f"{place_of_ann}, face {size} px", f"{place_of_bob}, face {size} px", line]
+    lines = report(cast(3), group_of_three)
+    place_of_cid = "Place 3: Cid at (880, 560), face 166 px"
+    assert lines == [f"{place_of_ann}, face {size} px", f"{place_of_bob}, face {size} px", place_of_cid, line]
     bare = Layout(1024, 768, tuple(Slot(center) for center in places))
     assert report(cast(2), bare)[0] == place_of_ann, "points have no size"
-    ann, bob = cast(2).people
-    for left_out, people in (("Ann", (replace(ann, weight=0.0), bob)), ("Bob", (ann, replace(bob, weight=0.0)))):
-        troubles = report(Cast(people), layout(*places, head=head))[2:]
+    ann, bob, cid = cast(3).people
+    for left_out, pair in (("Ann", (replace(ann, weight=0.0), bob)), ("Bob", (ann, replace(bob, weight=0.0)))):
+        troubles = report(Cast((*pair, cid)), group_of_three)[3:]
         assert [line for line in troubles if left_out in line] == [f"Weight 0, as if absent: {left_out}"]
         assert not any("too close" in trouble for trouble in troubles)
 

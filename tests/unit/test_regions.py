@@ -240,10 +240,11 @@ def test_a_place_is_free_where_whoever_stands_in_it_has_weight_0():
 
 
 def test_a_face_box_is_as_small_as_what_is_on_the_canvas():
-    """Of 40x40 px only 10x40 are on it; coarse layers take 16 px for a token."""
-    (remark,) = face_regions.notes(cast(box(-30, 10, 10, 50)), None, FACE_BOXES, 16)
-    assert remark.startswith("Face boxes small: person 1 10x40 px")
-    assert face_regions.notes(cast(box(0, 10, 40, 50)), None, FACE_BOXES, 16) == []
+    """Of 40x40 px only 10x40 are on it, and all of the face beside it; coarse layers take 16 px for a token."""
+    fine, cut = box(40, 10, 80, 50), box(-30, 10, 10, 50)
+    (remark,) = face_regions.notes(cast(fine, cut), None, FACE_BOXES, 16)
+    assert remark.startswith("Face boxes small: person 2 10x40 px on")
+    assert face_regions.notes(cast(fine), None, FACE_BOXES, 16) == []
 
 
 def test_all_people_have_all_that_their_regions_reach():
@@ -315,10 +316,12 @@ ONE = box(10, 10, 20, 20)
 AWAY = box(300, 10, 320, 20)
 BARE = Slot((50.0, 50.0))
 NO_PIXEL = "has no pixel on the canvas of 96x64 px"
+FINE = box(60, 30, 80, 50)
+"""Of the first person; at fault is the second."""
 
 
-def of_person(slot, number=1, extent="face", *neighbours):
-    return lambda: regions.region_of_person(cast(slot, *neighbours), number, RegionShape(extent, 0.0, 0), ())
+def of_person(slot, number=2, extent="face", *neighbours):
+    return lambda: regions.region_of_person(cast(FINE, slot, *neighbours), number, RegionShape(extent, 0.0, 0), ())
 
 
 def of_masks(masks):
@@ -326,7 +329,7 @@ def of_masks(masks):
 
 
 def in_box(slot, areas=None):
-    return lambda: in_face_boxes(cast(slot), areas)
+    return lambda: in_face_boxes(cast(FINE, slot), areas)
 
 
 def of_detector(masks, number):
@@ -334,24 +337,28 @@ def of_detector(masks, number):
 
 
 REFUSED = {
-    "two of the same region": (lambda: of_faces(ONE, ONE), BadRegion, "person 1 and person 2 .*same region"),
+    "two of the same region": (lambda: of_faces(FINE, ONE, ONE), BadRegion, "person 2 and person 3 .*same region"),
     "one off the canvas": (lambda: of_faces(ONE, AWAY), BadRegion, "person 2 .*empty or .*off"),
-    "no face box": (in_box(BARE), BadRegion, "person 1 .*its place has no face box.*acts_in of Place Cast to regions"),
-    "less than a pixel": (in_box(box(20.2, 10, 20.9, 30)), BadRegion, rf"person 1 .*\(20\.2, 10, .*, 30\) {NO_PIXEL}"),
-    "a mask elsewhere": (in_box(ONE, RIGHT), BadRegion, "person 1 .*not meet the face box of its place.*over the face"),
+    "no face box": (in_box(BARE), BadRegion, "person 2 .*its place has no face box.*acts_in of Place Cast to regions"),
+    "neither box nor mask": (of_person(BARE), BadRegion, "person 2 .*neither a face box nor a mask"),
+    "a face without a box": (lambda: of_faces(FINE, BARE), BadRegion, "person 2 .*neither a face box nor a mask"),
+    "no skeleton": (of_person(ONE, 2, "body"), BadRegion, "person 2 .*neither a skeleton nor a mask"),
+    "an empty mask": (of_person(replace(ONE, mask=0 * RIGHT[0]), 2, "body"), BadRegion, "person 2 .*mask .*is empty"),
+    "less than a pixel": (in_box(box(20.2, 10, 20.9, 30)), BadRegion, rf"person 2 .*\(20\.2, 10, .*, 30\) {NO_PIXEL}"),
+    "a mask elsewhere": (in_box(ONE, RIGHT), BadRegion, "person 2 .*not meet the face box of its place.*over the face"),
     "three masks for two": (of_masks(torch.ones(3, 8, 8)), BadRegion, "there are 3 masks for 2 people"),
-    "nobody of that number": (of_person(ONE, 2), BadCast, "no person 2 in the cast; those with a place are 1 person 1"),
-    "a face off the canvas": (of_person(AWAY), BadRegion, r"it lies off the canvas.*Fit \(fit\) = pad"),
-    "a face behind another": (of_person(ONE, 1, "face", ONE), BadRegion, "person 1 .*faces of others .*apart"),
+    "nobody of that number": (of_person(ONE, 3), BadCast, "no person 3 .*with a place are 1 person 1, 2 person 2"),
+    "a face off the canvas": (of_person(AWAY), BadRegion, r"person 2 .*it lies off the canvas.*Fit \(fit\) = pad"),
+    "a face behind another": (of_person(ONE, 2, "face", ONE), BadRegion, "person 2 .*faces of others .*apart"),
     "a stranger's mask": (
-        of_detector(WHOLE[1:2], 1),
+        of_detector(WHOLE[1:2], 2),
         BadRegion,
-        "person 1 .*of 1 mask none lies in that place .*by 0%",
+        "person 2 .*of 1 mask none lies in that place .*by 0%",
     ),
     "masks of everything": (
         of_detector(WHOLE * 0 + 1, 2),
         BadRegion,
-        "by 100%, and another place has as much of it or more",
+        "person 2 .*by 100%, and another place has as much of it or more",
     ),
     "masks for nobody": (of_detector(WHOLE, 3), BadCast, "no person 3 .*1 person 1, 2 person 2"),
 }

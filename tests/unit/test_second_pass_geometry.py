@@ -21,7 +21,7 @@ from pack.core.cast import (
     Slot,
 )
 from pack.core.pictures.previews import Sheet
-from pack.core.second_pass import Choice
+from pack.core.second_pass import Choice, selection
 from pack.core.second_pass.crop_report import NO_FACE_CHOSEN
 from pack.core.second_pass.cutting import into_crop
 from pack.core.second_pass.pasting import match_colors
@@ -151,24 +151,35 @@ def test_a_mask_that_is_too_wide_for_its_square_falls_gently_too():
     assert mask.max() == 1
 
 
-def test_the_faces_of_others_are_cut_out_of_a_mask():
-    everybody, faces = people(face(100, 100, 60), face(135, 100, 60))
-    (decision,) = crops.decide(everybody[:1], faces, EVERYBODY)
-    x0, y0, x1, y1 = decision.crop.square
-    canvas = torch.zeros(200, 320)
-    canvas[y0:y1, x0:x1] = decision.crop.mask
-    left_side, top, right_side, below = (round(side) for side in faces.faces[1].box)
-    assert canvas[top:below, left_side:right_side].max() == 0
-    assert canvas[100, 90] == 1
+@pytest.mark.parametrize("who", selection.CHOICES)
+@pytest.mark.parametrize("alike", [(0.1, 0.9, 0.1), (0.9, 0.1, 0.9)])
+def test_a_mask_spares_the_faces_that_stay_and_no_others(who, alike):
+    """Of a stranger, and of whoever in the cast is left as they are: Bob, with a large face, or those who are alike."""
+    stranger = face(60, 145)
+    everybody, faces = people(face(60, 100), face(130, 100, 110), face(200, 100), stranger)
+    candidates = [replace(candidate, similarity=s) for candidate, s in zip(everybody, alike, strict=True)]
+    decisions = crops.decide(candidates, faces, replace(EVERYBODY, who=who))
+    canvas = torch.zeros(200, 320)  # the highest of all masks
+    for crop in (decision.crop for decision in decisions if decision.crop):
+        x0, y0, x1, y1 = crop.square
+        canvas[y0:y1, x0:x1] = torch.maximum(canvas[y0:y1, x0:x1], crop.mask)
+        assert max(crop.mask.diff(dim=side).abs().max() for side in (0, 1)) < 0.2, "gently, also around whoever stays"
+    for known_face, decision in zip(faces.faces, [*decisions, None], strict=True):
+        left_side, top, right_side, below = (round(side) for side in known_face.box)
+        on_face = canvas[top:below, left_side:right_side]
+        assert (on_face.max() > 0) == bool(decision and decision.crop)
+        assert on_face.max() in (0, 1)
 
 
-@pytest.mark.parametrize(("feather", "has_note"), [(0.25, False), (1.5, False), (1.8, True), (4.0, True)])
-def test_a_feather_larger_than_its_square_is_told(feather, has_note):
-    decisions = cut(face(160, 100), feather=feather)
-    share = float(decisions[0].crop.mask.max())
-    assert (share < 0.9) is has_note
-    advice = f"Ann {share:.0%} pasted at most; lower Feather (feather) or raise Margin (margin)"
-    troubles = [f"The soft edge leaves no room for the face: {advice}"] if has_note else []
+@pytest.mark.parametrize(("feather", "named"), [(0.25, []), (1.5, []), (1.8, ["Bob"]), (4.0, ["Ann", "Bob"])])
+def test_a_feather_larger_than_its_square_is_told(feather, named):
+    """Ann stands in a corner of the picture, where her square needs no soft edges."""
+    decisions = cut(face(10, 12), face(240, 100), feather=feather)
+    shares = {decision.candidate.name: float(decision.crop.mask.max()) for decision in decisions}
+    assert [name for name, share in shares.items() if share < 0.9] == named
+    people_named = ", ".join(f"{name} {shares[name]:.0%}" for name in named)
+    advice = f"{people_named} pasted at most; lower Feather (feather) or raise Margin (margin)"
+    troubles = [f"The soft edge leaves no room for the face: {advice}"] if named else []
     assert crops.notes(decisions, 1) == troubles
 
 
@@ -213,6 +224,8 @@ def test_the_larger_of_two_faces_lies_on_top(heights, match):
     above = heights.index(70)
     line = f"Faces overlap, the larger on top: {NAMES[above]} over {NAMES[1 - above]}"
     assert crops.notes(decisions, 1) == [line]
+    in_another_picture = replace(decisions[1], crop=replace(decisions[1].crop, picture_index=1))
+    assert crops.notes([decisions[0], in_another_picture], 2) == []
     both = of(decisions)
     tinted = enlarged(images, both) * 0.6 + torch.tensor([0.3, 0.0, 0.1])
     tinted[1 - above] = 1 - tinted[1 - above]
@@ -293,7 +306,7 @@ def test_the_rows_of_the_batch_keep_the_numbers_of_the_places():
 def lora_people(*places: Face) -> PlacedCast:
     """People without photos, who stand where these faces are on a canvas of half the picture's size."""
     members = []
-    for number, (name, face_there) in enumerate(zip(NAMES, places, strict=False), 1):
+    for number, (name, face_there) in enumerate(zip(NAMES, places, strict=False), 2):  # behind a place that is free
         box = tuple(side / 2 for side in face_there.box)
         keypoints = tuple((x / 2, y / 2) for x, y in face_there.keypoints)
         person = Person(name, {}, torch.zeros(1, 112, 112, 3), loras=(Lora("a.safetensors", 1.0, ""),))
@@ -314,9 +327,9 @@ def test_people_without_photos_are_told_by_their_places():
     decisions = crops.decide(candidates, faces, replace(EVERYBODY, who="small or unlike faces"))
     assert [decision.crop is not None for decision in decisions] == [True, False, True]
     lines = crops.describe(decisions, 1).splitlines()
-    assert lines[0] == "Ann (place 1): face 40 px high, no photo to compare with, second pass."
-    assert lines[1] == "Bob (place 2): face 110 px high, no photo to compare with, left as it is."
-    assert lines[2] == "Cid (place 3): no face found, cut out in their place."
+    assert lines[0] == "Ann (place 2): face 40 px high, no photo to compare with, second pass."
+    assert lines[1] == "Bob (place 3): face 110 px high, no photo to compare with, left as it is."
+    assert lines[2] == "Cid (place 4): no face found, cut out in their place."
     assert decisions[2].crop.square == crops.decide(*people(small, large, missing), EVERYBODY)[2].crop.square
     with pytest.raises(NotPlaced, match="Crop Faces needs a position for each person"):
         crops.people_to_cut(Cast(tuple(Member(member.person) for member in cast.people)), "Crop Faces")

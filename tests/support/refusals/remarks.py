@@ -40,6 +40,9 @@ def nobody_left() -> PlacedCast:
     return replace(cast(), people=(), absent=(Absent(1, "Anna"), Absent(2, "Boris")))
 
 
+LARGE = slot(64.0, box=(40.0, 20.0, 88.0, 68.0))
+"""Of the first person, of whom nothing is remarked."""
+
 REMARKS: dict[str, list[Remark]] = {
     "LikenessApplyInstantID": [
         remark("", control_strength=0.0),
@@ -51,12 +54,12 @@ REMARKS: dict[str, list[Remark]] = {
             mask=mask(2, 64, 48),
         ),
         remark(
-            "Face boxes small: Anna 28x32 px on the canvas; coarse layers need 32: ",
-            cast=with_regions(cast(a_person()), acts_in="face boxes"),
+            "Face boxes small: Boris 28x32 px on the canvas; coarse layers need 32: ",
+            cast=with_regions(cast(places=layout(LARGE, slot(94.0))), acts_in="face boxes"),
         ),
         remark(
-            "Face boxes small: Anna 9x32 px on the canvas; coarse layers need 32: ",
-            cast=with_regions(cast(a_person(), places=layout(slot(-5.0))), acts_in="face boxes"),
+            "Face boxes small: Boris 9x32 px on the canvas; coarse layers need 32: ",
+            cast=with_regions(cast(places=layout(LARGE, slot(-5.0))), acts_in="face boxes"),
         ),
     ],
     "LikenessPromptPerPerson": [
