@@ -48,10 +48,11 @@ def names() -> list[str]:
 def _with_photos(files: Listing) -> tuple[str, ...]:
     """The folders in which photos lie, and the folders in which these folders lie, sorted; without the root itself.
 
-    files: all files of the root folder. The result is paths from there, with "/" on every system.
+    files: all files of the root folder. A photo that is a link to nowhere counts: Sort Photos says so of it. The result
+    is paths from there, with "/" on every system.
     """
     folders_with_photos: set[str] = set()
-    for name, _ in files.files:
+    for name, _ in (*files.files, *files.dead_links):
         folder, file = os.path.split(name)
         if _is_photo(file):
             above = os.path.dirname(folder)  # it may have a folder of photos for each person
