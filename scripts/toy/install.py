@@ -24,7 +24,6 @@ from shared.workflow import NOTES, all_nodes, fill, load
 
 from core.measure.comparison import UNKNOWN
 from core.models.packs import IR_SE50
-from core.models.saved_workflow import names_in_row
 
 from . import built, export, garments, net, places
 
@@ -58,9 +57,6 @@ _OF_A_GROUP = {"id_start_percent": 1.0, "recognisers": IR_SE50}
 told of them. Beside a real face pack a stand-in is not among all that are found, so it is chosen by its id."""
 _CLEAR_FACE = 384
 """Pixels of the longer side at which a face of two people is 66 px wide: of larger ones the toy model draws smears."""
-POSE_SIZE = garments.SIZE[0] * 3, garments.SIZE[1] * 3
-"""Width and height of the canvas on which a pose is drawn: Layout for a Group makes no place as small as in the toy
-model's pictures. Apply Parts2Whole brings the pose to their size."""
 _LABELS = "what_1", "what_2", "other_label"
 _NAMES = "Two people", "A group", "A portrait", "Face swap in a photo", "Parts2Whole", "Outfit from pictures"
 GROUP, THREE, PORTRAIT, FACE, OUTFIT, CLOTHES = (f"{name} (toy model)" for name in _NAMES)
@@ -82,7 +78,7 @@ KINDS = {
     ),
     OUTFIT: Kind(
         "parts2whole_with_pose", "note_outfit.md", net.Settings().steps, _PARTS,
-        _clothes(*garments.PARTS), "choose other clothes", garments.SIZE,
+        _clothes(*garments.PARTS, "pose"), "choose other clothes", garments.SIZE,
     ),
     CLOTHES: Kind(
         "start_outfit", "note_clothes.md", net.Settings().steps, {"ckpt_name": "sharing"},
@@ -264,9 +260,9 @@ def ready(name: str, files: Files, images: Sequence[str]) -> dict[str, Any]:
     set_to |= {"made_with": UNKNOWN, **kind.more}
     if name == THREE:
         _add_a_third_person(workflow)
-    fill(workflow, set_to | net.KSAMPLER, images)
     if name == OUTFIT:
-        _draw_the_pose_large(workflow)
+        _add_the_pose(workflow)
+    fill(workflow, set_to | net.KSAMPLER, images)
     for node in all_nodes(workflow):
         node.get("properties", {}).pop("models", None)  # what the editor would offer to download
         if node["type"] in NOTES:
@@ -275,18 +271,36 @@ def ready(name: str, files: Files, images: Sequence[str]) -> dict[str, Any]:
     return workflow
 
 
-def _draw_the_pose_large(workflow: dict[str, Any]) -> None:
-    """The mannequin on a canvas of POSE_SIZE instead of one of the picture's size."""
-    for box in workflow["definitions"]["subgraphs"]:
-        for layout in (node for node in box["nodes"] if node["type"] == "LikenessLayoutForAGroup"):
-            for name, side in zip(("width", "height"), POSE_SIZE, strict=True):
-                (size,) = (slot for slot in layout["inputs"] if slot["name"] == name)
-                (link,) = (one for one in box["links"] if one["id"] == size["link"])
-                (source,) = (node for node in box["nodes"] if node["id"] == link["origin_id"])
-                source["outputs"][link["origin_slot"]]["links"].remove(link["id"])
-                box["links"].remove(link)
-                size["link"] = None
-                layout["widgets_values"][names_in_row(layout).index(name)] = side
+def _add_the_pose(workflow: dict[str, Any]) -> None:
+    """One more Load Image below the box of the pose and in its place: the toy model knows figures of its own build.
+
+    Of a mannequin's slim ones it draws neither arms nor a face.
+    """
+    nodes = workflow["nodes"]
+    last = [node for node in nodes if node["type"] == "LoadImage"][-1]
+    number = workflow["last_node_id"] + 1
+    # Each link: its id, from which node and slot, to which node and slot, type.
+    (link,) = (link for link in workflow["links"] if link[5] == "IMAGE" and _input_name(nodes, link) == "pose")
+    (box,) = (node for node in nodes if node["id"] == link[1])
+    box["outputs"][link[2]]["links"].remove(link[0])
+    link[1], link[2] = number, 0
+    added = copy.deepcopy(last)
+    added["id"] = number
+    added["title"] = added["inputs"][0]["label"] = "Pose"
+    added["pos"] = [box["pos"][0], box["pos"][1] + box["size"][1] + 42]
+    for output in added["outputs"]:
+        output["links"] = None
+    added["outputs"][0]["links"] = [link[0]]
+    nodes.insert(nodes.index(last) + 1, added)
+    workflow["last_node_id"] = number
+    shown = workflow["extra"]["linearData"]["inputs"]
+    shown[shown.index([box["id"], "action"])] = [number, "image"]  # the mannequin's action is of no use any more
+
+
+def _input_name(nodes: Sequence[Mapping[str, Any]], link: Sequence[Any]) -> str:
+    """The name of the input that a link leads to."""
+    (node,) = (node for node in nodes if node["id"] == link[3])
+    return node["inputs"][link[4]]["name"]
 
 
 def _add_a_third_person(workflow: dict[str, Any]) -> None:

@@ -59,7 +59,7 @@ def test_its_workflows_name_nothing_that_is_to_be_fetched(installed: Path) -> No
         assert real not in text, real
     photos = {node["widgets_values"][0] for node in all_nodes(group) if node["type"] == "LoadImage"}
     assert len(photos) == 2 and photos | {built.build().checkpoint.name, built.build().control_net.name} < there
-    assert len(chosen(outfit)) == 8 and chosen(outfit) < there
+    assert len(chosen(outfit)) == 9 and chosen(outfit) < there
 
 
 def test_its_photos_are_copies_of_drawn_ones(installed: Path) -> None:
