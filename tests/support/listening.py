@@ -39,7 +39,10 @@ class ListeningServer(HostServer):
             run = await asyncio.to_thread(super().attempt, prompt, timeout, client)
             heard = Heard(**vars(run))
             while run.status:
-                event = await messages.receive_json()
+                message = await messages.receive()
+                if message.type == aiohttp.WSMsgType.BINARY:  # a picture, or a text beneath a node
+                    continue
+                event = message.json()
                 if event.get("data", {}).get("prompt_id") == run.id and _is_last(event, heard):
                     break
         return heard
