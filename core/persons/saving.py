@@ -134,7 +134,7 @@ def _loras(metadata: Mapping[str, str], path: str) -> tuple[Lora, ...]:
     try:
         for file, strength, words in json.loads(metadata.get("loras", "[]")):
             loras.append(Lora(str(file), float(strength), plain(str(words))))
-    except (OverflowError, RecursionError, TypeError, ValueError) as error:
+    except (OverflowError, TypeError, ValueError) as error:
         raise _damaged(path, "its LoRAs cannot be read") from error
     if len(loras) > _MOST_LORAS:
         raise _damaged(path, f"it names {len(loras)} LoRAs, and {_MOST_LORAS} is the most")

@@ -345,7 +345,7 @@ def schedule(config: str | bytes, path: str) -> dict[str, Any]:
     )
     try:
         settings: Any = json.loads(config)
-    except (ValueError, RecursionError):
+    except ValueError:
         raise no_schedule from None
     if not isinstance(settings, dict):
         raise no_schedule
