@@ -18,7 +18,7 @@ from ...core.checks.errors import ModelMissing, UnsupportedCheckpoint
 from ...core.checks.memory import is_out_of_memory
 from ...core.checks.names import ending
 from ...core.checks.text import in_one_line
-from ...core.methods import FOLDERS, BadRecord, Method
+from ...core.methods import Method
 from ...core.models import licences, manifest, model_folders, tensors
 from ...core.models.files import SAFETENSORS, is_safetensors
 from ...core.models.formats import recognised, require
@@ -127,17 +127,9 @@ class Published:
 
     @classmethod
     def of_method(cls, method: Method, file_in_words: str) -> "Published":
-        """The weights of a method, by its record.
-
-        Raises BadRecord unless its first file is in the manifest, under the method's key.
-        """
-        first_file = method.files[0]
+        """The weights of a method, by its record. Raises KeyError where the manifest lacks its first file."""
         formats = tuple(file_format.id for file_format in method.formats)
-        for model in manifest.models():
-            if model.id == first_file and model.key == method.key:
-                return cls(method.title, file_in_words, model, formats, method.host)
-        why = f"models_manifest.json has no {first_file} with the key {method.key}"
-        raise BadRecord(FOLDERS / method.folder / "method.json", why)
+        return cls(method.title, file_in_words, manifest.model(method.files[0]), formats, method.host)
 
     @property
     def key(self) -> str:

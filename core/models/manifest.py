@@ -11,9 +11,8 @@ from functools import cache
 from pathlib import Path, PurePath
 from typing import Any
 
-from ..checks.errors import BadSetup, ModelMissing, UnsupportedCheckpoint, joined
+from ..checks.errors import ModelMissing, UnsupportedCheckpoint, joined
 from ..checks.names import folded, spelled
-from ..checks.text import in_one_line
 from ..families import family_of_text_width
 from .files import listing, spelled_otherwise
 
@@ -179,8 +178,8 @@ def together(listed: Sequence[Model]) -> str:
 
 @cache
 def models() -> tuple[Model, ...]:
-    """The models of the manifest, in its order. Raises BadSetup where the manifest is damaged."""
-    return parsed(PATH.read_bytes())
+    """The models of the manifest, in its order."""
+    return tuple(_model(entry) for entry in json.loads(PATH.read_bytes())["models"])
 
 
 def model(identifier: str) -> Model:
@@ -224,27 +223,14 @@ _WAYS = (spelled, folded, _last_part)
 """The ways in which a file is known by its name, the surest first."""
 
 
-def parsed(text: str | bytes) -> tuple[Model, ...]:
-    """The models in the text of a manifest.
-
-    Raises BadSetup for another form than a manifest has, and for names of files that lead out of their folder.
-    """
-    try:
-        return tuple(_model(entry) for entry in json.loads(text)["models"])
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
-        raise BadSetup(f"{PATH} is damaged: {in_one_line(error)}.", "Get the pack anew.") from error
-
-
 def _model(entry: Mapping[str, Any]) -> Model:
-    """A model from its entry. Raises ValueError for one without files, and what Python raises for another form."""
+    """A model from its entry."""
     values = dict(entry)
     values["alternatives"] = tuple(entry["alternatives"])
     values["nodes"] = tuple(entry["nodes"])
     values["archive"] = _file(entry["archive"]) if entry["archive"] else None
     values["files"] = tuple(_file(file) for file in entry["files"])
     values["licences"] = tuple(Licence(**licence) for licence in entry["licences"])
-    if not values["files"]:
-        raise ValueError(f"{entry['id']} has no files")
     return Model(**values)
 
 
@@ -255,12 +241,9 @@ def is_plain_name(name: str) -> bool:
 
 
 def _file(entry: Mapping[str, Any]) -> File:
-    """A file from its entry. Raises ValueError for names that are not below the model folder."""
-    names: Any = tuple(entry["names"])
-    if not names or not all(is_plain_name(name) for name in names):
-        raise ValueError(f"{entry['names']} are no names of files below a folder")
+    """A file from its entry."""
     values = dict(entry)
-    values["names"] = names
+    values["names"] = tuple(entry["names"])
     return File(**values)
 
 

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pack.core.checks import errors
 from pack.core.families import FAMILIES, SD2
-from pack.core.methods import methods
+from pack.core.methods import READS, methods
 from pack.core.models import licences, manifest, packs, workflow_needs, workflow_nodes
 from pack.core.models.formats import formats
 
@@ -27,7 +26,9 @@ def test_ids_names_and_addresses() -> None:
         "not stated",
     }
     for model in models:
-        assert all(file.url and file.url.startswith("https://") for file in model.fetched)
+        assert model.files and all(file.url and file.url.startswith("https://") for file in model.fetched)
+        names = [name for file in {*model.files, *model.fetched} for name in file.names]
+        assert all(map(manifest.is_plain_name, names))
         assert model.archive is None or all(file.url is None for file in model.files)
         assert all(type(file.size) is int and file.size > 0 for file in model.files if file.size is not None)
         assert not any(
@@ -37,6 +38,13 @@ def test_ids_names_and_addresses() -> None:
         texts = (model.id, model.title, model.key, model.name, model.page, *map(str, model.licences))
         assert all(text.isprintable() for text in texts)
         assert ".." not in model.key + model.name
+
+
+def test_records_name_what_is_known() -> None:
+    """Load Adapter would hand a file of another folder to the wrong method."""
+    for method in methods():
+        assert {*method.reads} <= {*READS}
+        assert not method.key or manifest.model(method.files[0]).key == method.key
 
 
 def test_every_family_has_a_base_model_and_the_files_that_pages_name(root: Path) -> None:
@@ -54,23 +62,6 @@ def test_every_family_has_a_base_model_and_the_files_that_pages_name(root: Path)
         for name in re.findall("`(qwen[_\\w.]+|mistral\\w+|t5xxl\\w*|clip_l|ae|\\w+[-_]vae\\w*)`", line)
     }
     assert len(named) > 8 and {name for name in named if not any(file.startswith(name) for file in beside)} == set()
-
-
-@pytest.mark.parametrize(
-    ("where", "value"),
-    [
-        *((("files", 0, "names"), names) for names in ([], ["../../x"], ["/x"], ["a\0b"])),
-        (("files",), []), (("archive", "names"), ["../x"]), (("licences",), None), (("more",), 1),
-    ],
-)  # fmt: skip
-def test_a_damaged_manifest_is_named(where: tuple[str | int, ...], value: object) -> None:
-    data = json.loads(manifest.PATH.read_bytes())
-    entry = data["models"][[model.id for model in manifest.models()].index("antelopev2")]
-    for name in where[:-1]:
-        entry = entry[name]
-    entry[where[-1]] = value
-    with pytest.raises(errors.BadSetup, match=r"is damaged: .+ Get the pack anew"):
-        manifest.parsed(json.dumps(data))
 
 
 def test_one_licence_where_commercial_use_is_clear() -> None:
@@ -146,7 +137,7 @@ def test_workflows_with_damage_that_nothing_is_read_from(text: str) -> None:
 REFUSED = [(text, why) for text, why in CASES["damaged"] if why is not None]
 
 
-@pytest.mark.parametrize(("text", "why"), [*REFUSED, ("[" * 100_000, "its brackets go deeper")])
+@pytest.mark.parametrize(("text", "why"), REFUSED)
 def test_damaged_workflows(text: str, why: str) -> None:
     with pytest.raises(ValueError, match=why):
         workflow_nodes.workflow(text)

@@ -5,13 +5,10 @@ import re
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import marks
 import pytest
-from pack.bridge.host.load import Published
-from pack.core.methods import BadRecord, method, read
 
 ROOT = Path(__file__).resolve().parents[2]
 TOY = ROOT / "tests" / "support" / "toy_method"
@@ -42,20 +39,3 @@ def test_it_is_among_all_methods_by_its_record_alone(tmp_path: Path) -> None:
     process = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert process.returncode == 0, process.stdout
     assert int(re.findall(r"(\d+) passed", process.stdout)[0]) >= 20
-
-
-def test_a_cell_that_is_forgotten_is_named(tmp_path: Path) -> None:
-    text = (TOY / "method.json").read_text("utf-8")
-    for wrong, why in (('"recogniser": "antelopev2",', "missing"), ('"reads": ["embedding"]', "reads")):
-        path = tmp_path / "method.json"
-        path.write_text(text.replace(wrong, "" if why == "missing" else '"reads": ["mind"]'))
-        with pytest.raises(BadRecord, match=why):
-            read(path)
-
-
-def test_a_file_of_another_folder_is_refused() -> None:
-    """Load Adapter would hand the files of one method to another."""
-    with pytest.raises(BadRecord, match="instantid"):
-        Published.of_method(replace(method("ip_adapter"), files=("instantid",)), "toy")
-    with pytest.raises(BadRecord, match="nothing"):
-        Published.of_method(replace(method("ip_adapter"), files=("nothing",)), "toy")
