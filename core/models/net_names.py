@@ -43,7 +43,7 @@ def _files_behind(prompt: Prompt, link: Any) -> list[str]:
     """
     names: list[str] = []
     waiting = [link]
-    seen: set[str] = set()  # ids of nodes; a damaged prompt may have links in a circle
+    seen: set[str] = set()  # ids of nodes, to which several ways may lead
     for value in waiting:  # which grows
         if not isinstance(value, list) or not value:
             continue

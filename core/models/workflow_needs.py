@@ -12,7 +12,7 @@ from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path, PurePath
 
-from ..checks.errors import BadSetup, listed
+from ..checks.errors import listed
 from ..checks.names import spelled
 from ..checks.text import MOST_NAME_LETTERS, plain
 from ..methods import methods, recognisers_read
@@ -44,8 +44,6 @@ Where a node has a stack of such menus, * stands for the number of the row.
 Those of the host that stand in our templates or commonly beside them; the editor itself tells of files of any other.
 Old workflows save values without names: there the first texts of a node are the values of these inputs, in this order.
 Loaders that are for one method alone are left out, those of the host, too: the code here names no method."""
-MOST_FILES = 200
-"""Different files that the loaders of a workflow may choose. Workflows come from strangers, and each is looked for."""
 _EMPTY_ROW = "none"
 """What the host's stacks of menus offer for no file."""
 SINGLE = "single templates"
@@ -216,10 +214,7 @@ class _Workflow:
             self.recognisers |= self._read_by_methods()
 
     def _chosen_files(self, texts: Set[str]) -> list[Chosen]:
-        """The files that loaders have chosen, each once. texts: in the inputs of nodes.
-
-        Raises BadSetup for more than MOST_FILES.
-        """
+        """The files that loaders have chosen, each once. texts: in the inputs of nodes."""
         files: list[Chosen] = []
         for node in self.nodes:
             files += _chosen_by(node)
@@ -227,9 +222,7 @@ class _Workflow:
                 adapter = node.values_of(["file"]).get("file")
                 if adapter:
                     files.append(self._adapter(adapter, texts))
-        unique_files = list(dict.fromkeys(files))
-        _require_few(len(unique_files))
-        return unique_files
+        return list(dict.fromkeys(files))
 
     def _adapter(self, name: str, texts: Set[str]) -> Chosen:
         """The file that Load Adapter has chosen. name: as its menu shows it. texts: in the inputs of nodes.
@@ -318,28 +311,14 @@ def _under_name(name: str, model: Model) -> Model:
 
 
 def _packs_called(chosen: Iterable[str]) -> list[str]:
-    """The packs that these values of menus mean, each once. NONE_FOUND means antelopev2, and NO_DETECTOR no pack.
-
-    Raises BadSetup for more than MOST_FILES packs.
-    """
+    """The packs that these values of menus mean, each once. NONE_FOUND means antelopev2, and NO_DETECTOR no pack."""
     called: list[str] = []
     for pack in chosen:
         if pack == packs.NONE_FOUND:
             called.append(packs.ANTELOPE)
         elif pack and pack != packs.NO_DETECTOR:
             called.append(packs.pack_called(spelled(pack)))
-    unique = list(dict.fromkeys(called))
-    _require_few(len(unique))
-    return unique
-
-
-def _require_few(count: int) -> None:
-    """Raise BadSetup for more files than MOST_FILES."""
-    if count > MOST_FILES:
-        raise BadSetup(
-            f"The loaders of the workflow choose {count} files, and {MOST_FILES} is the most that are looked for.",
-            "Take out loaders that nothing is linked to.",
-        )
+    return list(dict.fromkeys(called))
 
 
 def _chosen_by(node: WorkflowNode) -> list[Chosen]:
