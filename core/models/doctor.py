@@ -13,7 +13,7 @@ from pathlib import Path, PurePath
 from typing import NamedTuple
 
 from ..checks.errors import UnsupportedCheckpoint, listed
-from ..checks.names import among, ending, folded, same_name
+from ..checks.names import among, ending, folded
 from ..checks.text import MOST_NAME_LETTERS, plain
 from ..methods import Format
 from . import formats, onnx_file, packs
@@ -127,8 +127,7 @@ def _nothing(model: Model, folders: Folders) -> Finding:
 
 
 def _in_the_way(model: Model, folders: Folders) -> str:
-    """A sentence about what has the name of one of the model's files and is no file: a link to nowhere, a folder or a
-    pipe; "" where there is nothing of that name."""
+    """A sentence about a link to nowhere or a folder that has the name of one of the model's files; "" for neither."""
     names = [name for file in model.files for name in file.names]
     for root, name in product(folders.get(model.key, ()), names):
         path = os.path.join(root, name)
@@ -137,8 +136,6 @@ def _in_the_way(model: Model, folders: Folders) -> str:
             return f"{path} is a link to {leads_to}, and there is no file: its disk may not be connected."
         if os.path.isdir(path):
             return f"{path} is a folder, and a file is needed there."
-        if os.path.lexists(path) and not os.path.isfile(path):
-            return f"{path} is no file."
     return ""
 
 
@@ -242,19 +239,17 @@ def _path_with_hint(path: Path, model: Model, folders: Folders) -> str:
     """The path of a model that is there, as a text; with a hint where the host's menu shows another name than the
     workflow has.
 
-    The hint says either that only capitals differ, or what to choose. There is none for models of our own loaders,
-    which take a name in any spelling, and for files outside of the model's own folders.
+    There is none where the names differ in their spelling alone, for models of our own loaders, which take a name in
+    any spelling, and for files outside of the model's own folders.
     """
     is_ours = model.format and formats.known(model.format).ours
     roots = [root for root in folders.get(model.key, ()) if path.is_relative_to(root)]
     if is_ours or not roots:
         return str(path)
     in_menu = path.relative_to(roots[0]).as_posix()
-    expected = [name for file in model.files for name in file.names]
-    if any(same_name(in_menu, name) for name in expected):
+    expected = {folded(name) for file in model.files for name in file.names}
+    if folded(in_menu) in expected:
         return str(path)
-    if any(folded(in_menu) == folded(name) for name in expected):
-        return f"{path}: {in_menu} is the same name in other capitals."
     return f"{path}: choose {in_menu} in its loader."
 
 
@@ -308,9 +303,7 @@ def _pack_there(model: Model, paths: Sequence[Path]) -> Finding:
     folder = paths[0].parent
     if lost:
         return Finding(model.title, MISSING, (f"{folder} has no {' and no '.join(lost)}.",), model)
-    is_nested_twice = folder.parent.name.lower() == folder.name.lower()
-    hint = ": nested twice, which Likeness reads and other packs may not." if is_nested_twice else ""
-    return Finding(model.title, FOUND, (f"{folder}{hint}",))
+    return Finding(model.title, FOUND, (str(folder),))
 
 
 class _DetectorThere(NamedTuple):

@@ -1,7 +1,6 @@
 """Files as files: what lies below a folder, and what is in one by its bytes. Standard library only."""
 
 import codecs
-import errno
 import hashlib
 import os
 import shutil
@@ -65,7 +64,7 @@ def write_whole(path: str, data: bytes) -> None:
             file.write(data)
         os.replace(part_file, path)
     finally:
-        with suppress(OSError, ValueError):
+        with suppress(OSError):
             os.remove(part_file)
 
 
@@ -140,12 +139,7 @@ def _files_in(folder: str, names: Sequence[str], root: str) -> Iterator[FileBelo
 
 def dead_link(path: str) -> str | None:
     """The target of a link that leads nowhere; None for files, for other links and where nothing is of that name."""
-    try:
-        if os.path.islink(path) and not os.path.exists(path):
-            return os.readlink(path)
-    except (OSError, ValueError):  # it has gone meanwhile; a name that no file can have
-        pass
-    return None
+    return os.readlink(path) if os.path.islink(path) and not os.path.exists(path) else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -208,7 +202,7 @@ def _changed(folder: str) -> int:
     """When something last came into a folder or went out of it, in nanoseconds; _ABSENT where it cannot be read."""
     try:
         return os.stat(folder).st_mtime_ns
-    except (OSError, ValueError):
+    except OSError:
         return _ABSENT
 
 
@@ -270,12 +264,8 @@ _CONTROL = frozenset(range(32)) - frozenset(b"\t\n\f\r\x1b")
 def no_model(path: Path) -> str | None:
     """What a file is, in words, if it is no model at all; None where it may be a model.
 
-    Decided by its first bytes and its ending; of a zip, by the names in it. Raises OSError where there is no file, and
-    for pipes and devices: opening a pipe would wait for ever, and a device has no end.
+    Decided by its first bytes and its ending; of a zip, by the names in it. Raises OSError where there is no file.
     """
-    if not path.is_file():
-        path.stat()  # raises OSError where there is nothing
-        raise OSError(errno.EINVAL, "it is no file", str(path))
     with path.open("rb") as file:
         head = file.read(512)
     if not head:

@@ -278,7 +278,6 @@ def test_nothing_depends_on_what_other_packs_have_set(trees: Trees) -> None:
 CAUGHT = {
     "nodes/id_patch/net.py",  # build of bridge/host/load.py
     "core/attention/low_rank.py",  # fits of bridge/loras/host_patches.py
-    "core/models/files.py",  # _trouble of core/models/doctor.py
     "core/models/onnx_file.py",  # its _opened
     "core/models/tensors.py",  # _trouble of core/models/doctor.py
     "core/models/saved_workflow.py",  # read_workflow of scripts/models.py

@@ -448,15 +448,6 @@ def test_commands_for_powershell(tmp_path):
     ]  # fmt: skip
 
 
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes with a name are of Unix")
-def test_a_pipe_in_the_place_of_a_file_is_named_and_not_opened(complete):
-    path = complete / "instantid" / "ip-adapter.bin"
-    path.unlink()
-    os.mkfifo(path)
-    finding = doctor.examine(manifest.model("instantid"), folders(complete))
-    assert (finding.state, finding.detail) == ("missing", f"{path} is no file.")
-
-
 def test_marks_that_turn_the_order_of_letters_are_not_shown(tmp_path):
     root = tmp_path / "\u202etxt.models"
     (section,) = doctor.report("this workflow", [manifest.model("instantid")], folders(root)).as_json()["sections"]
