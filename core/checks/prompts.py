@@ -1,6 +1,5 @@
 """Prompts of several lines: a line for each scene, or "Anna: smiling" for each person."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,12 +15,6 @@ MOST_SCENES = 100
 MOST_LETTERS = 10_000
 """Letters of one text for a text encoder: some thirty prompts of CLIP's 77 tokens, which take seconds. 200,000 words
 take a minute, and then all memory."""
-MOST_LINES = 10_000
-"""Lines of a text about scenes or people: each is read by itself."""
-DEEPEST = 100
-"""Round brackets within each other: the host reads them by calling itself, which Python ends at a thousand."""
-_BRACKET = re.compile(r"\\[()]|[()]")
-"""A bracket, with the backslash before it where there is one: such a bracket is no weight and does not nest."""
 
 
 class BadText(LikenessError):
@@ -34,37 +27,12 @@ class BadText(LikenessError):
 def check_text(what: str, text: str) -> str:
     """The text itself, where a text encoder can be given it. what: as an error names it, "The text 'a man'".
 
-    Raises BadText for more than MOST_LETTERS letters, and for brackets within brackets deeper than DEEPEST.
+    Raises BadText for more than MOST_LETTERS letters.
     """
     if len(text) > MOST_LETTERS:
         why = f"has {len(text)} letters, and {MOST_LETTERS} is the most that a text encoder is given"
         raise BadText(what, why, "Say it in fewer words: text encoders were trained with some 300 letters.")
-    depth = _depth_of_brackets(text)
-    if depth > DEEPEST:
-        why = f"has {depth} round brackets within each other, and {DEEPEST} is the most that can be read"
-        raise BadText(what, why, "Write the weight once, as in (smiling:1.3), or \\( for a bracket that is no weight.")
     return text
-
-
-def _depth_of_brackets(text: str) -> int:
-    """How many round brackets of a text are within each other at most."""
-    depth = 0
-    deepest = 0
-    for bracket in _BRACKET.findall(text):  # brackets behind a backslash change nothing
-        if bracket == "(":
-            depth += 1
-        elif bracket == ")":
-            depth = max(0, depth - 1)
-        deepest = max(deepest, depth)
-    return deepest
-
-
-def _lines(text: str) -> list[str]:
-    """The lines of a text. Raises BadText for more than MOST_LINES."""
-    lines = text.splitlines()
-    if len(lines) > MOST_LINES:
-        raise BadText("The text", f"has {len(lines)} lines, and {MOST_LINES} is the most", "Say it in fewer lines.")
-    return lines
 
 
 class BadPrompts(LikenessError):
@@ -85,12 +53,11 @@ def per_scene(text: str, always: str = "") -> list[str]:
     """The prompt of every scene: its line of the text, and after a comma the words that all scenes share.
 
     text: a scene per line; empty lines are left out. always: the words of all scenes.
-    Raises BadSetup where there is no scene, or more than MOST_SCENES; BadText for too many lines, and as `check_text`
-    does.
+    Raises BadSetup where there is no scene, or more than MOST_SCENES; BadText as `check_text` does.
     """
     shared_words = plain(always).strip(", ")
     scenes: list[str] = []
-    for line in _lines(text):
+    for line in text.splitlines():
         words = plain(line).rstrip(", ")
         if words:
             scenes.append(f"{words}, {shared_words}" if shared_words else words)
@@ -107,11 +74,11 @@ def per_person(text: str, names: Sequence[str], field: str = "the prompts") -> l
     text: lines of "name: words" or "number: words", counted from 1; large and small letters are the same. Several lines
     about one person are joined. field: what a node calls the text, for messages.
     Raises BadPrompts for a line without a colon, about somebody else, or about one of two people of that name; BadText
-    for too many lines, and as `check_text` does.
+    as `check_text` does.
     """
     people = People(names)
     lines_of_people: list[list[str]] = [[] for _ in names]
-    for number, written_line in enumerate(_lines(text), 1):
+    for number, written_line in enumerate(text.splitlines(), 1):
         line = plain(written_line)
         if line:
             person, words = _read(line, number, people, field)

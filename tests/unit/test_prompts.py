@@ -73,14 +73,8 @@ def test_lines_that_are_about_nobody() -> None:
     [
         ("a" * 10_000, ""),
         ("a" * 10_001, "The text has 10001 letters, and 10000 is the most that a text encoder is given."),
-        ("(" * 100 + "a" + ")" * 100, ""),
-        ("(" * 101 + "a" + ")" * 101, "The text has 101 round brackets within each other, and 100 is the most"),
-        ("(a)" * 3000, ""),
-        ("\\(" * 2000 + "a" + "\\)" * 2000, ""),  # brackets that are no weights
-        (":) " * 3000 + "(" * 100, ""),
-        ("(" * 101, "The text has 101 round brackets within each other"),
     ],
-    ids=["long", "longer", "deep", "deeper", "beside", "escaped", "closed only", "open only"],
+    ids=["long", "longer"],
 )
 def test_what_an_encoder_is_given_has_an_end(text: str, why: str) -> None:
     if why:
@@ -97,9 +91,6 @@ def test_who_says_too_much_is_named() -> None:
         per_person(text, NAMES)
     with pytest.raises(BadText, match=r"^Scene 2 has 14999 letters"):
         per_scene("at the beach\n" + "word " * 3000)
-    for read in (per_scene, lambda lines: per_person(lines, NAMES)):
-        with pytest.raises(BadText, match="The text has 10001 lines, and 10000 is the most"):
-            read("Ben:\n" * 10_001)
 
 
 def test_scenes_are_plain_lines() -> None:

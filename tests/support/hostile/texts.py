@@ -93,19 +93,13 @@ NOT_ENCODED = {
 }
 """Texts of several lines that are read here alone, or are for another node."""
 TOO_LONG = "is the most that a text encoder is given|letters at most"
-TOO_DEEP = "within each other, and 100 is the most"
 LONG_TEXTS = ("word " * 200_000, "(" * 20_000 + "a" + ")" * 20_000)
-DEEP_TEXT = "(" * 400 + "a" + ")" * 400
 
 
 def encoded() -> Iterator[Case]:
-    """Texts for an encoder: too long, and brackets within brackets; right to the last letter and bracket."""
+    """Texts for an encoder: too long, and right to the last letter."""
     for (kind, name), around in ENCODED.items():
         further = {"label": "other"} if kind == "LikenessPart" else {}
         for text in LONG_TEXTS:
             yield bad(TOO_LONG, kind, **{name: around.format(text)}, **further)
-        # A part's label is read when the parts are encoded.
-        if kind != "LikenessPart":
-            yield bad(TOO_DEEP, kind, **{name: around.format(DEEP_TEXT)})
-    yield good("LikenessPromptPerPerson", prompts="1: " + "(" * 100 + "a" + ")" * 100)
     yield good("LikenessAddLoRAToPerson", words="word " * 1999 + "words")
