@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from ..cast import NO_PLACE, Cast, Layout, Member, Person, PlacedCast, Slot, with_number
-from ..checks.errors import BadCast, BadEmbedding, LikenessError, counted, gathered, listed
+from ..checks.errors import BadCast, LikenessError, counted, gathered, listed
 from ..checks.names import People
 from ..checks.text import number_in, plain
 from ..persons import assigned, in_common, known_by, similarities
@@ -64,7 +64,7 @@ def assign(cast: Cast, layout: Layout, order: str, custom_order: str) -> PeopleO
 
     order: one of ORDERS, which `_numbers_of_places` explains. Places of people who are absent stay empty.
     Raises BadCast for another number of places than the order needs, BadOrder for custom_order, and for "match faces"
-    CannotMatch and BadEmbedding.
+    CannotMatch.
     """
     index_of = {number: index for index, number in enumerate(cast.numbers)}  # nobody who is absent, and not 0
     return tuple(index_of.get(number) for number in _numbers_of_places(cast, layout.slots, order, custom_order))
@@ -181,17 +181,13 @@ def _most_like(persons: Sequence[Person], slots: Sequence[Slot]) -> list[int | N
     """For each person the index of the place whose face they are most like: the sum of all similarities is largest.
 
     Similarities by all recognisers that every person and every place has are added. Nobody is without a place: there
-    are as many places as people, or more. Raises CannotMatch and BadEmbedding.
+    are as many places as people, or more. Raises CannotMatch, and what `combine` does.
     """
     recognisers = _common_recognisers(persons, slots)
     faces = [slot.embeddings for slot in slots]
     likeness = torch.zeros(len(persons), len(slots), dtype=torch.float32)
     for recogniser in recognisers:
-        cosines = similarities(persons, faces, recogniser, "Place Cast")  # (people, places)
-        for person, row in zip(persons, cosines, strict=True):
-            if not row.isfinite().all():
-                raise BadEmbedding(person.name, recogniser, "it, or a face of the layout, holds NaN or infinity")
-        likeness = likeness + cosines
+        likeness += similarities(persons, faces, recogniser, "Place Cast")  # (people, places)
     return assigned(likeness)
 
 

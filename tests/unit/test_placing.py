@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 from pack.core.cast import Absent, Cast, Faces, Layout, Lora, Member, Person, Slot
-from pack.core.checks.errors import BadCast, BadEmbedding
+from pack.core.checks.errors import BadCast
 from pack.core.places import bodies, group, layouts, people_text, placing
 from pack.core.places.placing import BadOrder, CannotMatch
 from tiny import people_made
@@ -213,21 +213,16 @@ def test_people_are_matched_with_the_faces_of_a_photo(people: Cast, places: Layo
     assert placing.assign(people, places, "match faces", "") == expected
 
 
-SPOILED = TWO.clone()
-SPOILED[1, 7] = torch.nan
-
-
 @pytest.mark.parametrize(
-    ("rows", "places", "error", "message"),
+    ("places", "message"),
     [
-        (TWO, group.layout(2, "half", 0, 1024, 768), CannotMatch, r"no face .*places 1, 2\. "),
-        (TWO, template(TWO, "antelopev2"), CannotMatch, r"Ann has w600k_mbf; .*layout have antelopev2, nothing"),
-        (SPOILED, template(TWO), BadEmbedding, "The w600k_mbf embedding of Bob cannot be used"),
+        (group.layout(2, "half", 0, 1024, 768), r"no face .*places 1, 2\. "),
+        (template(TWO, "antelopev2"), r"Ann has w600k_mbf; .*layout have antelopev2, nothing"),
     ],
 )
-def test_what_cannot_be_matched_is_explained(rows, places, error, message) -> None:
-    with pytest.raises(error, match=message):
-        placing.assign(cast(2, w600k_mbf=rows), places, "match faces", "")
+def test_what_cannot_be_matched_is_explained(places, message) -> None:
+    with pytest.raises(CannotMatch, match=message):
+        placing.assign(cast(2, w600k_mbf=TWO), places, "match faces", "")
 
 
 def test_who_has_no_photo_is_named_where_faces_are_matched() -> None:
