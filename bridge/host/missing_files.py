@@ -46,12 +46,11 @@ async def _missing(request: Any) -> Any:
     whether each of the files is missing, and none is there but not in order. report: that of Check Model Files. A body
     that is no workflow is answered with an error and the status 400.
     """
-    wrong_content_encoding = sys.modules["server"].web.RequestPayloadError
+    body = await request.read()
     try:
-        body = await request.read()  # not text(), which fails with an encoding that a sender makes up
         # In a thread of its own, so that the server goes on meanwhile: a network drive may take its time.
         diagnosis = await asyncio.to_thread(lambda: examined(workflow_nodes.workflow(body)))
-    except (ValueError, LikenessError, wrong_content_encoding) as error:
+    except (ValueError, LikenessError) as error:
         return _json({"error": in_one_line(error)}, 400)
     files = [finding for finding in diagnosis.to_fix if finding.state != doctor_findings.GONE]
     sizes = [finding.fetch.size for finding in files if finding.fetch]  # None: unknown

@@ -71,9 +71,9 @@ def test_for_a_template(host_server, standin_models):
     assert run.notes == [], "its table says it"
 
 
-def missing(server, body: bytes, **headers: str):
+def missing(server, body: bytes):
     """What the editor is told of a workflow."""
-    answer = json.loads(server.read("/likeness/missing", body, **headers))
+    answer = json.loads(server.read("/likeness/missing", body))
     told = [finding for section in answer.pop("report")["sections"] for finding in section["findings"]]
     assert len([finding for finding in told if finding["state"] != "found"]) == len(answer["names"])
     return answer
@@ -108,12 +108,9 @@ def test_the_editor_is_told_what_is_missing(host_server):
 
 
 def test_what_is_no_workflow_is_refused_and_one_in_another_encoding_read(host_server):
-    refused = [(body, {}) for body in (b"[]", b"{", b"\xff", b'{"nodes": [1]}')]
-    refused += [(template("start_portrait"), {"Content-Encoding": packed}) for packed in ("gzip", "deflate")]
-    for body, headers in refused:
+    for body in (b"[]", b"{", b"\xff", b'{"nodes": [1]}'):
         with pytest.raises(OSError, match="400"):
-            missing(host_server, body, **headers)
-    assert missing(host_server, template("start_portrait"), **{"Content-Type": "text/plain; charset=x"}) == LOST
+            missing(host_server, body)
     for encoding in ("utf-8-sig", "utf-16"):  # as programs of Windows write files
         assert missing(host_server, template("start_portrait").decode().encode(encoding)) == LOST
 
