@@ -335,7 +335,6 @@ def _checked_value(schema: _NodeSchema, input_id: str, value: Any) -> Any:
     is_menu = schema_input.io_type == io.Combo.io_type
     if is_menu and input_id not in schema.menus_judged_by_node and value not in schema_input.options:
         raise BadChoice(input_in_words, str(value), schema_input.options)
-    value_checks.require_usual_tensors(input_in_words, value)
     for io_type in str(schema_input.io_type).split(","):  # an input may take several types
         value_check = _VALUE_CHECKS.get(io_type)
         if value_check is not None and is_a(value, value_check.value_class):

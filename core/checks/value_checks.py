@@ -6,13 +6,11 @@ and raises where the value cannot be used.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import is_dataclass
 from numbers import Real
 from types import NoneType
 from typing import Any, cast
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from ..pictures.geometry import FAR
@@ -85,46 +83,9 @@ def named(value: Any) -> str:
             return "a number of too many digits"
         return str(value)
     kind = f"an object of type {type(value).__name__}"
-    if isinstance(value, Tensor) and not value.is_nested:  # a nested tensor has no shape
+    if isinstance(value, Tensor):
         return f"{kind} of shape {tuple(value.shape)}"
     return kind
-
-
-def unusual(tensor: Tensor) -> str:
-    """The kind of a tensor that no code here can use, such as "meta" or "sparse_coo"; "" for a usual one.
-
-    The numbers of a usual one lie in memory as they are.
-    """
-    if tensor.is_nested:
-        return "nested"
-    if tensor.layout is not torch.strided:
-        return str(tensor.layout).removeprefix("torch.")
-    if tensor.is_meta:
-        return "meta"
-    if tensor.is_quantized:
-        return "quantized"
-    return "named" if tensor.has_names() else ""
-
-
-def require_usual_tensors(title: str, value: Any) -> None:
-    """Raise BadInput for a tensor that is `unusual`, also within lists, dictionaries and objects of ours."""
-    waiting = [value]
-    seen: set[int] = set()
-    while waiting:
-        part = waiting.pop()
-        if id(part) in seen:  # lists may hold themselves
-            continue
-        seen.add(id(part))
-        if isinstance(part, Tensor):
-            kind = unusual(part)
-            if kind:
-                raise BadInput(title, f"{named(value)} with a tensor of kind {kind!r}", "a usual tensor")
-        elif isinstance(part, Mapping):
-            waiting += cast("Mapping[Any, Any]", part).values()
-        elif isinstance(part, (list, tuple)):
-            waiting += cast("Sequence[Any]", part)
-        elif is_dataclass(part):
-            waiting += getattr(part, "__dict__", {}).values()
 
 
 def picture(title: str, image: Tensor) -> None:

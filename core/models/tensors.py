@@ -18,7 +18,6 @@ from torch import Tensor
 from ..checks.errors import UnsupportedCheckpoint
 from ..checks.memory import is_out_of_memory
 from ..checks.text import in_one_line, plain
-from ..checks.value_checks import unusual
 from .files import is_safetensors, is_zip, no_model, sha256, unfinished, zip_members
 
 State = Mapping[str, Tensor]
@@ -310,7 +309,8 @@ def _tensors_in(content: Any, path: Path) -> dict[str, Tensor]:
     flat = flatten(cast("Mapping[str, Any]", content))
     largest = max(path.stat().st_size, _LARGEST)
     for key, tensor in flat.items():
-        if unusual(tensor) or tensor.numel() * tensor.element_size() > largest:
+        lies_in_file = tensor.layout is torch.strided and not tensor.is_meta and not tensor.is_quantized
+        if not lies_in_file or tensor.numel() * tensor.element_size() > largest:
             kind = f"{tensor.layout} of {tensor.dtype}, shape {tuple(tensor.shape)}"
             raise NotTensors(f"a pickle whose tensor {key[:100]} does not lie in it ({kind})")
     return flat
