@@ -13,12 +13,13 @@ from ..bridge.host.schema import advanced
 from ..bridge.people import photos
 from ..bridge.people.face_model import FindsFaces, HostedFaceModel, default_face_model
 from ..bridge.people.person_photos import AS_IT_IS, FaceReader, PhotosRead, photo_size_input, which_face_input
-from ..core import persons, taking_part
+from ..core import taking_part
 from ..core.cast import UNNAMED, Absent, Cast, Member, require_together
 from ..core.checks.errors import BadCast, first_few, gathered, listed
 from ..core.checks.names import of_person
 from ..core.checks.text import names_in
 from ..core.faces import analysis, which
+from ..core.persons import checks, combining, lookalikes
 from ..core.pictures import previews, tensors
 from .categories import IN_PEOPLE
 from .sockets import CastSocket, FaceModelSocket, PersonSocket
@@ -60,8 +61,8 @@ class CastNode(io.ComfyNode):
         first_number = len(cast_before.people) + len(cast_before.absent) + 1
         for number, (input_number, person) in enumerate(persons_by_number.items(), first_number):
             members.append(Member(person, weights.get(input_number, 1.0), number=number))
-        with_face = [member for member in members if persons.photos_of(member.person)]
-        without_face = [member for member in members if not persons.photos_of(member.person)]
+        with_face = [member for member in members if checks.photos_of(member.person)]
+        without_face = [member for member in members if not checks.photos_of(member.person)]
         names_without_face = taking_part.names(without_face)
         # Those of the linked cast come first.
         present = [*cast_before.people, *with_face]
@@ -114,7 +115,7 @@ def _cast_output(cls: type[io.ComfyNode], cast: Cast, lines: Sequence[str]) -> i
     first_crops = [member.person.crops[0] for member in cast.people]
     preview = previews.contact_sheet(first_crops, captions)
     acting = taking_part.present(cast).people  # those of weight above 0
-    alike = persons.look_alike(taking_part.with_names(acting))
+    alike = lookalikes.look_alike(taking_part.with_names(acting))
     notes.tell("\n".join([*lines, *_named_twice(acting), *alike]))
     return io.NodeOutput(cast, preview, ui=ui.PreviewImage(preview, cls=cls))
 
@@ -179,7 +180,7 @@ class CastFromPhotos(FindsFaces, io.ComfyNode):
             read_of_people.append(_photos_read(reader, name, batches, which_faces.word_for_photo(number)))
         members: list[Member] = []
         for number_in_cast, read in enumerate(read_of_people, 1):
-            person = persons.from_faces(read.name, read.faces, face_model.ids)
+            person = combining.from_faces(read.name, read.faces, face_model.ids)
             members.append(Member(person, number=number_in_cast))
         # A note, where first photos are example pictures that the user has not replaced yet.
         lines = tensors.reminder([(read.name, read.photos[0].pixels) for read in read_of_people])

@@ -17,18 +17,19 @@ from ..bridge.host.encode import similarities, text_alignment
 from ..bridge.host.notes import stepwise
 from ..bridge.host.schema import advanced, pixels_input, similarity_input
 from ..bridge.people.face_model import FindsFaces, HostedFaceModel, default_face_model, installed_recognisers
-from ..core import measure
 from ..core.cast import Cast, Person
 from ..core.checks.errors import BadParts, BadPhoto, BadSetup, counted, listed
 from ..core.checks.prompts import check_text
 from ..core.faces.model import faces_in, unsure_in
+from ..core.measure import annotated_picture, comparison, figures, measuring, report_text
+from ..core.measure.report import Report
 from ..core.parts.parts import Parts
 from ..core.pictures.tensors import as_rgb, rows
 from ..core.taking_part import by_lora
 from .categories import IN_MEASURE
 from .sockets import CastSocket, FaceModelSocket, PartsSocket, PersonSocket, socket
 
-ReportSocket = socket("LIKENESS_REPORT", measure.Report)
+ReportSocket = socket("LIKENESS_REPORT", Report)
 
 
 @dataclass(frozen=True)
@@ -54,8 +55,8 @@ class MeasureLikeness(FindsFaces, io.ComfyNode):
                 io.Image.Input("images"),
                 CastSocket.Input("cast", optional=True),
                 PersonSocket.Input("person", optional=True),
-                io.Combo.Input("made_with", options=list(measure.TRAINED_WITH)),
-                advanced(similarity_input("stranger_below", measure.STRANGER_BELOW)),
+                io.Combo.Input("made_with", options=list(comparison.TRAINED_WITH)),
+                advanced(similarity_input("stranger_below", measuring.STRANGER_BELOW)),
                 advanced(pixels_input("min_size")),
                 PartsSocket.Input("parts", optional=True),
                 io.ClipVision.Input("clip_vision", optional=True),
@@ -102,23 +103,23 @@ class MeasureLikeness(FindsFaces, io.ComfyNode):
         if has_nobody and (parts is not None or compares_prompt):
             report = _report_without_people(images, parts, compares_prompt, settings)
         else:
-            report = _report_on_people(face_model, images, measure.people_to_find(cast, person, measure.NODE), settings)
+            report = _report_on_people(
+                face_model, images, comparison.people_to_find(cast, person, measuring.NODE), settings
+            )
         if parts is not None and parts.present:
             part_similarities = similarities(clip_vision, parts, as_rgb(images))
             labels = [part.label for part, *_ in parts.garments]  # all pictures of a garment have one label
-            report = measure.with_parts(report, part_similarities, labels)
+            report = measuring.with_parts(report, part_similarities, labels)
         alignments: list[float] = []
         if compares_prompt:
             alignments = text_alignment(clip, clip_vision, settings.prompt, as_rgb(images))
-            report = measure.with_text_alignment(report, alignments)
+            report = measuring.with_text_alignment(report, alignments)
         people_without_photos = by_lora(cast) if cast else []
-        notes.tell("\n".join([*people_without_photos, *measure.notes(report, installed_recognisers())]))
+        notes.tell("\n".join([*people_without_photos, *report_text.notes(report, installed_recognisers())]))
         return _outputs(cls, report, images, alignments)
 
 
-def _outputs(
-    cls: type[io.ComfyNode], report: measure.Report, images: Tensor, alignments: Sequence[float]
-) -> io.NodeOutput:
+def _outputs(cls: type[io.ComfyNode], report: Report, images: Tensor, alignments: Sequence[float]) -> io.NodeOutput:
     """The outputs of the node. One without a value stops the nodes that are linked to it, and the editor shows why.
 
     alignments: of each picture with the prompt, a cosine; none where they are not compared.
@@ -126,39 +127,37 @@ def _outputs(
     # The seven outputs from resemblance to swapped, which are the fields of Totals in their order.
     totals: Iterable[Any] = [ExecutionBlocker(NO_PEOPLE)] * 7
     if report.people:
-        totals = measure.totals(report.judged_pictures)
+        totals = figures.totals(report.judged_pictures)
     mean_alignment: Any = sum(alignments) / len(alignments) if alignments else ExecutionBlocker(NO_PROMPT)
-    annotated = torch.stack([measure.annotate(image, report, number) for number, image in enumerate(images)])
+    annotated = torch.stack([annotated_picture.annotate(image, report, number) for number, image in enumerate(images)])
     shown = ui.PreviewImage(annotated, cls=cls).as_dict()
     shown["likeness_report"] = [json.dumps(report.as_json())]  # for who runs the graph over HTTP
-    return io.NodeOutput(report, annotated, measure.describe(report), *totals, mean_alignment, ui=shown)
+    return io.NodeOutput(report, annotated, report_text.describe(report), *totals, mean_alignment, ui=shown)
 
 
-def _report_without_people(
-    images: Tensor, parts: Parts | None, compares_prompt: bool, settings: Settings
-) -> measure.Report:
+def _report_without_people(images: Tensor, parts: Parts | None, compares_prompt: bool, settings: Settings) -> Report:
     """A report on pictures that are compared with parts or the prompt alone. It needs no face model.
 
     Raises BadParts where only parts are connected, and all of them have weight 0.
     """
     if not compares_prompt and parts is not None and not parts.present:
         raise BadParts("There is nothing to compare: all parts have weight 0.", "Raise a weight in Part.")
-    return measure.report_without_people(len(images), settings.made_with)
+    return measuring.report_without_people(len(images), settings.made_with)
 
 
 def _report_on_people(
     face_model: HostedFaceModel | None, images: Tensor, searched_cast: Cast, settings: Settings
-) -> measure.Report:
+) -> Report:
     """Find the faces in the pictures, and report which face is whose of a cast.
 
     A note under the node names faces of which it is unsure which way is up. face_model: None for the default one, which
     is loaded then. images: (B, H, W, C). searched_cast: the people who are looked for.
     """
     face_model = face_model or default_face_model()
-    judges = measure.judges(face_model.ids, searched_cast.people, settings.made_with)
+    judges = comparison.judges(face_model.ids, searched_cast.people, settings.made_with)
     judging_model = face_model.only(judges)  # recognisers that cannot judge are not run
     faces_of_pictures = [faces_in(judging_model, image, settings.min_size) for image in stepwise(images.unbind())]
-    report = measure.measure(faces_of_pictures, searched_cast, judges, settings.made_with, settings.stranger_below)
+    report = measuring.measure(faces_of_pictures, searched_cast, judges, settings.made_with, settings.stranger_below)
     notes.tell(unsure_in(faces_of_pictures))
     return report
 
@@ -202,7 +201,7 @@ class PickBestLikeness(io.ComfyNode):
             inputs=[
                 ReportSocket.Input("report"),
                 io.Image.Input("images"),
-                io.Combo.Input("score", options=[*measure.SCORES]),
+                io.Combo.Input("score", options=[*figures.SCORES]),
                 io.Int.Input("keep", default=1, min=1, max=4096),
                 io.Latent.Input("latents", optional=True),
             ],
@@ -218,32 +217,32 @@ class PickBestLikeness(io.ComfyNode):
     @classmethod
     def execute(
         cls,
-        report: measure.Report,
+        report: Report,
         images: Tensor,
         score: str,
         keep: int,
         latents: dict[str, Any] | None = None,
     ) -> io.NodeOutput:
         _check_counts(report, images, latents)
-        values = measure.scores(report, score)  # of each picture, None where it has no such score
-        order = measure.ranking(report, score)  # indices of the pictures, the best first
+        values = report_text.scores(report, score)  # of each picture, None where it has no such score
+        order = report_text.ranking(report, score)  # indices of the pictures, the best first
         best_index = order[0]
         best_value = values[best_index]
         if best_value is None:  # pictures without the score come last, so no picture has it
-            no_value = measure.figure_named(score).why_no_value(bool(report.people))
+            no_value = figures.figure_named(score).why_no_value(bool(report.people))
             raise BadPhoto(
                 f"No picture has the score {score}: {no_value.reason}.", f"{no_value.advice}, or choose another score."
             )
-        notes.tell(measure.no_person_found(report, score))
+        notes.tell(report_text.no_person_found(report, score))
         best = order[:keep]
         best_images = images[best]  # (keep or all, H, W, C), the best first
         best_latents = rows(latents, best) if latents else ExecutionBlocker(NO_LATENTS)
-        ranking = "\n".join(measure.ranking_lines(report, score))
+        ranking = "\n".join(report_text.ranking_lines(report, score))
         preview = ui.PreviewImage(as_rgb(best_images), cls=cls)
         return io.NodeOutput(best_images, best_latents, best_index, best_value, ranking, ui=preview)
 
 
-def _check_counts(report: measure.Report, images: Tensor, latents: dict[str, Any] | None) -> None:
+def _check_counts(report: Report, images: Tensor, latents: dict[str, Any] | None) -> None:
     """Raise BadPhoto where the number of pictures, or that of connected latents, is not that of the pictures measured.
 
     latents: None where none are connected; a LATENT of the host, whose "samples" are (B, C, h, w).

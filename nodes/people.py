@@ -13,11 +13,11 @@ from ..bridge.host.schema import face_box_editor
 from ..bridge.people import face_bank, face_model, photos
 from ..bridge.people.face_model import FindsFaces, HostedFaceModel, default_face_model
 from ..bridge.people.person_photos import AS_IT_IS, FaceReader, PhotosRead, photo_size_input, which_face_input
-from ..core import persons
 from ..core.cast import Person
 from ..core.checks.errors import FaceNotFound, counted
 from ..core.checks.text import MOST_NAME_LETTERS, logger, plain
 from ..core.faces import by_hand, which
+from ..core.persons import blending, checks, combining
 from ..core.pictures import previews, tensors
 from .categories import IN_PEOPLE
 from .sockets import BoxesSocket, FaceLandmarksSocket, FaceModelSocket, PersonSocket
@@ -28,7 +28,7 @@ def _crops_preview(cls: type[io.ComfyNode], person: Person) -> ui.PreviewImage |
 
     A person whose file was saved without portraits has no cuts of head and shoulders. None for a person without photos.
     """
-    if not persons.photos_of(person):
+    if not checks.photos_of(person):
         return None
     sheet: list[Tensor] = []
     captions: list[str] = []
@@ -109,7 +109,7 @@ class PersonNode(FindsFaces, io.ComfyNode):
             else:
                 photos_read.use(number, face, boxed_face is not None)
         name = photos_read.name
-        person = persons.from_faces(name, photos_read.faces, face_model.ids)
+        person = combining.from_faces(name, photos_read.faces, face_model.ids)
         used = f"{len(photos_read.faces)} of {counted(len(linked_photos), 'photo')} used"
         report = "\n".join([f"{name}: {used}", *photos_read.lines])
         logger.info("Person %s", report)
@@ -132,7 +132,7 @@ class BlendTwoPeople(io.ComfyNode):
                 PersonSocket.Input("a"),
                 PersonSocket.Input("b"),
                 io.Float.Input("amount", default=0.5, min=0.0, max=1.0, step=0.01),
-                io.Combo.Input("method", options=list(persons.BLENDS)),
+                io.Combo.Input("method", options=list(blending.BLENDS)),
                 io.String.Input("name", default=""),
                 io.Int.Input("steps", default=1, min=1, max=20, optional=True),
             ],
@@ -152,7 +152,7 @@ class BlendTwoPeople(io.ComfyNode):
         amounts = [amount]
         if steps > 1:  # then `amount` is not used: the list goes from 0, which is a, to 1, which is b
             amounts = [step / (steps - 1) for step in range(steps)]
-        return io.NodeOutput([persons.blend(a, b, amount_of_b, method, name) for amount_of_b in amounts])
+        return io.NodeOutput([blending.blend(a, b, amount_of_b, method, name) for amount_of_b in amounts])
 
 
 class SavePerson(io.ComfyNode):

@@ -14,13 +14,15 @@ from ..bridge.host.notes import stepwise
 from ..bridge.host.schema import advanced
 from ..bridge.people import photos
 from ..bridge.people.face_model import FindsFaces, HostedFaceModel, default_face_model
-from ..core import grouping, persons
 from ..core.cast import Cast, Face, Member, Person
 from ..core.checks.errors import BadCast, BadPhoto, FaceNotFound, LikenessError, first_few, gathered
 from ..core.checks.text import logger, names_in
 from ..core.faces import analysis
 from ..core.faces.bgr_pictures import to_picture
-from ..core.grouping import PhotoFace, SortedFaces
+from ..core.grouping import clusters, sorting
+from ..core.grouping.photo_faces import PhotoFace
+from ..core.grouping.sorting import SortedFaces
+from ..core.persons import combining, lookalikes
 from ..core.pictures import previews
 from .categories import IN_PEOPLE
 from .sockets import CastSocket, FaceLandmarksSocket, FaceModelSocket
@@ -60,7 +62,7 @@ class SortPhotosIntoPeople(FindsFaces, io.ComfyNode):
                 io.String.Input("names", default=""),
                 io.Combo.Input("which_face", options=[_LARGEST, _EVERY]),
                 io.String.Input("corrections", default=""),
-                advanced(io.Float.Input("same_person_from", default=grouping.SAME_PERSON, min=0.0, max=1.0, step=0.01)),
+                advanced(io.Float.Input("same_person_from", default=clusters.SAME_PERSON, min=0.0, max=1.0, step=0.01)),
                 FaceLandmarksSocket.Input("face_landmarks", optional=True),
             ],
             outputs=[
@@ -120,7 +122,7 @@ class SortPhotosIntoPeople(FindsFaces, io.ComfyNode):
         found_faces = _find_faces(photos_to_sort)
         files = [photo.file for photo in photos_to_sort]
         by_face = people == BY_FACE  # otherwise by the names of the files
-        sorted_faces = grouping.sort_faces(
+        sorted_faces = sorting.sort_faces(
             found_faces.faces, files, by_face, same_person_from, names_in(names), corrections
         )
         if not sorted_faces.people:
@@ -214,19 +216,19 @@ def _output(
     """
     found_people: list[Person] = []
     for name, faces_of_person in sorted_faces.labelled.items():  # pairs of label and face
-        found_people.append(persons.from_faces(name, [face for _, face in faces_of_person], recognisers))
+        found_people.append(combining.from_faces(name, [face for _, face in faces_of_person], recognisers))
     cast = Cast(tuple(Member(person, number=n) for n, person in enumerate(found_people, 1)))
     reasons = [f"Left out, photo {photo}: {error.problem}" for photo, error in errors.items()]
-    report = "\n".join([*grouping.report(sorted_faces), *reasons, *lines])
+    report = "\n".join([*sorting.report(sorted_faces), *reasons, *lines])
     logger.info("Sort Photos into People\n%s", report)
     labelled_faces = [(photo_face.label, photo_face.face) for photo_face in sorted_faces.faces]
     note = [
         *lines,
         *gathered("Left out, no face or not readable", first_few(list(errors))),
         *gathered("Left out, no such person", first_few(sorted_faces.unused_names)),
-        *grouping.notes(sorted_faces.labelled, sorted_faces.same_from, look_at="the preview, and at corrections"),
+        *sorting.notes(sorted_faces.labelled, sorted_faces.same_from, look_at="the preview, and at corrections"),
         *analysis.weak_faces(labelled_faces),
-        *persons.look_alike(found_people),
+        *lookalikes.look_alike(found_people),
     ]
     notes.tell("\n".join(note))
     preview = _sheet(sorted_faces)

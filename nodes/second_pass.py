@@ -18,14 +18,17 @@ from ..bridge.host import newer, notes
 from ..bridge.host.notes import stepwise
 from ..bridge.host.schema import advanced, face_sizes_input, pixels_input, similarity_input
 from ..bridge.people.face_model import FindsFaces, HostedFaceModel, default_face_model
-from ..core import measure, second_pass
 from ..core.cast import Cast, Faces, Person, require_places
 from ..core.checks.errors import BadPhoto, counted
 from ..core.checks.value_checks import unusable_latent
 from ..core.faces.model import faces_in, unsure_in
+from ..core.measure import comparison, measuring
 from ..core.pictures.tensors import as_rgb
 from ..core.places.placing import SMALL_FACE
-from ..core.second_pass import CHOICES, MATCHES, Choice, Crop, Crops, Decision
+from ..core.second_pass import crop_report, cutting, pasting, selection
+from ..core.second_pass.cutting import Crop, Crops, Decision
+from ..core.second_pass.pasting import MATCHES
+from ..core.second_pass.selection import CHOICES, Choice
 from ..core.taking_part import as_cast, by_lora
 from .categories import IN_MEASURE
 from .sockets import CastOrPersonSocket, CastSocket, FaceModelSocket, socket
@@ -94,7 +97,7 @@ class CropFaces(FindsFaces, io.ComfyNode):
         rounded_size = size // 64 * 64  # the step of the input, which a linked value may not keep
         choice = Choice(use_places=cut_in_places, size=rounded_size, **settings)
         everybody = as_cast(cast)
-        people = second_pass.people_to_cut(everybody, CROP)
+        people = selection.people_to_cut(everybody, CROP)
         judge = _judge(face_model or default_face_model(), people)
         faces_of_pictures = [faces_in(judge, image) for image in stepwise(images.unbind())]
         notes.tell(unsure_in(faces_of_pictures))
@@ -104,12 +107,12 @@ class CropFaces(FindsFaces, io.ComfyNode):
         rows = _cropped_rows(images, decisions, choice.size)
         where = Crops(rows.cropped, len(images), width=images.shape[2], height=images.shape[1], size=choice.size)
         pairs = zip(images, decisions_of_pictures, strict=True)
-        preview = torch.stack([second_pass.draw_crops(image, of_picture) for image, of_picture in pairs])
+        preview = torch.stack([crop_report.draw_crops(image, of_picture) for image, of_picture in pairs])
         return io.NodeOutput(
             *_row_outputs(rows, everybody, decisions, choice.size),  # crops, masks and cast_by_row
             where,
             preview,
-            second_pass.describe(decisions, len(images)),
+            crop_report.describe(decisions, len(images)),
             len(rows.cropped),
             _latents(rows, vae),
             ui=ui.PreviewImage(preview, cls=cls),
@@ -122,8 +125,8 @@ def _judge(face_model: HostedFaceModel, people: Cast) -> HostedFaceModel:
     Where nobody of the people has photos, nobody is recognised, and the first recogniser will do.
     """
     recognisers = face_model.ids
-    if second_pass.has_photos(people):
-        recognisers = measure.judges(face_model.ids, people.people, method="unknown")
+    if selection.has_photos(people):
+        recognisers = comparison.judges(face_model.ids, people.people, method="unknown")
     return face_model.only(recognisers[:1])
 
 
@@ -155,8 +158,8 @@ def _cropped_rows(images: Tensor, decisions: Sequence[Decision], size: int) -> _
         if crop is None:  # this person stays as they are
             continue
         cropped.append(crop)
-        pictures.append(second_pass.cut(rgb[crop.picture_index], crop, size)[None])
-        mask = second_pass.turned_upright(crop.mask[..., None], crop.turns, size)  # (size, size, 1)
+        pictures.append(cutting.cut(rgb[crop.picture_index], crop, size)[None])
+        mask = cutting.turned_upright(crop.mask[..., None], crop.turns, size)  # (size, size, 1)
         masks.append(mask[None, ..., 0])  # (1, size, size)
     return _CroppedRows(tuple(cropped), torch.cat(pictures), torch.cat(masks))
 
@@ -168,7 +171,7 @@ def _row_outputs(rows: _CroppedRows, cast: Cast, decisions: Sequence[Decision], 
     """
     if not rows.cropped:
         return [ExecutionBlocker(None), ExecutionBlocker(None), ExecutionBlocker(None)]  # None: no message
-    return [rows.pictures, rows.masks, second_pass.cast_by_row(decisions, cast, size)]
+    return [rows.pictures, rows.masks, cutting.cast_by_row(decisions, cast, size)]
 
 
 def _latents(rows: _CroppedRows, vae: VAE | None) -> dict[str, Tensor] | ExecutionBlocker:
@@ -192,7 +195,7 @@ def _note_lines(size: int, choice: Choice, cast: Cast, decisions: Sequence[Decis
     lines: list[str] = []
     if choice.size != size:
         lines.append(f"Crops of {choice.size} px, not {size}: sizes are multiples of 64")
-    return [*lines, *by_lora(cast), *second_pass.notes(decisions, picture_count)]
+    return [*lines, *by_lora(cast), *crop_report.notes(decisions, picture_count)]
 
 
 NO_VAE = "Crop Faces has no VAE to make latents with. Connect the checkpoint's VAE to its vae input."
@@ -206,17 +209,17 @@ def _decisions(
     recognisers: the id of the recogniser that tells who is who. pictures: the faces in each picture. cast: from
     people_to_cut, so either all people in it have places or none has.
     """
-    if second_pass.has_photos(cast):
+    if selection.has_photos(cast):
         # With places, the face in a place is the person's, however little it looks like them: such faces are what the
         # second pass is for. No cosine is below -1, so nobody is taken for a stranger.
-        stranger_below = -1.0 if cast.people[0].slot else measure.STRANGER_BELOW
-        report = measure.measure(pictures, cast, recognisers, stranger_below=stranger_below)
-        by_picture = second_pass.candidates(report, pictures)
+        stranger_below = -1.0 if cast.people[0].slot else measuring.STRANGER_BELOW
+        report = measuring.measure(pictures, cast, recognisers, stranger_below=stranger_below)
+        by_picture = selection.candidates(report, pictures)
     else:
-        by_picture = second_pass.candidates_by_place(require_places(cast, CROP), pictures)
+        by_picture = selection.candidates_by_place(require_places(cast, CROP), pictures)
     decisions: list[list[Decision]] = []
     for people, faces in zip(by_picture, pictures, strict=True):
-        decisions.append(second_pass.decide(people, faces, choice))
+        decisions.append(cutting.decide(people, faces, choice))
     return decisions
 
 
@@ -250,7 +253,7 @@ class PasteFaces(io.ComfyNode):
         if sampled is None:
             why = f"Paste Faces has {counted(len(where.crops), 'crop')} to paste, but nothing is connected to sampled."
             raise BadPhoto(why, "Connect the IMAGE of the VAE Decode behind the sampler to sampled.")
-        pasted = second_pass.paste(images, where, sampled, color_match)
+        pasted = pasting.paste(images, where, sampled, color_match)
         return io.NodeOutput(pasted.images, pasted.mask, ui=ui.PreviewImage(as_rgb(pasted.images), cls=cls))
 
 

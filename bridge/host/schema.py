@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 
 from comfy_api.latest import io
 
-from ...core.persons import PHOTOS
+from ...core.persons.combining import PHOTOS
 from ...core.places.layouts import BODIES
 
 InputT = TypeVar("InputT", bound=io.Input)

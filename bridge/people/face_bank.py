@@ -17,13 +17,13 @@ from comfy_execution.graph_utils import is_link
 from safetensors.torch import save
 from torch import Tensor
 
-from ...core import persons
 from ...core.cast import Person
 from ...core.checks.errors import CannotSave, LikenessError, UnsupportedCheckpoint, listed
 from ...core.checks.names import ending, folded, spelled
 from ...core.checks.text import plain
 from ...core.models.files import write_whole
 from ...core.models.tensors import described, no_safetensors, opened
+from ...core.persons import checks, saving
 from ..host import folders
 
 KEY = "likeness_faces"
@@ -135,14 +135,14 @@ def save_person(person: Person, filename: str, node_id: str | None = None, graph
     that cannot be written, and where one graph would save two people to one file.
     """
     path = _path_to_save(filename)
-    if not persons.photos_of(person) or (person.has_no_photo and not person.loras):
+    if not checks.photos_of(person) or (person.has_no_photo and not person.loras):
         why = f"{person.name} has no photo with a face, so there is nothing to save."
         raise CannotSave(why, "Give Person a photo in which the face is found.")
     key = folded(path)
     # By key, who was saved in this run; written to below.
     saved_in_run = {} if graph is None else _saved_in_run.setdefault(graph, {})
     prompt = {} if graph is None else graph.get_original_prompt()
-    tensors, metadata = persons.to_tensors(person)
+    tensors, metadata = saving.to_tensors(person)
     saved = _Saved(person.name, node_id, _digest(tensors, metadata))
     rivals = _rivals(saved, path, prompt, saved_in_run.get(key))
     if rivals:
@@ -286,17 +286,17 @@ def load_person(file: str) -> Person:
     try:
         kind = no_safetensors(Path(path))
         if kind:
-            raise persons.not_a_person(path, kind)
+            raise saving.not_a_person(path, kind)
         with opened(Path(path)) as file_of_tensors:
             metadata = file_of_tensors.metadata() or {}
             # Before all of the file is read: it may be a checkpoint of some gigabytes.
-            persons.check_format(described(file_of_tensors), metadata, path)
+            saving.check_format(described(file_of_tensors), metadata, path)
             keys: list[str] = file_of_tensors.keys()
             # Cloned: the tensors of safetensors would hold the file open, and it could not be replaced.
             tensors = {key: file_of_tensors.get_tensor(key).clone() for key in keys}
     except safetensors.SafetensorError as error:
-        raise persons.not_a_person(path, f"damaged ({error})") from error
+        raise saving.not_a_person(path, f"damaged ({error})") from error
     except OSError as error:
         damage = f"a file that cannot be read ({error})"
-        raise UnsupportedCheckpoint(path, damage, persons.EXPECTED, "Look at its permissions.") from error
-    return persons.from_tensors(tensors, metadata, path)
+        raise UnsupportedCheckpoint(path, damage, saving.EXPECTED, "Look at its permissions.") from error
+    return saving.from_tensors(tensors, metadata, path)

@@ -6,12 +6,12 @@ from dataclasses import dataclass, field, replace
 from comfy_api.latest import io
 from torch import Tensor
 
-from ...core import grouping
 from ...core.cast import Face
 from ...core.checks.errors import BadPhoto, FaceNotFound, gathered
 from ...core.faces import analysis, which
 from ...core.faces.bgr_pictures import Picture, to_picture
 from ...core.faces.finding import Detection
+from ...core.grouping import sorting
 from ...core.pictures.geometry import Fit
 from ...core.pictures.tensors import LONGER_SIDE, MULTIPLE_OF, resized_photo
 from ..host import notes
@@ -135,7 +135,7 @@ class PhotosRead:
     def doubts(self, look_at: str) -> list[str]:
         """Lines about faces that may be another person's. look_at: as in grouping.notes."""
         numbered_faces = [(f"photo {number}", face) for number, face in self.used.items()]
-        return grouping.notes({self.name: numbered_faces}, look_at=look_at)
+        return sorting.notes({self.name: numbered_faces}, look_at=look_at)
 
     def notes(self) -> list[str]:
         """Lines for the note under the node: photos without a face, faces that may be another person's, weak faces."""

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..cast import ALIGNED, CROP, LOOSE, NOSE, Face, Portraits
 from ..checks.errors import BadEmbedding, BadPhoto, counted, first_few, gathered
-from ..persons import why_bad
+from ..persons.checks import why_bad
 from ..pictures.geometry import area, shorter_side, square_around, upright
 from ..pictures.previews import Sheet, as_picture, color_of
 from .bgr_pictures import Picture, align, align_ffhq, no_face, to_image

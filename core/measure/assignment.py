@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ..cast import NOSE, CanvasSize, Face, Faces, PlacedCast, Slot
 from ..checks.errors import BadSize
-from ..persons import assigned
+from ..persons.matching import assigned
 from ..pictures.geometry import longer_side
 
 REACH = 1.0

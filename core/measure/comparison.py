@@ -6,7 +6,8 @@ from dataclasses import replace
 from ..cast import Cast, Member, NotPlaced, Person, require_somebody, require_together
 from ..checks.errors import BadCast, listed
 from ..methods import methods
-from ..persons import EmbeddingMissing, in_common, known_by
+from ..persons.combining import EmbeddingMissing
+from ..persons.matching import in_common, known_by
 from ..taking_part import names, with_names, with_photos
 
 UNKNOWN = "unknown"

@@ -9,7 +9,9 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from ..cast import Cast, Face, Faces, Person, PlacedCast, is_a
-from ..persons import combine, kin, shared_by_nature, similarities
+from ..persons.combining import combine
+from ..persons.lookalikes import kin
+from ..persons.matching import shared_by_nature, similarities
 from .assignment import faces_of_people
 from .comparison import UNKNOWN
 from .report import NO_RECOGNISER, MeasuredPicture, Report, Sighting

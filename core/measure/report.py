@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import Any
 
 from ..cast import Box, Member
-from ..persons import kin_lines
+from ..persons.lookalikes import kin_lines
 from ..pictures.geometry import Fit
 from .comparison import TRAINED_WITH, UNKNOWN
 

@@ -24,7 +24,7 @@ import torch.nn.functional as functional
 from torch import Tensor
 
 from ..checks.errors import LikenessError, joined
-from ..persons import assigned
+from ..persons.matching import assigned
 
 _JOINT_SCALE = 1 / 1000
 """Of the logits of joint attention, instead of d ** -0.5: nearly flat, so that scores are nearly means of logits."""

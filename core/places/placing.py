@@ -9,7 +9,7 @@ from ..cast import NO_PLACE, Cast, Layout, Member, Person, PlacedCast, Slot, wit
 from ..checks.errors import BadCast, LikenessError, counted, gathered, listed
 from ..checks.names import People
 from ..checks.text import number_in, plain
-from ..persons import assigned, in_common, known_by, similarities
+from ..persons.matching import assigned, in_common, known_by, similarities
 from ..pictures import geometry
 from ..taking_part import with_names
 

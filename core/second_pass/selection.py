@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ..cast import NOSE, Box, Cast, Face, Faces, Keypoints, Member, PlacedCast, require_places, require_together
-from ..measure import Report, people_to_find
 from ..measure.assignment import faces_in_places
+from ..measure.comparison import people_to_find
+from ..measure.report import Report
 from ..pictures.geometry import Fit
 from ..taking_part import present
 

@@ -29,7 +29,7 @@ from ...bridge.words.unet.words import id_tokens_by_region
 from ...core.cast import Cast, Member, in_order_of_places, require_places, require_somebody
 from ...core.checks.errors import BadCast, counted
 from ...core.methods import method
-from ...core.persons import embeddings
+from ...core.persons.combining import embeddings
 from ...core.pictures import geometry
 from ...core.pictures.tensors import as_drawing, as_rgb
 from ...core.places import control_images, place_previews

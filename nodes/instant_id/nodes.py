@@ -28,7 +28,7 @@ from ...core.cast import Cast, Person, PlacedCast, is_a, rows_missing
 from ...core.checks.errors import BadSetup
 from ...core.families import SDXL
 from ...core.methods import method
-from ...core.persons import embeddings
+from ...core.persons.combining import embeddings
 from ...core.pictures import geometry
 from ...core.pictures.tensors import as_drawing
 from ...core.places.control_images import NoKeypoints

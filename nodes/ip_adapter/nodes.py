@@ -23,7 +23,7 @@ from ...core.cast import Cast, Person
 from ...core.families import SDXL, family_of_text_width
 from ...core.methods import method
 from ...core.models.tensors import below
-from ...core.persons import PHOTOS, combine, portraits
+from ...core.persons.combining import PHOTOS, combine, portraits
 from ...core.taking_part import with_photos
 from ..categories import IN_OTHER_METHODS
 from ..sockets import CastOrPersonSocket, adapter_socket

@@ -36,7 +36,7 @@ from ...core.checks.text import plain
 from ...core.checks.value_checks import unusable_text
 from ...core.methods import method
 from ...core.models.tensors import State, below
-from ...core.persons import embeddings, portraits
+from ...core.persons.combining import embeddings, portraits
 from ..categories import IN_OTHER_METHODS
 from ..sockets import CastOrPersonSocket, adapter_socket
 from .class_words import TRIGGER, TriggeredPrompt

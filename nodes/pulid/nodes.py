@@ -28,7 +28,8 @@ from ...core.families import CHROMA, FLUX, SDXL
 from ...core.methods import method
 from ...core.models import manifest
 from ...core.models.formats import identify
-from ...core.persons import combine, photos_of, portraits
+from ...core.persons.checks import photos_of
+from ...core.persons.combining import combine, portraits
 from ...core.taking_part import with_photos
 from ..categories import IN_OTHER_METHODS
 from ..sockets import CastOrPersonSocket, adapter_socket

@@ -14,7 +14,7 @@ from torch import Tensor
 from ...core.cast import UNNAMED, CanvasSize, Cast, Member, RowCast, Slot, in_order_of_places, is_a, places_of
 from ...core.checks.errors import BadSetup, counted, gathered, joined
 from ...core.parts.cut_outs import piece_of_part
-from ...core.persons import portraits
+from ...core.persons.combining import portraits
 from ...core.pictures.tensors import as_masks, as_rgb
 from ...core.places import control_images, layouts
 from ...core.places.layouts import head_of

@@ -10,11 +10,11 @@ from environment import SetupError, script_command
 from shared.links import Link, as_link, up_to
 from shared.workflow import Prompt, specs, title
 
-from core import measure
 from core.cast import CROP, Member, Person, Slot
 from core.checks.errors import counted, listed
 from core.checks.names import among
-from core.measure import MeasuredPicture, Report, Sighting
+from core.measure import measuring
+from core.measure.report import MeasuredPicture, Report, Sighting
 from core.methods import methods
 from core.models import workflow_needs
 from core.models.manifest import STANDIN
@@ -53,7 +53,7 @@ def with_measure(prompt: Prompt, object_info: ObjectInfo, vision: str = "") -> P
             }
         inputs["images"] = images
         inputs["made_with"] = _method(before)
-        inputs["stranger_below"] = measure.STRANGER_BELOW
+        inputs["stranger_below"] = measuring.STRANGER_BELOW
         inputs["min_size"] = 0
         measured[_measured(number)] = {"class_type": "LikenessMeasureLikeness", "inputs": inputs}
         # It runs for a node that shows something.

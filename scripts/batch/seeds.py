@@ -15,7 +15,7 @@ from shared.workflow import Prompt
 from .prompts import Job
 
 if TYPE_CHECKING:
-    from core.measure import MeasuredPicture, Report
+    from core.measure.report import MeasuredPicture, Report
 
 _SEED_COUNT = 2**64
 
@@ -68,10 +68,11 @@ def best_try(reports_of_tries: Sequence[Sequence[Report]]) -> int:
     reports_of_tries: of each try a report for every picture. A try with several pictures counts as its worst: those of
     people are ranked by these, those without by their parts.
     """
-    from core import measure
+    from core.measure import figures, report_text
+    from core.measure.report import Report
 
     # What Pick Best Likeness chooses by where nothing else is set.
-    people_score = next(iter(measure.SCORES))
+    people_score = next(iter(figures.SCORES))
     worst_places = [0] * len(reports_of_tries)
     for has_people in (True, False):
         try_numbers: list[int] = []
@@ -81,9 +82,9 @@ def best_try(reports_of_tries: Sequence[Sequence[Report]]) -> int:
                 if bool(report.people) is has_people:
                     try_numbers.append(number)
                     pictures.append(report.judged_pictures[0])
-        together = measure.Report((), ("",), {"": tuple(pictures)})
-        score = people_score if has_people else measure.PARTS
-        for place, picture_number in enumerate(measure.ranking(together, score)):
+        together = Report((), ("",), {"": tuple(pictures)})
+        score = people_score if has_people else figures.PARTS
+        for place, picture_number in enumerate(report_text.ranking(together, score)):
             number = try_numbers[picture_number]
             worst_places[number] = max(worst_places[number], place)
     return worst_places.index(min(worst_places))

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pack.core import measure
-from pack.core.measure.figures import mean, weakest_person
+from pack.core.measure.figures import Totals, mean, totals, weakest_person
+from pack.core.measure.measuring import STRANGER_BELOW
 
 from .formulas import CLEAR, COLLAPSED_BELOW, blending, collapse_rate, dominance
 from .judged import Judged
@@ -59,8 +59,8 @@ def text_alignment(judged: Sequence[Judged]) -> float | None:
     return mean(picture.text_alignment for picture in judged)
 
 
-def _totals(judged: Sequence[Judged]) -> measure.Totals:
-    return measure.totals([picture.measured for picture in judged])
+def _totals(judged: Sequence[Judged]) -> Totals:
+    return totals([picture.measured for picture in judged])
 
 
 def _people(judged: Sequence[Judged]) -> int:
@@ -113,7 +113,7 @@ COLUMNS = (
     ),
     Column(
         "blending",
-        f"The share of faces whose two highest similarities both reach {measure.STRANGER_BELOW} and are less than "
+        f"The share of faces whose two highest similarities both reach {STRANGER_BELOW} and are less than "
         f"{CLEAR} apart, the second more than {CLEAR} above how alike the photos of these two people are.",
         _BINDING, "0", _mean_of(lambda picture: blending(picture.measured, picture.alike_in_photos)), True,
     ),

@@ -18,10 +18,10 @@ from collections.abc import Sequence
 
 import torch
 from pack.core.cast import Person
-from pack.core.measure import STRANGER_BELOW, MeasuredPicture
 from pack.core.measure.figures import mean
-from pack.core.measure.measuring import NODE
-from pack.core.persons import combine
+from pack.core.measure.measuring import NODE, STRANGER_BELOW
+from pack.core.measure.report import MeasuredPicture
+from pack.core.persons.combining import combine
 from torch import Tensor
 from torch.nn.functional import normalize
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pack.core.measure import MeasuredPicture
+from pack.core.measure.report import MeasuredPicture
 from torch import Tensor
 
 Table = Sequence[Sequence[float]]

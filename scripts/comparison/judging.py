@@ -12,10 +12,12 @@ import torch
 from bench.unets import run
 from environment import SetupError
 from pack.bridge.host import encode
-from pack.core import measure, persons
 from pack.core.cast import Box, Cast, Face, Member, Person, PlacedCast
 from pack.core.checks.errors import LikenessError
 from pack.core.faces import model as faces
+from pack.core.measure import annotated_picture, comparison, measuring
+from pack.core.measure.report import MeasuredPicture
+from pack.core.persons import combining
 from pack.core.pictures.geometry import longer_side
 from shared.photos import pixels as pixels_of
 from torch import Tensor
@@ -79,9 +81,9 @@ class Judge:
         people = [self.known[person.name] for person in scene.people]
         photos = [person.photos[0] for person in scene.people]
         cast = placed(people, scene.size)
-        names = measure.judges(self.face_model.ids, cast.people, measured_as or "unknown")
+        names = comparison.judges(self.face_model.ids, cast.people, measured_as or "unknown")
         picture_faces = faces.faces_in(self.face_model, drawn.pixels)
-        report = measure.measure([picture_faces], cast, names, measured_as or "unknown")
+        report = measuring.measure([picture_faces], cast, names, measured_as or "unknown")
         picture = report.judged_pictures[0]
         copies: list[float] = []
         for person, sighting in zip(people, picture.sightings, strict=True):
@@ -99,7 +101,7 @@ class Judge:
             alike_in_photos=between_people([person.person for person in people], names[0]),
             subjects=self._subjects_like(photos, picture, drawn.pixels),
             copied=copies,
-            annotated=measure.annotate(drawn.pixels, report, 0),
+            annotated=annotated_picture.annotate(drawn.pixels, report, 0),
             seconds=drawn.seconds,
             step_seconds=drawn.step_seconds,
         )
@@ -118,9 +120,7 @@ class Judge:
         of_picture = embedding_of(self.vision, pixels)
         return [float(cosine_similarity(of_picture, self._embedding_of_photo(photo))) for photo in photos]
 
-    def _subjects_like(
-        self, photos: Sequence[Path], picture: measure.MeasuredPicture, pixels: Tensor
-    ) -> list[float | None]:
+    def _subjects_like(self, photos: Sequence[Path], picture: MeasuredPicture, pixels: Tensor) -> list[float | None]:
         """DINOv2's cosine of the square around each person's face and that in their photo; None for a missing one."""
         if self.vision is None:
             return []
@@ -136,7 +136,7 @@ class Judge:
     def _known_by_photos(self, person: PersonFiles) -> Known:
         """A person by the largest face of each of their photos. Raises SetupError for a photo without a face."""
         largest = [self._face_of(photo) for photo in person.photos]
-        return Known(persons.from_faces(person.name, largest, self.face_model.ids), largest)
+        return Known(combining.from_faces(person.name, largest, self.face_model.ids), largest)
 
     def _look_for_face(self, photo: Path) -> Face:
         """The person of a photo: its largest face."""

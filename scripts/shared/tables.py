@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from core.measure import MeasuredPicture, Report, Sighting
+    from core.measure.report import MeasuredPicture, Report, Sighting
 
 PART = "part"
 """The state in the line of a part."""

@@ -20,12 +20,12 @@ from shared.standins import FACE_PACK
 from shared.whole import written
 from torch import Tensor
 
-from core import persons
 from core.cast import Cast, Layout, Member, Person
 from core.faces import analysis
 from core.faces.bgr_pictures import to_picture
 from core.faces.model import FaceModel, IRSE50Recogniser, on_cpu, open_detector
 from core.models.packs import IR_SE50
+from core.persons import combining
 from core.pictures.previews import as_picture, contact_sheet
 from core.places import control_images, group, place_previews, placing
 
@@ -75,7 +75,7 @@ def a_person(faces: FaceModel, name: str, photo: Tensor) -> Person:
     where = f"the photo of {name}"
     chosen = analysis.choose(analysis.detect(faces.detector, picture, where), "only", where)
     seen = analysis.recognise(faces.recognisers, picture, [chosen], where, portraits=True)
-    return persons.from_faces(name, seen, faces.ids)
+    return combining.from_faces(name, seen, faces.ids)
 
 
 @dataclass(frozen=True)

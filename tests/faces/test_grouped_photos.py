@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import real_faces
 import torch
-from pack.core import grouping, measure
 from pack.core.cast import Faces
 from pack.core.faces import analysis
 from pack.core.faces.bgr_pictures import from_file, to_image
-from pack.core.grouping import PhotoFace
-from pack.core.grouping.clusters import allowed_pairs, clusters, similarities
+from pack.core.grouping.clusters import SAME_PERSON, allowed_pairs, clusters, similarities
+from pack.core.grouping.photo_faces import PhotoFace
+from pack.core.measure import measuring
 from pack.core.persons import lookalikes
 from PIL import Image, ImageEnhance, ImageOps
 
@@ -82,7 +82,7 @@ def test_everybody_is_found_on_all_photos_and_nobody_is_mixed_up(
     truth = {frozenset(row.nonzero().flatten().tolist()) for row in same}
     alike = similarities([photo_face.face for photo_face in faces])
     allowed = allowed_pairs(faces, True)
-    for same_from in (0.35, grouping.SAME_PERSON, 0.45):
+    for same_from in (0.35, SAME_PERSON, 0.45):
         order = torch.randperm(len(faces), generator=torch.Generator().manual_seed(int(same_from * 100))).tolist()
         groups = set()
         for cluster in clusters(alike[order][:, order], allowed[order][:, order], same_from):
@@ -90,4 +90,4 @@ def test_everybody_is_found_on_all_photos_and_nobody_is_mixed_up(
         assert groups == truth
     assert alike[same].min() > 0.55
     assert alike[~same].max() < lookalikes.KIN
-    assert (alike[~same] < measure.STRANGER_BELOW).float().mean() > 0.95
+    assert (alike[~same] < measuring.STRANGER_BELOW).float().mean() > 0.95

@@ -23,11 +23,11 @@ from marks import each
 from other_packs import forwards, ic_light
 from pack.bridge.loras import layer_hooks
 from pack.bridge.loras.people_layers import LayerLora, PeopleLayer
-from pack.core import persons
 from pack.core.attention import low_rank
 from pack.core.cast import Lora, Member, Person, PlacedCast
 from pack.core.checks.errors import BadSetup, ModelMissing, UnsupportedCheckpoint, WrongBaseModel
 from pack.core.models.tensors import below
+from pack.core.persons import saving
 from peers import apply
 from safetensors.torch import load_file, save_file
 from tiny import devices, lora_made, tiny_dits
@@ -574,12 +574,12 @@ def test_for_a_compiled_model_nothing_is_left():
 def test_a_saved_person_keeps_their_loras():
     person = Person("Anna", {}, torch.zeros(1, 112, 112, 3))
     person = replace(person, loras=(Lora("a.safetensors", 0.5, "a red coat"),))
-    loaded_person = persons.from_tensors(*persons.to_tensors(person), "anna.safetensors")
+    loaded_person = saving.from_tensors(*saving.to_tensors(person), "anna.safetensors")
     assert loaded_person.loras == person.loras
     assert loaded_person.name == "Anna"
-    tensors, metadata = persons.to_tensors(person)
+    tensors, metadata = saving.to_tensors(person)
     with pytest.raises(UnsupportedCheckpoint, match="LoRAs"):
-        persons.from_tensors(tensors, {**metadata, "loras": "[1]"}, "anna.safetensors")
+        saving.from_tensors(tensors, {**metadata, "loras": "[1]"}, "anna.safetensors")
 
 
 def test_people_without_photos_come_by_cast_and_place_cast(model):

@@ -9,13 +9,13 @@ import pytest
 import real_faces
 import torch
 from pack.bridge.people.face_model import HostedFaceModel
-from pack.core import persons
 from pack.core.cast import Cast, Member, PlacedCast, Slot
 from pack.core.checks.errors import BadParts, BadPhoto
 from pack.core.faces import analysis
 from pack.core.faces.bgr_pictures import to_picture
-from pack.core.measure import score
+from pack.core.measure.figures import score
 from pack.core.parts.parts import Part, Parts, make_part
+from pack.core.persons import combining
 from pack.nodes import measure
 from tiny import tiny_encoders
 
@@ -41,7 +41,7 @@ def cast(face_model: HostedFaceModel) -> Cast:
         face = analysis.detect(face_model.detector, picture, name)[0]
         faces = analysis.recognise(face_model.recognisers, picture, [face], name)
         slot = Slot((x, 130.0), (x - 150, 0.0, x + 150, 300.0))
-        people.append(Member(persons.from_faces(name, faces, [MBF]), 1.0, slot, len(people) + 1))
+        people.append(Member(combining.from_faces(name, faces, [MBF]), 1.0, slot, len(people) + 1))
     return PlacedCast(tuple(people), 1024, 512)
 
 

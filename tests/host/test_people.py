@@ -19,7 +19,7 @@ from pack.core.cast import Absent, Person, person_without_photo
 from pack.core.checks import errors
 from pack.core.faces.bgr_pictures import to_picture
 from pack.core.faces.ir_se50 import published_shapes
-from pack.core.persons import EmbeddingMissing, combine
+from pack.core.persons.combining import EmbeddingMissing, combine
 from pack.core.pictures.tensors import resized_photo
 from pack.nodes import people
 from pack.nodes.casts import CastFromPhotos, CastNode

@@ -9,10 +9,11 @@ import torch
 from comfy_api.latest import io
 from graph_run import OURS
 from pack.bridge.host.schedule import ScheduleRange
-from pack.core import persons, taking_part
+from pack.core import taking_part
 from pack.core.cast import NO_FACE, NO_PLACE, NO_WEIGHT, Absent, Cast, Layout, Member, Person, PlacedCast, Slot
 from pack.core.checks.errors import BadCast
 from pack.core.checks.prompts import per_member
+from pack.core.persons import combining
 from pack.core.places import extra_places
 from pack.core.places.region_settings import RegionSettings
 from pack.core.second_pass import cutting
@@ -48,7 +49,7 @@ def test_without_a_cast_each_place_has_a_person_without_a_photo_for_words_alone(
     # Person 3 is not named in the order, and so is left out.
     assert [(member.name, member.place) for member in placed.people] == [("person 1", 3), ("person 2", 1)]
     with pytest.raises(BadCast, match=r"person 1 has no photo.*Prompt per Person"):
-        persons.combine(placed.people[0].person, "antelopev2", "mean", "Apply InstantID")
+        combining.combine(placed.people[0].person, "antelopev2", "mean", "Apply InstantID")
 
 
 def test_what_is_set_for_regions_goes_wherever_the_cast_goes() -> None:

@@ -16,7 +16,8 @@ from instant_id_run import sample
 from pack.core.cast import Lora, Member, Person, PlacedCast, Slot
 from pack.core.checks.errors import BadPhoto
 from pack.core.faces.model import faces_in
-from pack.core.second_pass import MATCHES, turned_upright
+from pack.core.second_pass.cutting import turned_upright
+from pack.core.second_pass.pasting import MATCHES
 from pack.nodes import second_pass
 from pack.nodes.control_images import DrawSkeletons
 from peers import apply

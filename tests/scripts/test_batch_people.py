@@ -18,7 +18,7 @@ from PIL import Image, PngImagePlugin
 from prompts import node
 
 from core.cast import Member, Person
-from core.measure import MeasuredPicture, Report, Sighting
+from core.measure.report import MeasuredPicture, Report, Sighting
 
 PERSON = "LIKENESS_PERSON"
 CAST = "LIKENESS_CAST"

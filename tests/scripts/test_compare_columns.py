@@ -19,7 +19,7 @@ from comparison.judged import Judged
 from environment import ROOT
 from html_page import Page
 from pack.core.cast import Person
-from pack.core.measure import MeasuredPicture, Sighting
+from pack.core.measure.report import MeasuredPicture, Sighting
 
 BOX = (0.0, 0.0, 10.0, 10.0)
 PEOPLE = 4

@@ -14,10 +14,10 @@ from shared.shapes import of
 from torch.nn import functional
 from toy import alone, export, measure, recogniser, stored
 
-from core import persons
 from core.cast import Person
 from core.faces.model import FaceModel, on_cpu, open_recogniser
 from core.models.tensors import below
+from core.persons import lookalikes
 
 
 @pytest.mark.parametrize("damaged", [lambda data: data[:-9], lambda data: data.replace(b'"scales"', b'"scalez"')])
@@ -70,9 +70,9 @@ def test_strangers_are_not_taken_for_one_person_and_a_photo_that_is_there_twice_
     model: FaceModel = request.getfixturevalue(kind)
     anna, ben, carla = (seen(model, name, photos.drawn(name)[0]) for name in ("anna", "ben", "carla"))
     woman, man = (seen(model, name, path) for name, path in zip(("Eileen", "Yao"), photos.pair(), strict=True))
-    assert persons.look_alike([anna, ben, carla, woman, man]) == []
+    assert lookalikes.look_alike([anna, ben, carla, woman, man]) == []
     again = seen(model, "again", photos.drawn("anna")[0], smaller=2)
-    assert persons.look_alike([anna, ben, again]) == [
+    assert lookalikes.look_alike([anna, ben, again]) == [
         "anna and again look like one person, 1.00: is one photo there twice?"
     ]
 

@@ -5,9 +5,9 @@ from typing import Any
 import torch
 from graphs import DEFAULTS
 from pack.bridge.people.face_model import HostedFaceModel
-from pack.core import persons
 from pack.core.cast import Cast, Member
 from pack.core.faces.model import faces_in
+from pack.core.persons import combining
 from pack.nodes.second_pass import CropFaces
 from torch import Tensor
 
@@ -19,7 +19,7 @@ WIDGETS = {name: default for name, default in DEFAULTS["LikenessCropFaces"].item
 def friends_of(face_model: HostedFaceModel, photo: Tensor) -> Cast:
     """friend 1, friend 2, ... from left to right."""
     faces = faces_in(face_model, photo[0]).faces
-    friends = [persons.from_faces(f"friend {n}", [face], [MBF]) for n, face in enumerate(faces, 1)]
+    friends = [combining.from_faces(f"friend {n}", [face], [MBF]) for n, face in enumerate(faces, 1)]
     return Cast(tuple(map(Member, friends)))
 
 

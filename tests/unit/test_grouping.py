@@ -2,13 +2,13 @@
 
 import pytest
 import torch
-from pack.core import grouping
 from pack.core.cast import Face
 from pack.core.checks.errors import BadCast
-from pack.core.grouping import PhotoFace
+from pack.core.grouping import sorting
 from pack.core.grouping.clusters import similarities
 from pack.core.grouping.file_names import name_of
 from pack.core.grouping.naming import names_of_faces
+from pack.core.grouping.photo_faces import PhotoFace
 
 FILES = ["anna_1.jpg", "anna 2.png", "IMG_2031.jpg", "ben.jpg", "party.jpg", "cup.png"]
 """The fifth photo shows Anna and Ben, the last nobody."""
@@ -33,7 +33,7 @@ def photo_faces() -> list[PhotoFace]:
 
 def names_of(photo_faces: list[PhotoFace], text: str = "", names: str = "", by_face: bool = True) -> list[str]:
     chosen_names = [name.strip() for name in names.split(",")]
-    return list(grouping.sort_faces(photo_faces, FILES, by_face, 0.4, chosen_names, text).names)
+    return list(sorting.sort_faces(photo_faces, FILES, by_face, 0.4, chosen_names, text).names)
 
 
 def test_every_recogniser_counts_alike() -> None:
@@ -88,7 +88,7 @@ def test_two_faces_of_one_photo_are_never_one_person() -> None:
     """Twins, and a photo with its mirror image."""
     torch.manual_seed(2)
     twins = [PhotoFace(1, 1, "", face(0, 1)), PhotoFace(1, 2, "", face(0, 1)), PhotoFace(2, 0, "", face(0, 1))]
-    sorted_faces = grouping.sort_faces(twins, ["", ""], True, 0.4, [], "")
+    sorted_faces = sorting.sort_faces(twins, ["", ""], True, 0.4, [], "")
     assert sorted_faces.names[0] != sorted_faces.names[1]
     assert sorted_faces.names[2] in sorted_faces.names[:2]
 
@@ -125,15 +125,15 @@ def test_corrections_that_say_nothing_are_refused(photo_faces: list[PhotoFace], 
 
 def test_what_may_be_wrong_is_said_and_everything_reported(photo_faces: list[PhotoFace]) -> None:
     with_a_copy = [*photo_faces, PhotoFace(7, 0, "again.jpg", photo_faces[0].face)]
-    sorted_faces = grouping.sort_faces(
+    sorted_faces = sorting.sort_faces(
         with_a_copy, [*FILES, "again.jpg"], True, 0.4, ["Anna", "Ben", "Eve"], "3: Anna\n5.2: -"
     )
     assert sorted_faces.unused_names == ["Eve"]
     assert list(sorted_faces.people) == ["Anna", "Ben"], "whoever is left out is nobody"
-    unlike, copies = grouping.notes(sorted_faces.labelled)
+    unlike, copies = sorting.notes(sorted_faces.labelled)
     assert copies == "One photo twice: 1 anna_1.jpg and 7 again.jpg"
     assert unlike.startswith("Hardly like the others of their person: 3 IMG_2031.jpg (Anna, 0.0")
-    lines = grouping.report(sorted_faces)
+    lines = sorting.report(sorted_faces)
     assert lines[0] == "1 Anna: 5 photos"
     assert lines[6] == "2 Ben: 1 photo"
     assert lines[3].startswith("  photo 3 IMG_2031.jpg: 0.0")

@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from pack.core import measure
 from pack.core.cast import Absent, Cast, Face, Faces, Member, NotPlaced, Person, PlacedCast, Slot
 from pack.core.checks.errors import BadCast, BadEmbedding, BadSize
-from pack.core.measure import annotate
-from pack.core.persons import EmbeddingMissing
+from pack.core.measure import comparison, figures, measuring, report_text
+from pack.core.measure.annotated_picture import annotate
+from pack.core.measure.figures import Figure
+from pack.core.measure.report import MeasuredPicture, Report, Sighting
+from pack.core.persons.combining import EmbeddingMissing
 from pack.core.pictures.previews import Sheet
 from pack.core.pictures.tensors import rows
 from PIL import Image
@@ -54,8 +56,8 @@ def cast(placed: bool = False) -> Cast:
     return PlacedCast(tuple(persons), 200, 100) if placed else Cast(tuple(persons))
 
 
-def measured(faces: Faces, people: Cast, stranger_below: float = -1.0) -> measure.MeasuredPicture:
-    return measure.measure([faces], people, [JUDGE], stranger_below=stranger_below).judged_pictures[0]
+def measured(faces: Faces, people: Cast, stranger_below: float = -1.0) -> MeasuredPicture:
+    return measuring.measure([faces], people, [JUDGE], stranger_below=stranger_below).judged_pictures[0]
 
 
 FIGURES = ("resemblance", "weakest person", "leakage", "margin", "association")
@@ -66,16 +68,16 @@ extra and swapped."""
 
 @pytest.mark.parametrize("case", ALL)
 def test_who_is_who_and_figures_computed_by_hand(case: str) -> None:
-    faces, placed, face_numbers, figures = ALL[case].values()
+    faces, placed, face_numbers, expected = ALL[case].values()
     strangers = case == "somebody twice" or case.startswith("a stranger")
     stranger_below = 0.2 if strangers else -1.0
     faces_of_the_picture = [face(*similarities_and_x) for similarities_and_x in faces]
     judged = measured(picture(*faces_of_the_picture), cast(placed=placed), stranger_below)
     assert [sighting.face for sighting in judged.sightings] == face_numbers
-    measured_figures = [measure.score(judged, name) for name in FIGURES]
+    measured_figures = [figures.score(judged, name) for name in FIGURES]
     measured_figures += [judged.missing, list(judged.stranger_faces), judged.swapped]
-    assert measured_figures == [pytest.approx(figure) for figure in figures]
-    assert measure.score(judged, "copy-paste") is None
+    assert measured_figures == [pytest.approx(figure) for figure in expected]
+    assert figures.score(judged, "copy-paste") is None
 
 
 @pytest.mark.parametrize(("away", "found"), [(70.0, 0), (90.0, None)])
@@ -98,8 +100,8 @@ def test_a_stranger_is_like_nobody_at_all(similarities: list[float], is_stranger
     assert list(seen.stranger_faces) == ([0] if is_stranger else [])
 
 
-@pytest.mark.parametrize("figure", measure.FIGURES, ids=[figure.name for figure in measure.FIGURES])
-def test_a_figure_that_no_picture_has_says_why_and_what_to_do(figure: measure.Figure) -> None:
+@pytest.mark.parametrize("figure", figures.FIGURES, ids=[figure.name for figure in figures.FIGURES])
+def test_a_figure_that_no_picture_has_says_why_and_what_to_do(figure: Figure) -> None:
     """A figure that is None although people, parts and a prompt could be compared has a reason of its own."""
     with_people = measured(picture(face([0.9, 0.1]), face([0.1, 0.8], 100)), cast())
     reasons = [figure.why_no_value(has_people=False)]
@@ -119,20 +121,20 @@ def test_several_photos_count_alike_and_show_copying() -> None:
     photos = [axis(0, 5.0), 7 * (0.6 * axis(0) + 0.8 * axis(1))]
     people = Cast((Member(a_person(0, photos=photos)),))
     judged = measured(picture(face([0.9])), people)
-    assert measure.score(judged, "resemblance") == pytest.approx((0.9 + 0.54) / 2, abs=1e-6)
-    assert measure.score(judged, "copy-paste") == pytest.approx(0.9 - 0.6, abs=1e-6)
+    assert figures.score(judged, "resemblance") == pytest.approx((0.9 + 0.54) / 2, abs=1e-6)
+    assert figures.score(judged, "copy-paste") == pytest.approx(0.9 - 0.6, abs=1e-6)
     with_a_third = Cast((Member(a_person(0, photos=[*photos, axis(2)])),))
-    assert measure.score(measured(picture(face([0.9])), with_a_third), "copy-paste") == pytest.approx(0.9 - 0.6 / 3)
+    assert figures.score(measured(picture(face([0.9])), with_a_third), "copy-paste") == pytest.approx(0.9 - 0.6 / 3)
 
 
 def test_who_judges_is_who_is_independent_of_the_method() -> None:
     names = ("arcface-ir-se50", "antelopev2", "w600k_r50", "auraface")
     everybody = Person("Anna", dict.fromkeys(names, torch.ones(1, 512)), torch.zeros(1, 112, 112, 3))
     person = [Member(everybody)]
-    assert measure.judges(names[:1], person, "ID-Patch") == ("arcface-ir-se50",)
-    assert measure.judges(names[:2], person, "ID-Patch") == ("antelopev2", "arcface-ir-se50")
-    assert measure.judges(names[:2], person, "InstantID") == ("arcface-ir-se50", "antelopev2")
-    assert measure.judges(names, person, "unknown")[0] == "auraface"
+    assert comparison.judges(names[:1], person, "ID-Patch") == ("arcface-ir-se50",)
+    assert comparison.judges(names[:2], person, "ID-Patch") == ("antelopev2", "arcface-ir-se50")
+    assert comparison.judges(names[:2], person, "InstantID") == ("arcface-ir-se50", "antelopev2")
+    assert comparison.judges(names, person, "unknown")[0] == "auraface"
 
 
 def test_a_second_recogniser_sees_the_same_faces() -> None:
@@ -147,13 +149,13 @@ def test_a_second_recogniser_sees_the_same_faces() -> None:
     people = tuple(map(Member, persons))
     first = face_of_two([0.6, 0.1], [0.9, 0.0])
     second = face_of_two([0.2, 0.5], [0.1, 0.8], 100)
-    names = measure.judges([own_recogniser, JUDGE], people, "ID-Patch")
-    report = measure.measure([picture(first, second)], Cast(people), names, "ID-Patch")
+    names = comparison.judges([own_recogniser, JUDGE], people, "ID-Patch")
+    report = measuring.measure([picture(first, second)], Cast(people), names, "ID-Patch")
     assert names == (JUDGE, own_recogniser)
     assert not report.judge_is_biased
-    assert measure.score(report.judged_pictures[0], "resemblance") == pytest.approx(0.55)
-    assert measure.score(report.pictures[own_recogniser][0], "resemblance") == pytest.approx(0.85)
-    lines = measure.describe(report).splitlines()
+    assert figures.score(report.judged_pictures[0], "resemblance") == pytest.approx(0.55)
+    assert figures.score(report.pictures[own_recogniser][0], "resemblance") == pytest.approx(0.85)
+    lines = report_text.describe(report).splitlines()
     assert lines[1].startswith("Picture 1: resemblance 0.55, ")
     assert [line.split(", face")[0] for line in lines[2:4]] == ["  Anna: 0.60, others 0.10", "  Ben: 0.50, others 0.20"]
     assert lines[-1].startswith(f"By {own_recogniser}, picture 1: resemblance 0.85, ")
@@ -184,7 +186,7 @@ def test_leakage_of_kin_is_what_a_face_has_beside_its_own_person() -> None:
         members.append(Member(a_person(number, [*(photos_of_all[number] * 9)]), 1.0, slot, number + 1))
     anna, ben, cleo = (of_one.mean(0) for of_one in photos_of_all)
 
-    def in_her_place(embedding: torch.Tensor, *people: Member) -> measure.Sighting:
+    def in_her_place(embedding: torch.Tensor, *people: Member) -> Sighting:
         seen = replace(face([]), embeddings={JUDGE: embedding * 7})
         return measured(picture(seen), PlacedCast(people, 200, 100)).sightings[0]
 
@@ -199,10 +201,10 @@ def test_leakage_of_kin_is_what_a_face_has_beside_its_own_person() -> None:
         with_stranger = in_her_place(embedding, members[0], members[2])
         assert with_stranger.leakage == with_stranger.similarities[1], "nothing is taken from strangers"
     assert in_her_place(anna, *members[:2]).leakage == pytest.approx(0.0, abs=1e-6)
-    report = measure.measure([picture()], PlacedCast(tuple(members), 200, 100), [JUDGE])
-    (note,) = [line for line in measure.notes(report, {JUDGE}) if line.startswith("More alike")]
+    report = measuring.measure([picture()], PlacedCast(tuple(members), 200, 100), [JUDGE])
+    (note,) = [line for line in report_text.notes(report, {JUDGE}) if line.startswith("More alike")]
     assert note.startswith("More alike than strangers: Anna and Ben 0.")
-    assert measure.describe(report).count(note) == 1
+    assert report_text.describe(report).count(note) == 1
 
 
 MIXED = [Member(a_person(0)), Member(a_person(1, by="arcface-ir-se50"))]
@@ -210,16 +212,16 @@ NOBODY = Cast((Member(NO_PHOTO),))
 WEIGHTLESS = Cast((Member(a_person(0), 0.0),))
 REFUSED = [
     (BadSize, "200x103 px.* 200x100 px", lambda: measured(picture(face([0.7, 0.1]), height=103), cast(placed=True))),
-    (BadCast, "neither a cast nor a person", lambda: measure.people_to_find(None, None, measure.NODE)),
-    (BadCast, "all in the cast have weight 0", lambda: measure.people_to_find(WEIGHTLESS, None, measure.NODE)),
+    (BadCast, "neither a cast nor a person", lambda: comparison.people_to_find(None, None, measuring.NODE)),
+    (BadCast, "all in the cast have weight 0", lambda: comparison.people_to_find(WEIGHTLESS, None, measuring.NODE)),
     (BadCast, "given to Measure Likeness has a place: Place Cast has left out all",
-     lambda: measure.people_to_find(PlacedCast((), 8, 8), None, measure.NODE)),
+     lambda: comparison.people_to_find(PlacedCast((), 8, 8), None, measuring.NODE)),
     (BadCast, "^Eve, Eve have no photo with a face, .*Add one",
-     lambda: measure.people_to_find(NOBODY, NO_PHOTO, measure.NODE)),
+     lambda: comparison.people_to_find(NOBODY, NO_PHOTO, measuring.NODE)),
     (NotPlaced, "Measure Likeness .* Cleo has no place",
-     lambda: measure.people_to_find(cast(placed=True), a_person(2), measure.NODE)),
+     lambda: comparison.people_to_find(cast(placed=True), a_person(2), measuring.NODE)),
     (EmbeddingMissing, "in common.* antelopev2; Anna .*w600k_r50; Ben .*ir-se50",
-     lambda: measure.judges(["antelopev2"], MIXED, "unknown")),
+     lambda: comparison.judges(["antelopev2"], MIXED, "unknown")),
     (BadEmbedding, "of Eve .*no photo", lambda: measured(picture(face([0.5])), NOBODY)),
 ]  # fmt: skip
 
@@ -234,9 +236,9 @@ def test_people_are_those_of_a_cast_who_count_and_one_more() -> None:
     alone = Member(a_person(2))
     placed = cast(placed=True)
     two = replace(cast(), people=(*cast().people, Member(a_person(3), 0.0)))
-    assert measure.people_to_find(None, alone.person, "") == Cast((alone,))
-    assert measure.people_to_find(placed, None, "") == placed
-    assert measure.people_to_find(two, alone.person, "").people == (*two.people[:2], replace(alone, number=4))
+    assert comparison.people_to_find(None, alone.person, "") == Cast((alone,))
+    assert comparison.people_to_find(placed, None, "") == placed
+    assert comparison.people_to_find(two, alone.person, "").people == (*two.people[:2], replace(alone, number=4))
 
 
 def with_numbers_of_places(*numbers: int) -> Cast:
@@ -249,20 +251,20 @@ def test_people_have_the_numbers_of_their_places_or_those_of_the_list() -> None:
     """Whoever is in front of them and is not looked for keeps a number of their own."""
     anna, ben = cast().people
     listed = Cast((replace(anna, weight=0.0, number=1), replace(ben, number=2)), absent=(Absent(3, "Cid"),))
-    of_list = measure.measure([picture()], measure.people_to_find(listed, a_person(2), ""), [JUDGE])
+    of_list = measuring.measure([picture()], comparison.people_to_find(listed, a_person(2), ""), [JUDGE])
     assert of_list.numbers == (2, 4)
-    of_places = measure.measure([picture()], with_numbers_of_places(4, 2), [JUDGE])
+    of_places = measuring.measure([picture()], with_numbers_of_places(4, 2), [JUDGE])
     assert of_places.numbers == (4, 2)
-    assert "  Anna (place 4): missing" in measure.describe(of_places).splitlines()
+    assert "  Anna (place 4): missing" in report_text.describe(of_places).splitlines()
 
 
-def batch() -> measure.Report:
+def batch() -> Report:
     """Swapped, right, right but less alike, Ben missing."""
     pictures = [
         picture(face([0.1, 0.6]), face([0.7, 0.2], 100)), picture(face([0.7, 0.3]), face([0.2, 0.6], 100)),
         picture(face([0.6, 0.15]), face([0.1, 0.4], 100)), picture(face([0.9, 0.0])),
     ]  # fmt: skip
-    return measure.measure(pictures, cast(placed=True), [JUDGE])
+    return measuring.measure(pictures, cast(placed=True), [JUDGE])
 
 
 ORDERS = {
@@ -272,15 +274,15 @@ ORDERS = {
 
 
 def test_ranking() -> None:
-    assert {score: measure.ranking(batch(), score) for score in ORDERS} == ORDERS
-    assert measure.scores(batch(), "copy-paste") == [None] * 4, "which needs several photos"
+    assert {score: report_text.ranking(batch(), score) for score in ORDERS} == ORDERS
+    assert report_text.scores(batch(), "copy-paste") == [None] * 4, "which needs several photos"
 
 
 def test_pictures_without_the_score_come_last() -> None:
     """Of four pictures the second has no parts at all."""
-    report = measure.with_parts(batch(), [(0.2, 0.4), (), (0.9,), (0.5, 0.7)], ["coat", "hat"])
-    assert measure.scores(report, "parts") == pytest.approx([0.3, None, 0.9, 0.6])
-    assert measure.ranking(report, "parts") == [2, 3, 0, 1]
+    report = measuring.with_parts(batch(), [(0.2, 0.4), (), (0.9,), (0.5, 0.7)], ["coat", "hat"])
+    assert report_text.scores(report, "parts") == pytest.approx([0.3, None, 0.9, 0.6])
+    assert report_text.ranking(report, "parts") == [2, 3, 0, 1]
 
 
 def test_the_latents_of_pictures_keep_their_masks_and_noise() -> None:
@@ -299,25 +301,25 @@ def test_of_equal_pictures_the_one_with_fewer_strangers_is_better() -> None:
     anna = face([0.7, 0.1])
     stranger = face([0.0, 0.0], 150)
     pictures = [picture(anna, stranger), picture(anna), picture(anna, stranger, stranger)]
-    report = measure.measure(pictures, Cast((Member(a_person(0)),)), [JUDGE], stranger_below=0.2)
+    report = measuring.measure(pictures, Cast((Member(a_person(0)),)), [JUDGE], stranger_below=0.2)
     assert [len(judged.stranger_faces) for judged in report.judged_pictures] == [1, 0, 2]
-    assert measure.ranking(report, "resemblance") == [1, 0, 2]
+    assert report_text.ranking(report, "resemblance") == [1, 0, 2]
 
 
 def test_of_equal_pictures_the_one_with_more_people_like_themselves_is_better() -> None:
-    report = measure.with_parts(batch(), [(0.5,)] * 4, ["coat"])
-    assert measure.ranking(report, "parts") == ORDERS["association"]
+    report = measuring.with_parts(batch(), [(0.5,)] * 4, ["coat"])
+    assert report_text.ranking(report, "parts") == ORDERS["association"]
 
 
 def test_what_the_numbers_do_not_say_is_said() -> None:
     with_anna = picture(face([0.7, 0.1]))
     pictures = [with_anna, picture(), with_anna, picture()]
-    report = measure.measure(pictures, Cast((Member(a_person(0)),)), [JUDGE])
+    report = measuring.measure(pictures, Cast((Member(a_person(0)),)), [JUDGE])
     faceless = "No face found in picture 2, 4."
-    assert measure.notes(report, {JUDGE, "another"}) == [faceless]
+    assert report_text.notes(report, {JUDGE, "another"}) == [faceless]
     biased = replace(report, method="PhotoMaker v2")
-    assert measure.notes(biased, {JUDGE, "another"}) == [measure.judge_sentence(biased), faceless]
-    assert measure.notes(biased, {JUDGE}) == [faceless], "nothing else to load"
+    assert report_text.notes(biased, {JUDGE, "another"}) == [report_text.judge_sentence(biased), faceless]
+    assert report_text.notes(biased, {JUDGE}) == [faceless], "nothing else to load"
 
 
 @pytest.mark.parametrize("stranger_below", [0.2, 0.9])
@@ -328,8 +330,8 @@ def test_of_one_picture_nothing_is_said_of_choosing_among_several(
 ) -> None:
     strangers = [face([0.3, 0.1], 100 * number) for number in range(faces)]
     people = Cast((Member(a_person(0)),))
-    report = measure.measure([picture(*strangers)] * count, people, [JUDGE], stranger_below=stranger_below)
-    told = "\n".join([*measure.notes(report, {JUDGE}), measure.no_person_found(report, "resemblance")])
+    report = measuring.measure([picture(*strangers)] * count, people, [JUDGE], stranger_below=stranger_below)
+    told = "\n".join([*report_text.notes(report, {JUDGE}), report_text.no_person_found(report, "resemblance")])
     is_missing = not faces or stranger_below > 0.3
     assert ("none is better than another" in told) == (count > 1 and is_missing)
     assert ("No face found in" in told) == (not faces)
@@ -340,7 +342,7 @@ def test_of_one_picture_nothing_is_said_of_choosing_among_several(
 def test_a_picture_in_which_nobody_is_found_counts_but_for_the_leakage() -> None:
     """It is unknown there."""
     pictures = [picture(face([0.7, 0.3]), face([0.2, 0.6], 100)), picture()]
-    totals = measure.totals(measure.measure(pictures, cast(), [JUDGE]).judged_pictures)
+    totals = figures.totals(measuring.measure(pictures, cast(), [JUDGE]).judged_pictures)
     assert totals.leakage == pytest.approx((0.3 + 0.2) / 2)
     assert totals.resemblance == pytest.approx((0.7 + 0.6) / 2 / 2)
     assert totals.margin == pytest.approx((0.4 + 0.4) / 2 / 2)
@@ -349,8 +351,8 @@ def test_a_picture_in_which_nobody_is_found_counts_but_for_the_leakage() -> None
 
 
 def test_the_text_alignment_of_all_pictures_is_their_mean() -> None:
-    report = measure.with_text_alignment(measure.report_without_people(2, "unknown"), [0.2, 0.3])
-    lines = measure.describe(report).splitlines()
+    report = measuring.with_text_alignment(measuring.report_without_people(2, "unknown"), [0.2, 0.3])
+    lines = report_text.describe(report).splitlines()
     assert lines == [
         "Picture 1: text alignment 0.200",
         "Picture 2: text alignment 0.300",
@@ -366,7 +368,7 @@ def test_the_picture_shows_everybody_in_the_colour_of_their_place() -> None:
         picture(face([0.1, 0.6], 200, 200, 160), face([0.7, 0.2], 400, 200, 160), width=800, height=400),
         picture(face([0.1, 0.0], 200, 200, 160), width=800, height=400),
     ]
-    report = measure.measure(large, cast(placed=True), [JUDGE])
+    report = measuring.measure(large, cast(placed=True), [JUDGE])
 
     def count_of_pixels(number: int, color: torch.Tensor, columns: slice) -> int:
         annotated = (annotate(blank, report, number) * 255).round().byte()
@@ -389,7 +391,7 @@ def test_a_swapped_face_is_named_with_both_similarities() -> None:
     Anna has the second place."""
     blank = torch.zeros(400, 800, 3)
     swapped = picture(face([0.1, 0.6], 200, 240, 120), face([0.7, 0.2], 400, 240, 120), width=800, height=400)
-    report = measure.measure([swapped], with_numbers_of_places(2, 1), [JUDGE])
+    report = measuring.measure([swapped], with_numbers_of_places(2, 1), [JUDGE])
     annotated = (annotate(blank, report, 0) * 255).round()
     expected = Sheet(Image.new("RGB", (800, 400)))
     expected.label("1", "Ben 0.60, not Anna 0.10", (140.0, 180.0), (86, 180, 233), 200.0)  # up to the next
@@ -402,6 +404,6 @@ def test_a_swapped_face_is_named_with_both_similarities() -> None:
 def test_a_stranger_has_a_grey_frame() -> None:
     blank = torch.zeros(400, 800, 3)
     anna_and_stranger = picture(face([0.7, 0.1], 200, 200, 120), face([0.0, 0.0], 600, 200, 120), width=800, height=400)
-    report = measure.measure([anna_and_stranger], Cast((Member(a_person(0)),)), [JUDGE], stranger_below=0.2)
+    report = measuring.measure([anna_and_stranger], Cast((Member(a_person(0)),)), [JUDGE], stranger_below=0.2)
     edges = (annotate(blank, report, 0)[200, [140, 540]] * 255).round()
     assert edges.tolist() == [[86, 180, 233], [170, 170, 170]]

@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 import torch
-from pack.core import persons
 from pack.core.cast import Face, Lora, Person, Portraits
 from pack.core.checks.errors import BadEmbedding, UnsupportedCheckpoint
+from pack.core.persons import blending, combining, lookalikes, saving
 from pack.core.persons.blending import slerp
 
 ARC = "arcface-ir-se50"
@@ -35,10 +35,10 @@ def pictures(photos=3, seed=0):
 
 def saved(person, **changes):
     """The person in the file of a person, with other tensors or metadata; without those that are None."""
-    tensors, metadata = persons.to_tensors(person)
+    tensors, metadata = saving.to_tensors(person)
     file_metadata = {key: changes.pop(key) for key in ("format", "version", "name", "loras") if key in changes}
     kept_tensors = {key: tensor for key, tensor in {**tensors, **changes}.items() if tensor is not None}
-    return persons.from_tensors(kept_tensors, {**metadata, **file_metadata}, "anna.safetensors")
+    return saving.from_tensors(kept_tensors, {**metadata, **file_metadata}, "anna.safetensors")
 
 
 def test_embeddings_crops_and_portraits_are_in_the_order_of_the_photos():
@@ -51,7 +51,7 @@ def test_embeddings_crops_and_portraits_are_in_the_order_of_the_photos():
         photo = slice(number, number + 1)
         portraits = Portraits(*(all_kinds[photo] for all_kinds in vars(all_portraits).values()))
         faces.append(Face((0, 0, 9, 9), ((0.0, 0.0),) * 5, 0.9, crops[number], row, portraits))
-    anna = persons.from_faces("Anna", faces, BOTH)
+    anna = combining.from_faces("Anna", faces, BOTH)
     for key in BOTH:
         assert torch.equal(anna.embeddings[key], embeddings[key])
     assert torch.equal(anna.crops, crops)
@@ -63,7 +63,7 @@ def test_embeddings_crops_and_portraits_are_in_the_order_of_the_photos():
 
 def test_normalised_mean_has_the_mean_direction_and_the_mean_length():
     """One strong photo among weak ones pulls the mean, not the normalised mean."""
-    combined = persons.combine(of_rows((9.0,), (0.0, 1.0)), ARC, "normalised mean", "ID-Patch")
+    combined = combining.combine(of_rows((9.0,), (0.0, 1.0)), ARC, "normalised mean", "ID-Patch")
     assert combined.shape == (1, 512)
     assert combined.norm().item() == pytest.approx(5.0)
     assert combined[0, 0].item() == pytest.approx(combined[0, 1].item())
@@ -72,7 +72,7 @@ def test_normalised_mean_has_the_mean_direction_and_the_mean_length():
 @pytest.mark.parametrize("photos", ["mean", "normalised mean"])
 def test_photos_that_hardly_agree_have_a_mean(photos):
     """A hundredth of their length is left of it."""
-    combined = persons.combine(of_rows((1.0, 0.01), (-1.0, 0.01)), ARC, photos, "ID-Patch")[0]
+    combined = combining.combine(of_rows((1.0, 0.01), (-1.0, 0.01)), ARC, photos, "ID-Patch")[0]
     assert combined[0] == 0 and combined[1] > 0
 
 
@@ -80,27 +80,27 @@ def test_photos_that_hardly_agree_have_a_mean(photos):
 def test_of_photos_that_are_opposites_nothing_is_left(photos):
     opposite = -9.0 if photos == "normalised mean" else -1.0  # of whatever length
     with pytest.raises(BadEmbedding, match="its photos are opposites"):
-        persons.combine(of_rows((1.0,), (opposite,)), ARC, photos, "ID-Patch")
+        combining.combine(of_rows((1.0,), (opposite,)), ARC, photos, "ID-Patch")
 
 
 def test_weighted_mean_counts_photos_by_how_they_agree_with_the_others():
     """Two alike and a stranger, by hand: 0.4, 0.4 and 0 (never quite 0) are their mean cosines with the others."""
     anna = of_rows((10.0,), (8.0, 6.0), (0.0, 0.0, 20.0))
-    combined = persons.combine(anna, ARC, "weighted mean", "ID-Patch")[0]
+    combined = combining.combine(anna, ARC, "weighted mean", "ID-Patch")[0]
     weights = torch.tensor([0.4**2, 0.4**2, 0.02**2])
     assert torch.allclose(combined, (anna.embeddings[ARC] * weights[:, None]).sum(0) / weights.sum())
-    assert combined[2] < 0.03 < persons.combine(anna, ARC, "mean", "ID-Patch")[0, 2]
+    assert combined[2] < 0.03 < combining.combine(anna, ARC, "mean", "ID-Patch")[0, 2]
 
 
 def test_mean_and_sequence():
     anna = person()
     single = person(photos=1)
-    assert torch.equal(persons.combine(anna, ARC, "mean", "x")[0], anna.embeddings[ARC].mean(dim=0))
-    assert torch.equal(persons.combine(anna, ARC, "sequence", "x"), anna.embeddings[ARC])
-    means = [persons.combine(person(photos=2), ARC, photos, "x") for photos in ("mean", "weighted mean")]
+    assert torch.equal(combining.combine(anna, ARC, "mean", "x")[0], anna.embeddings[ARC].mean(dim=0))
+    assert torch.equal(combining.combine(anna, ARC, "sequence", "x"), anna.embeddings[ARC])
+    means = [combining.combine(person(photos=2), ARC, photos, "x") for photos in ("mean", "weighted mean")]
     assert torch.allclose(*means, atol=1e-6), "two photos have nobody else to agree with"
-    for photos in persons.PHOTOS:
-        assert torch.allclose(persons.combine(single, ARC, photos, "x"), single.embeddings[ARC], atol=1e-6)
+    for photos in combining.PHOTOS:
+        assert torch.allclose(combining.combine(single, ARC, photos, "x"), single.embeddings[ARC], atol=1e-6)
 
 
 def near(name, neighbour, cosine, recognisers=BOTH):
@@ -134,7 +134,7 @@ def near(name, neighbour, cosine, recognisers=BOTH):
 def test_one_photo_twice_and_kin_are_told(others, told):
     anna = person()
     dan = Person("Dan", {"w600k_mbf": person(photos=1).embeddings[ARC]}, torch.zeros(1, 112, 112, 3))
-    assert persons.look_alike([dan, anna, *(near(name, anna, *likeness) for name, *likeness in others)]) == told
+    assert lookalikes.look_alike([dan, anna, *(near(name, anna, *likeness) for name, *likeness in others)]) == told
 
 
 def test_whom_a_recogniser_takes_for_one_person_is_for_its_own_file_to_say():
@@ -144,16 +144,16 @@ def test_whom_a_recogniser_takes_for_one_person_is_for_its_own_file_to_say():
     stranger = replace(stranger, embeddings={ARC: stranger.embeddings[ARC]})
     copy = replace(near("Cleo", anna, 0.997, (ARC,)), one_person_from={ARC: 0.995})
     copy = replace(copy, embeddings={ARC: copy.embeddings[ARC]})
-    assert persons.look_alike([anna, stranger]) == []
-    assert persons.look_alike([saved(anna), saved(stranger)]) == []
-    assert persons.look_alike([anna, stranger, copy]) == [
+    assert lookalikes.look_alike([anna, stranger]) == []
+    assert lookalikes.look_alike([saved(anna), saved(stranger)]) == []
+    assert lookalikes.look_alike([anna, stranger, copy]) == [
         "Anna and Cleo look like one person, 1.00: is one photo there twice?"
     ]
     unsaid = replace(stranger, one_person_from={})
-    assert persons.look_alike([anna, unsaid]) == [], "the stricter of two files of one recogniser counts"
-    assert persons.look_alike([replace(anna, one_person_from={}), unsaid]) != []
+    assert lookalikes.look_alike([anna, unsaid]) == [], "the stricter of two files of one recogniser counts"
+    assert lookalikes.look_alike([replace(anna, one_person_from={}), unsaid]) != []
     otherwise = replace(stranger, one_person_from={"w600k_mbf": 0.98})
-    blended = persons.blend(anna, otherwise, 0.5, "slerp", "")
+    blended = blending.blend(anna, otherwise, 0.5, "slerp", "")
     assert blended.one_person_from == {ARC: 0.995, "w600k_mbf": 0.98}
     assert saved(blended).one_person_from == pytest.approx(blended.one_person_from)
 
@@ -164,19 +164,19 @@ def test_a_saved_likeness_that_is_no_cosine_is_damage(cosine):
         saved(person(), **{f"one_person_from.{ARC}": cosine})
 
 
-@pytest.mark.parametrize("method", persons.BLENDS)
+@pytest.mark.parametrize("method", blending.BLENDS)
 def test_blend_ends_are_the_people_themselves(method):
     """For every recogniser that both have; of portraits the first ones, of LoRAs each at its person's share."""
     a = replace(person(), portraits=pictures(), loras=(Lora("a.safetensors", 1.0, ""),))
     b = person("Ben", 2, 5, ("antelopev2", "w600k_mbf"))
     b = replace(b, portraits=pictures(2, 1), loras=(Lora("b.safetensors", 0.5, ""),))
-    mostly_a = persons.blend(a, b, 0.25, method, "")
+    mostly_a = blending.blend(a, b, 0.25, method, "")
     assert [(lora.file, lora.strength) for lora in mostly_a.loras] == [
         ("a.safetensors", 0.75),
         ("b.safetensors", 0.125),
     ]
     for amount, end in ((0.0, a), (1.0, b)):
-        blended = persons.blend(a, b, amount, method, "")
+        blended = blending.blend(a, b, amount, method, "")
         assert (list(blended.embeddings), blended.name, blended.crops.shape[0]) == (["antelopev2"], "Anna + Ben", 1)
         rows = end.embeddings["antelopev2"].mean(dim=0, keepdim=True)
         assert torch.allclose(blended.embeddings["antelopev2"], rows, atol=1e-5)

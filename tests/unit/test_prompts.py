@@ -18,8 +18,8 @@ from pack.core.checks.prompts import (
     per_scene,
 )
 from pack.core.checks.text import list_of, names_in
-from pack.core.grouping import PhotoFace
 from pack.core.grouping.corrections import apply_corrections
+from pack.core.grouping.photo_faces import PhotoFace
 from pack.core.places import from_boxes, placing
 from pack.core.places.placing import BadOrder
 

@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from pack.core import second_pass as crops
 from pack.core.cast import (
     NOSE,
     BadCast,
@@ -21,11 +20,11 @@ from pack.core.cast import (
     Slot,
 )
 from pack.core.pictures.previews import Sheet
-from pack.core.second_pass import Choice, selection
+from pack.core.second_pass import crop_report, cutting, pasting, selection
 from pack.core.second_pass.crop_report import NO_FACE_CHOSEN
-from pack.core.second_pass.cutting import into_crop
+from pack.core.second_pass.cutting import Crops, Decision, into_crop
 from pack.core.second_pass.pasting import match_colors
-from pack.core.second_pass.selection import Candidate
+from pack.core.second_pass.selection import Candidate, Choice
 from PIL import Image
 
 NAMES = ("Ann", "Bob", "Cid")
@@ -51,19 +50,19 @@ def people(*faces: Face, similarity: float | None = 0.3) -> tuple[list[Candidate
 
 
 def cut(*faces: Face, **changes):
-    return crops.decide(*people(*faces), replace(EVERYBODY, **changes))
+    return cutting.decide(*people(*faces), replace(EVERYBODY, **changes))
 
 
 def picture(width: int = 320, height: int = 200, channels: int = 3, batch: int = 1) -> torch.Tensor:
     return torch.rand(batch, height, width, channels, generator=torch.Generator().manual_seed(3))
 
 
-def of(decisions, size: int = 256, count: int = 1) -> crops.Crops:
-    return crops.Crops(tuple(decision.crop for decision in decisions if decision.crop), count, 320, 200, size)
+def of(decisions, size: int = 256, count: int = 1) -> Crops:
+    return Crops(tuple(decision.crop for decision in decisions if decision.crop), count, 320, 200, size)
 
 
-def enlarged(images: torch.Tensor, to_cut: crops.Crops) -> torch.Tensor:
-    return torch.stack([crops.cut(images[crop.picture_index, ..., :3], crop, to_cut.size) for crop in to_cut.crops])
+def enlarged(images: torch.Tensor, to_cut: Crops) -> torch.Tensor:
+    return torch.stack([cutting.cut(images[crop.picture_index, ..., :3], crop, to_cut.size) for crop in to_cut.crops])
 
 
 @pytest.mark.parametrize(("lean", "turn"), [(0, 0), (40, 0), (-40, 0), (90, 1), (130, 1), (180, 2), (-90, 3), (-50, 3)])
@@ -89,7 +88,7 @@ def test_a_turned_face_stands_upright_in_its_crop(lean, turn):
 def test_who_needs_it(choice, similarities, expected):
     everybody, faces = people(face(60, 100, 40), face(240, 100, 120))
     candidates = [replace(candidate, similarity=s) for candidate, s in zip(everybody, similarities, strict=True)]
-    decisions = crops.decide(candidates, faces, replace(EVERYBODY, who=choice))
+    decisions = cutting.decide(candidates, faces, replace(EVERYBODY, who=choice))
     assert [decision.crop is not None for decision in decisions] == expected
     assert [("second pass" in decision.reason) for decision in decisions] == expected
     assert "face 40 px high" in decisions[0].reason
@@ -98,15 +97,15 @@ def test_who_needs_it(choice, similarities, expected):
 def test_people_without_a_face_are_cut_out_in_their_place_or_left():
     everybody, _ = people(face(60, 100), face(240, 100), similarity=None)
     everybody[1] = replace(everybody[1], box=None, keypoints=None)
-    placed, bare = decisions = crops.decide(everybody, Faces((), 320, 200), EVERYBODY)
+    placed, bare = decisions = cutting.decide(everybody, Faces((), 320, 200), EVERYBODY)
     assert placed.crop
     assert "cut out in their place" in placed.reason
     assert bare.crop is None
     assert "no place with a face" in bare.reason
-    assert len(crops.notes(decisions, 1)) == 2
-    without_places = crops.decide(everybody, Faces((), 320, 200), replace(EVERYBODY, use_places=False))
+    assert len(crop_report.notes(decisions, 1)) == 2
+    without_places = cutting.decide(everybody, Faces((), 320, 200), replace(EVERYBODY, use_places=False))
     assert not any(decision.crop for decision in without_places)
-    assert NO_FACE_CHOSEN in crops.notes(without_places, 1)
+    assert NO_FACE_CHOSEN in crop_report.notes(without_places, 1)
 
 
 def test_whoever_is_outside_of_the_picture_is_left():
@@ -117,10 +116,10 @@ def test_whoever_is_outside_of_the_picture_is_left():
 
 def test_whoever_is_covered_by_another_is_left():
     everybody, faces = people(face(100, 100, 20), face(100, 100, 150))
-    behind = crops.decide(everybody[:1], faces, EVERYBODY)
+    behind = cutting.decide(everybody[:1], faces, EVERYBODY)
     assert behind[0].crop is None
     assert "covered" in behind[0].reason
-    assert crops.notes(behind, 1)
+    assert crop_report.notes(behind, 1)
 
 
 def test_a_mask_falls_to_nothing_within_its_square():
@@ -158,7 +157,7 @@ def test_a_mask_spares_the_faces_that_stay_and_no_others(who, alike):
     stranger = face(60, 145)
     everybody, faces = people(face(60, 100), face(130, 100, 110), face(200, 100), stranger)
     candidates = [replace(candidate, similarity=s) for candidate, s in zip(everybody, alike, strict=True)]
-    decisions = crops.decide(candidates, faces, replace(EVERYBODY, who=who))
+    decisions = cutting.decide(candidates, faces, replace(EVERYBODY, who=who))
     canvas = torch.zeros(200, 320)  # the highest of all masks
     for crop in (decision.crop for decision in decisions if decision.crop):
         x0, y0, x1, y1 = crop.square
@@ -180,17 +179,17 @@ def test_a_feather_larger_than_its_square_is_told(feather, named):
     people_named = ", ".join(f"{name} {shares[name]:.0%}" for name in named)
     advice = f"{people_named} pasted at most; lower Feather (feather) or raise Margin (margin)"
     troubles = [f"The soft edge leaves no room for the face: {advice}"] if named else []
-    assert crops.notes(decisions, 1) == troubles
+    assert crop_report.notes(decisions, 1) == troubles
 
 
 @pytest.mark.parametrize("kind", [torch.float32, torch.float16, torch.float64])
 @pytest.mark.parametrize("channels", [1, 3, 4])
-@pytest.mark.parametrize("match", crops.MATCHES)
+@pytest.mark.parametrize("match", pasting.MATCHES)
 def test_outside_of_the_mask_nothing_changes_by_a_bit(match, channels, kind):
     images = (picture(channels=channels, batch=2).double() / 3).to(kind)  # of float64 more digits than float32 has
     made_crops = of(cut(face(60, 100), face(10, 12), face(300, 190, 90)), count=2)
     new = torch.rand(3, 256, 256, 3, generator=torch.Generator().manual_seed(9))
-    result = crops.paste(images, made_crops, new, match)
+    result = pasting.paste(images, made_crops, new, match)
     pasted = result.images
     masks = result.mask
     assert pasted.dtype == kind
@@ -202,7 +201,7 @@ def test_outside_of_the_mask_nothing_changes_by_a_bit(match, channels, kind):
     inside = masks[0] == 1
     difference = pasted[0][inside][:, :3] - images[0][inside][:, :3]
     assert difference.abs().max() > 0.1
-    unchanged = crops.paste(images, of([], count=2), torch.zeros(0, 256, 256, 3), match)
+    unchanged = pasting.paste(images, of([], count=2), torch.zeros(0, 256, 256, 3), match)
     assert torch.equal(unchanged.images, images)
     assert not unchanged.mask.any()
 
@@ -212,10 +211,10 @@ def test_untouched_crops_of_the_same_size_come_back_exactly(lean):
     images = picture()
     made_crops = of(cut(face(160, 100, 40, lean), face(10, 12, 40, lean), size=120), size=120)
     assert {crop.square[2] - crop.square[0] for crop in made_crops.crops} == {120}
-    assert torch.equal(crops.paste(images, made_crops, enlarged(images, made_crops), "none").images, images)
+    assert torch.equal(pasting.paste(images, made_crops, enlarged(images, made_crops), "none").images, images)
 
 
-@pytest.mark.parametrize("match", crops.MATCHES)
+@pytest.mark.parametrize("match", pasting.MATCHES)
 @pytest.mark.parametrize("heights", [(60, 70), (70, 60)])
 def test_the_larger_of_two_faces_lies_on_top(heights, match):
     """Whoever was listed first, in the colours of the picture as it was: as if it were pasted alone."""
@@ -223,22 +222,22 @@ def test_the_larger_of_two_faces_lies_on_top(heights, match):
     decisions = cut(face(100, 100, heights[0]), face(130, 100, heights[1]))
     above = heights.index(70)
     line = f"Faces overlap, the larger on top: {NAMES[above]} over {NAMES[1 - above]}"
-    assert crops.notes(decisions, 1) == [line]
+    assert crop_report.notes(decisions, 1) == [line]
     in_another_picture = replace(decisions[1], crop=replace(decisions[1].crop, picture_index=1))
-    assert crops.notes([decisions[0], in_another_picture], 2) == []
+    assert crop_report.notes([decisions[0], in_another_picture], 2) == []
     both = of(decisions)
     tinted = enlarged(images, both) * 0.6 + torch.tensor([0.3, 0.0, 0.1])
     tinted[1 - above] = 1 - tinted[1 - above]
-    pasted = crops.paste(images, both, tinted, match).images
-    alone = crops.paste(images, of([decisions[above]]), tinted[above][None], match)
+    pasted = pasting.paste(images, both, tinted, match).images
+    alone = pasting.paste(images, of([decisions[above]]), tinted[above][None], match)
     on_top = alone.mask == 1
     assert on_top.sum() > 1000
     assert torch.equal(pasted[on_top], alone.images[on_top])
-    below = crops.paste(images, of([decisions[1 - above]]), tinted[1 - above][None], match)
+    below = pasting.paste(images, of([decisions[1 - above]]), tinted[1 - above][None], match)
     free = (below.mask == 1) & (alone.mask == 0)
     assert free.sum() > 100
     assert torch.equal(pasted[free], below.images[free])
-    white_on_black = crops.paste(torch.zeros(1, 200, 320, 3), both, torch.ones(2, 256, 256, 3), "none")
+    white_on_black = pasting.paste(torch.zeros(1, 200, 320, 3), both, torch.ones(2, 256, 256, 3), "none")
     assert torch.allclose(white_on_black.images[..., 0], white_on_black.mask, atol=1e-6)
 
 
@@ -250,12 +249,12 @@ def test_colours_follow_what_lies_around_the_face(contrast):
     tinted = (enlarged(images, made_crops) - 0.45) * contrast + torch.tensor([0.5, 0.35, 0.4])
 
     def difference(match: str) -> torch.Tensor:
-        return (crops.paste(images, made_crops, tinted, match).images - images).abs().mean()
+        return (pasting.paste(images, made_crops, tinted, match).images - images).abs().mean()
 
-    around_the_face, over_the_face, unmatched = (difference(match) for match in crops.MATCHES)
+    around_the_face, over_the_face, unmatched = (difference(match) for match in pasting.MATCHES)
     assert around_the_face < 0.1 * unmatched
     assert over_the_face < 0.1 * unmatched
-    flat = crops.paste(images, made_crops, torch.full((1, 256, 256, 3), 0.9), "around the face").images
+    flat = pasting.paste(images, made_crops, torch.full((1, 256, 256, 3), 0.9), "around the face").images
     assert flat.isfinite().all()
     assert flat.min() >= 0
     assert flat.max() <= 1
@@ -275,29 +274,29 @@ def test_contrast_is_at_most_doubled_or_halved(contrast, gain):
     assert match_colors(sampled, original, few, "around the face") is not sampled
 
 
-@pytest.mark.parametrize("match", crops.MATCHES[:2])
+@pytest.mark.parametrize("match", pasting.MATCHES[:2])
 def test_colours_are_measured_there_alone(match: str):
     """Elsewhere both pictures may show anything."""
     original = picture(64, 64)[0] * 0.5 + 0.2
     mask = torch.zeros(64, 64)
     mask[16:48, 16:48] = 1
-    counts = mask > 0 if match == crops.MATCHES[1] else mask == 0
+    counts = mask > 0 if match == pasting.MATCHES[1] else mask == 0
     tinted = original * 0.7 + torch.tensor([0.2, 0.0, 0.1])
     made = torch.where(counts[..., None], tinted, torch.tensor([1.0, 0.0, 0.0]))
     torch.testing.assert_close(match_colors(made, original, mask, match)[counts], original[counts], atol=1e-4, rtol=0)
 
 
-def small_and_large() -> list[crops.Decision]:
+def small_and_large() -> list[Decision]:
     """Of three people the second has a large face, which stays."""
     everybody, faces = people(face(60, 100, 40), face(160, 100, 110), face(260, 100, 40))
-    return crops.decide(everybody, faces, replace(EVERYBODY, who="small faces"))
+    return cutting.decide(everybody, faces, replace(EVERYBODY, who="small faces"))
 
 
 def test_the_rows_of_the_batch_keep_the_numbers_of_the_places():
     decisions = small_and_large()
     in_no_place = Member(Person("Zoe", {}, torch.zeros(1, 112, 112, 3)), weight=0.0)
     everybody = Cast((in_no_place, *(decision.candidate.member for decision in decisions)))
-    cast = crops.cast_by_row(decisions, everybody, 256)
+    cast = cutting.cast_by_row(decisions, everybody, 256)
     assert [(member.person.name, member.place) for member in cast.people] == [("Ann", 1), ("Cid", 3)]
     assert cast.cut_from is everybody
     assert cast.indices == (1, 3)
@@ -320,21 +319,21 @@ def test_people_without_photos_are_told_by_their_places():
     large = face(160, 100, 110)
     missing = face(260, 100, 40)
     cast = lora_people(small, large, missing)
-    assert crops.people_to_cut(cast, "Crop Faces") is not None
-    assert not crops.has_photos(cast)
+    assert selection.people_to_cut(cast, "Crop Faces") is not None
+    assert not selection.has_photos(cast)
     faces = Faces((small, large), 320, 200)
-    (candidates,) = crops.candidates_by_place(cast, [faces])
-    decisions = crops.decide(candidates, faces, replace(EVERYBODY, who="small or unlike faces"))
+    (candidates,) = selection.candidates_by_place(cast, [faces])
+    decisions = cutting.decide(candidates, faces, replace(EVERYBODY, who="small or unlike faces"))
     assert [decision.crop is not None for decision in decisions] == [True, False, True]
-    lines = crops.describe(decisions, 1).splitlines()
+    lines = crop_report.describe(decisions, 1).splitlines()
     assert lines[0] == "Ann (place 2): face 40 px high, no photo to compare with, second pass."
     assert lines[1] == "Bob (place 3): face 110 px high, no photo to compare with, left as it is."
     assert lines[2] == "Cid (place 4): no face found, cut out in their place."
-    assert decisions[2].crop.square == crops.decide(*people(small, large, missing), EVERYBODY)[2].crop.square
+    assert decisions[2].crop.square == cutting.decide(*people(small, large, missing), EVERYBODY)[2].crop.square
     with pytest.raises(NotPlaced, match="Crop Faces needs a position for each person"):
-        crops.people_to_cut(Cast(tuple(Member(member.person) for member in cast.people)), "Crop Faces")
+        selection.people_to_cut(Cast(tuple(Member(member.person) for member in cast.people)), "Crop Faces")
     with pytest.raises(BadCast, match="each person in it has a picture of their own"):
-        crops.people_to_cut(RowCast(cast.people, 160, 100), "Crop Faces")
+        selection.people_to_cut(RowCast(cast.people, 160, 100), "Crop Faces")
     with pytest.raises(BadCast, match="Ann has weight 0 and a picture"):
         RowCast((replace(cast.people[0], weight=0.0), *cast.people[1:]), 160, 100)
 
@@ -343,7 +342,7 @@ def test_beside_people_with_photos_those_without_are_left_out():
     by_lora, *_ = lora_people(face(60, 100)).people
     by_photo = replace(by_lora, person=replace(by_lora.person, embeddings={"any": torch.ones(1, 512)}, loras=()))
     cast = PlacedCast((by_lora, by_photo), 160, 100)
-    assert crops.people_to_cut(cast, "Crop Faces").people == (by_photo,)
+    assert selection.people_to_cut(cast, "Crop Faces").people == (by_photo,)
 
 
 def test_pictures_and_places_are_counted_from_one():
@@ -352,9 +351,9 @@ def test_pictures_and_places_are_counted_from_one():
     placed = [
         replace(candidate, picture_index=1, member=replace(candidate.member, slot=slot)) for candidate in everybody
     ]
-    lines = crops.describe(crops.decide(placed, faces, EVERYBODY), 2).splitlines()
+    lines = crop_report.describe(cutting.decide(placed, faces, EVERYBODY), 2).splitlines()
     assert [line.partition(": face")[0] for line in lines] == ["Picture 2: Ann (place 1)", "Picture 2: Bob (place 2)"]
-    alone = crops.describe(crops.decide(everybody, faces, EVERYBODY), 1).splitlines()
+    alone = crop_report.describe(cutting.decide(everybody, faces, EVERYBODY), 1).splitlines()
     assert [line.partition(": face")[0] for line in alone] == ["Ann", "Bob"]
 
 
@@ -362,7 +361,7 @@ def test_the_preview_shows_who_is_cut_out_and_counts_the_others():
     """Thick frames around squares and faces that are cut out, thin ones around those that stay; a line below."""
     image = torch.zeros(200, 320, 3)
     decisions = small_and_large()
-    preview = (crops.draw_crops(image, decisions) * 255).round().byte()
+    preview = (crop_report.draw_crops(image, decisions) * 255).round().byte()
     blue = torch.tensor((86, 180, 233))
     orange = torch.tensor((230, 159, 0))
     green = torch.tensor((0, 190, 130))

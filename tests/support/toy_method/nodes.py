@@ -17,7 +17,7 @@ from ...bridge.sampling.conditioning import Conditioning, SamplerInputs
 from ...bridge.sampling.missing_people import NamedRange
 from ...core.families import SDXL
 from ...core.methods import method
-from ...core.persons import embeddings
+from ...core.persons.combining import embeddings
 from ...core.taking_part import with_photos
 from ..categories import IN_OTHER_METHODS
 from ..sockets import CastOrPersonSocket, adapter_socket
