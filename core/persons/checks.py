@@ -5,7 +5,6 @@ from torch import Tensor
 
 from ..cast import ALIGNED, EMBEDDING, FFHQ, LOOSE, Person, Portraits
 from ..checks.errors import BadEmbedding
-from ..models.tensors import least_and_largest
 
 _SMALLEST = 1e-6
 _LARGEST = 1e4
@@ -39,21 +38,6 @@ def why_bad(rows: Tensor) -> str | None:
         return f"none of its numbers is above {smallest:g}"
     if largest > _LARGEST:
         return f"its numbers reach {largest:g}"
-    return None
-
-
-def why_bad_crops(crops: Tensor) -> str | None:
-    """Why the crops of a person cannot be shown, as the end of a sentence; None when they can.
-
-    crops: (photos, CROP, CROP, 3). Their values are from 0 to 1. Values up to 255 are let pass, because other programs
-    may write pictures so.
-    """
-    if crops.is_complex():
-        return f"its pictures are of type {crops.dtype}"
-    for extreme in least_and_largest(crops):
-        # Not `> 255`, which NaN would pass.
-        if not abs(extreme) <= 255:
-            return f"its pictures hold {extreme:g} where they reach from 0 to 1"
     return None
 
 

@@ -1,7 +1,6 @@
 """A person as the tensors and metadata of a safetensors file, and back: files may be damaged or of another kind."""
 
 import json
-import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -13,7 +12,7 @@ from ..checks.errors import UnsupportedCheckpoint
 from ..checks.text import plain
 from ..models.formats import identify
 from ..models.tensors import below, check_all_floats
-from .checks import check, why_bad_crops, why_bad_portraits
+from .checks import check, why_bad_portraits
 
 FORMAT = "likeness identity"
 VERSION = "1"
@@ -30,11 +29,6 @@ LOOSE_KEY = "portraits.loose"
 FFHQ_KEY = "portraits.ffhq"
 _PORTRAIT_KEYS = {ALIGNED_KEY, LOOSE_KEY, FFHQ_KEY}
 """The three kinds of portraits. Files of people without portraits have none of them."""
-
-_MOST_LORAS = 1000
-"""LoRAs that a saved person may have."""
-_STRONGEST = 10.0
-"""Add LoRA to Person gives no more strength; what is larger makes NaN of a picture."""
 
 
 class PersonFile(NamedTuple):
@@ -72,16 +66,11 @@ def from_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str], pat
     """
     check_format(tensors, metadata, path)
     stored_embeddings = below(EMBEDDING_PREFIX, tensors)
-    cosines = below(ONE_PERSON_PREFIX, tensors)
     crops = tensors[CROPS_KEY]
     try:
         check_all_floats(stored_embeddings)
-        check_all_floats(cosines)
     except ValueError as error:
         raise _damaged(path, str(error)) from error
-    why = why_bad_crops(crops)
-    if why:
-        raise _damaged(path, why)
     portraits: Portraits | None = None
     if set(tensors) >= _PORTRAIT_KEYS:  # some of them alone are refused below, by _check_same_photos
         portraits = Portraits(tensors[ALIGNED_KEY], tensors[LOOSE_KEY], tensors[FFHQ_KEY])
@@ -91,7 +80,7 @@ def from_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str], pat
         crops=crops.float(),
         portraits=portraits,
         loras=_loras(metadata, path),
-        one_person_from=_one_person_from(cosines, path),
+        one_person_from={recogniser: float(cosine) for recogniser, cosine in below(ONE_PERSON_PREFIX, tensors).items()},
     )
     check(person)
     _check_same_photos(person, tensors, path)
@@ -129,34 +118,14 @@ def check_format(tensors: Mapping[str, Tensor], metadata: Mapping[str, str], pat
 
 
 def _loras(metadata: Mapping[str, str], path: str) -> tuple[Lora, ...]:
-    """The LoRAs of a person. Raises UnsupportedCheckpoint for what cannot be read and for impossible strengths."""
+    """The LoRAs of a person. Raises UnsupportedCheckpoint for what cannot be read."""
     loras: list[Lora] = []
     try:
         for file, strength, words in json.loads(metadata.get("loras", "[]")):
             loras.append(Lora(str(file), float(strength), plain(str(words))))
     except (OverflowError, TypeError, ValueError) as error:
         raise _damaged(path, "its LoRAs cannot be read") from error
-    if len(loras) > _MOST_LORAS:
-        raise _damaged(path, f"it names {len(loras)} LoRAs, and {_MOST_LORAS} is the most")
-    for lora in loras:
-        if not math.isfinite(lora.strength):
-            raise _damaged(path, "the strength of a LoRA is no number")
-        if abs(lora.strength) > _STRONGEST:
-            raise _damaged(path, f"the strength of a LoRA is {lora.strength:g}, and {_STRONGEST:g} is the most")
     return tuple(loras)
-
-
-def _one_person_from(cosines: Mapping[str, Tensor], path: str) -> dict[str, float]:
-    """Recogniser -> the least cosine at which it takes two photos for one person.
-
-    Raises UnsupportedCheckpoint for anything but a single number above 0 and up to 1.
-    """
-    limits: dict[str, float] = {}
-    for recogniser, cosine in cosines.items():
-        if cosine.numel() != 1 or not 0 < float(cosine) <= 1:
-            raise _damaged(path, f"the likeness from which {plain(recogniser)} sees one person is no cosine")
-        limits[recogniser] = float(cosine)
-    return limits
 
 
 def _check_same_photos(person: Person, tensors: Mapping[str, Tensor], path: str) -> None:

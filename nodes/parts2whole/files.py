@@ -301,30 +301,20 @@ def _depths(state: Mapping[str, Tensor], block_name: str) -> list[int]:
 _SCHEDULE = {"beta_schedule": "linear", "prediction_type": "epsilon", "rescale_betas_zero_snr": False}
 """The kind of noise schedule of the release; no other is read. It is linear in beta. The host's schedule "linear" is
 linear in the square root of beta, so the betas are made here."""
-_MOST_STEPS = 100_000
-"""The most training steps that are believed: more of them are a damaged file, which would fill the memory."""
 
 
 def _sampling(model: ModelPatcher, scheduler: Mapping[str, Any], path: str) -> Any:
     """The host's object for the noise schedule of a MODEL, with the betas of a diffusers scheduler_config.json.
 
-    scheduler: the values of that file. Raises UnsupportedCheckpoint for another kind of schedule than the release's,
-    and for numbers that make no schedule.
+    scheduler: the values of that file. Raises UnsupportedCheckpoint for another kind of schedule than the release's.
     """
     for name, released in _SCHEDULE.items():
         value = scheduler.get(name, released)
         if value != released:
             raise UnsupportedCheckpoint(path, f"a model with {name} = {value!r}", f"{name} = {released!r}", ADVICE)
-    bad_numbers = _refused(path, "a model with numbers that make no noise schedule")
-    try:
-        steps = int(scheduler.get("num_train_timesteps", 1000))
-        start = float(scheduler.get("beta_start", 0.00085))
-        end = float(scheduler.get("beta_end", 0.012))
-    except (TypeError, ValueError, OverflowError):
-        raise bad_numbers from None
-    # Comparisons with NaN are False, so it is refused as well.
-    if not (0 < steps <= _MOST_STEPS and 0 < start < 1 and 0 < end < 1):
-        raise bad_numbers
+    steps = int(scheduler.get("num_train_timesteps", 1000))
+    start = float(scheduler.get("beta_start", 0.00085))
+    end = float(scheduler.get("beta_end", 0.012))
 
     class Sampling(comfy.model_sampling.ModelSamplingDiscrete, comfy.model_sampling.EPS):
         """A model with discrete training steps that predicts noise, put together as the host does for SD1.5."""

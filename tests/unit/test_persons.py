@@ -158,12 +158,6 @@ def test_whom_a_recogniser_takes_for_one_person_is_for_its_own_file_to_say():
     assert saved(blended).one_person_from == pytest.approx(blended.one_person_from)
 
 
-@pytest.mark.parametrize("cosine", [torch.tensor(0.0), torch.tensor(1.5), torch.tensor(torch.nan), torch.ones(2)])
-def test_a_saved_likeness_that_is_no_cosine_is_damage(cosine):
-    with pytest.raises(UnsupportedCheckpoint, match="is no cosine"):
-        saved(person(), **{f"one_person_from.{ARC}": cosine})
-
-
 @pytest.mark.parametrize("method", blending.BLENDS)
 def test_blend_ends_are_the_people_themselves(method):
     """For every recogniser that both have; of portraits the first ones, of LoRAs each at its person's share."""
@@ -205,7 +199,6 @@ def test_slerp_turns_at_an_even_pace_and_keeps_the_length(angle):
             ("portraits.aligned", torch.zeros(2, 224, 224, 3).byte()),
             *((key, None) for key in PORTRAITS),
         )),
-        ({"crops": torch.full((3, 112, 112, 3), torch.nan).to(torch.float8_e4m3fn)}, "its pictures hold nan"),
         ({"portraits.loose": torch.zeros(3, 512, 500, 3).byte()}, r"loose .*uint8 of shape \(3, 512, 500, 3\), not"),
         ({"portraits.ffhq": torch.zeros(3, 512, 500, 3).byte()}, r"ffhq .*uint8 of shape \(3, 512, 500, 3\), not"),
         ({"version": "2"}, r"version 2 .*Update"),
@@ -214,9 +207,7 @@ def test_slerp_turns_at_an_even_pace_and_keeps_the_length(angle):
         (dict.fromkeys({"embedding.antelopev2", "portraits.aligned"}), "do not belong to the same photos"),
         ({"format": "", **dict.fromkeys({"crops", "embedding.antelopev2"} | PORTRAITS)},
          rf'\["embedding\.{ARC}"\] and no person'),
-        ({"loras": '[["a", 1e308, ""]]'}, r"the strength of a LoRA is 1e\+308, and 10 is the most"),
-        ({"loras": '[["a", NaN, ""]]'}, "the strength of a LoRA is no number"),
-        ({"loras": f"[{','.join(['[0, 1, 0]'] * 1001)}]"}, "it names 1001 LoRAs, and 1000 is the most"),
+        ({"loras": '[["a"]]'}, "its LoRAs cannot be read"),
         *(({"embedding.antelopev2": torch.ones(3, 512).to(kind)}, f"holds numbers of type {kind} instead of float")
           for kind in (torch.int8, torch.int64, torch.bool, torch.complex64)),
         *(({"embedding.antelopev2": torch.ones(3, 512).to(torch.int8).view(kind)}, f"of type {kind} instead of float")
