@@ -295,18 +295,11 @@ class RowCast(PlacedCast):
     All of them have a place in their picture and a weight above 0: without somebody the others would not be in their
     rows. cut_from: the cast that Crop Faces was given. indices: for each row the index of its person there. None and ()
     where the rows are all that is known. One person may have several rows, of several pictures.
-    Raises BadCast for somebody of weight 0.
     """
 
     by_row = True
     cut_from: Cast | None = field(default=None, kw_only=True)
     indices: tuple[int, ...] = field(default=(), kw_only=True)
-
-    def __post_init__(self) -> None:
-        for member in self.people:
-            if not member.is_present:
-                advice = "Set the weight in the Cast before Crop Faces, which gives nobody of weight 0 a picture."
-                raise BadCast(f"{member.name} has weight 0 and a picture in a cast of Crop Faces.", advice)
 
 
 def is_a(value: object, kind: type[KindT]) -> TypeIs[KindT]:

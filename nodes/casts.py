@@ -54,8 +54,8 @@ class CastNode(io.ComfyNode):
         require_together(cast_before, "Cast")
         weight_inputs = {name: value for name, value in people_and_weights.items() if name.startswith("weight_")}
         person_inputs = {name: value for name, value in people_and_weights.items() if name not in weight_inputs}
-        weights = _by_number("Cast", "weight", weight_inputs)
-        persons_by_number = _by_number("Cast", "person", person_inputs)
+        weights = _by_number("weight", weight_inputs)
+        persons_by_number = _by_number("person", person_inputs)
         members: list[Member] = []
         # All have a number, so that the people after absent ones are not renumbered.
         first_number = len(cast_before.people) + len(cast_before.absent) + 1
@@ -83,23 +83,17 @@ class CastNode(io.ComfyNode):
         return _cast_output(cls, replace(cast_before, people=tuple(present), absent=tuple(absent)), left_out)
 
 
-def _by_number(node_name: str, kind: str, inputs: Mapping[str, Any]) -> dict[int, Any]:
+def _by_number(kind: str, inputs: Mapping[str, Any]) -> dict[int, Any]:
     """The values of the inputs person_1, person_2 and so on: number of the input, from 1 -> value, without None.
 
-    node_name: for messages. kind: how the names of the inputs begin: "person", "weight" or "photo". inputs: name ->
-    value, None for an input without a link.
-    Raises BadCast for an input that the node does not have, such as person_9. The prompt of another program may have
-    it, and the host hands it on.
+    kind: how the names of the inputs begin: "person", "weight" or "photo". inputs: name -> value, None for an input
+    without a link.
     """
-    numbers = {f"{kind}_{number}": number for number in range(1, _INPUTS + 1)}
-    beyond = [name for name in inputs if name not in numbers]
-    if beyond:
-        why = f"{node_name} takes {kind}_1 to {kind}_{_INPUTS} and got {listed(beyond)} as well, which would be lost."
-        raise BadCast(why, "Connect them to another Cast, and this one to its cast input.")
     values: dict[int, Any] = {}
-    for name, number in numbers.items():
-        if inputs.get(name) is not None:
-            values[number] = inputs[name]
+    for number in range(1, _INPUTS + 1):
+        value = inputs.get(f"{kind}_{number}")
+        if value is not None:
+            values[number] = value
     return values
 
 
@@ -164,7 +158,7 @@ class CastFromPhotos(FindsFaces, io.ComfyNode):
     ) -> io.NodeOutput:
         # inputs: photo_1 and so on. With is_input_list each is a list of IMAGEs, which is empty without a link.
         linked_photos = {name: batches for name, batches in inputs.items() if batches}
-        batches_by_number: dict[int, Sequence[Tensor]] = _by_number("Cast from Photos", "photo", linked_photos)
+        batches_by_number: dict[int, Sequence[Tensor]] = _by_number("photo", linked_photos)
         if not batches_by_number:
             raise BadCast("The cast is empty: no photo is connected.", "Connect a Load Image to photo_1.")
         which_faces = which.which_face(which_face)
