@@ -15,7 +15,7 @@ from ..host.unet import Grid, Options, Replacement, grid_of, layers_of
 from ..image_tokens.injections import Injection
 from ..networks.file_attention import attend_with
 from ..networks.row_tracking import repeat_rows
-from ..sampling.calls import code_of_others
+from ..sampling.code_of_others import who_stands_around
 from ..sampling.model_conds import ConditioningLost, carried_by_chunk
 from .attached_net import AttachedNet, NetSettings, other_object
 
@@ -170,7 +170,7 @@ class TokenNetwork:
         x = network.middle_block(x, emb, block_context, _options_of_block("middle", 0, attend))
         middle = self._in_boxes(network.middle_block_out(x, emb, context))
         if is_first_forward and len(layers) < len(layers_of(network)):
-            raise ConditioningLost(code_of_others(network, (), {}), "passes over the attention of a ControlNet")
+            raise ConditioningLost(who_stands_around(network, {}), "passes over the attention of a ControlNet")
         self._layers = layers  # complete by now: of a cancelled step nothing is kept
         return {"middle": [middle], "output": residuals}
 

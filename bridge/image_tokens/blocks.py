@@ -22,10 +22,10 @@ from ...core.attention.cross_attention import on_tokens
 from ..host.shared_network import model_of
 from ..host.unet import Options, dtype_of, with_replacements
 from ..networks.model_family import cells_per_token, network_of, tokens_of
-from ..sampling.calls import Site
 from ..sampling.forward import Batch, ForwardShape
 from ..sampling.model_conds import ConditioningLost, PerChunk
 from ..sampling.runs import Run
+from ..sampling.watch import PutIn
 from .injections import Injection
 
 TransformerBlock = tuple[str, int]
@@ -171,7 +171,7 @@ class BlocksBatch(Batch):
                 layers = run.layers_on_device(injection, forward_shape.device)
                 self._readers += _readers(injection, rows, layers, forward_shape)
 
-    def sites(self, modules: Mapping[str, nn.Module]) -> Mapping[Site, nn.Module]:
+    def put_in(self, modules: Mapping[str, nn.Module]) -> PutIn:
         """The modules of the blocks behind which anybody is read. modules: of the network, by name."""
         read_behind = [block for number, block in enumerate(self.blocks) if self._is_read_behind(number)]
         # ("double_block", 3) is the module "double_blocks.3".
@@ -201,7 +201,7 @@ class BlocksBatch(Batch):
         transformer_options. extra: the block itself, as original_block. Raises ConditioningLost where another node has
         taken tokens of the picture away.
         """
-        self.calls.count(self.blocks[number])  # for the check that every block of `sites` has been called
+        self.calls.count(self.blocks[number])
         out = replacement(args, extra) if replacement else extra["original_block"](args)
         block_img: Tensor = out["img"]  # what the block gives, before people are added
         # In a single block the text stands in front; references are behind the picture in all.

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from ..host.unet import Options
-from ..sampling.calls import Calls, Site, part_around
 from ..sampling.forward import Batch
+from ..sampling.watch import Calls, PutIn
 from .layer_hooks import Forward, LayerAddition, LayerHook, LayerHooks, begin_additions
 from .people_layers import Owners, PeopleLayer, with_product
 
@@ -161,8 +161,8 @@ class LorasBatch(Batch):
         self.row_count = row_count
         self.mark = object()
 
-    def sites(self, modules: Mapping[str, nn.Module]) -> Mapping[Site, nn.Module]:
-        return {name: part_around(modules, name) for name in self.in_layers}
+    def put_in(self, modules: Mapping[str, nn.Module]) -> PutIn:
+        return {name: modules[name] for name in self.in_layers}
 
     def prepared(self) -> AbstractContextManager[None]:
         """While it is open, hooks stand in the layers."""

@@ -37,7 +37,7 @@ from ..host.unet import NETWORK, WEIGHT, has_unet, layer_shape, patched_shape, u
 from ..networks.file_attention import tell_of_file_attention
 from ..networks.model_family import network_of
 from ..sampling.forward import ForwardShape
-from ..sampling.model_conds import PerChunk, rows_of_nodes
+from ..sampling.model_conds import ConditioningLost, PerChunk, rows_of_nodes
 from ..sampling.runs import Run
 from .layer_hooks import LayerHooks
 from .layer_loras import LorasBatch, NodeLoras
@@ -70,7 +70,7 @@ class LorasRun(Run[PersonLoras]):
 
         Raises ConditioningLost where another pack has joined rows of people with different LoRAs.
         """
-        mixed = self.arrival.error_around_model("joins rows of people with different LoRAs")
+        mixed = ConditioningLost("", "joins rows of people with different LoRAs")
         # For each node a tuple: its PersonLoras of all rows together, or one for each row where people have rows.
         rows_by_node = rows_of_nodes(acting, forward_shape.row_count, mixed, may_differ=False)
         hooks = self._hooks_in(network_of(forward_shape.model))
@@ -80,9 +80,9 @@ class LorasRun(Run[PersonLoras]):
         return TransformerLorasBatch(hooks, nodes, forward_shape)
 
     def _hooks_in(self, network: nn.Module) -> LayerHooks:
-        """The hooks for the layers of a network. They know its modules as Arrival.modules_in has them."""
+        """The hooks for the layers of a network. They know its modules as Watch.modules_in has them."""
         if network not in self._hooks:
-            self._hooks[network] = LayerHooks(self.arrival.modules_in(network))
+            self._hooks[network] = LayerHooks(self.watch.modules_in(network))
         return self._hooks[network]
 
     def _node(

@@ -17,9 +17,9 @@ from torch import Tensor, nn
 
 from ..host.unet import Grid, Options, block_of, first_convolution_of, grids
 from ..networks.model_family import network_of
-from ..sampling.calls import Site
 from ..sampling.forward import ForwardShape
 from ..sampling.made_rows import made_rows_error
+from ..sampling.watch import PutIn
 from .layer_hooks import Forward, LayerHook, LayerHooks
 from .layer_loras import KeptWeights, LayerLoras, LorasBatch, NodeInLayer, NodeLoras, nodes_by_layer
 from .people_layers import Owners, as_tokens
@@ -168,10 +168,9 @@ class UNetLorasBatch(LorasBatch):
             for name, of_nodes in nodes_by_layer(nodes, sorted(first)).items()
         }
 
-    def sites(self, modules: Mapping[str, nn.Module]) -> Mapping[Site, nn.Module]:
-        """The cross-attentions in which the text is read with LoRAs, and by name each layer that has some."""
-        layers = {name: part for name, part in super().sites(modules).items() if self.in_layers[str(name)].nodes}
-        return {**self._text.sites(modules), **layers}
+    def put_in(self, modules: Mapping[str, nn.Module]) -> PutIn:
+        """The cross-attentions in which the text is read with LoRAs, and by name each layer that is hooked."""
+        return {**self._text.put_in(modules), **super().put_in(modules)}
 
     def options_with_attention(self, options: Options) -> Options:
         """transformer_options with the attention of the layers whose text is read with LoRAs."""

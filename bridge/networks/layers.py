@@ -7,7 +7,7 @@ already: of another pack, of another batch of ours, or None where the host's own
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import partial
 from types import MethodType
 from typing import Any, NamedTuple
@@ -30,11 +30,12 @@ from ..host.unet import (
     with_patches,
     with_replacements,
 )
-from ..sampling.calls import Site, is_ours
+from ..sampling.code_of_others import is_ours
 from ..sampling.forward import Batch, ForwardShape
 from ..sampling.made_rows import made_rows_error
 from ..sampling.model_conds import CarriedT, ConditioningLost
 from ..sampling.runs import Run
+from ..sampling.watch import PutIn
 from .file_attention import Attention, attention_of_file_in_layers, with_attention_of_file
 from .row_tracking import SOURCE_ROWS, LayerInput, TextPatch, call_patches
 
@@ -85,13 +86,13 @@ class CrossAttentionBatch(Batch):
         self.row_count = query_shape.row_count
         self._query_shape = query_shape
 
-    def sites(self, modules: Mapping[str, nn.Module]) -> Mapping[Site, nn.Module]:
+    def put_in(self, modules: Mapping[str, nn.Module]) -> PutIn:
         """The cross-attention (attn2) of each layer that this batch changes. modules: by name, "" is the UNet."""
-        sites: dict[Site, nn.Module] = {}
+        put_in: dict[Hashable, nn.Module] = {}
         for layer_index, transformer in enumerate(transformers(modules[""])):
             if self.changes_layer(layer_index):
-                sites[self.layers[layer_index]] = transformer.module.attn2
-        return sites
+                put_in[self.layers[layer_index]] = transformer.module.attn2
+        return put_in
 
     def options_with_attention(self, options: Options) -> Options:
         """transformer_options with this batch's attention in the layers that it changes.

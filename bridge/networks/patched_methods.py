@@ -16,7 +16,7 @@ method it keeps the last alone, and when it takes a patch out, what another pack
 method of the class stands in the object from then on.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from inspect import signature
 from typing import Any
@@ -24,7 +24,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from ..host.unet import Options, with_patch
-from ..sampling.calls import Calls, Site
+from ..sampling.watch import Calls
 from .transformer_families import TransformerFamily
 
 TEXT_READER = "likeness_text_reader"
@@ -46,7 +46,7 @@ class PatchedMethod:
     def in_place(self, calls: Calls | None = None) -> Iterator[None]:
         """While this context is open, the function stands in the module. Then the module is as it was.
 
-        calls: counts the calls of the function, with this object as their Site; None for no count.
+        calls: counts the calls of the function, with this object as their key; None for no count.
         """
         attributes = vars(self.module)  # written to as a dict, past nn.Module.__setattr__
         attribute_before = attributes.get(self._method)  # what another patch has put there; None for the class's method
@@ -69,9 +69,9 @@ class _CallInFront:
     """
 
     def __init__(
-        self, site: Site, function: Callable[..., Any], method: Callable[..., Any], calls: Calls | None
+        self, key: Hashable, function: Callable[..., Any], method: Callable[..., Any], calls: Calls | None
     ) -> None:
-        self._site = site
+        self._key = key
         self._function = function
         self._replaced = method
         self._calls = calls
@@ -79,7 +79,7 @@ class _CallInFront:
     def call(self, *args: Any, **kwargs: Any) -> Any:
         """What the function gives, with the method in front of these arguments; the call is counted."""
         if self._calls is not None:
-            self._calls.count(self._site)
+            self._calls.count(self._key)
         return self._function(self._replaced, *args, **kwargs)
 
 

@@ -18,7 +18,7 @@ from ...core.parts.bank import Bank, PartTokens, TokensInside, token_mask, token
 from ...core.pictures.geometry import Rect
 from ..host.shared_network import network_within, without_replaced_methods
 from ..host.unet import NETWORK, WEIGHT, Grid, Options, dtype_of, grids, layers_of, weight_shape
-from ..sampling.calls import code_of_others
+from ..sampling.code_of_others import who_stands_around
 from ..sampling.model_conds import ConditioningLost
 
 Recorded = dict[Block, Tensor]
@@ -88,7 +88,7 @@ def record(
         own_unet(given.x, timesteps, context=given.context, y=given.adm, control=None, transformer_options=options)
     if len(recorded) < len(blocks_to_record):
         why = f"hands on attn1 patches to {len(recorded)} of the {len(blocks_to_record)} layers in which parts are seen"
-        raise ConditioningLost(code_of_others(network_within(unet), (), {}), why)
+        raise ConditioningLost(who_stands_around(network_within(unet), {}), why)
     return recorded
 
 

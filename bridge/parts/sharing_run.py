@@ -42,11 +42,11 @@ from ..networks.file_attention import (
     tell_of_file_attention,
     with_attention_of_file,
 )
-from ..sampling.calls import Calls, Site
 from ..sampling.forward import Batch, ForwardInput, Network, forget_past
 from ..sampling.made_rows import attention_of_other_pack, made_rows_error
 from ..sampling.model_conds import PerChunk
 from ..sampling.runs import Run
+from ..sampling.watch import Calls, PutIn
 from .recording import PartsRecorder, SelfReference, is_inpainting
 from .shared_parts import SharedParts
 
@@ -149,7 +149,7 @@ def step_of(schedule: Tensor, sigmas: Tensor) -> int:
 
 
 _POSES = "poses", 0
-"""The Site of the poses."""
+"""The key under which calls of the poses are counted."""
 
 
 @dataclass(eq=False)
@@ -168,15 +168,15 @@ class SharingBatch(Batch):
     attention_of_file: Mapping[Block, Attention]
     calls: Calls = field(default_factory=Calls)
 
-    def sites(self, modules: Mapping[str, nn.Module]) -> Mapping[Site, nn.Module]:
+    def put_in(self, modules: Mapping[str, nn.Module]) -> PutIn:
         """The self-attentions of layers that read parts, and the first convolution where there is a pose."""
-        sites: dict[Site, nn.Module] = {}
+        put_in: dict[Hashable, nn.Module] = {}
         for *block, transformer in unet.transformers(modules[""]):  # a block is (name, number, index)
             if tuple(block) in self.layers:
-                sites[tuple(block)] = transformer.attn1
+                put_in[tuple(block)] = transformer.attn1
         if any(pose is not None for pose in self.poses):
-            sites[_POSES] = modules["input_blocks.0"]
-        return sites
+            put_in[_POSES] = modules["input_blocks.0"]
+        return put_in
 
     def options_with_attention(self, options: Options) -> Options:
         """transformer_options with our attention in the layers, and poses after the first convolution.

@@ -29,13 +29,13 @@ from ..networks.row_tracking import SOURCE_ROWS
 from ..parts.sharing_run import step_of
 from ..references.record import LATENTS, REFERENCES, PeopleReferences
 from ..sampling.areas import will_have_area
-from ..sampling.calls import Site
 from ..sampling.conditioning import ID_TOKENS, IDTokens, RunEntry
 from ..sampling.current_forward import current
 from ..sampling.forward import Batch, ForwardInput, ForwardShape
 from ..sampling.made_rows import attention_of_other_pack
 from ..sampling.model_conds import Carried, PerChunk, carry_instead, entries_with
 from ..sampling.runs import Run
+from ..sampling.watch import PutIn
 from ..words.unet.words import UnetWords
 
 _SDXL_LAYERS = 70
@@ -357,7 +357,7 @@ class _JointLook(Batch):
         self._number = 0
         """The number of the next attention over all tokens, as TransformerFamily.telling_block counts blocks."""
 
-    def sites(self, modules: Mapping[str, nn.Module]) -> Mapping[Site, nn.Module]:
+    def put_in(self, modules: Mapping[str, nn.Module]) -> PutIn:
         return {}
 
     def options_with_attention(self, options: Options) -> Options:

@@ -42,13 +42,20 @@ from ..networks.attention import attending_parts, untraced, with_reading
 from ..networks.file_attention import patched_file_attention, tell_of_file_attention
 from ..networks.forward_layout import layout_of
 from ..networks.model_family import TOKEN, cells_per_token, network_of, regions_on_tokens, taken_family
-from ..sampling.calls import Site
 from ..sampling.conditioning import RunEntry
 from ..sampling.current_forward import CurrentReferences, current
 from ..sampling.forward import Batch, ForwardInput, ForwardShape
-from ..sampling.model_conds import CarriedOfPeople, PerChunk, carry_instead, entries_with, one_for_each_row
+from ..sampling.model_conds import (
+    CarriedOfPeople,
+    ConditioningLost,
+    PerChunk,
+    carry_instead,
+    entries_with,
+    one_for_each_row,
+)
 from ..sampling.node_of_run import NodeOfRun
 from ..sampling.runs import Run
+from ..sampling.watch import PutIn
 from .record import LATENTS, PeopleReferences, ReferenceLatent
 
 _PLAN = "likeness_regional_references_plan"
@@ -209,11 +216,11 @@ class RegionalReferencesRun(Run[RegionalReferences]):
         if not forward_input.references or all_read_all:
             return None
         if not all(regional.has_same_people(of_row) for of_row in rows):
-            raise self.arrival.error_around_model("joins rows whose references belong to different people")
+            raise ConditioningLost("", "joins rows whose references belong to different people")
         reference_count = len(forward_input.references)
         if reference_count != len(regional.numbers):
             why = f"hands on {reference_count} reference pictures where the conditioning has {len(regional.numbers)}"
-            raise self.arrival.error_around_model(why)
+            raise ConditioningLost("", why)
         return self.kept(ActingReferences(tuple(rows), strength), forward_input)
 
     def new_batch(self, acting: ActingReferences, forward_shape: ForwardShape) -> RegionalReferencesBatch:
@@ -270,7 +277,7 @@ class RegionalReferencesBatch(Batch):
         if family.refiners and any(regional.shown) and regional.record.is_weighted:
             self._plan_of_refiners = self._made_plan(self._layout_with_text(layout.common).text_spans())
 
-    def sites(self, modules: Mapping[str, nn.Module]) -> Mapping[Site, nn.Module]:
+    def put_in(self, modules: Mapping[str, nn.Module]) -> PutIn:
         return attending_parts(modules, self._family)
 
     @contextmanager
@@ -373,7 +380,7 @@ class RegionalReferencesBatch(Batch):
             raise TokensChanged(keys, plan.total)
         split = plan.of(queries, keys)
         if split is not None:
-            self.calls.count_part()
+            self.calls.count()
         return split
 
     def _split_of_refiner(self, queries: int, keys: int) -> AnySplit | None:

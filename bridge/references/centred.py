@@ -14,12 +14,12 @@ from torch import Tensor, nn
 from ..host.schedule import WHOLE_SCHEDULE
 from ..host.unet import Options, with_patch
 from ..networks.model_family import cells_per_token
-from ..sampling.calls import Site
 from ..sampling.conditioning import SamplerInputs
 from ..sampling.forward import Batch, ForwardInput, ForwardShape
 from ..sampling.model_conds import Carried, PerChunk, carry
 from ..sampling.on_model import with_runs
 from ..sampling.runs import Run
+from ..sampling.watch import PutIn
 from .by_region import TokensChanged
 
 
@@ -66,7 +66,7 @@ class CentredReferencesBatch(Batch):
             offsets.append(offset.expand(own_rows * own_columns, 3))
         self._offsets = torch.cat(offsets).to(forward_shape.device)  # (tokens of the picture and its references, 3)
 
-    def sites(self, modules: Mapping[str, nn.Module]) -> Mapping[Site, nn.Module]:
+    def put_in(self, modules: Mapping[str, nn.Module]) -> PutIn:
         return {CentredReferencesBatch: modules[""]}
 
     def options_with_attention(self, options: Options) -> Options:

@@ -13,8 +13,8 @@ from comfy.patcher_extension import WrapperExecutor
 from torch import Tensor, nn
 
 from ..host.unet import Options, dtype_of
-from .calls import Calls, Site
 from .current_forward import current
+from .watch import Calls, PutIn
 
 Strengths = tuple[tuple[Hashable, float], ...]
 """How strong each of the host's hooks is that has changed the weights of a network, by its reference. A hook LoRA with
@@ -127,7 +127,7 @@ class Sent:
 class Batch:
     """What the rows of one forward read, ready on the device.
 
-    row_count: the number of rows. calls: which of its sites in the network have been called.
+    row_count: the number of rows. calls: those of what it has put into the network.
     """
 
     row_count: int
@@ -135,12 +135,8 @@ class Batch:
     def __init__(self) -> None:
         self.calls = Calls()
 
-    def sites(self, modules: Mapping[str, nn.Module]) -> Mapping[Site, nn.Module]:
-        """What this batch puts into a network, and the part of the network in which each is called, see calls.py.
-
-        modules: of the network, see Arrival.modules_in. A site that is a str is the name of a layer: something is added
-        to what that layer gives.
-        """
+    def put_in(self, modules: Mapping[str, nn.Module]) -> PutIn:
+        """What this batch puts into a network, all of which has to be called. modules: see Watch.modules_in."""
         raise NotImplementedError
 
     def options_with_attention(self, options: Options) -> Options:

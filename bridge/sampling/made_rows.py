@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from .calls import modules_of
+from .code_of_others import modules_of
 from .model_conds import ConditioningLost
 
 

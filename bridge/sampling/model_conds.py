@@ -17,7 +17,7 @@ from comfy.samplers import CFGGuider
 from torch import Tensor
 from typing_extensions import Self
 
-from ...core.checks.errors import LikenessError, ModelNotPatched, counted
+from ...core.checks.errors import LikenessError, ModelNotPatched
 from ..host.schedule import ScheduleRange
 from .areas import area_of
 from .conditioning import Conditioning, NeverCopied, RunEntry, SamplerInputs, factor_between, is_zeroed
@@ -27,44 +27,26 @@ from .node_of_run import NodeOfRun, Pictures
 class ConditioningLost(LikenessError):
     """Another pack's function around the MODEL does not hand on what the conditioning carries of ours.
 
-    module: where that function lives, "" where that is not known yet: a run then looks for it. why: what it does, in
-    words that follow its name.
+    module: where the code of others around the MODEL lives, "" where none is seen, or where it is not known yet: a run
+    then looks for it. why: what is done, in words that follow its name.
     """
 
     def __init__(self, module: str, why: str) -> None:
         self.module = module
         self.why = why
-        subject = f"A node of another pack on this MODEL (its code: {module})" if module else "A node on this MODEL"
-        advice = "Bypass that node, or give it a sampler of its own, without the Likeness node."
-        if not module:
-            advice = "Bypass the other nodes on the MODEL one by one to see which it is, and leave that one out."
+        if module:
+            subject = f"A node of another pack on this MODEL (its code: {module})"
+            advice = "Bypass that node, or give it a sampler of its own, without the Likeness node."
+        else:
+            subject = "ComfyUI or a node on this MODEL"
+            advice = (
+                "Bypass the other nodes on the MODEL one by one to see which it is, and leave that one out. Without "
+                "others, load a file of the model with bf16 or fp8 weights, because kernels for int8 do not call "
+                "layers, or update Likeness."
+            )
         super().__init__(
             f"{subject} {why}. So the people or parts that Likeness has put into the conditioning would be lost.",
             advice,
-        )
-
-
-class LayersPassedOver(ConditioningLost):
-    """A layer's weights are used, but the layer is not called, so what a LoRA adds to its result would be lost.
-
-    module: as in ConditioningLost. layers: the names of all such layers. by_host: whether ComfyUI itself does so, and
-    no pack.
-    """
-
-    def __init__(self, module: str, layers: Sequence[str], *, by_host: bool) -> None:
-        others = f" and {counted(len(layers) - 1, 'other layer')}" if len(layers) > 1 else ""
-        why = f"computes with the weights of {layers[0]}{others} without calling the layer"
-        if not by_host:
-            super().__init__(module, why)
-            return
-        self.module = module
-        self.why = why
-        # Past ConditioningLost, whose message is about a node of another pack.
-        LikenessError.__init__(
-            self,
-            f"ComfyUI {why}, so LoRAs of single people would be lost there.",
-            "Load a file of the model with bf16 or fp8 weights: kernels for int8 do not call layers. If this one has "
-            "no int8 weights, update Likeness.",
         )
 
 

@@ -41,16 +41,16 @@ from torch import Tensor
 from ...core.checks.errors import LikenessError, counted
 from ...core.checks.memory import tensors_on_cpu
 from ..host.schedule import ScheduleRange, SigmaRange
-from ..host.shared_network import model_of
+from ..host.shared_network import model_of, network_within
 from ..host.unet import pixels_of
 from .areas import LatentSize, in_pixels, latent_size, row_window
-from .arrival import Arrival
 from .canvas_check import check_canvases
 from .conditioning import NeverCopied, RunEntry
 from .forward import Batch, ForwardInput, ForwardShape, Network, Sent, argument, call_network, forget_past
 from .model_conds import CarriedT, Chunk, ConditioningLost, PerChunk, entries_with
 from .refusals import Refusals
 from .row_tables import RowTables
+from .watch import Watch
 
 
 class Run(NeverCopied, Generic[CarriedT]):
@@ -79,7 +79,7 @@ class Run(NeverCopied, Generic[CarriedT]):
         """All that the conditioning of this run carries under `key`, of all entries."""
         self._check_latent(latent)
         self.row_tables = RowTables(self._device)
-        self.arrival = Arrival()
+        self.watch = Watch()
         self._refusals = Refusals()
         self.schedule: Tensor | None = None
         """(steps + 1,): every sigma of the run, once it has begun."""
@@ -127,7 +127,7 @@ class Run(NeverCopied, Generic[CarriedT]):
         picture_count: how many pictures each chunk has.
         """
         if _anything_is_read(chunks):
-            self.arrival.rows_sent = True
+            self.watch.rows_sent = True
         return self.row_tables.of_batch(chunks, picture_count)
 
     def wrap_prepare_sampling(
@@ -157,7 +157,7 @@ class Run(NeverCopied, Generic[CarriedT]):
         """
         self._begin_step(x_in, model_options)
         step = partial(executor, model, conds, x_in, timestep, model_options)
-        with self.arrival.watched_step(model, model_options):
+        with self.watch.step(model, model_options):
             return self._refusals.raised_after(step, model_options)
 
     def _begin_step(self, x_in: Tensor, model_options: dict[str, Any]) -> None:
@@ -175,7 +175,7 @@ class Run(NeverCopied, Generic[CarriedT]):
     def _put_off(self, refusal: LikenessError, forward_input: ForwardInput, x: Tensor) -> Tensor:
         """What the forward gives instead of x after a refusal, see Refusals. It names the code of others here."""
         if isinstance(refusal, ConditioningLost):
-            refusal = self.arrival.with_module(refusal, forward_input)
+            refusal = self.watch.named(refusal, forward_input.model, forward_input.options)
         return self._refusals.put_off(refusal, x)
 
     @contextmanager
@@ -184,14 +184,13 @@ class Run(NeverCopied, Generic[CarriedT]):
 
         Raises ConditioningLost where the network passes over any of it.
         """
-        # In what may be the last forward all sites are asked for: no later one could clear up a doubt. A schedule has
-        # one sigma more than steps, and a step calls the MODEL at least once.
+        # A schedule has one sigma more than steps, and a step calls the MODEL at least once.
         is_last = self.schedule is not None and self._times_called >= len(self.schedule) - 1
-        with batch.prepared():
-            with self.arrival.watched_forward(batch, forward_input, ask_all=is_last) as watched:
-                yield
-            if watched.lost is not None and not self._refusals.is_waiting:
-                raise self.arrival.error_about(watched.lost, forward_input)
+        network = forward_input.model.diffusion_model
+        if batch.calls.put_in is None:
+            batch.calls.put_in = batch.put_in(self.watch.modules_in(network_within(network)))
+        with batch.prepared(), self.watch.forward(batch.calls, batch.calls.put_in, network, is_last=is_last):
+            yield
 
     def wrap_apply_model(
         self,
@@ -240,7 +239,7 @@ class Run(NeverCopied, Generic[CarriedT]):
         """What the MODEL gives with the batch of these rows. The arguments are as in `wrap_apply_model`."""
         batch = self._checked_batch(row_table, forward_input)
         if batch is None:
-            self.arrival.rows_arrived = True  # no batch is sent on that could report it
+            self.watch.rows_arrived = True  # no batch is sent on that could report it
             return executor(*args, **kwargs)
         # The host gives what it does not know to the UNet, and so to wrap_diffusion_model.
         for_unet = {self.key: row_table, f"{self.key}_batch": Sent(batch, row_table, forward_input)}
@@ -274,7 +273,7 @@ class Run(NeverCopied, Generic[CarriedT]):
         row_table: Tensor | None = kwargs.pop(self.key, None)
         if sent is None or row_table is None:
             return executor(x, *args, **kwargs)
-        self.arrival.rows_arrived = True
+        self.watch.rows_arrived = True
         try:
             return self._call_network(executor, sent, row_table, x, args, kwargs)
         except LikenessError as refusal:
@@ -343,7 +342,7 @@ class Run(NeverCopied, Generic[CarriedT]):
         if len(x) != row_count:
             rows_in_words = counted(row_count, "row")
             why = f"hands over conditions of {rows_in_words} with {len(x)} of the pictures"
-            raise self.arrival.error_around_model(why)
+            raise ConditioningLost("", why)
 
     def _check_sizes(self, forward_input: ForwardInput, chunks: Sequence[Chunk]) -> None:
         """Raise ConditioningLost where another pack shows the MODEL a part of the picture.
@@ -359,7 +358,7 @@ class Run(NeverCopied, Generic[CarriedT]):
                 shown, whole = in_pixels(size, cell), in_pixels(whole_size, cell)  # (width, height) each
                 pixels = f"{shown[0]}x{shown[1]} of {whole[0]}x{whole[1]} px"
                 why = f"shows it {pixels}, but regions or a pose belong to the whole"
-                raise self.arrival.error_around_model(why)
+                raise ConditioningLost("", why)
 
 
 def _anything_is_read(chunks: Sequence[Chunk]) -> bool:

@@ -14,9 +14,9 @@ from ....core.attention.word_groups import OwnedTokens, TextLayout, split_by_rea
 from ...host.unet import Options
 from ...networks.attention import untraced
 from ...networks.patched_methods import TEXT_READER
-from ...sampling.calls import Calls
 from ...sampling.current_forward import current
 from ...sampling.model_conds import ConditioningLost
+from ...sampling.watch import Calls
 from .forward_texts import ForwardTexts
 
 _TOKENS = "likeness_tokens"
@@ -98,7 +98,7 @@ class WordsReading:
         attention = self._attention_with_words(queries, keys, options)
         if attention is None:
             return None
-        self._calls.count_part()
+        self._calls.count()
         return self._split_for(attention)
 
     def _attention_with_words(self, queries: int, keys: int, options: Options) -> _WordsAttention | None:

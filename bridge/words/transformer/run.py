@@ -23,11 +23,11 @@ from ...networks.forward_layout import filled_up
 from ...networks.model_family import cells_per_token, network_of, taken_family, tokens_of, transformer_family
 from ...networks.patched_methods import patched_inputs, patched_text_readers, with_input_patch
 from ...networks.transformer_families import TransformerFamily
-from ...sampling.calls import Site
 from ...sampling.current_forward import CurrentTexts, current
 from ...sampling.forward import Batch, ForwardShape, argument
-from ...sampling.model_conds import PerChunk, entries_with, rows_of_nodes
+from ...sampling.model_conds import ConditioningLost, PerChunk, entries_with, rows_of_nodes
 from ...sampling.runs import Run
+from ...sampling.watch import PutIn
 from .alone import TextsAlone
 from .forward_texts import ForwardTexts
 from .reading import WordsReading
@@ -72,7 +72,7 @@ class TransformerWordsRun(Run[TransformerWords]):
 
         Raises ConditioningLost where other packs have joined rows of different nodes' words.
         """
-        mixed = self.arrival.error_around_model("joins rows in which different words are read")
+        mixed = ConditioningLost("", "joins rows in which different words are read")
         by_node = rows_of_nodes(acting, forward_shape.row_count, mixed, may_differ=True)
         # Rows that share a TransformerWords share what is made of it.
         as_read = {words: _as_read(words, forward_shape) for of_rows in by_node for words in of_rows}
@@ -161,8 +161,8 @@ class TransformerWordsBatch(Batch):
             *patched_text_readers(self._texts.network, family),
         ]
 
-    def sites(self, modules: Mapping[str, nn.Module]) -> Mapping[Site, nn.Module]:
-        """The parts that attend to words, and the methods that are called for one text at a time: a site each."""
+    def put_in(self, modules: Mapping[str, nn.Module]) -> PutIn:
+        """The parts that attend to words, and the methods that are called for one text at a time."""
         texts_alone = {patched: patched.module for patched in self._texts_alone}
         return {**attending_parts(modules, self._family), **texts_alone}
 
