@@ -94,7 +94,6 @@ class Scope(InBoxes):
         ranges: Sequence[NamedRange] = (),
         names: Sequence[str] = (),
         *,
-        several: bool = False,
         in_negative: bool = False,
         for_sdxl: bool = False,
         has_id_tokens: bool = False,
@@ -102,16 +101,12 @@ class Scope(InBoxes):
         """The node, and what it puts in, for the notes of a run.
 
         ranges: all of the node, for the note of a run in which no step lies in one. names: of what it puts in; () for
-        the people of the scope. several: whether a single name is of several things, such as "The parts". The others:
-        as in ApplyNode.
+        the people of the scope. The others: as in ApplyNode.
         """
         names = names or taking_part.names(self.people)
-        several = several or len(names) != 1
         node = self.node_of_run
         what = joined(names)
-        return ApplyNode(
-            node.node_name, node.node_id, what, several, tuple(ranges), in_negative, for_sdxl, has_id_tokens
-        )
+        return ApplyNode(node.node_name, node.node_id, what, tuple(ranges), in_negative, for_sdxl, has_id_tokens)
 
     def preview(self) -> ui.PreviewImage | None:
         """The preview under the node: where each person acts. None where they act everywhere, or nobody acts."""

@@ -65,7 +65,7 @@ class Attachment:
         if self.net.settings.canvas is not None:
             notes.append(partial(tell_of_piece, self.net.settings.canvas))
         if self.apply_node is not None:
-            notes.append(PutIn(self.apply_node, on_net=True).tell)
+            notes.append(PutIn(self.apply_node).tell)
         return notes
 
     def attach_to(self, conditioning: Conditioning) -> Conditioning:

@@ -100,19 +100,3 @@ def steps_of(sigmas: Tensor) -> Sequence[float]:
 def is_unfinished(sigmas: Tensor) -> bool:
     """Whether a run with this schedule, (steps + 1,), ends with noise left, so that another one goes on from there."""
     return float(sigmas[-1]) > 0
-
-
-def percent_of(sigma: float, model_sampling: Any) -> float:
-    """Where in the schedule a sigma lies, 0..1, to a thousandth: the inverse of the host's percent_to_sigma.
-
-    About 0 for a sigma at or above the schedule's highest, 1 for a sigma below its lowest.
-    """
-    low = 0.0
-    high = 1.0
-    for _ in range(12):  # bisection: each turn halves the range, to 1/4096 in the end
-        middle = (low + high) / 2
-        if float(model_sampling.percent_to_sigma(middle)) > sigma:  # sigmas fall, so the place is behind the middle
-            low = middle
-        else:
-            high = middle
-    return high

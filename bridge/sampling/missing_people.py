@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
-from typing import Any
 
 import torch
 from comfy.model_patcher import ModelPatcher
@@ -18,7 +17,7 @@ from comfy.samplers import CFGGuider
 from torch import Tensor
 
 from ..host import notes
-from ..host.schedule import WHOLE_SCHEDULE, ScheduleRange, is_unfinished, percent_of, steps_of
+from ..host.schedule import ScheduleRange, is_unfinished, steps_of
 from .conditioning import Conditioning, NeverCopied, RunEntry, SamplerInputs, is_zeroed
 from .on_model import OnModel, put_on
 from .rows import holds_id_tokens
@@ -41,64 +40,11 @@ class NamedRange:
     schedule: ScheduleRange
     inputs: str = "start_percent and end_percent"
 
-
-@dataclass(frozen=True, eq=False)
-class ApplyNode(NeverCopied):
-    """An apply node of the graph, and what it has put into the conditioning, in the words of notes.
-
-    node_id: None outside of a graph. subject: such as "Anna and Ben" or "The parts". several: whether the subject is
-    more than one. ranges: those in which it works. in_negative: whether a negative prompt that does not come from the
-    node gives another picture. for_sdxl: whether what it puts in was made for SDXL's own latents. has_id_tokens:
-    whether ID tokens of it stand in the texts.
-    """
-
-    node_name: str
-    node_id: str | None
-    subject: str
-    several: bool
-    ranges: tuple[NamedRange, ...] = ()
-    in_negative: bool = False
-    for_sdxl: bool = False
-    has_id_tokens: bool = False
-
-    @property
-    def _are(self) -> str:
-        return "are" if self.several else "is"
-
-    def lost(self, missing_from: str, connected: str) -> str:
-        """The sentence about people that the node has put in and that are lost.
-
-        missing_from: in words that follow "is" or "are". connected: which input of the sampler comes from the node.
-        """
+    def never_works(self, node_name: str) -> str:
+        """The sentence about a run in which no step begins in this range."""
         return (
-            f"{self.subject} {self._are} {missing_from}, though {connected} comes from {self.node_name}. Connect "
-            f"the positive output of {self.node_name}, or what comes of it. Conditioning (Average) and (Concat) keep "
-            "only what conditioning_to carries: use Conditioning (Combine), or mix people with Blend Two People or "
-            "their weights."
-        )
-
-    def in_negative_alone(self, *, is_read: bool) -> str:
-        """The sentence about people that are in the negative prompt alone. is_read: whether the sampler computes it."""
-        effect = "keeps the picture away from them" if is_read else "is not read at a CFG of 1"
-        return (
-            f"{self.subject} {self._are} in the negative prompt of this sampler alone, which {effect}. To draw them, "
-            f"connect the positive output of {self.node_name} to positive."
-        )
-
-    def not_in_negative(self) -> str:
-        """The sentence about a negative prompt that does not come from the node, or has lost what the node put in."""
-        return (
-            f"The negative prompt of this sampler is not the negative output of {self.node_name}, so the picture is "
-            "another one. Connect that output, or what comes of it. Conditioning (Average) and (Concat) keep only what "
-            "conditioning_to carries."
-        )
-
-    def tokens_changed(self) -> str:
-        """The sentence about ID tokens of the positive prompt that another node has changed."""
-        return (
-            f"The ID tokens of {self.subject} are no longer in the prompt as {self.node_name} has given them, "
-            "so the likeness is weaker or that of another person. Conditioning (Average), Zero Out and Multiply change "
-            f"them: put that node in front of {self.node_name}."
+            f"{node_name}: the range of {self.acting_part} is {self.schedule}, and no step of this run begins there. "
+            f"So it has little or no effect. Change {self.inputs}, or the steps and the denoise of the sampler."
         )
 
 
@@ -107,6 +53,35 @@ class Side(Enum):
 
     POSITIVE = "positive"
     NEGATIVE = "negative"
+
+
+@dataclass(frozen=True, eq=False)
+class ApplyNode(NeverCopied):
+    """An apply node of the graph, and what it has put into the conditioning, in the words of notes.
+
+    node_id: None outside of a graph. subject: such as "Anna and Ben" or "the parts". ranges: those in which it works.
+    in_negative: whether a negative prompt that does not come from the node gives another picture. for_sdxl: whether
+    what it puts in was made for SDXL's own latents. has_id_tokens: whether ID tokens of it stand in the texts.
+    """
+
+    node_name: str
+    node_id: str | None
+    subject: str
+    ranges: tuple[NamedRange, ...] = ()
+    in_negative: bool = False
+    for_sdxl: bool = False
+    has_id_tokens: bool = False
+
+    def lost(self, side: Side) -> str:
+        """The sentence about what the node has put into a prompt, and what does not come to the sampler with it."""
+        name = self.node_name
+        return (
+            f"The {side.value} prompt of this sampler is not the {side.value} output of {name} or made of it, so what "
+            f"the node has put there for {self.subject} is missing or changed. Connect that output, or what comes of "
+            "it. Conditioning (Average) and (Concat) keep only what conditioning_to carries, and (Average), (Multiply) "
+            "and (Zero Out) change ID tokens: use Conditioning (Combine), or put such a node in front of "
+            f"{name}. Blend Two People and weights mix people."
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,13 +131,11 @@ class PutIn(NeverCopied):
     """What an apply node leaves on a MODEL, or on its ControlNet where it has no MODEL, for the notes of its runs.
 
     context: the text, (B, T, width), of the first entry of the positive prompt as it leaves the node; None where the
-    prompt has no entry. By it a run recognises a prompt that holds this text but has lost the mark. on_net: whether it
-    stands on a ControlNet: then a run sees it only where a prompt has that net.
+    prompt has no entry, and on a ControlNet. By it a run recognises a prompt that holds this text and lacks the mark.
     """
 
     apply_node: ApplyNode
     context: Tensor | None = None
-    on_net: bool = False
 
     def tell(self, guider: CFGGuider, start: Start) -> None:
         """Write under the node what of it is lost, does nothing or does not fit the checkpoint in this sampling."""
@@ -194,33 +167,20 @@ class _PromptsAndSteps:
     def sentences(self, put_in: PutIn) -> list[str]:
         """The sentences to show under the node; [] where there is nothing to say.
 
-        Where no prompt has the node's people: that they are lost. Else as many of these as are so: that the people are
-        in the negative prompt alone, that no step lies in a range of the node, that another node has changed its ID
-        tokens, and that the negative prompt does not come from the node.
+        As many of these as are so: that the positive prompt has not what the node has put into it, that the negative
+        has not, and that no step lies in a range of the node.
         """
-        apply_node = put_in.apply_node
-        drawn = _given_out(self._drawn, apply_node, Side.POSITIVE)
-        moved = _given_out(self._negative, apply_node, Side.POSITIVE)  # from the positive to the negative prompt
-        zeroed = [entry for entry in moved if is_zeroed(entry)]  # copies, which have nobody
-        carrying = drawn + [entry for entry in moved if not is_zeroed(entry)]
-        own_negative = _given_out(self._negative, apply_node, Side.NEGATIVE)
-        if not carrying and put_in.on_net:
-            return [apply_node.lost("not in the positive prompt of this sampler", "its negative prompt")]
-        if not carrying:
-            return [apply_node.lost("in no prompt of this sampler", "its MODEL")] if self._is_lost(put_in) else []
-        sentences: list[str] = []
+        node = put_in.apply_node
+        drawn = _given_out(self._drawn, node, Side.POSITIVE)
         if not drawn:
-            sentences.append(apply_node.in_negative_alone(is_read=self._reads_negative()))
+            return [node.lost(Side.POSITIVE)] if self._is_lost(put_in) else []
+        sentences: list[str] = []
+        if node.has_id_tokens and not all(holds_id_tokens(entry) for entry in drawn):
+            sentences.append(node.lost(Side.POSITIVE))
+        if self._is_negative_lost(node):
+            sentences.append(node.lost(Side.NEGATIVE))
         if not self._is_a_part():
-            sentences += self._ranges_without_step(apply_node, carrying)
-        if apply_node.has_id_tokens and not all(holds_id_tokens(entry) for entry in carrying):
-            sentences.append(apply_node.tokens_changed())
-        # What is zeroed out is meant so. Where nobody is drawn, a sentence speaks of the negative prompt already.
-        read_negative = [entry for entry in own_negative if not is_zeroed(entry)]
-        is_changed = apply_node.has_id_tokens and not all(holds_id_tokens(entry) for entry in read_negative)
-        is_missing = drawn and not (zeroed or own_negative) and self._needs_own_negative(apply_node)
-        if is_changed or is_missing:
-            sentences.append(apply_node.not_in_negative())
+            sentences += self._ranges_without_step(node, drawn)
         return sentences
 
     def _is_lost(self, put_in: PutIn) -> bool:
@@ -236,20 +196,29 @@ class _PromptsAndSteps:
         context = put_in.context
         return context is not None and any(_ends_with(entry, context) for entry in entries)
 
-    def _reads_negative(self) -> bool:
-        """Whether the sampler computes a negative prompt: at a CFG of 1 only where a node such as NAGuidance asks."""
-        is_computed = getattr(self._guider, "cfg", None) != 1
-        return bool(self._negative) and bool(is_computed or self._guider.model_options.get("disable_cfg1_optimization"))
+    def _is_negative_lost(self, node: ApplyNode) -> bool:
+        """Whether the negative prompt lacks what the node has put into it, and the picture is another one for that.
 
-    def _needs_own_negative(self, apply_node: ApplyNode) -> bool:
+        What is zeroed out is meant so, and so is a positive that is zeroed out for the negative.
+        """
+        own = _given_out(self._negative, node, Side.NEGATIVE)
+        zeroed = [entry for entry in _given_out(self._negative, node, Side.POSITIVE) if is_zeroed(entry)]
+        if not own and not zeroed:
+            return self._needs_own_negative(node)
+        return node.has_id_tokens and not all(holds_id_tokens(entry) for entry in own if not is_zeroed(entry))
+
+    def _needs_own_negative(self, node: ApplyNode) -> bool:
         """Whether the picture is another one where the negative prompt does not come from the node.
 
-        It is then computed in another forward than the positive. That matters also where a node may compare the rows of
-        a batch in attention, as NAGuidance does, or keep something for each of them, as Flux KV Cache does.
+        Not where the sampler computes none: at a CFG of 1 only where a node such as NAGuidance asks for it. Else it is
+        computed in another forward than the positive. That matters where the node puts people there, and where another
+        one may compare the rows of a batch in attention (NAGuidance), or keep something for each (Flux KV Cache).
         """
-        patches = self._guider.model_options["transformer_options"].get("patches", {})
+        options = self._guider.model_options
+        is_computed = getattr(self._guider, "cfg", None) != 1 or options.get("disable_cfg1_optimization")
+        patches = options["transformer_options"].get("patches", {})
         compares_rows = "attn1_output_patch" in patches or "post_input" in patches
-        return self._reads_negative() and (apply_node.in_negative or compares_rows)
+        return bool(self._negative and is_computed and (node.in_negative or compares_rows))
 
     def _is_a_part(self) -> bool:
         """Whether two samplers may share one schedule (KSampler Advanced, Split Sigmas), of which this is one.
@@ -259,12 +228,22 @@ class _PromptsAndSteps:
         """
         return is_unfinished(self._start.sigmas) or not self._start.has_noise
 
-    def _ranges_without_step(self, apply_node: ApplyNode, carrying: Sequence[RunEntry]) -> list[str]:
-        """A sentence for each range of the node without a step. carrying: the entries that have its people."""
+    def _ranges_without_step(self, node: ApplyNode, carrying: Sequence[RunEntry]) -> list[str]:
+        """A sentence for each range of the node without a step. carrying: the entries that have its people.
+
+        The host reads what the node has put in only where it reads the entry, so a step has to lie in both ranges.
+        """
         model_sampling = self._guider.model_patcher.get_model_object("model_sampling")
-        ranges_of_entries = [_range_of(entry) for entry in carrying]
+        entries = [_range_of(entry).in_sigmas(model_sampling) for entry in carrying]
         steps = steps_of(self._start.sigmas)
-        return ranges_without_step(apply_node.node_name, apply_node.ranges, steps, model_sampling, ranges_of_entries)
+        sentences: list[str] = []
+        for named_range in node.ranges:
+            sigmas = named_range.schedule.in_sigmas(model_sampling)
+            of_both = [sigmas.overlap(entry) for entry in entries]
+            works = any(both.contains(step) for both in of_both for step in steps)
+            if not works and not named_range.schedule.is_empty:
+                sentences.append(named_range.never_works(node.node_name))
+        return sentences
 
 
 def _given_out(entries: Sequence[RunEntry], apply_node: ApplyNode, side: Side) -> list[RunEntry]:
@@ -297,42 +276,3 @@ def _ends_with(entry: RunEntry, context: Tensor) -> bool:
         return False
     end = entry_context[:, -context.shape[1] :]
     return end.shape == context.shape and torch.equal(end, context.to(end))
-
-
-def ranges_without_step(
-    node_name: str,
-    ranges: Sequence[NamedRange],
-    steps: Sequence[float],
-    model_sampling: Any,
-    ranges_of_entries: Sequence[ScheduleRange] = (WHOLE_SCHEDULE,),
-) -> list[str]:
-    """A sentence for each range of a node in which no step of a run lies.
-
-    steps: the sigma at which each begins. ranges_of_entries: the host reads what the node has put in only in these, so
-    a step has to lie in the range and in one of these.
-    """
-    sentences: list[str] = []
-    for named_range in ranges:
-        sigmas = named_range.schedule.in_sigmas(model_sampling)
-        # When it works in each entry: where the range and the entry's own both hold.
-        of_both = [sigmas.overlap(entry.in_sigmas(model_sampling)) for entry in ranges_of_entries]
-        works = any(both.contains(step) for both in of_both for step in steps)
-        if not works and not named_range.schedule.is_empty:
-            sentences.append(_never_works(node_name, named_range, steps, model_sampling))
-    return sentences
-
-
-def _never_works(node_name: str, named_range: NamedRange, steps: Sequence[float], model_sampling: Any) -> str:
-    """The sentence about a range in which no step of a run lies. steps: the sigma at which each of them begins."""
-    percentages = [f"{percent_of(sigma, model_sampling):.0%}" for sigma in steps]
-    if len(percentages) > 1:
-        steps_in_words = f"its {len(percentages)} steps begin from {percentages[0]} to {percentages[-1]}"
-    elif percentages:
-        steps_in_words = f"its one step begins at {percentages[0]}"
-    else:
-        steps_in_words = "it has no steps"
-    return (
-        f"{node_name}: the range of {named_range.acting_part} is {named_range.schedule}, and no step of this "
-        f"run begins there ({steps_in_words}). So it has little or no effect. Change {named_range.inputs}, or the "
-        "steps and the denoise of the sampler."
-    )

@@ -25,7 +25,7 @@ from .areas import WHOLE_LATENT, latent_size
 from .conditioning import NeverCopied, RunEntry, named_as_one
 from .model_conds import CarriedCond, carry_instead, entries_with, read_as_negative
 from .node_of_run import NodeOfRun
-from .run_notes import WORDS, Start, notes_on_words, tell_of_start
+from .run_notes import WORDS, Start, note_on_words, tell_of_start
 from .runs import Run
 
 _WRAPPERS = comfy.patcher_extension.WrappersMP
@@ -151,7 +151,7 @@ def _bring_up_to_date(entries: Sequence[RunEntry], key: str) -> None:
     """Another node may have scaled an entry's text by a factor since. Scale what the entry carries under `key` alike.
 
     The entries are changed in place. Notes about words of people that no longer fit a text are written, too, see
-    notes_on_words.
+    note_on_words.
     """
     notes_of_nodes: dict[NodeOfRun, str] = {}
     for entry in entries:
@@ -159,9 +159,10 @@ def _bring_up_to_date(entries: Sequence[RunEntry], key: str) -> None:
         text: Tensor | None = entry.get("cross_attn")
         if cond.text is None or text is None:  # cond.text: the entry's text when our node put the CarriedCond beside it
             continue
-        for node, note in notes_on_words(cond.cond, cond.text, text).items():
-            if not notes_of_nodes.get(node):  # the first entry with a note counts
-                notes_of_nodes[node] = note
+        for item in cond.cond:
+            if item.words_note_node is not None:  # the first entry with a note counts
+                before = notes_of_nodes.get(item.words_note_node, "")
+                notes_of_nodes[item.words_note_node] = before or note_on_words(item, cond.text, text)
         carry_instead(entry, key, cond.scaled_as(text))
     for node, note in notes_of_nodes.items():
         notes.tell_of_run(node.node_id, WORDS, note)

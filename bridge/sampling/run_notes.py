@@ -24,7 +24,7 @@ from .areas import in_pixels, latent_size
 from .canvas_check import Canvas, canvases_of
 from .conditioning import factor_between
 from .model_conds import Carried
-from .node_of_run import NodeOfRun, Pictures
+from .node_of_run import Pictures
 
 PIECE = "piece"
 """The topic of notes about a latent that may be a piece of the picture, as a tile is."""
@@ -93,39 +93,22 @@ _MUCH_STRONGER = 2.0
 """Texts of one encoder differ by less: a prompt of so many times the strength has been multiplied."""
 
 
-def notes_on_words(carried: Sequence[Carried], before: Tensor, now: Tensor) -> dict[NodeOfRun, str]:
-    """For each node with words of people: the note that they no longer fit the prompt, or "" where they fit.
+def note_on_words(item: Carried, before: Tensor, now: Tensor) -> str:
+    """The note that words of people no longer fit the prompt; "" where they fit, and where there are none.
 
     They do not fit where another node has multiplied the prompt a lot before the words were put beside it, or has since
     changed it in another way than by a factor.
-    carried: has the words. before: the prompt beside which the words were put, (B, T, width). now: the same prompt.
+    item: has the words. before: the prompt beside which they were put, (B, T, width). now: the same prompt.
     """
-    notes_of_nodes: dict[NodeOfRun, str] = {}
-    for item in carried:
-        node = item.words_note_node
-        if node is None or not item.words:
-            continue
-        notes_of_nodes[node] = _note_on_words(node.node_name, item.words, before, now)
-    return notes_of_nodes
-
-
-def _note_on_words(name: str, words: Sequence[Tensor], before: Tensor, now: Tensor) -> str:
-    """The note that words no longer fit the prompt, or "", which takes the note of an earlier run away.
-
-    name: of the node. words: (1, T, width) each. before, now: as in notes_on_words.
-    """
-    if factor_between(before, now) is None:
-        return (
-            f"{name}: another node behind it, such as Conditioning (Average), has changed the prompt, and the "
-            f"words of people stay as they were. Put that node in front of {name}."
-        )
-    times = _strength(before) / _strength(torch.cat(list(words), dim=1))
-    if 1 / _MUCH_STRONGER < times < _MUCH_STRONGER:
+    if item.words_note_node is None or not item.words:
         return ""
+    times = _strength(before) / _strength(torch.cat(list(item.words), dim=1))
+    if factor_between(before, now) is not None and 1 / _MUCH_STRONGER < times < _MUCH_STRONGER:
+        return ""
+    name = item.words_note_node.node_name
     return (
-        f"{name}: the prompt is about {times:.2g} times as strong as the words of people. If Conditioning "
-        f"(Multiply) in front of {name} has multiplied it, put that node behind {name}, where it multiplies "
-        "both."
+        f"{name}: another node has changed the prompt and not the words of people, or not alike. Put Conditioning "
+        f"(Average) in front of {name}, and (Multiply) behind it, where it multiplies both."
     )
 
 

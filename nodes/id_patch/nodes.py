@@ -345,8 +345,8 @@ class _People:
             ranges.append(NamedRange("the ID tokens", schedule_of_tokens, "id_start_percent"))
         has_faces = bool(self.faces)
         # Without people the ControlNet acts by the skeletons in the places. (): the people of the scope.
-        names = () if has_faces else ("The places",)
-        return self.scope.apply_node(ranges, names, several=not has_faces, for_sdxl=True, has_id_tokens=has_faces)
+        names = () if has_faces else ("the places",)
+        return self.scope.apply_node(ranges, names, for_sdxl=True, has_id_tokens=has_faces)
 
 
 LOADER = FileLoader(FILE, lambda path: IDPatch(FILE.build(path, IDPatchNet, FILE.read(path))))

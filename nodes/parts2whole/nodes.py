@@ -387,7 +387,7 @@ class ApplyParts2Whole(io.ComfyNode):
         with_parts = put_in(given, features, strength, scope.schedule, features_of_pose, scope.node_of_run)
         # At strength 0 only the pose acts, and a run says nothing of parts.
         ranges = [NamedRange("the parts", scope.schedule)] if strength else []
-        apply_node = scope.apply_node(ranges, ["The parts"], several=True, in_negative=bool(strength))
+        apply_node = scope.apply_node(ranges, ["the parts"], in_negative=bool(strength))
         return scope.outputs(with_parts, [InjectionsRun, SharingRun], apply_node)
 
 

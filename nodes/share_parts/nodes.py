@@ -179,7 +179,7 @@ class SharePartsAttention(io.ComfyNode):
         )
         # For the positive. Unlike in Parts2Whole the parts are recorded while sampling (live), and not before.
         with_parts = replace(without_parts, live=self_reference)
-        apply_node = scope.apply_node([NamedRange("the parts", scope.schedule)], ["The parts"], several=True)
+        apply_node = scope.apply_node([NamedRange("the parts", scope.schedule)], ["the parts"])
         return scope.outputs(share_with(given, with_parts, without_parts), [SharingRun], apply_node)
 
 

@@ -20,7 +20,6 @@ from figures import relative
 from host_sampling import applied, latent_of, sampled, sigmas_of
 from marks import each
 from method_rows import OFTEN, Row, node, rows
-from pack.bridge.host.schedule import percent_of
 
 STARTS = ("start_percent", "adapter_start_percent", "id_start_percent", "references_start_percent")
 ENDS = ("end_percent", "adapter_end_percent", "references_end_percent")
@@ -116,12 +115,6 @@ def test_a_node_that_changes_the_schedule_may_stand_before_or_behind(row: Row, s
     ]
     assert pictures[0].isfinite().all()
     assert relative(*pictures) <= 1e-6
-
-
-def test_where_a_sigma_lies_is_known_to_a_thousandth() -> None:
-    model_sampling = with_lcm(Row(None, "LikenessLoRAPerPerson").model.make()).get_model_object("model_sampling")
-    for percent in (0.123, 0.5, 0.877):
-        assert percent_of(model_sampling.percent_to_sigma(percent), model_sampling) == pytest.approx(percent, abs=1e-3)
 
 
 @pytest.mark.parametrize("row", each([row for row in rows() if not row.of_unets and with_a_range(row)], OFTEN), ids=str)

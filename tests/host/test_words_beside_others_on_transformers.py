@@ -200,12 +200,12 @@ def test_a_node_behind_multiplies_the_words_too(setting, factor, said):
 def test_a_node_that_changes_the_common_text_alone_is_named(setting, said):
     start = start_of(setting)
     setting.sample(everywhere(setting, multiplied(setting.text(COMMON))), start)
-    assert [text for text in said if "times as strong as the words of people" in text]
+    assert [text for text in said if "has changed the prompt and not the words of people" in text]
     said.clear()
     model, positive, negative = everywhere(setting, setting.text(COMMON))
     averaged = host_nodes.ConditioningAverage().addWeighted(positive, setting.text("a house"), 0.5)[0]
     setting.sample((model, averaged, negative), start)
-    assert [text for text in said if "has changed the prompt" in text]
+    assert [text for text in said if "has changed the prompt and not the words of people" in text]
     said.clear()
     setting.sample((model, positive, negative), start)
     assert not any(said)
