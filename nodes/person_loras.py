@@ -13,7 +13,7 @@ from ..bridge.host import folders, notes, schema
 from ..bridge.host.inputs import ChoosesFile
 from ..bridge.loras.layer_names import layers_of
 from ..bridge.loras.lora_files import LoraFile, LoraLayers, path_of, read_lora_file
-from ..bridge.loras.loras_run import LorasRun
+from ..bridge.loras.loras_run import LORAS
 from ..bridge.loras.people_layers import LayerLora, PersonLoras
 from ..bridge.people.face_model import NONE_FOUND
 from ..bridge.sampling import model_conds
@@ -117,7 +117,7 @@ class LoRAPerPerson(io.ComfyNode):
             words.append(", ".join(lora.words for lora in _active_loras(member) if lora.words))
         apply_node = scope.apply_node([NamedRange("the LoRAs", scope.schedule)], in_negative=True)
         words_strength = 1.0  # the node's own strength is that of the LoRAs
-        return encode.applied(scope, people_loras.clips, words, words_strength, with_loras, apply_node, runs=[LorasRun])
+        return encode.applied(scope, people_loras.clips, words, words_strength, with_loras, apply_node, kinds=[LORAS])
 
 
 def _active_loras(member: Member) -> list[Lora]:

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 from comfy_api.latest import io, ui
@@ -14,13 +13,13 @@ from ...core.checks.errors import joined
 from ...core.places import place_previews
 from ...core.taking_part import TakingPart
 from ..host.schedule import ScheduleRange
-from ..image_tokens.injections import Injection, InjectionsRun
+from ..image_tokens.injections import INJECTIONS, Injection
 from ..sampling.conditioning import SamplerInputs
 from ..sampling.missing_people import ApplyNode, NamedRange, with_missing_notes
 from ..sampling.model_conds import InBoxes, carry_both
 from ..sampling.node_of_run import NodeOfRun
-from ..sampling.on_model import with_runs
-from ..sampling.runs import Run
+from ..sampling.on_model import with_kinds
+from ..sampling.runs import Kind
 
 
 @dataclass(frozen=True)
@@ -121,31 +120,30 @@ class Scope(InBoxes):
         carried: Sequence[Injection],
         ranges: Sequence[NamedRange],
         *,
-        run: type[Run[Any]] = InjectionsRun,
+        kind: Kind = INJECTIONS,
     ) -> io.NodeOutput:
         """The outputs of an apply node: the MODEL, and both sides of the conditioning with what they carry.
 
-        given: with a MODEL. carried: of positive and negative. ranges: as in apply_node. run: the class of the run that
-        reads what they carry.
+        given: with a MODEL. carried: of positive and negative. ranges: as in apply_node. kind: of what they carry.
         """
         of_positive, of_negative = carried  # in the order of `injections`
         carrying = carry_both(given, of_positive, of_negative)
         apply_node = self.apply_node(ranges, in_negative=of_negative.active, for_sdxl=True)
-        return self.outputs(carrying, [run], apply_node)
+        return self.outputs(carrying, [kind], apply_node)
 
-    def with_runs(self, given: SamplerInputs, runs: Sequence[type[Run[Any]]], apply_node: ApplyNode) -> SamplerInputs:
-        """The same, with runs on the MODEL that say under the node what of it is missing from their prompts.
+    def read(self, given: SamplerInputs, kinds: Sequence[Kind], apply_node: ApplyNode) -> SamplerInputs:
+        """The same, with a MODEL that reads these kinds, and says under the node what of it is missing in a sampling.
 
-        given: with a MODEL, and with sides that carry what the runs read.
+        given: with a MODEL, and with sides that carry things of these kinds.
         """
         assert given.model is not None
-        return with_missing_notes(apply_node, replace(given, model=with_runs(given.model, *runs)))
+        return with_missing_notes(apply_node, replace(given, model=with_kinds(given.model, *kinds)))
 
-    def outputs(self, given: SamplerInputs, runs: Sequence[type[Run[Any]]], apply_node: ApplyNode) -> io.NodeOutput:
-        """The outputs of an apply node: the MODEL with the node's runs, and both sides of the conditioning.
+    def outputs(self, given: SamplerInputs, kinds: Sequence[Kind], apply_node: ApplyNode) -> io.NodeOutput:
+        """The outputs of an apply node: a MODEL that reads these kinds, and both sides of the conditioning.
 
         It is for nodes whose sides of `given` already carry what they are to carry; for the others `applied` puts that
         in. given: with a MODEL.
         """
-        outputs = self.with_runs(given, runs, apply_node)
+        outputs = self.read(given, kinds, apply_node)
         return io.NodeOutput(outputs.model, outputs.positive, outputs.negative, ui=self.preview())

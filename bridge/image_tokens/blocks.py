@@ -14,7 +14,6 @@ from typing import Any
 
 import comfy.model_management
 import torch
-from comfy.samplers import CFGGuider
 from torch import Tensor, nn
 
 from ...core.attention.block_tokens import read_tokens
@@ -24,7 +23,7 @@ from ..host.unet import Options, dtype_of, with_replacements
 from ..networks.model_family import cells_per_token, network_of, tokens_of
 from ..sampling.forward import Batch, ForwardShape
 from ..sampling.model_conds import ConditioningLost, PerChunk
-from ..sampling.runs import Run
+from ..sampling.runs import Kind, Run, when_acting
 from ..sampling.watch import PutIn
 from .injections import Injection
 
@@ -55,31 +54,30 @@ class BlockInjection(Injection):
     def can_join_batch(self, other: Any) -> bool:
         return True
 
-
-class BlocksRun(Run[BlockInjection]):
-    """One sampling run of a MODEL whose picture reads people behind its blocks."""
-
-    key = BlockInjection.key
-
-    def __init__(self, guider: CFGGuider, latent: Tensor) -> None:
-        super().__init__(guider, latent)
-        model: Any = guider.model_patcher
-        self.blocks = _blocks_of(network_of(model_of(model)))
-        self._dtype = dtype_of(model_of(model))
-        self._placed: dict[tuple[tuple[Read, ...], torch.device], list[Read]] = {}
-        """What `layers_on_device` has given, by an injection's own layers (the same tensors) and the device."""
-        self._put_all_on_device(picture_count=len(latent))
-
-    def _put_all_on_device(self, picture_count: int) -> None:
-        """Put the layers of everybody on the device, before the host looks how much of the MODEL there is room for.
+    def begin(self, run: Run) -> None:
+        """Put the layers on the device, before the host looks how much of the MODEL there is room for.
 
         Where people have rows, each picture has layers of its own. Else all have the same, which are put there once.
         """
-        for injection in self.everything:
-            for picture_number in range(picture_count):
-                self.layers_on_device(injection.for_picture(picture_number))  # which remembers them
+        for picture_number in range(run.pictures):
+            layers_on_device(run).of(self.for_picture(picture_number))  # which remembers them
 
-    def layers_on_device(self, injection: BlockInjection, device: torch.device | None = None) -> list[Read]:
+
+class LayersOnDevice:
+    """What injections have for the blocks, put on devices once in a run.
+
+    blocks: all of the MODEL's network.
+    """
+
+    def __init__(self, run: Run) -> None:
+        model = model_of(run.model)
+        self.blocks = _blocks_of(network_of(model))
+        self._device = run.device
+        self._dtype = dtype_of(model)
+        self._placed: dict[tuple[tuple[Read, ...], torch.device], list[Read]] = {}
+        """What `of` has given, by an injection's own layers (the same tensors) and the device."""
+
+    def of(self, injection: BlockInjection, device: torch.device | None = None) -> list[Read]:
         """The layers of an injection on a device, in the dtype of the MODEL. They are put there once in a run.
 
         Before they are put there, the host is asked to make room for all of them.
@@ -102,8 +100,18 @@ class BlocksRun(Run[BlockInjection]):
         of_model: torch.device = self._device
         return device.type == of_model.type and of_model.index in (None, device.index)
 
-    def new_batch(self, acting: tuple[PerChunk[BlockInjection], ...], forward_shape: ForwardShape) -> BlocksBatch:
-        return BlocksBatch(self, acting, forward_shape)
+
+def layers_on_device(run: Run) -> LayersOnDevice:
+    """Those of a run, made once in it."""
+    return run.once(LayersOnDevice, lambda: LayersOnDevice(run))
+
+
+def _new_batch(run: Run, acting: tuple[PerChunk[BlockInjection], ...], forward_shape: ForwardShape) -> BlocksBatch:
+    return BlocksBatch(layers_on_device(run), acting, forward_shape)
+
+
+BLOCK_INJECTIONS = Kind(BlockInjection.key, when_acting(_new_batch))
+"""Image tokens of people behind the blocks of a transformer."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,10 +164,12 @@ _Replacement = Callable[[Options, Options], Options]
 class BlocksBatch(Batch):
     """What comes out of each block, plus what the picture's tokens in somebody's region read of them."""
 
-    def __init__(self, run: BlocksRun, acting: Sequence[PerChunk[BlockInjection]], forward_shape: ForwardShape) -> None:
+    def __init__(
+        self, on_device: LayersOnDevice, acting: Sequence[PerChunk[BlockInjection]], forward_shape: ForwardShape
+    ) -> None:
         """acting: for each node what it has put into each chunk of the batch; all chunks have as many rows."""
         super().__init__()
-        self.blocks = run.blocks
+        self.blocks = on_device.blocks
         self.row_count = forward_shape.row_count
         self._length = tokens_of(forward_shape.model, forward_shape.latent)  # how many tokens the picture has
         self._readers: list[_Reader] = []
@@ -168,7 +178,7 @@ class BlocksBatch(Batch):
             for chunk_number, injection in enumerate(of_node):
                 first_row = chunk_number * rows_of_chunk
                 rows = slice(first_row, first_row + rows_of_chunk)
-                layers = run.layers_on_device(injection, forward_shape.device)
+                layers = on_device.of(injection, forward_shape.device)
                 self._readers += _readers(injection, rows, layers, forward_shape)
 
     def put_in(self, modules: Mapping[str, nn.Module]) -> PutIn:

@@ -6,7 +6,7 @@ no adapter weights, nothing is projected per step, and another seed or prompt fi
 From the node to a layer:
 
     Injection                       of one node on one side of the conditioning
-    InjectionsRun.new_batch         the Injections of all nodes that are on at this step
+    _new_batch                      the Injections of all nodes that are on at this step
         InjectionsBatch                 made once for all forwards that carry the same
             NodeInjections                  of each node: keys, values and weights of all rows of the batch
     InjectionsBatch.attention_output    of a layer: what the text gives
@@ -22,14 +22,15 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from ...core.attention.cross_attention import Block, PeopleRead, TextRead, beside_text, on_grid, region_weights
+from ...core.attention.cross_attention import PeopleRead, TextRead, beside_text, on_grid, region_weights
 from ..host.unet import Grid, Options, Replacement, grid_of
 from ..networks.file_attention import attend_whole_with, attend_with
-from ..networks.layers import CrossAttentionBatch, CrossAttentionRun, QueryShape, query_shape_of
+from ..networks.layers import CrossAttentionBatch, QueryShape, query_shape_of
 from ..networks.row_tracking import of_source_rows, repeat_rows
 from ..sampling.forward import ForwardShape
 from ..sampling.made_rows import attention_of_other_pack
 from ..sampling.model_conds import CarriedOfPeople, PerChunk
+from ..sampling.runs import Kind, Run, when_acting
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,22 +87,19 @@ class Injection(CarriedOfPeople):
         )
 
 
-class InjectionsRun(CrossAttentionRun[Injection]):
-    """One sampling run of a MODEL that reads injections."""
+def _new_batch(run: Run, acting: tuple[PerChunk[Injection], ...], forward_shape: ForwardShape) -> InjectionsBatch:
+    return InjectionsBatch(acting, query_shape_of(forward_shape))
 
-    key = Injection.key
 
-    def new_batch(self, acting: tuple[PerChunk[Injection], ...], forward_shape: ForwardShape) -> InjectionsBatch:
-        return InjectionsBatch(self.layers, acting, query_shape_of(self.layers, forward_shape))
+INJECTIONS = Kind(Injection.key, when_acting(_new_batch))
+"""Image tokens of people in cross-attention."""
 
 
 class InjectionsBatch(CrossAttentionBatch):
     """The attention of each layer, or what another pack has put in its place, plus what the rows' injections add."""
 
-    def __init__(
-        self, layers: Sequence[Block], injections: Sequence[PerChunk[Injection]], query_shape: QueryShape
-    ) -> None:
-        super().__init__(layers, query_shape)
+    def __init__(self, injections: Sequence[PerChunk[Injection]], query_shape: QueryShape) -> None:
+        super().__init__(query_shape)
         self._nodes = [NodeInjections(of_node, query_shape) for of_node in injections]
 
     def attention_output(

@@ -3,7 +3,7 @@
 What lives how long, from the longest to the shortest:
 
     PersonLoras     in the conditioning, from the node on   what one node adds; immutable, on the CPU
-    LorasRun        one sampling                            for each network: PeopleLayers of every node, and hooks
+    LorasOfRun      one sampling                            for each network: PeopleLayers of every node, and hooks
     LorasBatch      the forwards of one network that carry the same people in the same rows
     NodeLoras       as its batch                            what one node adds, and where its people are
     Forward         one forward in one thread               what the forward has shown of its tokens so far
@@ -29,16 +29,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from comfy.samplers import CFGGuider
 from torch import Tensor, nn
 
 from ..host.shared_network import model_of
 from ..host.unet import NETWORK, WEIGHT, has_unet, layer_shape, patched_shape, unet_of
-from ..networks.file_attention import tell_of_file_attention
 from ..networks.model_family import network_of
 from ..sampling.forward import ForwardShape
 from ..sampling.model_conds import ConditioningLost, PerChunk, rows_of_nodes
-from ..sampling.runs import Run
+from ..sampling.runs import Kind, Run, when_acting
 from .layer_hooks import LayerHooks
 from .layer_loras import LorasBatch, NodeLoras
 from .people_layers import PeopleLayer, PersonLoras
@@ -48,22 +46,17 @@ from .transformer_loras import TransformerLorasBatch
 from .unet_loras import UNetLorasBatch
 
 
-class LorasRun(Run[PersonLoras]):
-    """One sampling run of a MODEL with people's LoRAs, of a UNet or a transformer."""
+class LorasOfRun:
+    """What one run makes of people's LoRAs, for a UNet or a transformer."""
 
-    key = PersonLoras.key
-
-    def __init__(self, guider: CFGGuider, latent: Tensor) -> None:
-        super().__init__(guider, latent)
-        self._model = guider.model_patcher
+    def __init__(self, run: Run) -> None:
+        self._run = run
         self._hooks: dict[nn.Module, LayerHooks] = {}  # by network
         self._layers: dict[tuple[object, nn.Module], dict[str, PeopleLayer]] = {}  # by source of a node, and network
         self._text_layers: list[TextLayers] = []  # of a UNet
-        if has_unet(model_of(self._model)):
-            self._text_layers = text_layers_of(unet_of(self._model))
-            # LoRAs without regions divide no attention, so only nodes with regions get the note.
-            by_region = [carried for carried in self.everything if carried.acting_regions is not None]
-            tell_of_file_attention(self._model, by_region, "attn2")
+        if has_unet(model_of(run.model)):
+            self._text_layers = text_layers_of(unet_of(run.model))
+        run.at_end.callback(self._clear)
 
     def new_batch(self, acting: tuple[PerChunk[PersonLoras], ...], forward_shape: ForwardShape) -> LorasBatch:
         """What is added in the forwards in which these nodes act.
@@ -82,7 +75,7 @@ class LorasRun(Run[PersonLoras]):
     def _hooks_in(self, network: nn.Module) -> LayerHooks:
         """The hooks for the layers of a network. They know its modules as Watch.modules_in has them."""
         if network not in self._hooks:
-            self._hooks[network] = LayerHooks(self.watch.modules_in(network))
+            self._hooks[network] = LayerHooks(self._run.watch.modules_in(network))
         return self._hooks[network]
 
     def _node(
@@ -115,13 +108,21 @@ class LorasRun(Run[PersonLoras]):
             module = hooks.modules.get(name)
             # layer_shape of the module and not own_shape of the MODEL: in a forward another pack's block may stand in
             # the MODEL in the place of the layer's.
-            shape = patched_shape(self._model, f"{NETWORK}{name}{WEIGHT}", layer_shape(module) or ())
+            shape = patched_shape(self._run.model, f"{NETWORK}{name}{WEIGHT}", layer_shape(module) or ())
             if not shape or any(not layer_lora.fits_in(shape) for layer_lora in layer_loras):
                 raise other_model(name, has_layer=module is not None)
             layers[name] = PeopleLayer(layer_loras, module, like, shape)
         return layers
 
-    def after_run(self) -> None:
+    def _clear(self) -> None:
         """Take out the hooks that other packs have put back since."""
         for hooks in self._hooks.values():
             hooks.clear()
+
+
+def _new_batch(run: Run, acting: tuple[PerChunk[PersonLoras], ...], forward_shape: ForwardShape) -> LorasBatch:
+    return run.once(LorasOfRun, lambda: LorasOfRun(run)).new_batch(acting, forward_shape)
+
+
+LORAS = Kind(PersonLoras.key, when_acting(_new_batch))
+"""LoRAs of people."""

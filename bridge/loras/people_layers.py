@@ -18,7 +18,11 @@ from torch import Tensor, nn
 
 from ...core.attention.cross_attention import region_weights
 from ...core.attention.low_rank import InFront, LoraKind, LowRank, in_groups
+from ..host.shared_network import model_of
+from ..host.unet import has_unet
+from ..networks.file_attention import tell_of_file_attention
 from ..sampling.model_conds import CarriedOfPeople
+from ..sampling.runs import Run
 
 LayerCall = Callable[[Tensor], Tensor]
 """A layer, as it is without us: what it is given -> what it gives."""
@@ -99,6 +103,11 @@ class PersonLoras(CarriedOfPeople):
     @property
     def active(self) -> bool:
         return bool(self.layers)
+
+    def begin(self, run: Run) -> None:
+        # LoRAs without regions divide no attention.
+        if self.acting_regions is not None and has_unet(model_of(run.model)):
+            tell_of_file_attention(run, self, "attn2")
 
     def can_join_batch(self, other: Any) -> bool:
         """Whether rows with these two can be computed in one batch: where the same people are in the same places."""

@@ -107,8 +107,7 @@ class TextWithLoras(CrossAttentionBatch):
         forward_shape: ForwardShape,
     ) -> None:
         """text_layers: of all cross-attention layers of the UNet. hooks: of the UNet. nodes: what each node adds."""
-        blocks = [layer.block for layer in text_layers]
-        super().__init__(blocks, query_shape_of(blocks, forward_shape))
+        super().__init__(query_shape_of(forward_shape))
         self._text_layers = text_layers
         self._hooks = hooks
         self._nodes = nodes

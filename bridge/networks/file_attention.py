@@ -3,7 +3,7 @@
 The host asks a function around attention first, and then forgets what the file asks for. Here ours can find it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from comfy.ldm.modules import attention
@@ -14,8 +14,9 @@ from ...core.attention.cross_attention import Attend, Block
 from ..host import notes
 from ..host.shared_network import model_of, network_within
 from ..host.unet import Options, transformers
-from ..sampling.canvas_check import canvases_of
 from ..sampling.model_conds import Carried
+from ..sampling.node_of_run import NodeOfRun
+from ..sampling.runs import Run
 from .patched_methods import PatchedMethod, WithOption
 
 Attention = Callable[..., Tensor]
@@ -148,17 +149,24 @@ def patched_file_attention(network: nn.Module) -> list[PatchedMethod]:
     return patched
 
 
-def tell_of_file_attention(model: ModelPatcher, carried: Sequence[Carried], kind: str = "") -> None:
-    """Write the note REPLACED under the nodes that divide attention, if the model's file asks for an undividable one.
+def tell_of_file_attention(run: Run, carried: Carried, kind: str = "") -> None:
+    """Write the note REPLACED under a node that divides attention, if the model's file asks for an undividable one.
 
-    Otherwise write an empty note, which takes away that of an earlier run.
+    Otherwise write an empty note, which takes away that of an earlier run. Once in a run for each node.
 
-    carried: all that the run's conditioning carries of these nodes. kind: of a UNet's attentions, attn1 or attn2; ""
-    for a transformer.
+    carried: what the node has put in. kind: of a UNet's attentions, attn1 or attn2; "" for a transformer.
     """
+    node = carried.canvas_node
+    if node is not None:
+        run.once((TOPIC, node), lambda: _tell(node, is_replaced=_is_replaced(run.model, kind)))
+
+
+def _tell(node: NodeOfRun, *, is_replaced: bool) -> None:
+    notes.tell_of_run(node.node_id, TOPIC, f"{node.node_name}: {REPLACED}" if is_replaced else "")
+
+
+def _is_replaced(model: ModelPatcher, kind: str) -> bool:
+    """Whether the model's file asks for an attention that cannot be divided. kind: as above."""
     network: Any = network_within(model_of(model).diffusion_model)
     attention_of_file = attention_of_file_in_layers(network, kind) if kind else _attention_of_file_in_parts(network)
-    is_replaced = not all(_takes_any_tokens(function) for function in attention_of_file.values())
-    for canvas in canvases_of(carried):
-        text = f"{canvas.node.node_name}: {REPLACED}" if is_replaced else ""
-        notes.tell_of_run(canvas.node.node_id, TOPIC, text)
+    return not all(_takes_any_tokens(function) for function in attention_of_file.values())

@@ -1,4 +1,4 @@
-"""The base classes of all runs and batches that change cross-attention.
+"""The base class of all batches that change cross-attention.
 
 When a forward starts, a batch puts its own attention around whatever stands in each layer. So other packs never meet
 ours, and the order of the nodes does not matter. `before`, everywhere in this folder, is the function that stands there
@@ -13,7 +13,6 @@ from types import MethodType
 from typing import Any, NamedTuple
 
 import torch
-from comfy.samplers import CFGGuider
 from torch import Tensor, nn
 
 from ...core.attention.cross_attention import Block
@@ -26,15 +25,13 @@ from ..host.unet import (
     layers_of,
     replacement_in,
     transformers,
-    unet_of,
     with_patches,
     with_replacements,
 )
 from ..sampling.code_of_others import is_ours
 from ..sampling.forward import Batch, ForwardShape
 from ..sampling.made_rows import made_rows_error
-from ..sampling.model_conds import CarriedT, ConditioningLost
-from ..sampling.runs import Run
+from ..sampling.model_conds import ConditioningLost
 from ..sampling.watch import PutIn
 from .file_attention import Attention, attention_of_file_in_layers, with_attention_of_file
 from .row_tracking import SOURCE_ROWS, LayerInput, TextPatch, call_patches
@@ -47,10 +44,12 @@ The queries are then (B, n, C), those of these pixels. Only a batch with `reads_
 class QueryShape(NamedTuple):
     """What a batch has to know of the queries that will read it, before any layer has made them.
 
-    row_count: of the forward's batch. grids: those of the layers, one query for each cell. device, dtype: of the
-    layers' queries. attention_of_file: in layers for which the model's file asks for one.
+    layers: all cross-attention layers of the UNet, see unet.layers_of. row_count: of the forward's batch. grids: those
+    of the layers, one query for each cell. device, dtype: of the layers' queries. attention_of_file: in layers for
+    which the model's file asks for one.
     """
 
+    layers: Sequence[Block]
     row_count: int
     grids: frozenset[Grid]
     device: torch.device
@@ -61,28 +60,26 @@ class QueryShape(NamedTuple):
         return x.to(self.device, self.dtype)
 
 
-def query_shape_of(layers: Sequence[Block], forward_shape: ForwardShape) -> QueryShape:
-    """The QueryShape of forwards of this shape. layers: cross-attention layers of its UNet."""
+def query_shape_of(forward_shape: ForwardShape) -> QueryShape:
+    """The QueryShape of forwards of this shape."""
     unet = forward_shape.model.diffusion_model
+    layers = layers_of(unet)
     block_grids = grids(unet, *forward_shape.latent[-2:])
     grids_of_layers = frozenset(block_grids[name, number] for name, number, _transformer in layers)
     attention_of_file = attention_of_file_in_layers(unet, "attn2")
     dtype = dtype_of(forward_shape.model)
-    return QueryShape(forward_shape.row_count, grids_of_layers, forward_shape.device, dtype, attention_of_file)
+    return QueryShape(layers, forward_shape.row_count, grids_of_layers, forward_shape.device, dtype, attention_of_file)
 
 
 class CrossAttentionBatch(Batch):
-    """What the cross-attention layers read in the forwards that carry the same people.
-
-    layers: all cross-attention layers of the UNet, see unet.layers_of.
-    """
+    """What the cross-attention layers read in the forwards that carry the same people."""
 
     reads_some_pixels = False
     """Whether `attention_output` of this class reads PIXELS, and so can be called for some pixels."""
 
-    def __init__(self, layers: Sequence[Block], query_shape: QueryShape) -> None:
+    def __init__(self, query_shape: QueryShape) -> None:
         super().__init__()
-        self.layers = layers
+        self.layers = query_shape.layers
         self.row_count = query_shape.row_count
         self._query_shape = query_shape
 
@@ -223,11 +220,3 @@ def can_read_some_pixels(before: Any) -> bool:
         return True
     batch = _batch_in_layer(before)
     return batch is not None and batch.reads_some_pixels and before.args[1] is None
-
-
-class CrossAttentionRun(Run[CarriedT]):
-    """A run that changes cross-attention."""
-
-    def __init__(self, guider: CFGGuider, latent: Tensor) -> None:
-        super().__init__(guider, latent)
-        self.layers = layers_of(unet_of(guider.model_patcher))

@@ -20,6 +20,7 @@ from ..host.shared_network import network_within, without_replaced_methods
 from ..host.unet import NETWORK, WEIGHT, Grid, Options, dtype_of, grids, layers_of, weight_shape
 from ..sampling.code_of_others import who_stands_around
 from ..sampling.model_conds import ConditioningLost
+from ..sampling.runs import Run
 
 Recorded = dict[Block, Tensor]
 """The tokens that the self-attention of each layer has seen, by layer: (B, tokens, C), or (tokens, C) of one part."""
@@ -171,6 +172,12 @@ def is_inpainting(model: ModelPatcher, latent_channels: int) -> bool:
         "an ordinary or an inpainting model",
         "Use another SD1.5 or SDXL model, without a node that gives it a picture (IC-Light).",
     )
+
+
+def is_inpainting_in(run: Run, reference: SelfReference) -> bool:
+    """What `is_inpainting` says of the MODEL of a run, which is asked once, when it begins."""
+    channels = reference.latents.shape[1]
+    return run.once((is_inpainting, channels), lambda: is_inpainting(run.model, channels))
 
 
 class PartsRecorder:

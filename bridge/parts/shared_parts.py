@@ -9,9 +9,11 @@ from ...core.attention.cross_attention import Block
 from ...core.checks.errors import BadParts, BadSize
 from ...core.parts.bank import Bank, PartTokens, PartWeights
 from ...core.pictures.geometry import OF_A_PIECE
+from ..networks.file_attention import tell_of_file_attention
 from ..sampling.conditioning import SamplerInputs
-from ..sampling.model_conds import Carried, carry_both
-from .recording import SelfReference
+from ..sampling.model_conds import Carried, carried_in, carry_both
+from ..sampling.runs import Run
+from .recording import SelfReference, is_inpainting_in
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,6 +71,12 @@ class SharedParts(Carried):
             return ()
         return self.bank.get(block, ())
 
+    def begin(self, run: Run) -> None:
+        """Write the note about the file's attention. Raises WrongBaseModel as is_inpainting does."""
+        tell_of_file_attention(run, self, "attn1")
+        if self.live is not None:
+            is_inpainting_in(run, self.live)
+
     def check_size(self, size: tuple[int, int]) -> None:
         """Raise BadSize where the parts were encoded for a picture of another size, (width, height) in pixels."""
         if self.size is None or self.size == size:
@@ -96,7 +104,7 @@ def share_with(given: SamplerInputs, with_parts: SharedParts, without_parts: Sha
 
     Raises BadParts where there are parts already, from another node.
     """
-    if any(SharedParts.key in options.get("model_conds", {}) for _, options in (*given.positive, *given.negative)):
+    if any(carried_in(options, SharedParts.key) for _, options in given.texts):
         raise BadParts(
             "The conditioning carries parts already, from another node.",
             "Chain all Part nodes into one list and apply that once; target_mask says which region each part is for.",

@@ -5,7 +5,7 @@ denoiser apply to them as to everything else.
 
 The steps of one forward:
 
-    SharingRun.batch_for_forward    looks which parts are on at this step
+    PartsOfRun.batch                looks which parts are on at this step
         PartsCache.recorded             records the parts anew, where they are recorded while sampling (recording.py)
         PartsCache.batch_of_parts       a SharingBatch, kept for all forwards that carry the same
             _parts_by_layer, _parts_in_layer     what each chunk reads beside its own tokens in each layer
@@ -27,7 +27,6 @@ import torch
 import torch.nn.functional as functional
 from comfy.ldm.modules.attention import attention_pytorch
 from comfy.model_base import BaseModel
-from comfy.samplers import CFGGuider
 from torch import Tensor, nn
 
 from ...core.attention.cross_attention import Block, block_of_unet
@@ -39,41 +38,29 @@ from ..networks.file_attention import (
     attend_whole_with,
     attend_with,
     attention_of_file_in_layers,
-    tell_of_file_attention,
     with_attention_of_file,
 )
 from ..sampling.forward import Batch, ForwardInput, Network, forget_past
 from ..sampling.made_rows import attention_of_other_pack, made_rows_error
 from ..sampling.model_conds import PerChunk
-from ..sampling.runs import Run
+from ..sampling.runs import Kind, Run
 from ..sampling.watch import Calls, PutIn
-from .recording import PartsRecorder, SelfReference, is_inpainting
+from .recording import PartsRecorder, SelfReference, is_inpainting_in
 from .shared_parts import SharedParts
 
 
-class SharingRun(Run[SharedParts]):
-    """One sampling run of a MODEL whose self-attention reads parts."""
+class PartsOfRun:
+    """What one run makes of parts."""
 
-    key = SharedParts.key
-
-    def __init__(self, guider: CFGGuider, latent: Tensor) -> None:
-        super().__init__(guider, latent)
-        self._inpainting = False  # see is_inpainting; looked for only where parts are recorded while sampling
-        tell_of_file_attention(guider.model_patcher, self.everything, "attn1")
-        for parts in self.everything:
-            if parts.live is not None:
-                self._inpainting = is_inpainting(guider.model_patcher, parts.live.latents.shape[1])
+    def __init__(self, run: Run) -> None:
+        self._run = run
         # By network: MultiGPU CFG Split has several, and tokens are projected with each one's own modules.
         self._caches: dict[tuple[Network, None], PartsCache] = {}
         self._recordings: dict[tuple[Network, SelfReference], _Recording] = {}
         # What other nodes have put in place of attention for the whole run.
-        self._options_of_run = {
-            "patches_replace": guider.model_options["transformer_options"].get("patches_replace", {})
-        }
+        self._options_of_run = {"patches_replace": run.replacements}
 
-    def batch_for_forward(
-        self, of_nodes: tuple[PerChunk[SharedParts], ...], forward_input: ForwardInput
-    ) -> Batch | None:
+    def batch(self, of_nodes: tuple[PerChunk[SharedParts], ...], forward_input: ForwardInput) -> Batch | None:
         """The batch of one forward; None where nothing is shared at this step, and no chunk has a pose.
 
         Where the step needs a new recording of parts, it is made here, with a forward of the UNet.
@@ -82,7 +69,7 @@ class SharingRun(Run[SharedParts]):
         (parts_of_chunks,) = of_nodes
         cache = self._cache_of(forward_input)
         shape = forward_input.x.shape
-        if not self.acting(of_nodes, forward_input.sigmas):  # no parts are read at this step
+        if not self._run.acting(of_nodes, forward_input.sigmas):  # no parts are read at this step
             # A pose acts at every step, also where nothing is shared.
             has_pose = any(parts.pose is not None for parts in parts_of_chunks)
             return cache.batch_of_parts(parts_of_chunks, sharing=False, shape=shape) if has_pose else None
@@ -90,7 +77,8 @@ class SharingRun(Run[SharedParts]):
         self_reference = next((parts.live for parts in parts_of_chunks if parts.live), None)
         if self_reference is not None:
             cache = self._cache_of_recording(cache, self_reference, forward_input)
-            parts_of_chunks = tuple(cache.recorded(parts, forward_input) for parts in parts_of_chunks)
+            inpainting = is_inpainting_in(self._run, self_reference)
+            parts_of_chunks = tuple(cache.recorded(parts, forward_input, inpainting) for parts in parts_of_chunks)
         return cache.batch_of_parts(parts_of_chunks, sharing=True, shape=shape)
 
     def _cache_of(self, forward_input: ForwardInput) -> PartsCache:
@@ -99,7 +87,7 @@ class SharingRun(Run[SharedParts]):
         key = network, None
         if key not in self._caches:
             forget_past(self._caches, network)
-            self._caches[key] = PartsCache(network.model, network.device, self._options_of_run, self._inpainting)
+            self._caches[key] = PartsCache(network.model, network.device, self._options_of_run)
         return self._caches[key]
 
     def _cache_of_recording(
@@ -112,17 +100,26 @@ class SharingRun(Run[SharedParts]):
         """
         if reference.steps is None:
             return cache  # one recording serves the whole run
-        if reference.steps == 1 or self.schedule is None:
+        schedule = self._run.schedule
+        if reference.steps == 1 or schedule is None:
             return cache.with_nothing_recorded()  # at every step anew, also where the steps cannot be counted
         key = forward_input.network, reference
         # The number of the recording in the run: it stays the same for as many steps as one recording is used for.
-        number = step_of(self.schedule, forward_input.sigmas) // reference.steps
+        number = step_of(schedule, forward_input.sigmas) // reference.steps
         recording = self._recordings.get(key)
         if recording is None or recording.number != number:
             # It takes the place of the old one before the caller records: both at once would be large.
             forget_past(self._recordings, forward_input.network)
             recording = self._recordings[key] = _Recording(number, cache.with_nothing_recorded())
         return recording.cache
+
+
+def _batch(run: Run, of_nodes: tuple[PerChunk[SharedParts], ...], forward_input: ForwardInput) -> Batch | None:
+    return run.once(PartsOfRun, lambda: PartsOfRun(run)).batch(of_nodes, forward_input)
+
+
+SHARED_PARTS = Kind(SharedParts.key, _batch)
+"""Parts that self-attention reads."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -283,10 +280,8 @@ class KeyBiases:
 class PartsCache:
     """What one sampling run makes of parts once only, for one network on one device."""
 
-    def __init__(self, model: BaseModel, device: torch.device, options_of_run: Options, inpainting: bool) -> None:
-        """options_of_run: what other nodes have put into attentions for the whole run, as transformer_options.
-        inpainting: as in PartsRecorder."""
-        self._inpainting = inpainting
+    def __init__(self, model: BaseModel, device: torch.device, options_of_run: Options) -> None:
+        """options_of_run: what other nodes have put into attentions for the whole run, as transformer_options."""
         # Of its device and dtype are the tensors made here.
         self._like = torch.empty(0, device=device, dtype=unet.dtype_of(model))
         self._unet = model.diffusion_model
@@ -315,8 +310,10 @@ class PartsCache:
         cache._forget_recording()
         return cache
 
-    def recorded(self, parts: SharedParts, forward_input: ForwardInput) -> SharedParts:
+    def recorded(self, parts: SharedParts, forward_input: ForwardInput, inpainting: bool) -> SharedParts:
         """The parts with a recorded bank in place of `live`; parts without `live` stay as they are.
+
+        inpainting: as in PartsRecorder.
 
         They are recorded where this cache has no recording of them yet.
         SharedParts with the same SelfReference, those of one node, share one recording.
@@ -325,7 +322,7 @@ class PartsCache:
         if live is None:
             return parts
         if live not in self._recorders:
-            self._recorders[live] = PartsRecorder(live, self._like, self._inpainting)
+            self._recorders[live] = PartsRecorder(live, self._like, inpainting)
         if live not in self._banks:
             recorder = self._recorders[live]
             self._banks[live] = recorder.record(forward_input.model, forward_input.sigmas[:1], forward_input.options)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as functional
+from comfy.patcher_extension import WrappersMP
 from comfy.samplers import CFGGuider
 from comfy.sd import CLIP
 from comfy_extras.nodes_custom_sampler import SamplerCustomAdvanced
@@ -22,11 +23,11 @@ from ..host.schedule import WHOLE_SCHEDULE
 from ..host.shared_network import model_of
 from ..host.unet import Grid, pixels_of
 from ..sampling.conditioning import Conditioning, SamplerInputs
-from ..sampling.model_conds import carry
-from ..sampling.on_model import with_runs
+from ..sampling.model_conds import carried_in, carry
+from ..sampling.on_model import with_kinds
 from ..words.transformer.words import TransformerWords
 from ..words.unet.words import UnetWords
-from .look import Look, LookRun, Sought
+from .look import LOOKS, Look, Sought
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +78,7 @@ def look_at(
     clip: CLIP,
     words: Sequence[str],
 ) -> SeenPeople:
-    """Sample up to a share of the steps, and give what is seen then; the other steps are not computed, see LookRun.
+    """Sample up to a share of the steps, and give what is seen then; the other steps are not computed, see Look.
 
     given: with a MODEL. If people have words, these are the last that its positive carries. share: 0..1, of the steps.
     clip: the encoder of the words. words: of each person; "" for everybody where ID tokens or references tell people
@@ -92,7 +93,9 @@ def look_at(
         lengths = _lengths_of_words(given.positive)
         of_people = tuple(numbers_of_words(clip, said, length) for said, length in zip(words, lengths, strict=True))
         sought = replace(sought, word_numbers=of_people, lengths=lengths)
-    guider = CFGGuider(with_runs(given.model, LookRun))
+    model = with_kinds(given.model, LOOKS)
+    model.add_wrapper_with_key(WrappersMP.CALC_COND_BATCH, LOOKS.key, look.wrap_calc_cond_batch)
+    guider = CFGGuider(model)
     # Every chunk must carry a Sought, so the negative has one that seeks nobody.
     guider.set_conds(carry(given.positive, sought), carry(given.negative, nobody))
     guider.set_cfg(sampling.cfg)
@@ -119,10 +122,9 @@ def look_at(
 
 def _lengths_of_words(positive: Conditioning) -> tuple[int, ...]:
     """How many tokens each person's words have: those that the last node has put into the positive."""
-    # cond[-1]: of the last node.
-    conds = positive[0][1]["model_conds"]  # an entry is (text, options); all entries carry the same words
-    key = UnetWords.key if UnetWords.key in conds else TransformerWords.key
-    return tuple(text.shape[1] for text in conds[key].cond[-1].texts)
+    _, options = positive[0]  # all entries carry the same words
+    words = carried_in(options, UnetWords.key) or carried_in(options, TransformerWords.key)
+    return tuple(text.shape[1] for text in words[-1].texts)  # [-1]: of the last node
 
 
 def shown(latent: Tensor, latent_format: Any) -> Tensor | None:

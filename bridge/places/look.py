@@ -13,13 +13,12 @@ from itertools import accumulate
 from typing import Any, NamedTuple
 
 import torch
-from comfy.samplers import CFGGuider
 from torch import Tensor, nn
 
 from ...core.attention.token_layout import TokenKind, TokenLayout, placed_spans
 from ...core.checks.errors import BadSetup
 from ...core.places.found import contrasted, scores_of_cross_attention, scores_of_joint_attention, smoothness
-from ..host.unet import Grid, Options, Replacement, grid_of, layers_of, with_patch
+from ..host.unet import Grid, Options, Replacement, grid_of, with_patch
 from ..networks.attention import around_attention, untraced
 from ..networks.file_attention import Attention, attend_whole_with
 from ..networks.forward_layout import layout_of
@@ -33,8 +32,8 @@ from ..sampling.conditioning import ID_TOKENS, IDTokens, RunEntry
 from ..sampling.current_forward import current
 from ..sampling.forward import Batch, ForwardInput, ForwardShape
 from ..sampling.made_rows import attention_of_other_pack
-from ..sampling.model_conds import Carried, PerChunk, carry_instead, entries_with
-from ..sampling.runs import Run
+from ..sampling.model_conds import Carried, PerChunk, carried_in
+from ..sampling.runs import Kind, Run
 from ..sampling.watch import PutIn
 from ..words.unet.words import UnetWords
 
@@ -85,6 +84,24 @@ class Look:
         if smooth > self._smoothest:
             self._smoothest = smooth
             self.seen = seen._replace(scores=scores, hidden=seen.hidden.float().cpu())
+
+    def wrap_calc_cond_batch(
+        self, executor: Any, model: Any, conds: Sequence[Any], x_in: Tensor, *args: Any, **kwargs: Any
+    ) -> list[Tensor]:
+        """What the host predicts for each side, of one step. The arguments are the host's.
+
+        After the look the network is called no more: every later call of the run gets what was predicted then. So the
+        run ends as any other, and host and other packs put away what they have made for it.
+        """
+        if self.predicted is not None:
+            # Some samplers also show the network pictures of other sizes.
+            same_size = self.predicted.shape == x_in.shape
+            # One for each side: other packs may write into them.
+            return [self.predicted.clone() if same_size else torch.zeros_like(x_in) for _ in conds]
+        out = executor(model, conds, x_in, *args, **kwargs)
+        if self.is_done:
+            self.predicted = out[0].clone()  # the positive side is the first
+        return out
 
 
 @dataclass(frozen=True, eq=False)
@@ -212,60 +229,32 @@ def _words_of_other_nodes(entry: RunEntry) -> int:
 
     0 for a transformer, whose layout has the words of all nodes.
     """
-    words = entry["model_conds"].get(UnetWords.key)
     # The last one is of the people who are sought.
-    return 0 if words is None else sum(of_node.appended_count for of_node in words.cond[:-1])
+    return sum(of_node.appended_count for of_node in carried_in(entry, UnetWords.key)[:-1])
 
 
-class LookRun(Run[Sought]):
-    """One sampling run in which a network is looked at once: in the first forward with the noise of a step, or less."""
+def _batch(run: Run, of_nodes: tuple[PerChunk[Sought], ...], forward_input: ForwardInput) -> Batch | None:
+    """The batch that looks, in the first forward with the noise of the wanted step, or less.
 
-    key = Sought.key
+    None once the look was taken, where an entry that seeks people has no tokens of theirs, where steps cannot be
+    counted, and before the wanted step.
+    """
+    sought = of_nodes[-1]
+    look = sought[0].look
+    can_tell_people = all(carried.has_tokens for carried in sought if carried.active)
+    if look.is_done or not can_tell_people or run.schedule is None:
+        return None
+    # Steps are counted by their noise: samplers call a network several times in a step.
+    wanted_step = int(look.share * (len(run.schedule) - 1))
+    if step_of(run.schedule, forward_input.sigmas) < wanted_step:
+        return None
+    if transformer_family(forward_input.model) is None:
+        return _UnetLook(sought, forward_input.shape)
+    return _JointLook(sought, forward_input.shape)
 
-    def __init__(self, guider: CFGGuider, latent: Tensor) -> None:
-        """Each Sought in the conditioning of the run is replaced by one that knows its entry, see Sought.in_entry."""
-        for entry in entries_with(guider, self.key):
-            of_nodes = self.carried_by(entry)
-            carry_instead(entry, self.key, [sought.in_entry(entry) for sought in of_nodes])
-        super().__init__(guider, latent)  # it reads what all entries carry, so it comes last
 
-    def batch_for_forward(self, of_nodes: tuple[PerChunk[Sought], ...], forward_input: ForwardInput) -> Batch | None:
-        """The batch that looks; None for a forward in which nothing is looked at.
-
-        None once the look was taken, where an entry that seeks people has no tokens of theirs, where steps cannot be
-        counted, and before the wanted step.
-        """
-        sought = of_nodes[-1]
-        look = sought[0].look
-        can_tell_people = all(carried.has_tokens for carried in sought if carried.active)
-        if look.is_done or not can_tell_people or self.schedule is None:
-            return None
-        # Steps are counted by their noise: samplers call a network several times in a step.
-        wanted_step = int(look.share * (len(self.schedule) - 1))
-        if step_of(self.schedule, forward_input.sigmas) < wanted_step:
-            return None
-        if transformer_family(forward_input.model) is None:
-            return _UnetLook(sought, forward_input.shape)
-        return _JointLook(sought, forward_input.shape)
-
-    def wrap_calc_cond_batch(
-        self, executor: Any, model: Any, conds: Sequence[Any], x_in: Tensor, *args: Any, **kwargs: Any
-    ) -> list[Tensor]:
-        """What the host predicts for each side, of one step. The arguments are the host's.
-
-        After the look the network is called no more: every later call of the run gets what was predicted then. So the
-        run ends as any other, and host and other packs put away what they have made for it.
-        """
-        look = self.everything[0].look
-        if look.predicted is not None:
-            # Some samplers also show the network pictures of other sizes.
-            same_size = look.predicted.shape == x_in.shape
-            # One for each side: other packs may write into them.
-            return [look.predicted.clone() if same_size else torch.zeros_like(x_in) for _ in conds]
-        out = super().wrap_calc_cond_batch(executor, model, conds, x_in, *args, **kwargs)
-        if look.is_done:
-            look.predicted = out[0].clone()  # the positive side is the first
-        return out
+LOOKS = Kind(Sought.key, _batch)
+"""Looks at a network: where people stand."""
 
 
 def _rows_of(sought: Sequence[Sought], row_count: int) -> list[int]:
@@ -278,8 +267,7 @@ class _UnetLook(CrossAttentionBatch):
     """A look at every cross-attention of a UNet in one forward. sought: of each chunk."""
 
     def __init__(self, sought: Sequence[Sought], forward_shape: ForwardShape) -> None:
-        layers = layers_of(forward_shape.model.diffusion_model)
-        super().__init__(layers, query_shape_of(layers, forward_shape))
+        super().__init__(query_shape_of(forward_shape))
         self._look = sought[0].look
         self._rows = _rows_of(sought, self.row_count)
         self._latent_height = forward_shape.latent[-2]

@@ -26,7 +26,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import torch
-from comfy.samplers import CFGGuider
 from torch import Tensor, nn
 from typing_extensions import Self
 
@@ -49,12 +48,10 @@ from ..sampling.model_conds import (
     CarriedOfPeople,
     ConditioningLost,
     PerChunk,
-    carry_instead,
-    entries_with,
     one_for_each_row,
 )
 from ..sampling.node_of_run import NodeOfRun
-from ..sampling.runs import Run
+from ..sampling.runs import Kind, Run
 from ..sampling.watch import PutIn
 from .record import LATENTS, PeopleReferences, ReferenceLatent
 
@@ -125,7 +122,12 @@ class RegionalReferences(CarriedOfPeople):
         """
         return self is other or (self.by_row and (self.source, self.numbers) == (other.source, other.numbers))
 
-    def with_numbers(self, entry: RunEntry) -> Self:
+    def begin(self, run: Run) -> None:
+        # Attention is divided where not all tokens read all references alike.
+        if self.strength or not self.record.is_read_as_it_is:
+            tell_of_file_attention(run, self)
+
+    def in_entry(self, entry: RunEntry) -> Self:
         """A copy of this object that knows the reference latents of an entry.
 
         Raises BadSetup where the entry lacks some of the latents of this record, because another node has replaced
@@ -182,57 +184,45 @@ class ActingReferences(NamedTuple):
     strength: float
 
 
-class RegionalReferencesRun(Run[RegionalReferences]):
-    """One sampling run of a MODEL that reads references by region."""
+def _batch(run: Run, of_nodes: tuple[PerChunk[RegionalReferences], ...], forward_input: ForwardInput) -> Batch | None:
+    """The batch of a forward; None where it has no references, or all tokens read all of them, as in the host.
 
-    key = RegionalReferences.key
+    of_nodes: of one node, because People as References encodes its own prompts, so no second node can add one.
 
-    def __init__(self, guider: CFGGuider, latent: Tensor) -> None:
-        # Before the run reads the conditioning, what it carries learns which the reference latents are.
-        for entry in entries_with(guider, self.key):
-            of_nodes = self.carried_by(entry)
-            carry_instead(entry, self.key, [carried.with_numbers(entry) for carried in of_nodes])
-        super().__init__(guider, latent)
-        # Those by which attention is divided: not all tokens read all references alike.
-        dividing = [carried for carried in self.everything if carried.strength or not carried.record.is_read_as_it_is]
-        tell_of_file_attention(guider.model_patcher, dividing)
+    Raises ConditioningLost where other packs have joined rows whose references belong to different people, or have
+    changed the number of references.
+    """
+    (of_node,) = of_nodes
+    rows = one_for_each_row(of_node, len(forward_input.x))
+    regional = rows[0]
+    # Outside of the range in which regions hold nothing is limited to them.
+    strength = regional.strength if run.acting(of_nodes, forward_input.sigmas) else 0.0
+    all_read_all = strength == 0 and regional.record.is_read_as_it_is
+    if not forward_input.references or all_read_all:
+        return None
+    if not all(regional.has_same_people(of_row) for of_row in rows):
+        raise ConditioningLost("", "joins rows whose references belong to different people")
+    reference_count = len(forward_input.references)
+    if reference_count != len(regional.numbers):
+        why = f"hands on {reference_count} reference pictures where the conditioning has {len(regional.numbers)}"
+        raise ConditioningLost("", why)
+    return run.kept(_new_batch, ActingReferences(tuple(rows), strength), forward_input)
 
-    def batch_for_forward(
-        self, of_nodes: tuple[PerChunk[RegionalReferences], ...], forward_input: ForwardInput
-    ) -> Batch | None:
-        """The batch of a forward; None where it has no references, or all tokens read all of them, as in the host.
 
-        of_nodes: of one node, because People as References encodes its own prompts, so no second node can add one.
+def _new_batch(run: Run, acting: ActingReferences, forward_shape: ForwardShape) -> RegionalReferencesBatch:
+    rows, strength = acting
+    layout = layout_of(forward_shape)  # without the words of Prompt per Person
+    regions = None
+    if strength > 0:
+        regions_in_pixels = rows[0].regions
+        assert regions_in_pixels is not None  # only at a strength of 0 there are none
+        on_picture = regions_on_tokens(regions_in_pixels, forward_shape.model, forward_shape.latent)
+        regions = belongs(on_picture)  # (regions, tokens) bool
+    return RegionalReferencesBatch(rows, strength, regions, layout, forward_shape)
 
-        Raises ConditioningLost where other packs have joined rows whose references belong to different people, or have
-        changed the number of references.
-        """
-        (of_node,) = of_nodes
-        rows = one_for_each_row(of_node, len(forward_input.x))
-        regional = rows[0]
-        # Outside of the range in which regions hold nothing is limited to them.
-        strength = regional.strength if self.acting(of_nodes, forward_input.sigmas) else 0.0
-        all_read_all = strength == 0 and regional.record.is_read_as_it_is
-        if not forward_input.references or all_read_all:
-            return None
-        if not all(regional.has_same_people(of_row) for of_row in rows):
-            raise ConditioningLost("", "joins rows whose references belong to different people")
-        reference_count = len(forward_input.references)
-        if reference_count != len(regional.numbers):
-            why = f"hands on {reference_count} reference pictures where the conditioning has {len(regional.numbers)}"
-            raise ConditioningLost("", why)
-        return self.kept(ActingReferences(tuple(rows), strength), forward_input)
 
-    def new_batch(self, acting: ActingReferences, forward_shape: ForwardShape) -> RegionalReferencesBatch:
-        rows, strength = acting
-        layout = layout_of(forward_shape)  # without the words of Prompt per Person
-        regions = None
-        if strength > 0:
-            regions_in_pixels = rows[0].regions
-            assert regions_in_pixels is not None  # only at a strength of 0 there are none
-            on_picture = regions_on_tokens(regions_in_pixels, forward_shape.model, forward_shape.latent)
-            regions = belongs(on_picture)  # (regions, tokens) bool
-        return RegionalReferencesBatch(rows, strength, regions, layout, forward_shape)
+REFERENCES_BY_REGION = Kind(RegionalReferences.key, _batch)
+"""References of people that are read by region and by weight."""
 
 
 class RegionalReferencesBatch(Batch):

@@ -15,10 +15,10 @@ from ..host.schedule import WHOLE_SCHEDULE
 from ..host.unet import Options, with_patch
 from ..networks.model_family import cells_per_token
 from ..sampling.conditioning import SamplerInputs
-from ..sampling.forward import Batch, ForwardInput, ForwardShape
+from ..sampling.forward import Batch, ForwardShape
 from ..sampling.model_conds import Carried, PerChunk, carry
-from ..sampling.on_model import with_runs
-from ..sampling.runs import Run
+from ..sampling.on_model import with_kinds
+from ..sampling.runs import Kind, Run, when_acting
 from ..sampling.watch import PutIn
 from .by_region import TokensChanged
 
@@ -30,21 +30,15 @@ class CentredReferences(Carried):
     key = "likeness_centred_references"
 
 
-class CentredReferencesRun(Run[CentredReferences]):
-    """One sampling run of a MODEL whose references stand in the middle of the picture."""
+def _new_batch(
+    run: Run, acting: tuple[PerChunk[CentredReferences], ...], forward_shape: ForwardShape
+) -> "CentredReferencesBatch | None":
+    """The batch of a forward; None for a forward without references."""
+    return CentredReferencesBatch(forward_shape) if forward_shape.references else None
 
-    key = CentredReferences.key
 
-    def batch_for_forward(
-        self, of_nodes: tuple[PerChunk[CentredReferences], ...], forward_input: ForwardInput
-    ) -> Batch | None:
-        """The batch of a forward; None for a forward without references."""
-        return super().batch_for_forward(of_nodes, forward_input) if forward_input.references else None
-
-    def new_batch(
-        self, acting: tuple[PerChunk[CentredReferences], ...], forward_shape: ForwardShape
-    ) -> "CentredReferencesBatch":
-        return CentredReferencesBatch(forward_shape)
+CENTRED_REFERENCES = Kind(CentredReferences.key, when_acting(_new_batch))
+"""References that stand in the middle of the picture."""
 
 
 class CentredReferencesBatch(Batch):
@@ -102,5 +96,5 @@ def centred(given: SamplerInputs) -> SamplerInputs:
     assert given.model is not None
     # source: an object of this mark alone, which tells it from those of other nodes.
     mark = CentredReferences(source=object(), schedule=WHOLE_SCHEDULE)
-    model = with_runs(given.model, CentredReferencesRun)
+    model = with_kinds(given.model, CENTRED_REFERENCES)
     return SamplerInputs(model, carry(given.positive, mark), carry(given.negative, mark))

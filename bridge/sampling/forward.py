@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
@@ -86,6 +85,7 @@ class ForwardInput(NamedTuple):
     sigmas: (B,).
     context: the text, (B, T, width).
     options: the host's transformer_options.
+    row_table: (rows, 2), see row_tables.py; None for a forward whose rows are not asked for.
     references: latents of reference pictures, in the shape of x each.
     """
 
@@ -94,7 +94,12 @@ class ForwardInput(NamedTuple):
     sigmas: Tensor
     context: Tensor
     options: Options
+    row_table: Tensor | None = None
     references: Sequence[Tensor] = ()
+
+    def is_as_before(self, row_table: Tensor, x: Tensor) -> bool:
+        """Whether no pack has moved rows since, nor cut the picture. row_table, x: as they arrive at the network."""
+        return row_table is self.row_table and x.shape[-2:] == self.x.shape[-2:]
 
     @property
     def network(self) -> Network:
@@ -108,24 +113,8 @@ class ForwardInput(NamedTuple):
         return ForwardShape(self.model, self.x.device, self.x.shape, self.context.shape, references)
 
 
-@dataclass(frozen=True, eq=False)
-class Sent:
-    """A batch on its way from `Run.wrap_apply_model` to `Run.wrap_diffusion_model`, through wrappers of other packs.
-
-    row_table: the tensor that the batch was made of, which travels beside it. forward_input: that it was made for.
-    """
-
-    batch: Batch
-    row_table: Tensor
-    forward_input: ForwardInput
-
-    def arrives_unchanged(self, row_table: Tensor, x: Tensor) -> bool:
-        """Whether no pack has moved rows on the way, nor cut the picture. row_table, x: as they arrive."""
-        return row_table is self.row_table and x.shape[-2:] == self.forward_input.x.shape[-2:]
-
-
 class Batch:
-    """What the rows of one forward read, ready on the device.
+    """What the rows of one forward read of one kind, ready on the device.
 
     row_count: the number of rows. calls: those of what it has put into the network.
     """
@@ -173,21 +162,24 @@ def argument(args: Sequence[Any], place: int, kwargs: Mapping[str, Any], name: s
     return args[place] if place < len(args) else kwargs.get(name, default)
 
 
-def call_network(batch: Batch, executor: WrapperExecutor, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-    """Call the network with the batch in its transformer_options, which come last where they are not named.
+def call_network(batches: Sequence[Batch], executor: WrapperExecutor, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    """Call the network with the batches of a forward in its transformer_options.
 
-    The batch may put something into `current` for the call. Afterwards, also when anything has raised, `current` is as
-    it was before: a network may be called inside of another one's forward. The call counts as begun (calls.is_begun).
+    These come last where they are not named. The attention of each batch stands around that of those before it. The
+    batches may put something into `current` for the call. Afterwards, also when anything has raised, `current` is as it
+    was before: a network may be called inside of another one's forward. The call counts as begun (calls.is_begun).
     """
-    batch.calls.is_begun = True
-    args, kwargs = batch.network_arguments(args, kwargs)
     before = current.known()
     try:
-        if "transformer_options" not in kwargs and args and isinstance(args[-1], dict):
-            args = *args[:-1], batch.options_with_attention(args[-1])
-        else:
-            kwargs["transformer_options"] = batch.options_with_attention(kwargs.get("transformer_options", {}))
+        for batch in batches:
+            batch.calls.is_begun = True
+            args, kwargs = batch.network_arguments(args, kwargs)
+            if "transformer_options" not in kwargs and args and isinstance(args[-1], dict):
+                args = *args[:-1], batch.options_with_attention(args[-1])
+            else:
+                kwargs["transformer_options"] = batch.options_with_attention(kwargs.get("transformer_options", {}))
         return executor(x, *args, **kwargs)
     finally:
         current.know_again(before)
-        batch.after_network_call()
+        for batch in batches:
+            batch.after_network_call()

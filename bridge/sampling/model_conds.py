@@ -1,18 +1,19 @@
-"""The conditioning carries who, the model carries how: the way from an apply node to the rows of a UNet's batch.
+"""The conditioning carries who, the model carries how: the way from an apply node to the rows of a forward.
 
-An apply node puts something `Carried` into CONDITIONING, as a COND of its own. The host batches, masks and schedules
-it like any other condition, so every row brings its own people or parts. On the MODEL stands one wrapper, which begins
-a `Run`: it learns who is in which row of each forward. What is then done with them is the business of its subclasses.
+An apply node puts something `Carried` into CONDITIONING, where one COND holds what all nodes have put in. The host
+batches, masks and schedules it like any other condition, so every row brings its own people or parts. On the MODEL
+stands one wrapper, which begins a `Run`: it learns who is in which row of each forward.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar
 
 import comfy.conds
+from comfy.model_base import BaseModel
 from comfy.samplers import CFGGuider
 from torch import Tensor
 from typing_extensions import Self
@@ -20,7 +21,7 @@ from typing_extensions import Self
 from ...core.checks.errors import LikenessError, ModelNotPatched
 from ..host.schedule import ScheduleRange
 from .areas import area_of
-from .conditioning import Conditioning, NeverCopied, RunEntry, SamplerInputs, factor_between, is_zeroed
+from .conditioning import Conditioning, NeverCopied, RunEntry, SamplerInputs, is_zeroed
 from .node_of_run import NodeOfRun, Pictures
 
 
@@ -54,7 +55,7 @@ class ConditioningLost(LikenessError):
 class Carried(NeverCopied):
     """What one apply node puts on one side (positive or negative) of the conditioning. Immutable.
 
-    key: under which the conditioning holds it.
+    key: of its kind, see runs.Kind.
     source: the same object on both sides of one node.
     schedule: the part of the schedule in which it works; the run makes sigmas of it.
     canvas_node: the node whose canvas its regions are parts of, which a run compares with the latent; None where there
@@ -106,6 +107,18 @@ class Carried(NeverCopied):
     def by_place(self) -> bool:
         """Whether it matters which part of the picture the UNet is given."""
         return self.acting_regions is not None
+
+    def in_entry(self, entry: RunEntry) -> Self:
+        """This with what is known of its entry once a run has begun. entry: of the run."""
+        return self
+
+    def begin(self, run: Any) -> None:
+        """Called when a sampling has begun that reads this, before the host loads the MODEL. run: a runs.Run."""
+
+    def cells_added(self, model: BaseModel) -> int:
+        """How many cells (latent pixels) have as many tokens as this adds to every row, for the host's estimate of
+        memory. model: the host's."""
+        return 0
 
     def can_join_batch(self, other: Any) -> bool:
         """Whether rows that carry this and rows that carry `other`, of the same schedule, can be computed in one batch.
@@ -344,11 +357,11 @@ def _pixels_of_cells(start: int, length: int, pixel_count: int, cell_count: int)
 class Chunk(NamedTuple):
     """What all rows of one chunk have in common; a chunk is the rows of one conditioning entry in a forward.
 
-    How many rows these are stands in the row table alone. carried: what the entry carries, a Carried for each node, of
-    the class that the Run reads. size: (height, width) in latent pixels of an entry with an area of its own, else None.
+    How many rows these are stands in the row table alone. carried: what the entry carries, of all nodes. size: (height,
+    width) in latent pixels of an entry with an area of its own, else None.
     """
 
-    carried: tuple[Any, ...]
+    carried: tuple[Carried, ...]
     size: tuple[int, int] | None = None
 
 
@@ -360,41 +373,41 @@ class RunOfRows(Protocol):
         """(height, width) of what is denoised, in latent pixels."""
         ...
 
+    @property
+    def kinds(self) -> Collection[str]:
+        """The keys of the kinds that it reads."""
+        ...
+
     def row_table(self, chunks: tuple[Chunk, ...], picture_count: int) -> Tensor:
         """See runs.Run.row_table."""
         ...
 
 
 class CarriedCond(comfy.conds.CONDRegular):
-    """A COND whose value is a tuple of Carried; joined, it becomes the row table of a run.
+    """The COND of an entry: all that it carries. Joined with those of others, it becomes the row table of a run.
 
-    cond: one Carried for each node.
+    cond: what each node has put in, ordered by kind, and within a kind by nodes.
+    texts: for each of these the text of the entry, (B, T, width), when it was put beside it; () in a run.
     run: the sampling run that reads it, or None where the MODEL does not come from a node of ours.
     picture_count: pictures of the batch.
     area: (height, width) in latent pixels, of an entry with an area of its own; else None.
-    text: the text of the entry, (B, T, width), when the last Carried was put beside it; None in a run.
     """
+
+    cond: tuple[Carried, ...]
 
     def __init__(
         self,
         cond: tuple[Carried, ...],
+        texts: tuple[Tensor, ...] = (),
         run: RunOfRows | None = None,
         picture_count: int = 1,
         area: tuple[int, int] | None = None,
-        text: Tensor | None = None,
     ) -> None:
         super().__init__(cond)
-        self.text = text
+        self.texts = texts
         self.run = run
         self.picture_count = picture_count
         self.area = area
-
-    def scaled_as(self, text: Tensor) -> tuple[Carried, ...]:
-        """What it carries, scaled by the factor by which other nodes have scaled its text. text: as it is now."""
-        factor = None if self.text is None else factor_between(self.text, text)
-        if factor is None or factor == 1:  # None also for a text that has been changed in another way
-            return self.cond
-        return tuple(carried.multiplied(factor) for carried in self.cond)
 
     def process_cond(self, batch_size: int, area: Any = None, **_: Any) -> CarriedCond:
         """The COND for one forward, as the host asks for it.
@@ -402,11 +415,11 @@ class CarriedCond(comfy.conds.CONDRegular):
         batch_size: pictures of the batch. area: of the entry as the host has it, or None.
         """
         if area is None or self.run is None:
-            return CarriedCond(self.cond, self.run, batch_size)
+            return CarriedCond(self.cond, (), self.run, batch_size)
         area_of_entry = area_of(area)
         height, width = area_of_entry[:2]
         cropped = tuple(carried.cropped(area_of_entry, self.run.latent) for carried in self.cond)
-        return CarriedCond(cropped, self.run, batch_size, area=(height, width))
+        return CarriedCond(cropped, (), self.run, batch_size, area=(height, width))
 
     def can_concat(self, other: CarriedCond) -> bool:
         """Whether the host may compute rows of both in one batch: what each node has put into them is on at the same
@@ -414,18 +427,20 @@ class CarriedCond(comfy.conds.CONDRegular):
         if len(self.cond) != len(other.cond):
             return False
         for carried, of_other in zip(self.cond, other.cond, strict=True):
-            if carried.schedule != of_other.schedule or not carried.can_join_batch(of_other):
+            if (carried.key, carried.schedule) != (of_other.key, of_other.schedule):
+                return False
+            if not carried.can_join_batch(of_other):
                 return False
         return True
 
     def concat(self, others: Sequence[CarriedCond]) -> Tensor:
         """The row table of this entry and of others, (rows, 2), see runs.Run.row_table.
 
-        Raises ModelNotPatched where there is no run of ours.
+        Raises ModelNotPatched where there is no run of ours, or one that does not read all that is carried.
         """
         # The host calls `concat` right before each forward. Without a run of ours it would hand what it gets to a UNet
         # that ignores it, and nobody would learn that the people are lost.
-        if self.run is None:
+        if self.run is None or any(carried.key not in self.run.kinds for carried in self.cond):
             raise ModelNotPatched(
                 "The sampler's MODEL does not come from the node that made its conditioning, so people or parts would "
                 "be lost.",
@@ -441,18 +456,32 @@ class CarriedCond(comfy.conds.CONDRegular):
         return [1]
 
 
-def carry(conditioning: Conditioning, carried: Carried) -> Conditioning:
-    """The conditioning with one more Carried in every entry, after those that the entry has under the same key.
+KEY = "likeness"
+"""The key of a CarriedCond among the model_conds of an entry, and of the Run among transformer_options."""
 
-    Those are scaled first by the factor by which other nodes have scaled the entry's text since, see
-    CarriedCond.scaled_as. Nothing is changed in place.
+
+def _cond_of(entry: Mapping[str, Any]) -> CarriedCond | None:
+    return entry.get("model_conds", {}).get(KEY)
+
+
+def carried_in(entry: Mapping[str, Any], kind: str) -> tuple[Any, ...]:
+    """What an entry carries of one kind, a Carried for each node. entry: its options. kind: the key of the Carried."""
+    cond = _cond_of(entry)
+    return () if cond is None else tuple(carried for carried in cond.cond if carried.key == kind)
+
+
+def carry(conditioning: Conditioning, carried: Carried) -> Conditioning:
+    """The conditioning with one more Carried in every entry, after those of its kind that the entry has.
+
+    Nothing is changed in place.
     """
     entries: Conditioning = []
     for text, options in conditioning:
-        conds = options.get("model_conds", {})
-        of_nodes_before = conds[carried.key].scaled_as(text) if carried.key in conds else ()
-        cond = CarriedCond((*of_nodes_before, carried), text=text)
-        entries.append([text, {**options, "model_conds": {**conds, carried.key: cond}}])
+        before = _cond_of(options)
+        pairs = [] if before is None else list(zip(before.cond, before.texts, strict=True))
+        pairs = sorted([*pairs, (carried, text)], key=lambda pair: pair[0].key)  # it keeps the order within a kind
+        cond = CarriedCond(tuple(item for item, _ in pairs), tuple(of_item for _, of_item in pairs))
+        entries.append([text, {**options, "model_conds": {**options.get("model_conds", {}), KEY: cond}}])
     return entries
 
 
@@ -465,42 +494,45 @@ def carry_both(given: SamplerInputs, of_positive: CarriedT, of_negative: Carried
     return SamplerInputs(given.model, positive, carry(given.negative, of_negative))
 
 
-def entries_with(guider: CFGGuider, key: str) -> list[RunEntry]:
-    """The entries of all sides that carry something under `key`."""
-    return [entry for side in guider.conds.values() for entry in side if key in entry["model_conds"]]
+def entries_with(guider: CFGGuider) -> list[tuple[RunEntry, CarriedCond]]:
+    """The entries of all sides that carry anything, and the COND that holds it."""
+    entries: list[tuple[RunEntry, CarriedCond]] = []
+    for side in guider.conds.values():
+        for entry in side:
+            cond = _cond_of(entry)
+            if cond is not None:
+                entries.append((entry, cond))
+    return entries
 
 
-def carry_instead(entry: RunEntry, key: str, carried: Sequence[Carried], run: RunOfRows | None = None) -> None:
-    """Let an entry carry these under `key` from now on. The entry, which is of this sampling alone, is changed.
-
-    run: that reads them, once it has begun.
-    """
-    entry["model_conds"] = {**entry["model_conds"], key: CarriedCond(tuple(carried), run)}
+def carry_instead(entry: RunEntry, cond: CarriedCond) -> None:
+    """Let an entry have this COND from now on. The entry, which is of this sampling alone, is changed."""
+    entry["model_conds"] = {**entry["model_conds"], KEY: cond}
 
 
-def read_as_negative(guider: CFGGuider, key: str) -> None:
+def read_as_negative(guider: CFGGuider) -> None:
     """Find negative entries that are zeroed-out copies of the positive, and give them what the negative output has.
 
     Conditioning Zero Out makes such copies. It hands on all options, so the people of the positive would be in both
     prompts and cancel each other. The guider's entries, which are copies for this sampling, are changed in place.
     """
     for entry in guider.conds.get("negative") or ():
-        if key in entry["model_conds"] and is_zeroed(entry):
-            cond: CarriedCond = entry["model_conds"][key]
+        cond = _cond_of(entry)
+        if cond is not None and is_zeroed(entry):
             # An item without of_negative is the same on both sides, or the negative's own.
             carried = tuple(item.of_negative or item for item in cond.cond)
-            entry["model_conds"] = {**entry["model_conds"], key: CarriedCond(carried, text=cond.text)}
+            carry_instead(entry, CarriedCond(carried, cond.texts))
 
 
-def carried_by_chunk(cond: Mapping[str, Any], options: Mapping[str, Any], key: str) -> list[tuple[Any, ...]]:
-    """What each chunk of a batch carries under `key`, for a ControlNet, which the host calls before the UNet.
+def carried_by_chunk(cond: Mapping[str, Any], options: Mapping[str, Any], kind: str) -> list[tuple[Any, ...]]:
+    """What each chunk of a batch carries of one kind, for a ControlNet, which the host calls before the UNet.
 
     cond: the conditions that the host gives to the ControlNet, with the row table among them. options: the
     transformer_options, with the run among them. Empty where nothing of ours is in the batch. Raises ConditioningLost
     where the run is missing there.
     """
-    if key not in cond:
+    if KEY not in cond:
         return []
-    if key not in options:
+    if KEY not in options:
         raise ConditioningLost("", "asks the ControlNet with transformer_options of its own")
-    return [chunk.carried for chunk in options[key].row_tables.chunks_of(cond[key])]
+    return options[KEY].row_tables.rows_of(cond[KEY]).of_kind(kind)

@@ -17,7 +17,8 @@ another pack has made a new tensor: to read numbers from a GPU makes the CPU wai
 from __future__ import annotations
 
 import threading
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -30,6 +31,42 @@ class _Line(NamedTuple):
 
     chunk: int
     picture: int
+
+
+class Rows:
+    """What the rows of a forward carry.
+
+    chunks: in the order of the rows; all have equally many rows. count: of the rows.
+    """
+
+    def __init__(self, chunks: Sequence[Chunk], pictures: Sequence[int], *, are_whole: bool) -> None:
+        """pictures: of each row, the number of its picture in its chunk. are_whole: whether each chunk has all of its
+        rows, in their order; else each is one row."""
+        self.chunks = chunks
+        self.count = len(pictures)
+        self._pictures = pictures
+        self._are_whole = are_whole
+        self._by_kind: dict[str, list[tuple[Any, ...]]] = {}
+
+    def of_kind(self, kind: str) -> list[tuple[Any, ...]]:
+        """What each chunk carries of one kind, a Carried for each node. kind: the key of the Carried.
+
+        Where people have rows each row is a chunk. So all rows of a chunk are of the same people.
+        """
+        if kind not in self._by_kind:
+            self._by_kind[kind] = self._new_of_kind(kind)
+        return self._by_kind[kind]
+
+    def _new_of_kind(self, kind: str) -> list[tuple[Any, ...]]:
+        by_chunk = [tuple(item for item in chunk.carried if item.key == kind) for chunk in self.chunks]
+        people_have_rows = any(item.by_row for of_chunk in by_chunk for item in of_chunk)
+        if self._are_whole and not people_have_rows:
+            return by_chunk
+        rows_per_chunk = self.count // len(by_chunk)
+        by_row: list[tuple[Any, ...]] = []
+        for row, picture in enumerate(self._pictures):
+            by_row.append(tuple(item.for_picture(picture) for item in by_chunk[row // rows_per_chunk]))
+        return by_row
 
 
 class RowTables:
@@ -47,10 +84,10 @@ class RowTables:
         self._tables: dict[tuple[tuple[Chunk, ...], tuple[int, ...]], Tensor] = {}
         """The table of each batch, by its chunks and by the numbers of the pictures that each of them has. Tables stay
         here until the run ends, so that no other tensor can get the id of one of them."""
-        self._chunks_by_table_id: dict[int, tuple[Chunk, ...]] = {}
-        """The chunks of each table in `_tables`, by the id of the tensor: for a table that arrives unchanged."""
-        self._chunks_by_lines: dict[tuple[_Line, ...], tuple[Chunk, ...]] = {}
-        """The chunks of each table by the numbers in it: for a copy of the table, such as on another card."""
+        self._rows_by_table_id: dict[int, Rows] = {}
+        """What each table in `_tables` says, by the id of the tensor: for a table that arrives unchanged."""
+        self._rows_by_lines: dict[tuple[_Line, ...], Rows] = {}
+        """What each table says, by the numbers in it: for a copy of the table, such as on another card."""
         self._numbering_lock = threading.Lock()
 
     def of_batch(self, chunks: tuple[Chunk, ...], picture_count: int) -> Tensor:
@@ -70,7 +107,7 @@ class RowTables:
     def _make(self, chunks: tuple[Chunk, ...], pictures: tuple[int, ...]) -> Tensor:
         """A new table, (rows, 2), on the device. It gives numbers to chunks that have none.
 
-        What `chunks_of` is to give for this table is kept, too. The caller keeps the table itself in `_tables`.
+        What `rows_of` is to give for this table is kept, too. The caller keeps the table itself in `_tables`.
         pictures: the numbers of the pictures that each chunk has.
         """
         lines: list[_Line] = []
@@ -79,33 +116,23 @@ class RowTables:
             self._chunk_by_number[chunk_number] = chunk
             lines.extend(_Line(chunk_number, picture) for picture in pictures)
         table = torch.tensor(lines, device=self._device)
-        chunks_of_table = chunks
-        people_have_rows = any(carried.by_row for chunk in chunks for carried in chunk.carried)
         # Readers of a chunk count its pictures from 0 on. A window may begin later, so each row is a chunk there.
-        if people_have_rows or self.window:
-            chunks_of_table = tuple(map(self._chunk_of_row, lines))
-        self._chunks_by_table_id[id(table)] = chunks_of_table
-        self._chunks_by_lines[tuple(lines)] = chunks_of_table
+        rows = self._rows_by_line(lines) if self.window else Rows(chunks, pictures * len(chunks), are_whole=True)
+        self._rows_by_table_id[id(table)] = rows
+        self._rows_by_lines[tuple(lines)] = rows
         return table
 
-    def chunks_of(self, table: Tensor) -> tuple[Chunk, ...]:
-        """The chunks of a batch by its table, (rows, 2); all have equally many rows.
-
-        They are the host's chunks, or one chunk per row: where people have rows, in a window, and where another pack
-        has changed the rows. So all rows of a chunk are of the same people.
-        """
-        chunks = self._chunks_by_table_id.get(id(table))
-        if chunks is not None:
-            return chunks
+    def rows_of(self, table: Tensor) -> Rows:
+        """What the rows of a batch carry, by its table, (rows, 2)."""
+        rows = self._rows_by_table_id.get(id(table))
+        if rows is not None:
+            return rows
         lines = tuple(_Line(*line) for line in table.tolist())
-        chunks = self._chunks_by_lines.get(lines)
-        if chunks:
-            return chunks
-        # Another pack has moved, repeated or left out rows.
-        return tuple(map(self._chunk_of_row, lines))
+        # Where no table has these lines, another pack has moved, repeated or left out rows.
+        return self._rows_by_lines.get(lines) or self._rows_by_line(lines)
 
-    def _chunk_of_row(self, line: _Line) -> Chunk:
-        """What one row of a chunk carries, as a chunk of its own."""
-        chunk = self._chunk_by_number[line.chunk]
-        picture = int(line.picture)  # a table that another pack has changed may hold floats
-        return Chunk(tuple(item.for_picture(picture) for item in chunk.carried), chunk.size)
+    def _rows_by_line(self, lines: Sequence[_Line]) -> Rows:
+        """What rows carry of which each is a chunk."""
+        chunks = [self._chunk_by_number[line.chunk] for line in lines]
+        # A table that another pack has changed may hold floats.
+        return Rows(chunks, [int(line.picture) for line in lines], are_whole=False)

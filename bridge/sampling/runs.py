@@ -1,35 +1,31 @@
-"""One sampling run of a MODEL: it knows what each row of a forward carries, and makes a `Batch` of it for the forward.
+"""One sampling of a MODEL: what each row of a forward carries, and the batches that are made of it for the forward.
 
-All of that happens before the UNet is called. torch.compile, which compiles the UNet and what stands in its layers,
-sees the Batch alone: tensors that lie ready, and what is done with them.
+All of that happens before the network is called. torch.compile, which compiles the network and what stands in its
+layers, sees the batches alone: tensors that lie ready, and what is done with them.
 
 The steps of one forward, in the order in which the host calls them:
 
-    PREPARE_SAMPLING    Run.wrap_prepare_sampling tells the host of the memory that the run adds, once for all forwards
+    PREPARE_SAMPLING    Run.wrap_prepare_sampling tells the host of the memory that people add, once for all forwards
     conditioning        CarriedCond.concat asks Run.row_table for the table of the forward's rows, see row_tables.py
     CALC_COND_BATCH     Run.wrap_calc_cond_batch notes the size of the latent; the host batches the entries
-    APPLY_MODEL         Run.wrap_apply_model reads the table and makes the Batch, outside of torch.compile:
-                            row_tables.chunks_of    the table -> what each chunk carries
-                            _checked_batch          checks rows and sizes of the chunks, and calls
+    APPLY_MODEL         Run.wrap_apply_model reads the table and makes the batches, outside of torch.compile:
+                            row_tables.rows_of      the table -> what each chunk carries
+                            _batches                checks rows and sizes, and asks each Kind for its Batch
                             acting                  which nodes are on at this step
-                            kept                    the Batch of forwards like this one, from new_batch of the subclass
+                            kept                    the Batch of forwards like this one
                         and sends both on, the table and `Sent`
-    DIFFUSION_MODEL     Run.wrap_diffusion_model calls the UNet with Batch.options_with_attention. It makes the Batch
+    DIFFUSION_MODEL     Run.wrap_diffusion_model calls the network with Batch.options_with_attention. It makes batches
                         anew only where the table that arrives is not the one that was sent: another pack has moved rows
-
-Each kind of thing that is carried has a run and a table of its own, though a forward may have several. Nodes patch the
-MODEL one after the other and know nothing of each other, so a common run would have to be found and joined in a clone
-that others hold too. Whether two entries may be one batch is answered for each kind by itself. And what the kinds share
-is here already: a subclass has little more than new_batch.
 """
 
 from __future__ import annotations
 
+import math
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import partial
-from typing import Any, ClassVar, Generic
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from comfy.model_base import BaseModel
@@ -40,65 +36,141 @@ from torch import Tensor
 
 from ...core.checks.errors import LikenessError, counted
 from ...core.checks.memory import tensors_on_cpu
+from ..host import notes
 from ..host.schedule import ScheduleRange, SigmaRange
 from ..host.shared_network import model_of, network_within
 from ..host.unet import pixels_of
-from .areas import LatentSize, in_pixels, latent_size, row_window
+from .areas import WHOLE_LATENT, LatentSize, in_pixels, latent_size, row_window
 from .canvas_check import check_canvases
-from .conditioning import NeverCopied, RunEntry
-from .forward import Batch, ForwardInput, ForwardShape, Network, Sent, argument, call_network, forget_past
-from .model_conds import CarriedT, Chunk, ConditioningLost, PerChunk, entries_with
+from .conditioning import NeverCopied, factor_between
+from .forward import Batch, ForwardInput, ForwardShape, Network, argument, call_network, forget_past
+from .model_conds import (
+    KEY,
+    Carried,
+    CarriedCond,
+    CarriedT,
+    Chunk,
+    ConditioningLost,
+    PerChunk,
+    carry_instead,
+    entries_with,
+    read_as_negative,
+)
+from .node_of_run import NodeOfRun
 from .refusals import Refusals
-from .row_tables import RowTables
+from .row_tables import Rows, RowTables
+from .run_notes import WORDS, note_on_words
 from .watch import Watch
 
+T = TypeVar("T")
+OfNodes = tuple[PerChunk[Any], ...]
+"""What each node has put into the chunks of a forward, of one kind."""
 
-class Run(NeverCopied, Generic[CarriedT]):
-    """One sampling run of a MODEL that reads what conditioning carries under `key`.
 
-    Which row carries what stands in a row table, see row_tables.py.
+class Kind(NamedTuple):
+    """One kind of thing that conditioning carries.
+
+    key: of the Carried. batch: makes the Batch of a forward, called as batch(run, of_nodes, forward_input); None where
+    nothing of what the nodes have put in is on at this step.
     """
 
-    key: ClassVar[str]
+    key: str
+    batch: Callable[[Run, OfNodes, ForwardInput], Batch | None]
+
+
+def when_acting(
+    new_batch: Callable[[Run, OfNodes, ForwardShape], Batch | None],
+) -> Callable[[Run, OfNodes, ForwardInput], Batch | None]:
+    """The `batch` of a kind that reads at each step what is on then: what `new_batch` makes of it, see Run.kept."""
+
+    def batch(run: Run, of_nodes: OfNodes, forward_input: ForwardInput) -> Batch | None:
+        acting = run.acting(of_nodes, forward_input.sigmas)
+        return run.kept(new_batch, acting, forward_input) if acting else None
+
+    return batch
+
+
+class Sent(NamedTuple):
+    """What `wrap_apply_model` sends to `wrap_diffusion_model`, through wrappers of other packs."""
+
+    batches: Sequence[Batch]
+    forward_input: ForwardInput
+
+
+class Run(NeverCopied):
+    """One sampling of a MODEL. It reads all kinds of what the conditioning carries.
+
+    model: the MODEL. latent: (height, width) of what is denoised, in latent pixels. cell: the side of a latent pixel,
+    in pixels. kinds: by key, those that it reads. schedule: (steps + 1,), every sigma, once it has begun. pictures: how
+    many pictures are denoised. at_end: what is called when the sampling has ended.
+    """
 
     def __init__(self, guider: CFGGuider, latent: Tensor) -> None:
-        """latent: (B, C, h, w). Raises BadCast, BadSize or BadRegion where something carried does not fit it."""
+        """The entries of the guider, which are copies for this sampling, get this run. latent: (B, C, h, w)."""
+        self.model: Any = guider.model_patcher
         self.latent: LatentSize = latent_size(latent)
-        """(height, width) of what is denoised, in latent pixels."""
-        self.cell = pixels_of(model_of(guider.model_patcher))
-        """The side of a latent pixel, in pixels."""
-        self._device = guider.model_patcher.load_device
-        self._model_sampling = guider.model_patcher.get_model_object("model_sampling")
+        self.cell = pixels_of(model_of(self.model))
+        self.kinds: dict[str, Kind] = {}
+        self.schedule: Tensor | None = None
+        self.pictures = len(latent)
+        self.at_end = ExitStack()
+        self.device: torch.device = self.model.load_device
+        self.replacements: Mapping[str, Any] = guider.model_options["transformer_options"].get("patches_replace", {})
+        """What other nodes have put in place of attentions and blocks for the whole sampling, as in the host."""
+        self.row_tables = RowTables(self.device)
+        self.watch = Watch()
+        self._model_sampling = self.model.get_model_object("model_sampling")
         self._sigma_ranges: dict[ScheduleRange, SigmaRange] = {}
-        self._batches: dict[tuple[Network, Any], Batch] = {}
+        self._batches: dict[tuple[Network, Any], Batch | None] = {}
+        self._made: dict[Hashable, Any] = {}
+        """See `once`."""
         self._making = threading.RLock()
         """Held while a batch is made, for which the host may be asked for memory: MultiGPU CFG Split asks from several
         threads at once, and the host counts what is loaded for all of them. It guards no dictionary: each thread has a
         network and a card of its own, and by these is kept what a run keeps."""
-        self.everything = [carried for entry in entries_with(guider, self.key) for carried in self.carried_by(entry)]
-        """All that the conditioning of this run carries under `key`, of all entries."""
-        self._check_latent(latent)
-        self.row_tables = RowTables(self._device)
-        self.watch = Watch()
         self._refusals = Refusals()
-        self.schedule: Tensor | None = None
-        """(steps + 1,): every sigma of the run, once it has begun."""
+        self._entries: list[tuple[Carried, ...]] = []
+        """What each entry carries."""
         self._times_called = 0
         """How often a sampler has called the MODEL, at least once a step."""
+        read_as_negative(guider)
+        _scale_with_texts(guider)
 
-    def _check_latent(self, latent: Tensor) -> None:
-        """Raise BadCast, BadSize or BadRegion where something carried does not fit what is denoised, (B, C, h, w)."""
-        check_canvases(self.everything, latent, self.cell)
+    def read(self, kinds: Iterable[Kind], guider: CFGGuider, latent: Tensor) -> list[Carried]:
+        """From now on read these kinds too. Gives all that the conditioning carries of them.
+
+        Raises BadCast, BadSize or BadRegion where something carried does not fit the latent, (B, C, h, w), and what
+        `in_entry` of a Carried raises.
+        """
+        new = {kind.key: kind for kind in kinds if kind.key not in self.kinds}
+        self.kinds.update(new)
+        everything: list[Carried] = []
+        self._entries = []
+        for entry, cond in entries_with(guider):
+            carried = tuple(item.in_entry(entry) if item.key in new else item for item in cond.cond)
+            carry_instead(entry, CarriedCond(carried, run=self))
+            self._entries.append(carried)
+            everything += [item for item in carried if item.key in new]
+        check_canvases(everything, latent, self.cell)
         height, width = self.latent
-        for carried in self.everything:
-            carried.check_size((self.cell * width, self.cell * height))
+        for item in everything:
+            item.check_size((self.cell * width, self.cell * height))
+        for item in everything:
+            item.begin(self)
+        return everything
 
-    @classmethod
-    def carried_by(cls, entry: RunEntry) -> tuple[CarriedT, ...]:
-        """What an entry carries under `key`, a Carried for each node."""
-        return entry["model_conds"][cls.key].cond
+    def once(self, key: Hashable, make: Callable[[], T]) -> T:
+        """What `make` gives, made once in this run. key: what tells it from all else that is made so."""
+        if key not in self._made:
+            self._made[key] = make()
+        return self._made[key]
 
-    def is_on(self, carried: CarriedT, sigmas: Tensor) -> bool:
+    def end(self) -> None:
+        """The sampling has ended: what is left in networks is taken out, and what was made for it is freed."""
+        self.at_end.close()
+        self._made.clear()  # what is kept there may hold the run, which would then wait for the garbage collector
+
+    def is_on(self, carried: Carried, sigmas: Tensor) -> bool:
         """Whether `carried` works at these sigmas, (B,), by the schedule of the MODEL that samples.
 
         What works in the whole schedule is on without a look at the sigmas: to read a number from a GPU makes the CPU
@@ -121,25 +193,48 @@ class Run(NeverCopied, Generic[CarriedT]):
                 acting.append(of_node)
         return tuple(acting)
 
+    def kept(
+        self, new_batch: Callable[[Run, Any, ForwardShape], Batch | None], acting: Hashable, forward_input: ForwardInput
+    ) -> Batch | None:
+        """The batch that `new_batch` makes of what acts, in forwards of this shape. It is made once, and kept until the
+        run ends, or until the hooks of its network have other strengths.
+
+        Its key is all that `new_batch` is given, and the network as it is, so forwards with one key would all get the
+        same batch. A batch that depends on transformer_options reads them in its `options_with_attention`, in each
+        forward.
+        """
+        made_of = acting, forward_input.shape
+        key = forward_input.network, (new_batch, made_of)
+        with self._making:
+            if key not in self._batches:
+                forget_past(self._batches, forward_input.network)
+                self._batches[key] = new_batch(self, *made_of)
+            return self._batches[key]
+
     def row_table(self, chunks: tuple[Chunk, ...], picture_count: int) -> Tensor:
         """The row table of a batch, (rows, 2), for the host. It is remembered whether the host got rows with people.
 
         picture_count: how many pictures each chunk has.
         """
-        if _anything_is_read(chunks):
+        if any(carried.active for chunk in chunks for carried in chunk.carried):
             self.watch.rows_sent = True
         return self.row_tables.of_batch(chunks, picture_count)
 
     def wrap_prepare_sampling(
         self, executor: WrapperExecutor, model: ModelPatcher, noise_shape: Sequence[int], *args: Any, **kwargs: Any
     ) -> Any:
-        """The wrapper at PREPARE_SAMPLING, where the host estimates the memory of a forward by a shape, and loads the
-        MODEL."""
-        return executor(model, self.shape_for_memory(model, noise_shape), *args, **kwargs)
+        """The wrapper at PREPARE_SAMPLING, where the host loads the MODEL, and estimates the memory of a forward by the
+        shape of a latent, (B, C, h, w) or (B, C, frames, h, w).
 
-    def shape_for_memory(self, model: ModelPatcher, noise_shape: Sequence[int]) -> Sequence[int]:
-        """The shape of a latent that takes as much memory as this one, (B, C, ..., h, w), with what the run adds."""
-        return noise_shape
+        It is given the shape of a higher one, with enough rows for the tokens that people add to the text.
+        """
+        base_model = model_of(model)
+        cells = max((sum(item.cells_added(base_model) for item in carried) for carried in self._entries), default=0)
+        if cells and len(noise_shape) >= 4:
+            *others, height, width = noise_shape
+            frames = others[2] if len(others) > 2 else 1
+            noise_shape = [*others, height + math.ceil(cells / (width * frames)), width]
+        return executor(model, noise_shape, *args, **kwargs)
 
     def wrap_calc_cond_batch(
         self,
@@ -155,42 +250,21 @@ class Run(NeverCopied, Generic[CarriedT]):
         Raises the refusal that was put off in the step, and ConditioningLost where rows with people were sent, and the
         network was called without them.
         """
-        self._begin_step(x_in, model_options)
+        self._begin_step(x_in, model_options["transformer_options"])
         step = partial(executor, model, conds, x_in, timestep, model_options)
         with self.watch.step(model, model_options):
-            return self._refusals.raised_after(step, model_options)
+            return self._refusals.raised_after(step)
 
-    def _begin_step(self, x_in: Tensor, model_options: dict[str, Any]) -> None:
+    def _begin_step(self, x_in: Tensor, options: dict[str, Any]) -> None:
         """Note what is known of a step before its forwards: sizes, window and schedule.
 
-        x_in: what is denoised, (B, C, h, w).
+        x_in: what is denoised, (B, C, h, w): a sampler may enlarge it between two steps.
         """
-        self.latent = latent_size(x_in)
-        options = model_options["transformer_options"]
+        self.latent = options[WHOLE_LATENT] = latent_size(x_in)
         window = row_window(options)
         self.row_tables.window = () if window is None else window.rows
         self.schedule = options.get("sample_sigmas")
         self._times_called += 1
-
-    def _put_off(self, refusal: LikenessError, forward_input: ForwardInput, x: Tensor) -> Tensor:
-        """What the forward gives instead of x after a refusal, see Refusals. It names the code of others here."""
-        if isinstance(refusal, ConditioningLost):
-            refusal = self.watch.named(refusal, forward_input.model, forward_input.options)
-        return self._refusals.put_off(refusal, x)
-
-    @contextmanager
-    def _in_network(self, batch: Batch, forward_input: ForwardInput) -> Iterator[None]:
-        """A context around one forward, in which what the batch needs stands in the network.
-
-        Raises ConditioningLost where the network passes over any of it.
-        """
-        # A schedule has one sigma more than steps, and a step calls the MODEL at least once.
-        is_last = self.schedule is not None and self._times_called >= len(self.schedule) - 1
-        network = forward_input.model.diffusion_model
-        if batch.calls.put_in is None:
-            batch.calls.put_in = batch.put_in(self.watch.modules_in(network_within(network)))
-        with batch.prepared(), self.watch.forward(batch.calls, batch.calls.put_in, network, is_last=is_last):
-            yield
 
     def wrap_apply_model(
         self,
@@ -202,75 +276,42 @@ class Run(NeverCopied, Generic[CarriedT]):
         *args: Any,
         **kwargs: Any,
     ) -> Tensor:
-        """The wrapper at APPLY_MODEL: it makes the Batch of a forward, outside of what torch.compile sees.
+        """The wrapper at APPLY_MODEL: it makes the batches of a forward, outside of what torch.compile sees.
 
-        The arguments are the host's; the row table is among kwargs, where the host has put it under `key`. A
+        The arguments are the host's; the row table is among kwargs, where the host has put it under KEY. A
         LikenessError is put off: zeros are returned, and it is raised at the end of the step.
         """
         positional = x, t, c_concat, c_crossattn, *args
-        row_table: Tensor | None = kwargs.pop(self.key, None)
+        row_table: Tensor | None = kwargs.pop(KEY, None)
         if row_table is None:
             return executor(*positional, **kwargs)
         if self._refusals.is_waiting:
             return torch.zeros_like(x)
-        assert c_crossattn is not None  # the conditioning of every UNet with cross-attention
+        assert c_crossattn is not None  # the conditioning of every network with cross-attention
         options = argument(args, 1, kwargs, "transformer_options", {})  # args: control, transformer_options
-        forward_input = ForwardInput(
-            executor.class_obj,
-            x,
-            t,
-            c_crossattn,
-            options,
-            references=kwargs.get("ref_latents", ()),
-        )
+        references = kwargs.get("ref_latents", ())
+        forward_input = ForwardInput(executor.class_obj, x, t, c_crossattn, options, row_table, references)
         try:
-            return self._apply_model(executor, row_table, forward_input, positional, kwargs)
+            batches = self._batches_of(forward_input)
+            if not batches:
+                self.watch.rows_arrived = True  # no batch is sent on that could report it
+                return executor(*positional, **kwargs)
+            # The host gives what it does not know to the network, and so to wrap_diffusion_model.
+            for_network = {KEY: row_table, _SENT: Sent(batches, forward_input)}
+            with self._in_network(batches, forward_input):
+                return executor(*positional, **kwargs, **for_network)
         except LikenessError as refusal:
             return self._put_off(refusal, forward_input, x)
 
-    def _apply_model(
-        self,
-        executor: WrapperExecutor,
-        row_table: Tensor,
-        forward_input: ForwardInput,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-    ) -> Tensor:
-        """What the MODEL gives with the batch of these rows. The arguments are as in `wrap_apply_model`."""
-        batch = self._checked_batch(row_table, forward_input)
-        if batch is None:
-            self.watch.rows_arrived = True  # no batch is sent on that could report it
-            return executor(*args, **kwargs)
-        # The host gives what it does not know to the UNet, and so to wrap_diffusion_model.
-        for_unet = {self.key: row_table, f"{self.key}_batch": Sent(batch, row_table, forward_input)}
-        with self._in_network(batch, forward_input):
-            return executor(*args, **kwargs, **for_unet)
-
-    def _checked_batch(self, row_table: Tensor, forward_input: ForwardInput) -> Batch | None:
-        """The batch for the rows of a forward, by their row table, (rows, 2).
-
-        None where the rows carry nothing to read, and where nothing of what they carry is on at this step. Raises
-        ConditioningLost where rows or sizes do not fit.
-        """
-        chunks = self.row_tables.chunks_of(row_table)
-        if not _anything_is_read(chunks):
-            return None
-        self._check_row_count(forward_input.x, len(row_table))
-        self._check_sizes(forward_input, chunks)
-        with tensors_on_cpu():  # also where another pack has set another default device
-            # A chunk has something of each node. Turned around: for each node what it has put into the chunks.
-            of_nodes = tuple(zip(*(chunk.carried for chunk in chunks), strict=True))
-            return self.batch_for_forward(of_nodes, forward_input)
-
     def wrap_diffusion_model(self, executor: WrapperExecutor, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        """The wrapper at DIFFUSION_MODEL: the UNet is called with the batch in its transformer_options.
+        """The wrapper at DIFFUSION_MODEL: the network is called with the batches in its transformer_options.
 
-        The batch is made anew where another pack has moved rows or cut tiles after it was made. A LikenessError is put
+        They are made anew where another pack has moved rows or cut tiles after they were made. A LikenessError is put
         off as in `wrap_apply_model`. The arguments between the text and transformer_options differ between UNets and
         transformers.
         """
-        sent: Sent | None = kwargs.pop(f"{self.key}_batch", None)
-        row_table: Tensor | None = kwargs.pop(self.key, None)
+        sent: Sent | None = kwargs.pop(_SENT, None)
+        row_table: Tensor | None = kwargs.pop(KEY, None)
         if sent is None or row_table is None:
             return executor(x, *args, **kwargs)
         self.watch.rows_arrived = True
@@ -289,77 +330,112 @@ class Run(NeverCopied, Generic[CarriedT]):
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
     ) -> Tensor:
-        """What the network gives with the batch that was sent, or with a new one. The other arguments are as in
+        """What the network gives with the batches that were sent, or with new ones. The other arguments are as in
         `wrap_diffusion_model`."""
-        if sent.arrives_unchanged(row_table, x):
-            # wrap_apply_model holds `prepared` of this batch open.
-            self._check_row_count(x, sent.batch.row_count)
-            return call_network(sent.batch, executor, x, *args, **kwargs)
+        if sent.forward_input.is_as_before(row_table, x):
+            # wrap_apply_model holds `prepared` of these batches open.
+            _check_row_count(x, len(row_table))
+            return call_network(sent.batches, executor, x, *args, **kwargs)
         context = argument(args, 1, kwargs, "context")  # args: timestep, text
         if context is None:
             context = sent.forward_input.context
-        forward_input = sent.forward_input._replace(x=x, context=context)
-        batch = self._checked_batch(row_table, forward_input)
-        if batch is None:
-            return executor(x, *args, **kwargs)
-        with self._in_network(batch, forward_input):
-            return call_network(batch, executor, x, *args, **kwargs)
+        forward_input = sent.forward_input._replace(x=x, context=context, row_table=row_table)
+        batches = self._batches_of(forward_input)
+        with self._in_network(batches, forward_input):
+            return call_network(batches, executor, x, *args, **kwargs)
 
-    def batch_for_forward(self, of_nodes: tuple[PerChunk[CarriedT], ...], forward_input: ForwardInput) -> Batch | None:
-        """The batch of one forward; None where nothing of what its chunks carry is on at this step."""
-        acting = self.acting(of_nodes, forward_input.sigmas)
-        return self.kept(acting, forward_input) if acting else None
+    def _batches_of(self, forward_input: ForwardInput) -> tuple[Batch, ...]:
+        """The batches of a forward, in the order of the kinds; () where nothing of what its rows carry is on.
 
-    def kept(self, acting: Any, forward_input: ForwardInput) -> Batch:
-        """The batch that `new_batch` makes of these. It is made once, and kept until the run ends, or until the hooks
-        of its network have other strengths.
-
-        Its key is all that `new_batch` is given, and the network as it is, so forwards with one key would all get the
-        same batch.
+        Raises ConditioningLost where rows or sizes do not fit.
         """
-        made_of = acting, forward_input.shape
-        key = forward_input.network, made_of
-        with self._making:
-            if key not in self._batches:
-                forget_past(self._batches, forward_input.network)
-                self._batches[key] = self.new_batch(*made_of)
-            return self._batches[key]
+        assert forward_input.row_table is not None
+        rows = self.row_tables.rows_of(forward_input.row_table)
+        read: list[tuple[Kind, list[tuple[Any, ...]]]] = []
+        for kind in self.kinds.values():
+            by_chunk = rows.of_kind(kind.key)
+            if any(carried.active for of_chunk in by_chunk for carried in of_chunk):
+                read.append((kind, by_chunk))
+        if not read:
+            return ()
+        _check_row_count(forward_input.x, rows.count)
+        batches: list[Batch | None] = []
+        with tensors_on_cpu():  # also where another pack has set another default device
+            for kind, by_chunk in read:
+                self._check_sizes(forward_input, rows, kind.key)
+                # A chunk has something of each node. Turned around: for each node what it has put into the chunks.
+                batches.append(kind.batch(self, tuple(zip(*by_chunk, strict=True)), forward_input))
+        return tuple(batch for batch in batches if batch is not None)
 
-    def new_batch(self, acting: Any, forward_shape: ForwardShape) -> Batch:
-        """The batch of all forwards of this shape in which the same acts.
+    @contextmanager
+    def _in_network(self, batches: Sequence[Batch], forward_input: ForwardInput) -> Iterator[None]:
+        """A context around one forward, in which what the batches need stands in the network.
 
-        acting: hashable; what `acting` gives, unless a subclass gives `kept` something else. Beside these two it is
-        made of what is the same in all of the run. A batch that depends on transformer_options reads them in its
-        `options_with_attention`, in each forward.
+        Raises ConditioningLost where the network passes over any of it.
         """
-        raise NotImplementedError
+        # A schedule has one sigma more than steps, and a step calls the MODEL at least once.
+        is_last = self.schedule is not None and self._times_called >= len(self.schedule) - 1
+        network = forward_input.model.diffusion_model
+        with ExitStack() as stack:
+            for batch in batches:
+                if batch.calls.put_in is None:
+                    batch.calls.put_in = batch.put_in(self.watch.modules_in(network_within(network)))
+                stack.enter_context(batch.prepared())
+                stack.enter_context(self.watch.forward(batch.calls, batch.calls.put_in, network, is_last=is_last))
+            yield
 
-    def after_run(self) -> None:
-        """Called when the run has ended, in whatever way: nothing of it is left on the MODEL."""
+    def _put_off(self, refusal: LikenessError, forward_input: ForwardInput, x: Tensor) -> Tensor:
+        """What the forward gives instead of x after a refusal, see Refusals. It names the code of others here."""
+        if isinstance(refusal, ConditioningLost):
+            refusal = self.watch.named(refusal, forward_input.model, forward_input.options)
+        return self._refusals.put_off(refusal, x)
 
-    def _check_row_count(self, x: Tensor, row_count: int) -> None:
-        """Raise ConditioningLost where x, (B, ...), has another number of rows than its row table."""
-        if len(x) != row_count:
-            rows_in_words = counted(row_count, "row")
-            why = f"hands over conditions of {rows_in_words} with {len(x)} of the pictures"
-            raise ConditioningLost("", why)
-
-    def _check_sizes(self, forward_input: ForwardInput, chunks: Sequence[Chunk]) -> None:
+    def _check_sizes(self, forward_input: ForwardInput, rows: Rows, kind: str) -> None:
         """Raise ConditioningLost where another pack shows the MODEL a part of the picture.
 
-        Then it is unknown which part of a region is meant.
+        Then it is unknown which part of a region is meant. kind: of what is carried, by its key.
         """
         size = latent_size(forward_input.x)
-        for chunk in chunks:
+        for chunk in rows.chunks:
             whole_size = chunk.size or self.latent  # the entry's own area, or all that is denoised
-            has_places = any(item.by_place for item in chunk.carried)
+            has_places = any(item.by_place for item in chunk.carried if item.key == kind)
             if whole_size != size and has_places:
                 cell = pixels_of(forward_input.model)
                 shown, whole = in_pixels(size, cell), in_pixels(whole_size, cell)  # (width, height) each
                 pixels = f"{shown[0]}x{shown[1]} of {whole[0]}x{whole[1]} px"
-                why = f"shows it {pixels}, but regions or a pose belong to the whole"
-                raise ConditioningLost("", why)
+                raise ConditioningLost("", f"shows it {pixels}, but regions or a pose belong to the whole")
 
 
-def _anything_is_read(chunks: Sequence[Chunk]) -> bool:
-    return any(carried.active for chunk in chunks for carried in chunk.carried)
+_SENT = f"{KEY}_sent"
+"""The key of a Sent among the arguments of a network, on its way through wrappers of others."""
+
+
+def _check_row_count(x: Tensor, row_count: int) -> None:
+    """Raise ConditioningLost where x, (B, ...), has another number of rows than its row table."""
+    if len(x) != row_count:
+        why = f"hands over conditions of {counted(row_count, 'row')} with {len(x)} of the pictures"
+        raise ConditioningLost("", why)
+
+
+def _scale_with_texts(guider: CFGGuider) -> None:
+    """Another node may have scaled an entry's text by a factor since. Scale what the entry carries alike.
+
+    The entries are changed in place. Notes about words of people that no longer fit a text are written, too, see
+    note_on_words.
+    """
+    notes_of_nodes: dict[NodeOfRun, str] = {}
+    for entry, cond in entries_with(guider):
+        text: Tensor | None = entry.get("cross_attn")
+        if text is None:
+            continue
+        scaled: list[Carried] = []
+        for item, text_before in zip(cond.cond, cond.texts, strict=True):
+            if item.words_note_node is not None:  # the first entry with a note counts
+                before = notes_of_nodes.get(item.words_note_node, "")
+                notes_of_nodes[item.words_note_node] = before or note_on_words(item, text_before, text)
+            factor = factor_between(text_before, text)
+            # None for a text that has been changed in another way.
+            scaled.append(item if factor is None or factor == 1 else item.multiplied(factor))
+        carry_instead(entry, CarriedCond(tuple(scaled)))
+    for node, note in notes_of_nodes.items():
+        notes.tell_of_run(node.node_id, WORDS, note)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from comfy.sd import CLIP
@@ -18,10 +18,10 @@ from ..networks.model_family import ModelText, text_of_model
 from ..sampling.conditioning import Conditioning, SamplerInputs, check_conditioning, within
 from ..sampling.missing_people import ApplyNode
 from ..sampling.model_conds import carry
-from ..sampling.runs import Run
-from .transformer.run import TransformerWordsRun
+from ..sampling.runs import Kind
+from .transformer.run import TRANSFORMER_WORDS
 from .transformer.words import TransformerWords
-from .unet.run import UnetWordsRun
+from .unet.run import UNET_WORDS
 from .unet.words import UnetWords
 
 
@@ -41,7 +41,7 @@ def applied(
     given: SamplerInputs,
     apply_node: ApplyNode,
     *,
-    runs: Sequence[type[Run[Any]]] = (),
+    kinds: Sequence[Kind] = (),
 ) -> io.NodeOutput:
     """The outputs of a node, with the words of each person read in their region or, by row, in their row of the batch.
 
@@ -50,14 +50,14 @@ def applied(
     as they are.
 
     clips: one for each person's words; all change alike in the schedule. all_words: of each person of the scope, "" for
-    none. strength: how strongly words are read. given: with a MODEL. apply_node: of the scope. runs: those that read
-    what the prompts carry already; with them stands the run of the words.
+    none. strength: how strongly words are read. given: with a MODEL. apply_node: of the scope. kinds: of
+    what the prompts carry already.
     Raises WrongBaseModel for the CLIP of another family, and BadText.
     """
     assert given.model is not None
     text = text_of_model(given.model, apply_node.node_name)
     reader = _reader_of(text)
-    all_runs = [reader.run, *runs]
+    all_kinds = [reader.kind, *kinds]
     if any(all_words):
         people = _people_with_words(scope, all_words, strength)
         clips_of_people = [clips[number] for number in people.numbers]
@@ -69,7 +69,7 @@ def applied(
             carried = replace(reader.carried(people, part), of_negative=no_words)
             positive += carry(within(given.positive, part.schedule), carried)
         given = SamplerInputs(given.model, positive, carry(given.negative, no_words))
-    return scope.outputs(given, all_runs, apply_node)
+    return scope.outputs(given, all_kinds, apply_node)
 
 
 class _PeopleWithWords(NamedTuple):
@@ -101,20 +101,20 @@ def _people_with_words(scope: Scope, all_words: Sequence[str], strength: float) 
 class _Reader(NamedTuple):
     """How a MODEL reads words about single people.
 
-    run: the class of the run that reads them. carried: makes the Carried that holds them in one part of the schedule.
+    kind: of these words. carried: makes the Carried that holds them in one part of the schedule.
     clip_advice: which CLIP they need, for an error.
     """
 
-    run: type[Run[Any]]
+    kind: Kind
     carried: Callable[[_PeopleWithWords, PeopleWords], UnetWords | TransformerWords]
     clip_advice: str
 
 
 def _reader_of(text: ModelText) -> _Reader:
     if text.transformer is None:
-        return _Reader(UnetWordsRun, _words_of_unet, "Use the CLIP of the model's own checkpoint.")
+        return _Reader(UNET_WORDS, _words_of_unet, "Use the CLIP of the model's own checkpoint.")
     advice = f"Use the text encoder of {text.transformer.name}."
-    return _Reader(TransformerWordsRun, _words_of_transformer, advice)
+    return _Reader(TRANSFORMER_WORDS, _words_of_transformer, advice)
 
 
 def _words_of_unet(people: _PeopleWithWords, words: PeopleWords) -> UnetWords:

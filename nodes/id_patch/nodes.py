@@ -24,7 +24,7 @@ from ...bridge.sampling.canvas_check import Canvas
 from ...bridge.sampling.conditioning import ID_TOKENS, Conditioning, IDTokens, SamplerInputs
 from ...bridge.sampling.missing_people import ApplyNode, NamedRange
 from ...bridge.sampling.node_of_run import Pictures
-from ...bridge.words.unet.run import UnetWordsRun
+from ...bridge.words.unet.run import UNET_WORDS
 from ...bridge.words.unet.words import id_tokens_by_region
 from ...core.cast import Cast, Member, in_order_of_places, require_places, require_somebody
 from ...core.checks.errors import BadCast, counted
@@ -301,7 +301,7 @@ class _People:
             return self.with_tokens(given)
         self.check_tokens(given)
         by_region = id_tokens_by_region(self.with_tokens(given), scope.regions, scope.node_of_run)
-        return scope.with_runs(by_region, [UnetWordsRun], self.apply_node())
+        return scope.read(by_region, [UNET_WORDS], self.apply_node())
 
     def with_tokens(self, given: SamplerInputs) -> SamplerInputs:
         """The same MODEL, and both prompts with ID tokens appended.

@@ -17,10 +17,10 @@ from ...bridge.host.encode import latent_of, text_of
 from ...bridge.host.notes import stepwise
 from ...bridge.host.schedule import ScheduleRange
 from ...bridge.host.schema import applied_inputs, applied_outputs, range_inputs
-from ...bridge.image_tokens.injections import Injection, InjectionsRun
+from ...bridge.image_tokens.injections import INJECTIONS, Injection
 from ...bridge.parts.recording import record_at_zero
 from ...bridge.parts.shared_parts import SharedParts, share_with
-from ...bridge.parts.sharing_run import SharingRun
+from ...bridge.parts.sharing_run import SHARED_PARTS
 from ...bridge.sampling.conditioning import Conditioning, SamplerInputs, check_conditioning
 from ...bridge.sampling.missing_people import NamedRange
 from ...bridge.sampling.model_conds import carry_both
@@ -388,7 +388,7 @@ class ApplyParts2Whole(io.ComfyNode):
         # At strength 0 only the pose acts, and a run says nothing of parts.
         ranges = [NamedRange("the parts", scope.schedule)] if strength else []
         apply_node = scope.apply_node(ranges, ["the parts"], in_negative=bool(strength))
-        return scope.outputs(with_parts, [InjectionsRun, SharingRun], apply_node)
+        return scope.outputs(with_parts, [INJECTIONS, SHARED_PARTS], apply_node)
 
 
 NODES = [LoadParts2Whole, EncodeParts, ApplyParts2Whole]

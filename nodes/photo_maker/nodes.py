@@ -25,7 +25,7 @@ from ...bridge.loras.adapter_files import with_lora
 from ...bridge.sampling.conditioning import Conditioning, SamplerInputs, changed_in_turn, check_conditioning
 from ...bridge.sampling.missing_people import NamedRange
 from ...bridge.sampling.model_conds import carry
-from ...bridge.words.unet.run import UnetWordsRun
+from ...bridge.words.unet.run import UNET_WORDS
 from ...bridge.words.unet.words import UnetWords
 from ...core import taking_part
 from ...core.attention.projections import HEAD_DIM
@@ -289,8 +289,8 @@ class ApplyPhotoMaker(io.ComfyNode):
         model_with_lora = with_lora(model, photo_maker.lora, settings.lora_weight, layer_names)
         made = SamplerInputs(model_with_lora, positive, sides.negative)
         photo_range = NamedRange("the photos", ScheduleRange(settings.start_percent, 1.0), "start_percent")
-        runs = [] if scope.regions is None else [UnetWordsRun]
-        return scope.outputs(made, runs, scope.apply_node([photo_range], for_sdxl=True))
+        kinds = [] if scope.regions is None else [UNET_WORDS]
+        return scope.outputs(made, kinds, scope.apply_node([photo_range], for_sdxl=True))
 
 
 def _with_weight(cast: Cast, weight: float) -> Cast:

@@ -16,12 +16,12 @@ from ...bridge.host import notes, schema
 from ...bridge.host.load import FileLoader, Loaded, NetT, Published
 from ...bridge.host.shared_network import model_of
 from ...bridge.host.unet import dtype_of, has_unet, text_width
-from ...bridge.image_tokens.blocks import BlockInjection, BlocksRun, Read
-from ...bridge.image_tokens.injections import Injection, InjectionsRun
+from ...bridge.image_tokens.blocks import BLOCK_INJECTIONS, BlockInjection, Read
+from ...bridge.image_tokens.injections import INJECTIONS, Injection
 from ...bridge.networks.model_family import network_of, require_family, transformer_family
 from ...bridge.sampling.conditioning import Conditioning, SamplerInputs, check_conditioning
 from ...bridge.sampling.missing_people import NamedRange
-from ...bridge.sampling.runs import Run
+from ...bridge.sampling.runs import Kind
 from ...core.cast import Cast, Member, Person
 from ...core.checks.errors import BadPhoto, WrongBaseModel, joined, listed
 from ...core.families import CHROMA, FLUX, SDXL
@@ -77,14 +77,14 @@ class PuLID(Loaded[NetT]):
     """A loaded file: of SDXL, or of FLUX.1 and Chroma.
 
     families: of the MODELs that it is for. cell: side in pixels of the coarsest token. published_weight: that of the
-    authors' demo. run: reads what `carried` gives.
+    authors' demo. kind: of what `carried` gives.
     """
 
     method_title = METHOD.title
     families: ClassVar[tuple[str, ...]]
     cell: ClassVar[int]
     published_weight: ClassVar[float]
-    run: ClassVar[type[Run[Any]]]
+    kind: ClassVar[Kind]
 
     def check_fits(self, given: SamplerInputs, node_name: str) -> None:
         """Raise an error unless the file fits the MODEL and the texts: here for a MODEL that another file is for."""
@@ -251,7 +251,7 @@ class PuLIDForSDXL(UNetAdapter[PuLIDNet], PuLID[PuLIDNet]):
     families = (SDXL.name,)
     cell = SDXL.token
     published_weight = 0.8
-    run = InjectionsRun
+    kind = INJECTIONS
 
     def check_fits(self, given: SamplerInputs, node_name: str) -> None:
         PuLID.check_fits(self, given, node_name)
@@ -292,7 +292,7 @@ class PuLIDForFlux(PuLID[PuLIDFluxNet]):
     families = (FLUX.name, CHROMA.name)
     cell = FLUX.token
     published_weight = 1.0
-    run = BlocksRun
+    kind = BLOCK_INJECTIONS
 
     def check_fits(self, given: SamplerInputs, node_name: str) -> None:
         """Raise WrongBaseModel for a MODEL of another family, width or number of blocks, and for texts of another
@@ -422,7 +422,7 @@ class ApplyPuLID(io.ComfyNode):
         photos = _photos_joined(pulid.net, scope.people, settings.photos)
         tokens = _tokens(pulid, eva_clip, face_parser, scope.people, photos)
         carried = pulid.carried(model, scope, tokens, settings)
-        return scope.applied(given, carried, [NamedRange("the faces", scope.schedule)], run=pulid.run)
+        return scope.applied(given, carried, [NamedRange("the faces", scope.schedule)], kind=pulid.kind)
 
 
 LOADER = FileLoader(FILE, load_pulid)

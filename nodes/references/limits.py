@@ -9,12 +9,12 @@ from torch import Tensor
 
 from ...bridge.host.schedule import WHOLE_SCHEDULE, ScheduleRange
 from ...bridge.networks.model_family import TOKEN
-from ...bridge.references.by_region import RegionalReferences, RegionalReferencesRun, check_tokens
+from ...bridge.references.by_region import REFERENCES_BY_REGION, RegionalReferences, check_tokens
 from ...bridge.references.record import PeopleReferences
 from ...bridge.sampling.conditioning import SamplerInputs
 from ...bridge.sampling.model_conds import carry
 from ...bridge.sampling.node_of_run import NodeOfRun
-from ...bridge.sampling.on_model import with_runs
+from ...bridge.sampling.on_model import with_kinds
 from ...core import taking_part
 from ...core.attention.cross_attention import on_tokens
 from ...core.attention.reference_groups import belongs
@@ -142,5 +142,5 @@ def read_by_region(
             everybody_outside=read_regions.settings.outside == EVERYBODY_OUTSIDE,
         )
     assert given.model is not None
-    model = with_runs(given.model, RegionalReferencesRun)
+    model = with_kinds(given.model, REFERENCES_BY_REGION)
     return SamplerInputs(model, carry(given.positive, regional), carry(given.negative, regional))

@@ -23,7 +23,7 @@ from ...bridge.host.shared_network import model_of
 from ...bridge.host.unet import coarsest_token_side, unet_of
 from ...bridge.parts.recording import LAYERS, SelfReference, is_inpainting
 from ...bridge.parts.shared_parts import SharedParts, share_with
-from ...bridge.parts.sharing_run import SharingRun
+from ...bridge.parts.sharing_run import SHARED_PARTS
 from ...bridge.sampling.conditioning import Conditioning, SamplerInputs, check_texts_of_unet
 from ...bridge.sampling.missing_people import NamedRange
 from ...core.parts.bank import PartWeights, window
@@ -180,7 +180,7 @@ class SharePartsAttention(io.ComfyNode):
         # For the positive. Unlike in Parts2Whole the parts are recorded while sampling (live), and not before.
         with_parts = replace(without_parts, live=self_reference)
         apply_node = scope.apply_node([NamedRange("the parts", scope.schedule)], ["the parts"])
-        return scope.outputs(share_with(given, with_parts, without_parts), [SharingRun], apply_node)
+        return scope.outputs(share_with(given, with_parts, without_parts), [SHARED_PARTS], apply_node)
 
 
 NODES = [SharePartsAttention]

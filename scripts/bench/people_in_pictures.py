@@ -10,11 +10,11 @@ from functools import partial
 from typing import Any
 
 from pack.bridge.host.schedule import WHOLE_SCHEDULE
-from pack.bridge.references.by_region import RegionalReferences, RegionalReferencesRun
+from pack.bridge.references.by_region import REFERENCES_BY_REGION, RegionalReferences
 from pack.bridge.references.record import LATENTS, REFERENCES, PeopleReferences, ReferenceLatent
 from pack.bridge.sampling.model_conds import carry
 from pack.bridge.sampling.node_of_run import NodeOfRun
-from pack.bridge.sampling.on_model import with_runs
+from pack.bridge.sampling.on_model import with_kinds
 from pack.nodes.pulid.net import reads_behind
 from shared import shapes
 from shared.standins import Weights
@@ -74,7 +74,7 @@ def references(network: Network, people: int, by_region: bool = False) -> Applie
         False,
         canvas_node=NodeOfRun("counted"),
     )
-    model = with_runs(network.model, RegionalReferencesRun)
+    model = with_kinds(network.model, REFERENCES_BY_REGION)
     return Applied(model, carry(positive, regions), carry(negative, regions))
 
 

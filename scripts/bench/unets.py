@@ -26,9 +26,9 @@ import torch.nn.functional as functional
 from pack.bridge.host.schedule import WHOLE_SCHEDULE
 from pack.bridge.host.unet import attention_widths, grids, transformers
 from pack.bridge.parts.shared_parts import SharedParts, share_with
-from pack.bridge.parts.sharing_run import SharingRun
+from pack.bridge.parts.sharing_run import SHARED_PARTS
 from pack.bridge.sampling.conditioning import SamplerInputs
-from pack.bridge.sampling.on_model import with_runs
+from pack.bridge.sampling.on_model import with_kinds
 from pack.core.attention.cross_attention import Block
 from pack.core.cast import Lora, Member, PlacedCast, RowCast
 from pack.core.parts.bank import PartWeights, token_mask, tokens_inside
@@ -479,7 +479,7 @@ def parts2whole(networks: Networks, count: int) -> Applied:
     with_parts = SharedParts(source, WHOLE_SCHEDULE, bank, weights)
     without_parts = SharedParts(source, WHOLE_SCHEDULE, None, weights)
     sides = networks.sides()
-    given = SamplerInputs(with_runs(networks.model, SharingRun), sides["positive"], sides["negative"])
+    given = SamplerInputs(with_kinds(networks.model, SHARED_PARTS), sides["positive"], sides["negative"])
     shared = share_with(given, with_parts, without_parts)
     return Applied(shared.model, shared.positive, shared.negative)
 

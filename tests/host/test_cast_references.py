@@ -15,6 +15,7 @@ from family_encoders import LLAMA, encoder
 from figures import WHOLE_SAMPLING, relative
 from pack.bridge.references.by_region import RegionalReferences
 from pack.bridge.references.record import LATENTS, REFERENCES
+from pack.bridge.sampling.model_conds import carried_in
 from pack.core.cast import Cast, PlacedCast, RowCast
 from pack.core.checks.errors import BadSetup
 from pack.core.parts.parts import Part, Parts
@@ -239,7 +240,7 @@ def test_parts_of_a_person_follow_their_portrait_and_stand_in_their_sentence(fam
     assert [reference.owner for reference in record.references] == [0, 0, 1, 1, 1, None]
     assert [reference.region for reference in record.references] == [0, 2, 1, 3, 4, None]
     assert [reference.strength for reference in record.references] == [1, 1, 1, 0.5, 1, 1]
-    assert regional(positive).cond[0].names == (
+    assert regional(positive)[0].names == (
         "Anna", "Ben", "shoes of Anna", "upper body clothes of Ben", "a red hat of Ben",
     )  # fmt: skip
     (cut_out,) = references(pair(), photos=1, size=128, parts=[OwnedPart(shoes, 0, 0)])[1].pictures
@@ -373,7 +374,7 @@ def test_a_person_s_parts_go_with_the_person_and_rows_have_one_range():
 def regional(conditioning):
     """What the one entry carries for a MODEL that reads references by region."""
     ((_, options),) = conditioning
-    return options.get("model_conds", {}).get(RegionalReferences.key)
+    return carried_in(options, RegionalReferences.key)
 
 
 @pytest.mark.parametrize("family", marks.each(tiny_dits.REFERENCES, [FLUX_2]))
@@ -400,8 +401,8 @@ def test_each_row_of_crop_faces_reads_its_portrait_as_alone(family, mask_count, 
 def test_without_a_model_the_references_are_read_everywhere():
     """A sampler that is linked to model_out is not run, and ComfyUI shows the sentence."""
     positive, negative, _text, blocker = apply(FLUX_2)
-    assert regional(positive) is None
-    assert regional(negative) is None
+    assert not regional(positive)
+    assert not regional(negative)
     assert isinstance(blocker, ExecutionBlocker)
     assert blocker.message == (
         "People as References has no MODEL for its model_out. Connect the MODEL to model of People as References, or "
@@ -412,7 +413,7 @@ def test_without_a_model_the_references_are_read_everywhere():
 def test_both_sides_carry_the_same_regions_where_a_model_is_connected():
     model = klein()
     positive, negative, _text, by_region = apply(FLUX_2, model=model, region_strength=0.5, outside="everybody")
-    ((carried,), (of_negative,)) = regional(positive).cond, regional(negative).cond
+    ((carried,), (of_negative,)) = regional(positive), regional(negative)
     assert carried is of_negative
     assert by_region is not model
     assert (carried.names, carried.strength, carried.everybody_outside) == (("Anna", "Ben"), 0.5, True)
@@ -426,7 +427,7 @@ def test_people_are_read_where_place_cast_says():
     sizes = []
     for chosen in (RegionSettings(), RegionSettings(region_margin=4.0), RegionSettings("face")):
         positive, *_ = apply(FLUX_2, replace(pair(), region_settings=chosen), model=model)
-        ((carried,),) = (regional(positive).cond,)
+        (carried,) = regional(positive)
         sizes.append(carried.regions.sum())
         assert ((carried.regions == 0) | (carried.regions == 1)).all(), "a token is a person's or not"
     assert sizes[1] > sizes[0] > sizes[2]
@@ -441,5 +442,5 @@ def test_without_a_limit_the_model_passes_through():
     model = klein()
     positive, negative, _text, given_on = apply(FLUX_2, model=model, region_strength=0.0)
     assert given_on is model
-    assert regional(positive) is None
-    assert regional(negative) is None
+    assert not regional(positive)
+    assert not regional(negative)

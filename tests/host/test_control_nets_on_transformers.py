@@ -63,7 +63,7 @@ def everywhere(model: ModelPatcher, common: Side) -> tuple[ModelPatcher, Side, S
     texts = carried_words([words], torch.ones(1, HEIGHT, WIDTH), ["Anna"])
     positive = model_conds.carry(common, texts)
     negative = model_conds.carry(text(2, COMMON), texts.without_people())
-    return on_model.with_runs(model, transformer_run.TransformerWordsRun), positive, negative
+    return on_model.with_kinds(model, transformer_run.TRANSFORMER_WORDS), positive, negative
 
 
 def sample(family: str, model: ModelPatcher, positive: Side, negative: Side) -> Tensor:

@@ -20,11 +20,12 @@ from bench.counting import LiveBytes, counting
 from pack.bridge.host.schedule import WHOLE_SCHEDULE
 from pack.bridge.networks.attention import around_attention
 from pack.bridge.networks.model_family import transformer_family
-from pack.bridge.references.by_region import RegionalReferences, RegionalReferencesRun
+from pack.bridge.references.by_region import REFERENCES_BY_REGION, RegionalReferences
 from pack.bridge.references.record import LATENTS, REFERENCES, PeopleReferences, ReferenceLatent
 from pack.bridge.sampling.forward import ForwardInput, call_network
 from pack.bridge.sampling.model_conds import carry
 from pack.bridge.sampling.node_of_run import NodeOfRun
+from pack.bridge.sampling.runs import Run
 from pack.core import families
 from pack.core.cast import Cast, Member, Person
 from pack.core.methods import methods
@@ -184,7 +185,7 @@ class Forward:
         self._text = family.text(people)
         # Which tokens hear what is worked out, so on no meta tensor.
         self._where = torch.zeros_like(self._x, device="cpu")
-        self.runs: list[RegionalReferencesRun] = []
+        self.runs: list[Run] = []
         if is_bound:
             persons = [Person(f"{number}", {}, torch.zeros(1, 8, 8, 3)) for number in range(people)]
             weights = [weight] + [1.0] * (people - 1)
@@ -193,8 +194,12 @@ class Forward:
             entry_with_references = [self._text, {LATENTS: self._references, REFERENCES: record}]
             (entry,) = carry([entry_with_references], by_region(record))
             self._entry = entry[1]
-            guider = SimpleNamespace(model_patcher=self._patcher, conds={"positive": [self._entry]})
-            self.runs.append(RegionalReferencesRun(guider, self._x))
+            options = {"transformer_options": {}}
+            conds = {"positive": [self._entry]}
+            guider: Any = SimpleNamespace(model_patcher=self._patcher, conds=conds, model_options=options)
+            run = Run(guider, self._x)
+            self._carried = run.read([REFERENCES_BY_REGION], guider, self._x)
+            self.runs.append(run)
 
     def __call__(self, options: dict[str, Any] | None = None) -> Any:
         """options: transformer_options of others."""
@@ -204,12 +209,12 @@ class Forward:
         with torch.inference_mode():
             for run in self.runs:
                 forward_input = ForwardInput(
-                    self._model, self._where, time, self._text, given["transformer_options"], self._references
+                    self._model, self._where, time, self._text, given["transformer_options"], None, self._references
                 )
-                of_nodes = tuple((carried,) for carried in self._entry["model_conds"][run.key].cond)
-                batch = run.batch_for_forward(of_nodes, forward_input)
+                of_nodes = tuple((carried,) for carried in self._carried)
+                batch = REFERENCES_BY_REGION.batch(run, of_nodes, forward_input)
                 if batch:
-                    network = partial(call_network, batch, network)
+                    network = partial(call_network, [batch], network)
             return network(self._x, time, self._text, **given)
 
     def asked(self) -> list[tuple[int, int]]:

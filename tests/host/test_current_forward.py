@@ -45,18 +45,18 @@ def test_a_network_called_in_anothers_forward_leaves_that_one_what_it_knew():
         with ThreadPoolExecutor(1) as other_thread:
             seen.append(other_thread.submit(names).result())
         with pytest.raises(KeyError):
-            call_network(Words("Ben"), inner, x)
+            call_network([Words("Ben")], inner, x)
         seen.append(names())
         return current.texts.alone
 
-    assert call_network(Words("Anna"), outer, X) is None
+    assert call_network([Words("Anna")], outer, X) is None
     assert seen == [None, ("Ben",), ("Anna",)]
     assert names() is None
 
 
 def test_a_batch_that_raises_before_the_network_is_called_leaves_nothing_behind():
     with pytest.raises(KeyError):
-        call_network(Words("Anna", KeyError()), lambda x, **options: x, X)
+        call_network([Words("Anna", KeyError())], lambda x, **options: x, X)
     assert names() is None
 
 

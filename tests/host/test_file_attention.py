@@ -21,7 +21,7 @@ from marks import families
 from pack.bridge.networks.attention import OVERRIDE
 from pack.bridge.networks.file_attention import REPLACED
 from pack.bridge.sampling import model_conds, on_model
-from pack.bridge.words.transformer.run import TransformerWordsRun
+from pack.bridge.words.transformer.run import TRANSFORMER_WORDS
 from tiny import people_made, tiny_dits
 from tiny.tiny_dits import ANIMA, KREA_2, QWEN
 from transformer_loras import EVERYWHERE, HEIGHT, PICTURE, TOLERANCE, WIDTH, Setting
@@ -75,7 +75,7 @@ def test_what_can_take_any_tokens_computes_for_people_too(family, monkeypatch):
     words = carried_words([text("anna")[0][0]], EVERYWHERE, ["anna"])
     positive = model_conds.carry(text("common"), words)
     negative = model_conds.carry(text("common"), words.without_people())
-    patched = on_model.with_runs(without_common(plain, family, text("common"), PICTURE), TransformerWordsRun)
+    patched = on_model.with_kinds(without_common(plain, family, text("common"), PICTURE), TRANSFORMER_WORDS)
     picture = tiny_dits.sample(patched, positive, negative, start, cfg=1.0)
     assert set(asked) == set(functions)
     assert relative(picture, expected) <= TOLERANCE

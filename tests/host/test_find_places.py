@@ -25,8 +25,9 @@ from comfy_extras.nodes_rebatch import LatentRebatch
 from families import RECORDS
 from marks import OFTEN, each
 from pack.bridge.host.unet import layers_of
+from pack.bridge.places import finding
 from pack.bridge.places.finding import Sampling, SeenPeople, shown
-from pack.bridge.places.look import LookRun
+from pack.bridge.places.look import LOOKS
 from pack.bridge.references.record import LATENTS, REFERENCES, PeopleReferences, ReferenceLatent
 from pack.bridge.sampling.conditioning import ID_TOKENS, IDTokens, SamplerInputs
 from pack.bridge.sampling.model_conds import ConditioningLost
@@ -266,7 +267,7 @@ def test_a_look_changes_nothing_and_is_taken_at_its_step(sampler: str, monkeypat
         lambda model, *args, **options: function(Called(model, calls), *args, **options)
     )
     with monkeypatch.context() as patch:
-        patch.setattr(LookRun, "batch_for_forward", lambda *_: None)
+        patch.setattr(finding, "LOOKS", LOOKS._replace(batch=lambda *_: None))
         with pytest.raises(BadSetup, match="has seen nothing"):
             look(SDXL, share=0.5, sampler=recording)
     model = network(SDXL)[0]

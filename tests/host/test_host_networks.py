@@ -20,7 +20,7 @@ from pack.bridge.host import unet
 from pack.bridge.networks import model_family
 from pack.bridge.networks.families import RELATIVES, TRANSFORMERS
 from pack.bridge.sampling import model_conds, on_model
-from pack.bridge.words.transformer.run import TransformerWordsRun
+from pack.bridge.words.transformer.run import TRANSFORMER_WORDS
 from pack.core.checks.errors import WrongBaseModel, joined
 from tiny import tiny_dits, tiny_networks
 from tiny.seeded import normal
@@ -217,7 +217,7 @@ def test_relatives_are_given_words_but_no_references(name: str) -> None:
     positive = model_conds.carry(text("common"), words)
     negative = model_conds.carry(text("common"), words.without_people())
     hidden = without_common(model, network.like, text("common"), PICTURE * frames)
-    picture = tiny_dits.sample(on_model.with_runs(hidden, TransformerWordsRun), positive, negative, start, cfg=1.0)
+    picture = tiny_dits.sample(on_model.with_kinds(hidden, TRANSFORMER_WORDS), positive, negative, start, cfg=1.0)
     expected = tiny_dits.sample(model, text("anna"), text("common"), start, cfg=1.0)
     others = tiny_dits.sample(model, text("common"), text("common"), start, cfg=1.0)
     assert relative(picture, expected) <= TOLERANCE < relative(others, expected) / 100

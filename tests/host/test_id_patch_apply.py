@@ -298,7 +298,7 @@ def test_packs_that_sample_in_tiles_and_cut_the_hint_themselves(apply, model):
     comfy.model_management.load_models_gpu(net.get_models())
     sampling = model.get_model_object("model_sampling")
     net.pre_run(model.model, sampling.percent_to_sigma)
-    conds = {key: cond.process_cond(batch_size=1).cond for key, cond in options["model_conds"].items()}
+    conds = {key: cond.process_cond(batch_size=1).concat([]) for key, cond in options["model_conds"].items()}
     with devices.DEVICE:
         net.cond_hint = torch.zeros(1, 3, 64, 64)
         sigma = torch.tensor([sampling.percent_to_sigma(0.5)])

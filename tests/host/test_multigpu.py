@@ -14,8 +14,9 @@ from graph_run import run
 from host_sampling import applied, latent_of
 from marks import each
 from method_rows import Row, rows
-from pack.bridge.image_tokens.blocks import BlocksRun
+from pack.bridge.image_tokens.blocks import BLOCK_INJECTIONS
 from pack.bridge.sampling.forward import ForwardInput
+from pack.bridge.sampling.runs import Run
 
 multigpu = pytest.importorskip("comfy.multigpu", reason="an older ComfyUI has no MultiGPU CFG Split")
 OF_UNETS = [row for row in rows() if row.of_unets and row.runs_here]
@@ -68,12 +69,13 @@ def test_behind_blocks_of_a_transformer_each_card_s_network_has_a_batch_of_its_o
     ours = applied(row, row.node())
     entry = ours.positive[0][1]
     x = latent_of(row)
-    guider = SimpleNamespace(model_patcher=ours.model, conds={"positive": [entry]})
-    run_of_blocks = BlocksRun(guider, x)
-    (injection,) = entry["model_conds"][BlocksRun.key].cond
+    options = {"transformer_options": {}}
+    guider = SimpleNamespace(model_patcher=ours.model, conds={"positive": [entry]}, model_options=options)
+    run_of_blocks = Run(guider, x)
+    (injection,) = run_of_blocks.read([BLOCK_INJECTIONS], guider, x)
     batches: list[object] = []
     ours.model.model.current_patcher = ours.model  # as the host has it where a MODEL is loaded
     for network in (ours.model.model, copy(ours.model.model), ours.model.model):
         forward_input = ForwardInput(network, x, torch.ones(1), ours.positive[0][0], {})
-        batches.append(run_of_blocks.batch_for_forward(((injection,),), forward_input))
+        batches.append(BLOCK_INJECTIONS.batch(run_of_blocks, ((injection,),), forward_input))
     assert batches[0] is batches[2] is not batches[1]

@@ -16,7 +16,7 @@ from pack.bridge.host.schedule import WHOLE_SCHEDULE
 from pack.bridge.parts.shared_parts import SharedParts
 from pack.bridge.parts.sharing_run import step_of
 from pack.bridge.sampling.conditioning import SamplerInputs
-from pack.bridge.sampling.model_conds import ConditioningLost
+from pack.bridge.sampling.model_conds import ConditioningLost, carried_in
 from pack.bridge.sampling.node_of_run import NodeOfRun
 from pack.core.checks import errors
 from pack.core.parts.bank import PartWeights
@@ -114,7 +114,7 @@ def test_prompts_with_masks_areas_and_ranges(networks, model):
     assert first.isfinite().all()
     assert torch.equal(first, sample(patched, with_parts, negative))
     assert not torch.equal(first, sample(patched, [*with_parts, text(3, mask=1 - half)], negative))
-    parts_of_the_picture = with_parts[1][1]["model_conds"][SharedParts.key].cond[0]
+    parts_of_the_picture = carried_in(with_parts[1][1], SharedParts.key)[0]
     cut = parts_of_the_picture.cropped(area, (15, 11))
     assert torch.equal(cut.pose, parts_of_the_picture.pose[..., 4:12, 2:8])
     assert parts_of_the_picture.cropped(area, (15, 11)) is cut, "found again at the next step"

@@ -21,7 +21,7 @@ from pack.bridge.references.record import REFERENCES, PeopleReferences, Referenc
 from pack.bridge.sampling import model_conds, on_model
 from pack.bridge.sampling.conditioning import SamplerInputs
 from pack.bridge.sampling.model_conds import ConditioningLost
-from pack.bridge.words.transformer.run import TransformerWordsRun
+from pack.bridge.words.transformer.run import TRANSFORMER_WORDS
 from pack.core.attention.token_groups import Group, Split
 from pack.core.cast import Lora, PlacedCast, RowCast, Slot
 from pack.core.checks.errors import BadSetup, BadSize, WrongBaseModel
@@ -354,7 +354,7 @@ def test_words_and_references_are_what_a_dense_mask_gives(family, masks):
     positive, texts, record = dense_sides(family)
     negative = tiny_dits.conditioning(60)
     of_people = carried_words(texts, masks, ["Anna", "Ben"])
-    made = by_region(on_model.with_runs(model, TransformerWordsRun), positive, negative, record, masks)
+    made = by_region(on_model.with_kinds(model, TRANSFORMER_WORDS), positive, negative, record, masks)
     applied = made[0], model_conds.carry(made[1], of_people), negative
     start = tiny_dits.latent(family, WIDTH, HEIGHT)
     found = tiny_dits.sample(*applied, start, cfg=1.0)
@@ -439,7 +439,7 @@ def test_faces_of_flux_act_beside_words_loras_and_references_in_any_order(order)
             if letter == "w":
                 other_side = model_conds.carry(negative, of_people.without_people())
                 made = (
-                    on_model.with_runs(model, TransformerWordsRun),
+                    on_model.with_kinds(model, TRANSFORMER_WORDS),
                     model_conds.carry(positive, of_people),
                     other_side,
                 )

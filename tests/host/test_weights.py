@@ -12,7 +12,8 @@ from figures import relative
 from graph_run import run
 from graphs import PULID_ON_FLUX, ours
 from pack.bridge.image_tokens.injections import Injection
-from pack.bridge.sampling.model_conds import CarriedCond
+from pack.bridge.parts.shared_parts import SharedParts
+from pack.bridge.sampling.model_conds import KEY, carried_in
 from sample_values import cast
 from torch import Tensor
 
@@ -36,10 +37,7 @@ def outputs(kind: str, first: float, second: float, **changed: Any) -> Any:
 def layers(kind: str, links: dict[str, Any], first: float, second: float) -> list[tuple[Tensor, ...]]:
     """Of the positive, by layer: keys and values, (2, tokens, width) each, or (2, heads, tokens, width)."""
     _, positive, *_ = outputs(kind, first, second, **links)
-    conds = positive[0][1]["model_conds"].values()
-    (injection,) = [
-        cond.cond[0] for cond in conds if isinstance(cond, CarriedCond) and isinstance(cond.cond[0], Injection)
-    ]
+    (injection,) = [carried for carried in positive[0][1]["model_conds"][KEY].cond if isinstance(carried, Injection)]
     people_by_layer = []
     for layer in injection.layers:
         if layer:  # in others nobody is read
@@ -121,7 +119,7 @@ def two_parts(first: float, second: float) -> Any:
 
 def test_parts_are_as_loud_as_each_of_them_by_share_parts_attention() -> None:
     _, positive, _ = run(ours("LikenessSharePartsAttention", parts=two_parts(LOUD, QUIET), strength=0.5), {})
-    (shared,) = positive[0][1]["model_conds"]["likeness_sharing"].cond
+    (shared,) = carried_in(positive[0][1], SharedParts.key)
     assert list(shared.weights.weights) == pytest.approx([0.5 * LOUD, 0.5 * QUIET])
 
 
@@ -131,8 +129,7 @@ def test_parts_are_as_loud_as_each_of_them_by_parts2whole() -> None:
     for weights in ((1.0, 1.0), (LOUD, QUIET)):
         features = ours("LikenessEncodeParts", parts=two_parts(*weights))
         _, positive, _ = run(ours("LikenessApplyParts2Whole", features=features), {})
-        conds = positive[0][1]["model_conds"]
-        (shared,), (injection,) = conds["likeness_sharing"].cond, conds["likeness_injections"].cond
+        (shared,), (injection,) = (carried_in(positive[0][1], kind.key) for kind in (SharedParts, Injection))
         assert list(shared.weights.weights) == pytest.approx(weights)
         image_tokens.append(injection.tokens[0])
     unweighted, weighted = image_tokens

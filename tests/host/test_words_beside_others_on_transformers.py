@@ -18,7 +18,7 @@ from marks import EACH, families
 from pack.bridge.host import notes
 from pack.bridge.sampling import model_conds, on_model
 from pack.bridge.sampling.node_of_run import NodeOfRun
-from pack.bridge.words.transformer.run import TransformerWordsRun
+from pack.bridge.words.transformer.run import TRANSFORMER_WORDS
 from peers import apply
 from tiny import devices, people_made, tiny_dits
 from tiny.seeded import fill
@@ -57,7 +57,7 @@ def with_texts(model, **more):
     people = carried_words([text(name)[0][0] for name in ("anna", "ben")], APART, ["anna", "ben"])
     positive = [[words, {**options, **more}] for words, options in text("common")]
     sides = model_conds.carry(positive, people), model_conds.carry(text("common"), people.without_people())
-    return on_model.with_runs(model, TransformerWordsRun), *sides
+    return on_model.with_kinds(model, TRANSFORMER_WORDS), *sides
 
 
 def by_mask(dense, model, **more):
@@ -146,7 +146,7 @@ def test_the_memory_of_the_words_is_asked_for(setting, by_row):
         tokens = sum(lengths)
     sides = setting.text(COMMON), setting.text("blurred")
     applied = (
-        on_model.with_runs(setting.model, TransformerWordsRun),
+        on_model.with_kinds(setting.model, TRANSFORMER_WORDS),
         model_conds.carry(sides[0], people),
         model_conds.carry(sides[1], people.without_people()),
     )

@@ -14,8 +14,9 @@ from pack.bridge.host.schedule import WHOLE_SCHEDULE
 from pack.bridge.host.unet import attention_widths
 from pack.bridge.networks.file_attention import attend_with
 from pack.bridge.networks.layers import QueryShape
+from pack.bridge.references.centred import CentredReferences
 from pack.bridge.sampling.conditioning import factor_between
-from pack.bridge.sampling.model_conds import Carried, CarriedCond, Chunk
+from pack.bridge.sampling.model_conds import CarriedCond, Chunk
 from pack.bridge.sampling.row_tables import RowTables
 from pack.bridge.words.unet import run as unet_run
 from pack.bridge.words.unet.words import UnetWords
@@ -127,10 +128,10 @@ def test_a_layer_is_one_softmax_over_what_each_pixel_hears(dtype, tolerance):
     length = 89
     regions = (torch.rand(3, *grid, generator=generator) * 3 - 1).clamp(0, 1)
     words = UnetWords(object(), WHOLE_SCHEDULE, regions, (), (4, 4, 4), 77)
-    entry = torch.zeros(1, length, 8)
+    entry = {"cross_attn": torch.zeros(1, length, 8)}
     words_by_chunk = ((words.in_entry(entry),), (words.without_people().in_entry(entry),))
-    query_shape = QueryShape(4, frozenset({grid}), torch.device("cpu"), dtype, {})
-    batch = unet_run.UnetWordsBatch([("input", 1, 0)], words_by_chunk, length, query_shape)
+    query_shape = QueryShape([("input", 1, 0)], 4, frozenset({grid}), torch.device("cpu"), dtype, {})
+    batch = unet_run.UnetWordsBatch(words_by_chunk, length, query_shape)
     q, k, v = (torch.randn(4, n, 32, generator=generator).to(dtype) for n in (45, length, length))
     options = {"n_heads": 2, "attn_precision": None, "activations_shape": (4, 32, *grid)}
     is_heard = torch.ones(4, 1, 45, length, dtype=torch.float64)
@@ -232,15 +233,15 @@ def test_one_text_of_a_row_each_makes_a_chunk_of_every_row():
     tables = RowTables(torch.device("cpu"))
 
     def chunks(*carried):
-        return tables.chunks_of(tables.of_batch((Chunk(carried),), 2))
+        return tables.rows_of(tables.of_batch((Chunk(carried),), 2)).of_kind(UnetWords.key)
 
     first, second = chunks(everybody, everywhere)
-    assert [words.appended_count for words in (*first.carried, *second.carried)] == [3, 4, 1, 4]
-    assert chunks(everywhere) == (Chunk((everywhere,)),)
+    assert [words.appended_count for words in (*first, *second)] == [3, 4, 1, 4]
+    assert chunks(everywhere) == [(everywhere,)]
 
 
 def test_rows_are_joined_where_those_of_every_node_can_be():
-    here, elsewhere = (Carried(object(), WHOLE_SCHEDULE) for _ in range(2))
+    here, elsewhere = (CentredReferences(object(), WHOLE_SCHEDULE) for _ in range(2))
     assert CarriedCond((here, elsewhere)).can_concat(CarriedCond((here, elsewhere)))
     assert not CarriedCond((here, elsewhere)).can_concat(CarriedCond((here, here)))
     assert not CarriedCond((here,)).can_concat(CarriedCond((here, here)))

@@ -4,9 +4,9 @@ import parts_made
 import torch
 from diffusers import DDIMScheduler
 from drawn import picture
-from pack.bridge.image_tokens.injections import InjectionsRun
-from pack.bridge.parts.sharing_run import SharingRun
-from pack.bridge.sampling.on_model import with_runs
+from pack.bridge.image_tokens.injections import INJECTIONS
+from pack.bridge.parts.sharing_run import SHARED_PARTS
+from pack.bridge.sampling.on_model import with_kinds
 from pack.nodes.parts2whole import files as parts2whole_files
 from pack.nodes.parts2whole.nodes import ApplyParts2Whole, EncodeParts
 from parts_made import HEIGHT, WIDTH
@@ -26,7 +26,7 @@ def denoiser(parts_networks):
 
 def reading(model):
     """As Apply Parts2Whole gives it on."""
-    return with_runs(model, InjectionsRun, SharingRun)
+    return with_kinds(model, INJECTIONS, SHARED_PARTS)
 
 
 def encode(parts_networks, parts, width=WIDTH, height=HEIGHT, **changed):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -10,73 +9,39 @@ from typing import Any
 
 import torch
 import torch.nn.functional as functional
-from comfy.model_patcher import ModelPatcher
-from comfy.samplers import CFGGuider
 from torch import Tensor, nn
 
 from ....core.checks.errors import BadSetup
-from ...host.shared_network import model_of
 from ...host.unet import Options
 from ...networks.attention import attending_parts, with_reading
-from ...networks.file_attention import patched_file_attention, tell_of_file_attention
-from ...networks.forward_layout import filled_up
-from ...networks.model_family import cells_per_token, network_of, taken_family, tokens_of, transformer_family
+from ...networks.file_attention import patched_file_attention
+from ...networks.model_family import network_of, taken_family, tokens_of
 from ...networks.patched_methods import patched_inputs, patched_text_readers, with_input_patch
-from ...networks.transformer_families import TransformerFamily
 from ...sampling.current_forward import CurrentTexts, current
 from ...sampling.forward import Batch, ForwardShape, argument
-from ...sampling.model_conds import ConditioningLost, PerChunk, entries_with, rows_of_nodes
-from ...sampling.runs import Run
+from ...sampling.model_conds import ConditioningLost, PerChunk, rows_of_nodes
+from ...sampling.runs import Kind, Run, when_acting
 from ...sampling.watch import PutIn
 from .alone import TextsAlone
 from .forward_texts import ForwardTexts
 from .reading import WordsReading
-from .slots import left_padded, slots_of
+from .slots import slots_of
 from .words import TransformerWords
 
 
-class TransformerWordsRun(Run[TransformerWords]):
-    """One sampling run of a transformer that reads words by region."""
+def _new_batch(
+    run: Run, acting: tuple[PerChunk[TransformerWords], ...], forward_shape: ForwardShape
+) -> TransformerWordsBatch:
+    """The batch of a forward. Raises ConditioningLost where other packs have joined rows of different nodes' words."""
+    mixed = ConditioningLost("", "joins rows in which different words are read")
+    by_node = rows_of_nodes(acting, forward_shape.row_count, mixed, may_differ=True)
+    # Rows that share a TransformerWords share what is made of it.
+    as_read = {words: _as_read(words, forward_shape) for of_rows in by_node for words in of_rows}
+    return TransformerWordsBatch([[as_read[words] for words in of_rows] for of_rows in by_node], forward_shape)
 
-    key = TransformerWords.key
 
-    def __init__(self, guider: CFGGuider, latent: Tensor) -> None:
-        super().__init__(guider, latent)
-        tell_of_file_attention(guider.model_patcher, self.everything)
-        self._words_of_entries = [self.carried_by(entry) for entry in entries_with(guider, self.key)]
-
-    def shape_for_memory(self, model: ModelPatcher, noise_shape: Sequence[int]) -> Sequence[int]:
-        """The shape of a latent that is higher than this one: by enough rows to hold as many tokens as words add.
-
-        The host estimates by this shape how much memory a forward takes. noise_shape: (B, C, h, w) or (B, C, frames, h,
-        w); any other is given back as it is.
-        """
-        base_model: Any = model_of(model)
-        family = transformer_family(base_model)
-        if family is None or len(noise_shape) < 4:
-            return noise_shape
-        network = network_of(base_model)
-        most_tokens = 0  # that any entry adds to a row
-        for words_of_nodes in self._words_of_entries:
-            tokens = sum(_tokens_added(words, family, network) for words in words_of_nodes)
-            most_tokens = max(most_tokens, tokens)
-        *others, height, width = noise_shape
-        frames = others[2] if len(others) > 2 else 1
-        cells = most_tokens * cells_per_token(base_model) ** 2  # a token is a square of cells (latent pixels)
-        return [*others, height + math.ceil(cells / (width * frames)), width]
-
-    def new_batch(
-        self, acting: tuple[PerChunk[TransformerWords], ...], forward_shape: ForwardShape
-    ) -> TransformerWordsBatch:
-        """The batch of a forward.
-
-        Raises ConditioningLost where other packs have joined rows of different nodes' words.
-        """
-        mixed = ConditioningLost("", "joins rows in which different words are read")
-        by_node = rows_of_nodes(acting, forward_shape.row_count, mixed, may_differ=True)
-        # Rows that share a TransformerWords share what is made of it.
-        as_read = {words: _as_read(words, forward_shape) for of_rows in by_node for words in of_rows}
-        return TransformerWordsBatch([[as_read[words] for words in of_rows] for of_rows in by_node], forward_shape)
+TRANSFORMER_WORDS = Kind(TransformerWords.key, when_acting(_new_batch))
+"""Words of people that a transformer reads by region."""
 
 
 def _as_read(words: TransformerWords, forward_shape: ForwardShape) -> TransformerWords:
@@ -95,18 +60,6 @@ def _as_read(words: TransformerWords, forward_shape: ForwardShape) -> Transforme
             t5_numbers, weights = t5.numbers.to(like.device), t5.weights.to(like)
             texts[number] = network.preprocess_text_embeds(texts[number].to(like), t5_numbers, weights)
     return replace(words, texts=tuple(texts), t5=())
-
-
-def _tokens_added(words: TransformerWords, family: TransformerFamily, network: Any) -> int:
-    """How many tokens of words one node adds to every row of the batch.
-
-    These are the words of all people; with by_row a row has those of one person, and room for the longest.
-    """
-    lengths: list[int] = []
-    for text in words.texts:
-        length = left_padded(text, family).shape[1] if text.shape[1] else 0
-        lengths.append(filled_up(length, family, network))
-    return max(lengths, default=0) if words.by_row else sum(lengths)
 
 
 _TEXT_PLACE = 1

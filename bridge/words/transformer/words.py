@@ -12,8 +12,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from comfy.model_base import BaseModel
+
 from ...host.encode import T5Tokens
+from ...networks.file_attention import tell_of_file_attention
+from ...networks.forward_layout import filled_up
+from ...networks.model_family import cells_per_token, network_of, transformer_family
 from ...sampling.model_conds import WordsOfPeople
+from ...sampling.runs import Run
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,3 +31,20 @@ class TransformerWords(WordsOfPeople):
     per_person = (*WordsOfPeople.per_person, "names", "t5")
     names: tuple[str, ...] = ()
     t5: tuple[T5Tokens | None, ...] = ()
+
+    def begin(self, run: Run) -> None:
+        tell_of_file_attention(run, self)
+
+    def cells_added(self, model: BaseModel) -> int:
+        """As many as have the tokens of all people's words; with by_row a row has one person's, and room for the
+        longest."""
+        family = transformer_family(model)
+        if family is None:
+            return 0
+        network = network_of(model)
+        lengths: list[int] = []
+        for text in self.texts:
+            length = max(text.shape[1], family.left_padded_to) if text.shape[1] else 0
+            lengths.append(filled_up(length, family, network))
+        tokens = max(lengths, default=0) if self.by_row else sum(lengths)
+        return tokens * cells_per_token(model) ** 2  # a token is a square of cells

@@ -53,7 +53,7 @@ def read_beside_others(
         # No check that the wrapper is called: a copy of the host's code that leaves it out leaves out the other packs'
         # functions too, and then the layers read the text.
         batch = _BesideOthers(model, id_tokens, context)
-        comfy.patcher_extension.add_wrapper_with_key(_KIND, _KEY, partial(call_network, batch), options)
+        comfy.patcher_extension.add_wrapper_with_key(_KIND, _KEY, partial(call_network, [batch]), options)
 
 
 class _Place(NamedTuple):

@@ -27,16 +27,14 @@ import comfy.utils
 import torch
 import torch.nn.functional as functional
 from comfy.ldm.modules.attention import attention_pytorch
-from comfy.samplers import CFGGuider
 from torch import Tensor
 
-from ....core.attention.cross_attention import OWNED_BY_ALL, OWNED_BY_NOBODY, Block, region_bias
+from ....core.attention.cross_attention import OWNED_BY_ALL, OWNED_BY_NOBODY, region_bias
 from ...host.unet import Grid, Options, Replacement, check_tokens, grid_of, with_patch
-from ...networks.file_attention import attend_with, tell_of_file_attention
+from ...networks.file_attention import attend_with
 from ...networks.layers import (
     PIXELS,
     CrossAttentionBatch,
-    CrossAttentionRun,
     QueryShape,
     patches_dropped,
     query_shape_of,
@@ -44,7 +42,8 @@ from ...networks.layers import (
 from ...networks.row_tracking import SOURCE_ROWS, LayerInput, TextPatch, check_texts, of_source_rows, repeat_rows
 from ...sampling.forward import ForwardShape
 from ...sampling.made_rows import attention_of_other_pack
-from ...sampling.model_conds import PerChunk, carry_instead, entries_with
+from ...sampling.model_conds import PerChunk
+from ...sampling.runs import Kind, Run, when_acting
 from .words import UnetWords, WordsByChunk
 
 KEYS_AT_ONCE = 16
@@ -54,22 +53,13 @@ _APPENDED = "likeness_appended"
 """A key in the extra_options of a layer whose text has been given to `append_tokens`."""
 
 
-class UnetWordsRun(CrossAttentionRun[UnetWords]):
-    """One sampling run of a MODEL whose texts hold tokens of people that are read by region."""
+def _new_batch(run: Run, acting: tuple[PerChunk[UnetWords], ...], forward_shape: ForwardShape) -> UnetWordsBatch:
+    words_by_chunk = tuple(zip(*acting, strict=True))  # for each chunk a tuple, of each node
+    return UnetWordsBatch(words_by_chunk, forward_shape.text_length, query_shape_of(forward_shape))
 
-    key = UnetWords.key
 
-    def __init__(self, guider: CFGGuider, latent: Tensor) -> None:
-        for entry in entries_with(guider, self.key):
-            words_of_nodes = [words.in_entry(entry["cross_attn"]) for words in self.carried_by(entry)]
-            carry_instead(entry, self.key, words_of_nodes)
-        super().__init__(guider, latent)
-        tell_of_file_attention(guider.model_patcher, self.everything, "attn2")
-
-    def new_batch(self, acting: tuple[PerChunk[UnetWords], ...], forward_shape: ForwardShape) -> UnetWordsBatch:
-        words_by_chunk = tuple(zip(*acting, strict=True))  # for each chunk a tuple, of each node
-        query_shape = query_shape_of(self.layers, forward_shape)
-        return UnetWordsBatch(self.layers, words_by_chunk, forward_shape.text_length, query_shape)
+UNET_WORDS = Kind(UnetWords.key, when_acting(_new_batch))
+"""Tokens of people in the texts of a UNet, which are read by region."""
 
 
 class UnetWordsBatch(CrossAttentionBatch):
@@ -82,14 +72,8 @@ class UnetWordsBatch(CrossAttentionBatch):
 
     reads_some_pixels = True
 
-    def __init__(
-        self,
-        layers: Sequence[Block],
-        words_by_chunk: WordsByChunk,
-        text_length: int,
-        query_shape: QueryShape,
-    ) -> None:
-        super().__init__(layers, query_shape)
+    def __init__(self, words_by_chunk: WordsByChunk, text_length: int, query_shape: QueryShape) -> None:
+        super().__init__(query_shape)
         self.appended_count = max(_appended_count(words_of_nodes) for words_of_nodes in words_by_chunk)
         # (rows of the batch, appended_count, width), on the device and in the dtype of the queries.
         self._appended = query_shape.like_queries(

@@ -20,9 +20,11 @@ from typing_extensions import Self
 
 from ....core.checks.errors import BadSetup
 from ...host.schedule import WHOLE_SCHEDULE
-from ...sampling.conditioning import ID_TOKENS, Entry, IDTokens, SamplerInputs
+from ...networks.file_attention import tell_of_file_attention
+from ...sampling.conditioning import ID_TOKENS, Entry, IDTokens, RunEntry, SamplerInputs
 from ...sampling.model_conds import WordsOfPeople, carry
 from ...sampling.node_of_run import NodeOfRun
+from ...sampling.runs import Run
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,12 +57,12 @@ class UnetWords(WordsOfPeople):
     def can_join_batch(self, other: Any) -> bool:
         return True  # a row with fewer tokens than another is filled up with tokens that no pixel reads
 
-    def in_entry(self, context: Tensor) -> Self:
-        """These words with text_length, which is known once a run has begun.
+    def begin(self, run: Run) -> None:
+        tell_of_file_attention(run, self, "attn2")
 
-        context: the text of the entry that carries them, (B, T, width). Raises BadSetup where it ends before the inline
-        tokens do.
-        """
+    def in_entry(self, entry: RunEntry) -> Self:
+        """These words with text_length. Raises BadSetup where the text of the entry ends before the inline tokens."""
+        context: Tensor = entry["cross_attn"]  # (B, T, width)
         end = self.start + self.inline_count
         if context.shape[1] < end:
             raise BadSetup(
