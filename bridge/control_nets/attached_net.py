@@ -44,10 +44,10 @@ from ..sampling.areas import (
     row_window,
     whole_latent,
 )
+from ..sampling.attached_entry import AttachedEntry, attached_entries
 from ..sampling.canvas_check import Canvas
 from ..sampling.model_conds import ConditioningLost
 from ..sampling.on_model import RunHook
-from ..sampling.rows import ATTACHED, AttachedRows
 from ..words.unet.id_tokens import read_beside_others
 
 RowNumbers = tuple[int, ...]
@@ -207,12 +207,12 @@ class AttachedNet(ControlNet):
         x_noisy: (B, C, h, w). t: (B,), sigmas. cond: what the entries of this batch bring, by name. batched_number: how
         many entries those are, each with B / batched_number rows. Raises BadCast and BadSize, see `_check_forward`.
         """
-        rows: AttachedRows | None = cond.get(ATTACHED)
-        if rows is None:
+        entries = attached_entries(cond, transformer_options)
+        if not entries:
             # The host also hands the chain of an old Apply ControlNet to prompts that do not come from our node. In
             # their rows our net does nothing, and the chain before it gives all.
             return self._chain_before(x_noisy, t, cond, batched_number, transformer_options)
-        latent = self._check_forward(rows, x_noisy, cond, batched_number, transformer_options)
+        latent = self._check_forward(entries, x_noisy, cond, batched_number, transformer_options)
         residuals_before = self._chain_before(x_noisy, t, cond, batched_number, transformer_options)
         # What this forward alone is to find is set on a copy, so no other forward sees it.
         net = copy(self)
@@ -221,7 +221,7 @@ class AttachedNet(ControlNet):
         # text, so the host is given neither these tokens nor the chain itself, but what came of it.
         net.previous_controlnet = SimpleNamespace(get_control=lambda *_: residuals_before)
         own_cond = {key: value for key, value in cond.items() if key != "crossattn_controlnet"}
-        part = self._part_of_hint(rows.area, latent, transformer_options)
+        part = self._part_of_hint(entries[0].area, latent, transformer_options)
         if part is not None:
             net.cond_hint_original = part.picture
             net.cond_hint = part.fitted
@@ -247,7 +247,12 @@ class AttachedNet(ControlNet):
         return super().get_control(x_noisy, t, cond, batched_number, transformer_options)
 
     def _check_forward(
-        self, rows: AttachedRows, x_noisy: Tensor, cond: dict[str, Any], batched_number: int, options: Options
+        self,
+        entries: Sequence[AttachedEntry],
+        x_noisy: Tensor,
+        cond: dict[str, Any],
+        batched_number: int,
+        options: Options,
     ) -> LatentSize:
         """Check and prepare this forward. Returns the size of the whole latent, (height, width) in latent pixels.
 
@@ -255,14 +260,15 @@ class AttachedNet(ControlNet):
         rows is not that of the people, BadSize where the canvas has another shape than the latent, and ConditioningLost
         where another pack has made options of its own.
         """
-        if rows.area is not None and WHOLE_LATENT not in options:
+        area = entries[0].area  # that of all, see AttachedEntry.can_join_batch
+        if area is not None and WHOLE_LATENT not in options:
             raise ConditioningLost("", "asks the ControlNet with transformer_options of its own")
         if self.settings.has_id_tokens:
-            id_tokens = [entry.tokens for entry in rows.entries]
+            id_tokens = [entry.tokens for entry in entries]
             read_beside_others(self.in_run.model, id_tokens, cond["c_crossattn"], options)
-        latent = whole_latent(x_noisy, rows.area, options)
+        latent = whole_latent(x_noisy, area, options)
         self._check_rows(len(x_noisy) // batched_number, options)
-        self._check_canvas(rows.area, latent)
+        self._check_canvas(area, latent)
         return latent
 
     def _check_rows(self, rows_per_entry: int, options: Options) -> None:

@@ -22,11 +22,12 @@ from ...core.models import net_names
 from ..host import notes
 from ..host.schedule import ScheduleRange
 from ..sampling.areas import will_have_area
+from ..sampling.attached_entry import AttachedEntry
 from ..sampling.conditioning import Conditioning, SamplerInputs
 from ..sampling.missing_people import ApplyNode, PutIn, marked
+from ..sampling.model_conds import carry
 from ..sampling.node_of_run import Pictures
 from ..sampling.on_model import OnModel, RunHook
-from ..sampling.rows import ATTACHED, AttachedCond, AttachedEntry, AttachedRows
 from ..sampling.run_notes import Start, tell_of_picture_count, tell_of_piece
 from .attached_net import AttachedNet
 
@@ -69,17 +70,15 @@ class Attachment:
         return notes
 
     def attach_to(self, conditioning: Conditioning) -> Conditioning:
-        """The conditioning with the net at the end of each entry's chain, and each entry marked with ATTACHED.
+        """The conditioning with the net at the end of each entry's chain, and an AttachedEntry in each.
 
         Where an Apply ControlNet (OLD) has asked for it, the host also hands the whole chain to other prompts. Their
-        entries have no ATTACHED, and so the net does nothing there.
+        entries have no AttachedEntry, and so the net does nothing there.
         """
         entries: Conditioning = []
         for text, options in conditioning:
-            entry = AttachedEntry.of_entry(text, options)
-            conds = {**options.get("model_conds", {}), ATTACHED: AttachedCond(AttachedRows((entry,), area=None))}
-            net = self._copy_after(options.get("control"))
-            entries.append([text, {**options, "model_conds": conds, "control": net}])
+            options_with_net = {**options, "control": self._copy_after(options.get("control"))}
+            entries += carry([[text, options_with_net]], AttachedEntry.of_entry(text, options))
         return entries
 
     def attach_to_both(self, given: SamplerInputs) -> SamplerInputs:

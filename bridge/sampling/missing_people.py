@@ -18,9 +18,9 @@ from torch import Tensor
 
 from ..host import notes
 from ..host.schedule import ScheduleRange, is_unfinished, steps_of
+from .attached_entry import holds_id_tokens
 from .conditioning import Conditioning, NeverCopied, RunEntry, SamplerInputs, is_zeroed
 from .on_model import OnModel, put_on
-from .rows import holds_id_tokens
 from .run_notes import Start, tell_of_checkpoint
 
 TOPIC = "presence"

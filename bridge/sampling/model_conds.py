@@ -55,7 +55,7 @@ class ConditioningLost(LikenessError):
 class Carried(NeverCopied):
     """What one apply node puts on one side (positive or negative) of the conditioning. Immutable.
 
-    key: of its kind, see runs.Kind.
+    key: of its kind, see runs.Kind. is_for_nets: whether ControlNets of ours read it, and no run.
     source: the same object on both sides of one node.
     schedule: the part of the schedule in which it works; the run makes sigmas of it.
     canvas_node: the node whose canvas its regions are parts of, which a run compares with the latent; None where there
@@ -66,6 +66,7 @@ class Carried(NeverCopied):
     """
 
     key: ClassVar[str]
+    is_for_nets: ClassVar[bool] = False
     source: object
     schedule: ScheduleRange
     _made: dict[Hashable, Any] = field(default_factory=dict, init=False)  # see made_once
@@ -365,6 +366,42 @@ class Chunk(NamedTuple):
     size: tuple[int, int] | None = None
 
 
+class Rows:
+    """What the rows of a forward carry.
+
+    chunks: in the order of the rows; all have equally many rows. count: of the rows.
+    """
+
+    def __init__(self, chunks: Sequence[Chunk], pictures: Sequence[int], *, are_whole: bool) -> None:
+        """pictures: of each row, the number of its picture in its chunk. are_whole: whether each chunk has all of its
+        rows, in their order; else each is one row."""
+        self.chunks = chunks
+        self.count = len(pictures)
+        self._pictures = pictures
+        self._are_whole = are_whole
+        self._by_kind: dict[str, list[tuple[Any, ...]]] = {}
+
+    def of_kind(self, kind: str) -> list[tuple[Any, ...]]:
+        """What each chunk carries of one kind, a Carried for each node. kind: the key of the Carried.
+
+        Where people have rows each row is a chunk. So all rows of a chunk are of the same people.
+        """
+        if kind not in self._by_kind:
+            self._by_kind[kind] = self._new_of_kind(kind)
+        return self._by_kind[kind]
+
+    def _new_of_kind(self, kind: str) -> list[tuple[Any, ...]]:
+        by_chunk = [tuple(item for item in chunk.carried if item.key == kind) for chunk in self.chunks]
+        people_have_rows = any(item.by_row for of_chunk in by_chunk for item in of_chunk)
+        if self._are_whole and not people_have_rows:
+            return by_chunk
+        rows_per_chunk = self.count // len(by_chunk)
+        by_row: list[tuple[Any, ...]] = []
+        for row, picture in enumerate(self._pictures):
+            by_row.append(tuple(item.for_picture(picture) for item in by_chunk[row // rows_per_chunk]))
+        return by_row
+
+
 class RunOfRows(Protocol):
     """What a CarriedCond asks of the run of its entry, a runs.Run."""
 
@@ -414,12 +451,17 @@ class CarriedCond(comfy.conds.CONDRegular):
 
         batch_size: pictures of the batch. area: of the entry as the host has it, or None.
         """
-        if area is None or self.run is None:
+        if area is None:
             return CarriedCond(self.cond, (), self.run, batch_size)
         area_of_entry = area_of(area)
         height, width = area_of_entry[:2]
-        cropped = tuple(carried.cropped(area_of_entry, self.run.latent) for carried in self.cond)
-        return CarriedCond(cropped, (), self.run, batch_size, area=(height, width))
+        latent = () if self.run is None else self.run.latent
+        cropped: list[Carried] = []
+        for carried in self.cond:
+            # Without a run its size is unknown, and nothing else than what is for nets will be read.
+            is_read = carried.is_for_nets or self.run is not None
+            cropped.append(carried.cropped(area_of_entry, latent) if is_read else carried)
+        return CarriedCond(tuple(cropped), (), self.run, batch_size, area=(height, width))
 
     def can_concat(self, other: CarriedCond) -> bool:
         """Whether the host may compute rows of both in one batch: what each node has put into them is on at the same
@@ -433,14 +475,16 @@ class CarriedCond(comfy.conds.CONDRegular):
                 return False
         return True
 
-    def concat(self, others: Sequence[CarriedCond]) -> Tensor:
+    def concat(self, others: Sequence[CarriedCond]) -> Tensor | Rows:
         """The row table of this entry and of others, (rows, 2), see runs.Run.row_table.
 
-        Raises ModelNotPatched where there is no run of ours, or one that does not read all that is carried.
+        The Rows themselves where there is no run: then a net alone reads them. Raises ModelNotPatched where no run of
+        ours reads what is carried.
         """
         # The host calls `concat` right before each forward. Without a run of ours it would hand what it gets to a UNet
         # that ignores it, and nobody would learn that the people are lost.
-        if self.run is None or any(carried.key not in self.run.kinds for carried in self.cond):
+        kinds = () if self.run is None else self.run.kinds
+        if not all(carried.is_for_nets or carried.key in kinds for carried in self.cond):
             raise ModelNotPatched(
                 "The sampler's MODEL does not come from the node that made its conditioning, so people or parts would "
                 "be lost.",
@@ -449,6 +493,8 @@ class CarriedCond(comfy.conds.CONDRegular):
                 "own CLIP has encoded and that go through no node of Likeness.",
             )
         chunks = tuple(Chunk(cond.cond, cond.area) for cond in (self, *others))
+        if self.run is None:
+            return Rows(chunks, tuple(range(self.picture_count)) * len(chunks), are_whole=True)
         return self.run.row_table(chunks, self.picture_count)
 
     def size(self) -> list[int]:
@@ -527,12 +573,15 @@ def read_as_negative(guider: CFGGuider) -> None:
 def carried_by_chunk(cond: Mapping[str, Any], options: Mapping[str, Any], kind: str) -> list[tuple[Any, ...]]:
     """What each chunk of a batch carries of one kind, for a ControlNet, which the host calls before the UNet.
 
-    cond: the conditions that the host gives to the ControlNet, with the row table among them. options: the
-    transformer_options, with the run among them. Empty where nothing of ours is in the batch. Raises ConditioningLost
-    where the run is missing there.
+    cond: the conditions that the host gives to the ControlNet, with what CarriedCond.concat has given among them.
+    options: the transformer_options, with the run among them. Empty where nothing of ours is in the batch. Raises
+    ConditioningLost where the run is missing there.
     """
-    if KEY not in cond:
+    rows: Tensor | Rows | None = cond.get(KEY)
+    if rows is None:
         return []
+    if isinstance(rows, Rows):
+        return rows.of_kind(kind)
     if KEY not in options:
         raise ConditioningLost("", "asks the ControlNet with transformer_options of its own")
-    return options[KEY].row_tables.rows_of(cond[KEY]).of_kind(kind)
+    return options[KEY].row_tables.rows_of(rows).of_kind(kind)

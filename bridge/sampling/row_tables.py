@@ -18,12 +18,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from .model_conds import Chunk
+from .model_conds import Chunk, Rows
 
 
 class _Line(NamedTuple):
@@ -31,42 +31,6 @@ class _Line(NamedTuple):
 
     chunk: int
     picture: int
-
-
-class Rows:
-    """What the rows of a forward carry.
-
-    chunks: in the order of the rows; all have equally many rows. count: of the rows.
-    """
-
-    def __init__(self, chunks: Sequence[Chunk], pictures: Sequence[int], *, are_whole: bool) -> None:
-        """pictures: of each row, the number of its picture in its chunk. are_whole: whether each chunk has all of its
-        rows, in their order; else each is one row."""
-        self.chunks = chunks
-        self.count = len(pictures)
-        self._pictures = pictures
-        self._are_whole = are_whole
-        self._by_kind: dict[str, list[tuple[Any, ...]]] = {}
-
-    def of_kind(self, kind: str) -> list[tuple[Any, ...]]:
-        """What each chunk carries of one kind, a Carried for each node. kind: the key of the Carried.
-
-        Where people have rows each row is a chunk. So all rows of a chunk are of the same people.
-        """
-        if kind not in self._by_kind:
-            self._by_kind[kind] = self._new_of_kind(kind)
-        return self._by_kind[kind]
-
-    def _new_of_kind(self, kind: str) -> list[tuple[Any, ...]]:
-        by_chunk = [tuple(item for item in chunk.carried if item.key == kind) for chunk in self.chunks]
-        people_have_rows = any(item.by_row for of_chunk in by_chunk for item in of_chunk)
-        if self._are_whole and not people_have_rows:
-            return by_chunk
-        rows_per_chunk = self.count // len(by_chunk)
-        by_row: list[tuple[Any, ...]] = []
-        for row, picture in enumerate(self._pictures):
-            by_row.append(tuple(item.for_picture(picture) for item in by_chunk[row // rows_per_chunk]))
-        return by_row
 
 
 class RowTables:

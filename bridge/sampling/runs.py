@@ -52,13 +52,14 @@ from .model_conds import (
     Chunk,
     ConditioningLost,
     PerChunk,
+    Rows,
     carry_instead,
     entries_with,
     read_as_negative,
 )
 from .node_of_run import NodeOfRun
 from .refusals import Refusals
-from .row_tables import Rows, RowTables
+from .row_tables import RowTables
 from .run_notes import WORDS, note_on_words
 from .watch import Watch
 
