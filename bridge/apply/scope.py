@@ -15,10 +15,9 @@ from ...core.taking_part import TakingPart
 from ..host.schedule import ScheduleRange
 from ..image_tokens.injections import INJECTIONS, Injection
 from ..sampling.conditioning import SamplerInputs
-from ..sampling.missing_people import ApplyNode, NamedRange, with_missing_notes
+from ..sampling.missing_people import ApplyNode, NamedRange, marked, model_with_notes
 from ..sampling.model_conds import InBoxes, carry_both
 from ..sampling.node_of_run import NodeOfRun
-from ..sampling.on_model import with_kinds
 from ..sampling.runs import Kind
 
 
@@ -137,7 +136,8 @@ class Scope(InBoxes):
         given: with a MODEL, and with sides that carry things of these kinds.
         """
         assert given.model is not None
-        return with_missing_notes(apply_node, replace(given, model=with_kinds(given.model, *kinds)))
+        model = model_with_notes(apply_node, given.model, given.positive, kinds)
+        return marked(replace(given, model=model), apply_node)
 
     def outputs(self, given: SamplerInputs, kinds: Sequence[Kind], apply_node: ApplyNode) -> io.NodeOutput:
         """The outputs of an apply node: a MODEL that reads these kinds, and both sides of the conditioning.

@@ -24,7 +24,7 @@ from ..host.schedule import ScheduleRange
 from ..sampling.areas import will_have_area
 from ..sampling.attached_entry import AttachedEntry
 from ..sampling.conditioning import Conditioning, SamplerInputs
-from ..sampling.missing_people import ApplyNode, PutIn, marked
+from ..sampling.missing_people import ApplyNode, NodeNotes, marked
 from ..sampling.model_conds import carry
 from ..sampling.node_of_run import Pictures
 from ..sampling.on_model import OnModel, RunHook
@@ -66,7 +66,7 @@ class Attachment:
         if self.net.settings.canvas is not None:
             notes.append(partial(tell_of_piece, self.net.settings.canvas))
         if self.apply_node is not None:
-            notes.append(PutIn(self.apply_node).tell)
+            notes.append(NodeNotes(self.apply_node).tell)
         return notes
 
     def attach_to(self, conditioning: Conditioning) -> Conditioning:

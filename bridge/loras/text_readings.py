@@ -25,7 +25,7 @@ import torch
 from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
 from torch import Tensor
 
-from ...core.attention.cross_attention import Block, on_grid
+from ...core.attention.cross_attention import on_grid
 from ..host.unet import Grid, Options, Replacement, grid_of, modules_of_unet, transformers, with_patch
 from ..networks.file_attention import attend_whole_with, attend_with
 from ..networks.layers import (
@@ -51,7 +51,6 @@ _ROUNDING_ERROR = 1e-6
 class TextLayers(NamedTuple):
     """The modules that make keys and values of the text for one cross-attention layer, by their names."""
 
-    block: Block
     keys: str
     values: str
 
@@ -59,11 +58,8 @@ class TextLayers(NamedTuple):
 def text_layers_of(unet: UNetModel) -> list[TextLayers]:
     """Of every cross-attention layer, in the order of unet.transformers."""
     names = {module: name for name, module in modules_of_unet(unet).items()}
-    layers: list[TextLayers] = []
-    for block, number, position, transformer in transformers(unet):
-        attention = transformer.attn2
-        layers.append(TextLayers((block, number, position), names[attention.to_k], names[attention.to_v]))
-    return layers
+    attentions = [transformer.module.attn2 for transformer in transformers(unet)]
+    return [TextLayers(names[attention.to_k], names[attention.to_v]) for attention in attentions]
 
 
 def shares_on_grid(node: NodeLoras, grid: Grid) -> Tensor | None:

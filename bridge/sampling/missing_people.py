@@ -8,7 +8,7 @@ denoise, a few-step model. Neither can be seen when an apply node runs. A run se
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum
 
 import torch
@@ -22,6 +22,7 @@ from .attached_entry import holds_id_tokens
 from .conditioning import Conditioning, NeverCopied, RunEntry, SamplerInputs, is_zeroed
 from .on_model import OnModel, put_on
 from .run_notes import Start, tell_of_checkpoint
+from .runs import Kind
 
 TOPIC = "presence"
 """The topic of the notes about a run, see notes.tell_of_run."""
@@ -92,23 +93,15 @@ class NodeMark(NeverCopied):
     side: Side
 
 
-def with_missing_notes(apply_node: ApplyNode, given: SamplerInputs) -> SamplerInputs:
-    """The outputs of an apply node: a clone of the MODEL by `model_with_notes`, and both prompts, `marked`.
+def model_with_notes(
+    apply_node: ApplyNode, model: ModelPatcher, positive: Conditioning, kinds: Sequence[Kind] = ()
+) -> ModelPatcher:
+    """A clone of the MODEL that reads these kinds, and writes the notes of this module under the node when it samples.
 
-    By these, each run sees whether something of the node is missing, and notes that under the node. given: with a
-    MODEL.
-    """
-    assert given.model is not None
-    return marked(replace(given, model=model_with_notes(apply_node, given.model, given.positive)), apply_node)
-
-
-def model_with_notes(apply_node: ApplyNode, model: ModelPatcher, positive: Conditioning) -> ModelPatcher:
-    """A clone of the MODEL that writes the notes of this module under the node whenever it samples.
-
-    positive: the positive prompt as the node gives it out. Its first text is kept, see PutIn.
+    positive: the positive prompt as the node gives it out. Its first text is kept, see NodeNotes.
     """
     context = positive[0][0] if positive else None  # (B, T, width)
-    return put_on(model, OnModel(notes=(PutIn(apply_node, context).tell,)))
+    return put_on(model, OnModel(tuple(kinds), (NodeNotes(apply_node, context).tell,)))
 
 
 def marked(given: SamplerInputs, apply_node: ApplyNode) -> SamplerInputs:
@@ -127,7 +120,7 @@ def _marked_side(conditioning: Conditioning, apply_node: ApplyNode, side: Side) 
 
 
 @dataclass(frozen=True, eq=False)
-class PutIn(NeverCopied):
+class NodeNotes(NeverCopied):
     """What an apply node leaves on a MODEL, or on its ControlNet where it has no MODEL, for the notes of its runs.
 
     context: the text, (B, T, width), of the first entry of the positive prompt as it leaves the node; None where the
@@ -164,16 +157,16 @@ class _PromptsAndSteps:
         """Whether any prompt has an entry that the node has given out."""
         return any(_given_out(self._drawn + self._negative, apply_node, side) for side in Side)
 
-    def sentences(self, put_in: PutIn) -> list[str]:
+    def sentences(self, of_node: NodeNotes) -> list[str]:
         """The sentences to show under the node; [] where there is nothing to say.
 
         As many of these as are so: that the positive prompt has not what the node has put into it, that the negative
         has not, and that no step lies in a range of the node.
         """
-        node = put_in.apply_node
+        node = of_node.apply_node
         drawn = _given_out(self._drawn, node, Side.POSITIVE)
         if not drawn:
-            return [node.lost(Side.POSITIVE)] if self._is_lost(put_in) else []
+            return [node.lost(Side.POSITIVE)] if self._is_lost(of_node) else []
         sentences: list[str] = []
         if node.has_id_tokens and not all(holds_id_tokens(entry) for entry in drawn):
             sentences.append(node.lost(Side.POSITIVE))
@@ -183,7 +176,7 @@ class _PromptsAndSteps:
             sentences += self._ranges_without_step(node, drawn)
         return sentences
 
-    def _is_lost(self, put_in: PutIn) -> bool:
+    def _is_lost(self, of_node: NodeNotes) -> bool:
         """Whether the people of an apply node have been lost on the way to this sampler, and not left out on purpose.
 
         Called where no prompt has them. They have been lost where any prompt comes from a node of ours, and where one
@@ -193,7 +186,7 @@ class _PromptsAndSteps:
         entries = self._drawn + self._negative
         if any(_KEY in entry for entry in entries):
             return True
-        context = put_in.context
+        context = of_node.context
         return context is not None and any(_ends_with(entry, context) for entry in entries)
 
     def _is_negative_lost(self, node: ApplyNode) -> bool:

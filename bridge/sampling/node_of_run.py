@@ -5,11 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ...core.cast import rows_missing
-from ...core.pictures import tensors
-from ..host import notes
-
-PICTURES = "pictures"
-"""The topic of notes about pose pictures: their number does not fit that of the rows."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,19 +30,8 @@ class NodeOfRun:
 class Pictures:
     """The pose pictures of a node: one for all rows of the batch, or several that follow each other over the rows.
 
-    name: what one of them is, such as "keypoint picture". owner: the canvas of the node, which names the node.
+    name: what one of them is, such as "keypoint picture". owner: the node, under which notes about them are shown.
     """
 
     name: str
     owner: NodeOfRun
-
-    def tell(self, picture_count: int, row_count: int) -> None:
-        """Write a note unless the rows divide evenly among the pictures, see `without_row` in core/pictures/tensors.py.
-
-        Where there is nothing to say, the note of an earlier run is taken away. row_count: of the latent.
-        """
-        sentence = tensors.without_row(self.name, picture_count, row_count)
-        text = ""
-        if sentence:
-            text = f"{self.owner.node_name}: {sentence}"
-        notes.tell_of_run(self.owner.node_id, PICTURES, text)

@@ -45,9 +45,9 @@ def _on_model(model: ModelPatcher) -> OnModel:
 
 
 def put_on(model: ModelPatcher, more: OnModel) -> ModelPatcher:
-    """A clone of the MODEL with these beside what nodes of ours have put on it before."""
+    """A clone of the MODEL with these beside what nodes of ours have put on it before; a kind stands there once."""
     before = _on_model(model)
-    both = OnModel((*before.kinds, *more.kinds), (*before.notes, *more.notes))
+    both = OnModel(tuple(dict.fromkeys((*before.kinds, *more.kinds))), (*before.notes, *more.notes))
     clone = model.clone()
     # In the place of the wrapper that stands there, so that the order among those of other packs stays.
     clone.wrappers.setdefault(_WRAPPERS.OUTER_SAMPLE, {})[KEY] = [partial(_sample, both)]
@@ -59,8 +59,7 @@ def with_kinds(model: ModelPatcher, *kinds: Kind) -> ModelPatcher:
 
     A MODEL that reads all of them already, because another node of Likeness has made it so, is returned as it is.
     """
-    missing = tuple(kind for kind in kinds if kind not in _on_model(model).kinds)
-    return put_on(model, OnModel(kinds=missing)) if missing else model
+    return model if {*kinds} <= {*_on_model(model).kinds} else put_on(model, OnModel(kinds))
 
 
 class RunHook(TransformerOptionsHook):

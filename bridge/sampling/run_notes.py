@@ -16,7 +16,7 @@ from comfy.samplers import CFGGuider
 from torch import Tensor
 
 from ...core import families
-from ...core.pictures import geometry
+from ...core.pictures import geometry, tensors
 from ..host import notes
 from ..host.shared_network import model_of
 from ..host.unet import pixels_of
@@ -26,6 +26,8 @@ from .conditioning import factor_between
 from .model_conds import Carried
 from .node_of_run import Pictures
 
+PICTURES = "pictures"
+"""The topic of notes about pose pictures: their number does not fit that of the rows."""
 PIECE = "piece"
 """The topic of notes about a latent that may be a piece of the picture, as a tile is."""
 WORDS = "words"
@@ -132,12 +134,16 @@ def tell_of_start(carried: Sequence[Carried], guider: CFGGuider, start: Start) -
 
 
 def tell_of_picture_count(pictures: Pictures, picture_count: int, guider: CFGGuider, start: Start) -> None:
-    """Write the note about pictures of poses, of which there should be one, or one for each row of the latent.
+    """Write a note unless the rows divide evenly among the pictures of poses, see `without_row` in
+    core/pictures/tensors.py. Where there is nothing to say, the note of an earlier run is taken away.
 
     Not of a node whose people have a row of the batch each, as with the cast of Crop Faces: it checks that itself.
     """
-    if not pictures.owner.row_count:
-        pictures.tell(picture_count, len(start.latent_image))
+    if pictures.owner.row_count:
+        return
+    sentence = tensors.without_row(pictures.name, picture_count, len(start.latent_image))
+    text = f"{pictures.owner.node_name}: {sentence}" if sentence else ""
+    notes.tell_of_run(pictures.owner.node_id, PICTURES, text)
 
 
 def tell_of_piece(canvas: Canvas, guider: CFGGuider, start: Start) -> None:

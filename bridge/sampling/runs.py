@@ -10,7 +10,7 @@ The steps of one forward, in the order in which the host calls them:
     CALC_COND_BATCH     Run.wrap_calc_cond_batch notes the size of the latent; the host batches the entries
     APPLY_MODEL         Run.wrap_apply_model reads the table and makes the batches, outside of torch.compile:
                             row_tables.rows_of      the table -> what each chunk carries
-                            _batches                checks rows and sizes, and asks each Kind for its Batch
+                            _batches_of             checks rows and sizes, and asks each Kind for its Batch
                             acting                  which nodes are on at this step
                             kept                    the Batch of forwards like this one
                         and sends both on, the table and `Sent`
