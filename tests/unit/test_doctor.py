@@ -173,6 +173,7 @@ def test_what_is_in_the_place_of_a_model(complete, case):
         assert resumed == [False], "what is there is no beginning"
     else:
         assert False not in resumed
+    check_chinese(doctor.report("this workflow", [manifest.model(identifier)], folders(complete)), complete)
 
 
 def findings_of(diagnosis, beginning):
@@ -482,23 +483,13 @@ def texts(report: Diagnosis) -> Iterator[str]:
         yield from finding.details
 
 
-def check(report: Diagnosis, models: Path) -> None:
+def check_chinese(report: Diagnosis, models: Path) -> None:
     for text in texts(report):
         # What torch and safetensors say of a damaged file stays as they say it.
         bare = re.sub("字节；.*）", "", translated(text).replace(str(models), "MODELS"))  # noqa: RUF001
         assert not ENGLISH.search(bare), (text, bare)
         is_sentence = ENGLISH.search(text.replace(str(models), "MODELS"))
         assert translated(text) != text or not is_sentence, text
-
-
-@pytest.mark.parametrize("case", PLACED)
-def test_what_is_in_the_place_of_a_model_is_said_in_chinese(complete, case):
-    identifier, changes, *_ = PLACED[case]
-    if str(UNREADABLE) in str(changes) and not UNREADABLE.is_file():
-        pytest.skip("no /proc here")
-    change(complete, changes)
-    report = doctor.report("this workflow", [manifest.model(identifier)], folders(complete))
-    check(report, complete)
 
 
 def test_what_all_templates_lack_is_said_in_chinese(tmp_path, complete):
@@ -508,17 +499,9 @@ def test_what_all_templates_lack_is_said_in_chinese(tmp_path, complete):
     hosts = [doctor.host("ComfyUI 0.33.0"), *doctor.gone(["LikenessApplyStoryMaker"])]
     for models in (tmp_path / "none", complete):
         for subject in ("the start templates", "this workflow", "all templates"):
-            check(doctor.report(subject, needed, folders(models), hosts, users=users), models)
+            check_chinese(doctor.report(subject, needed, folders(models), hosts, users=users), models)
     for model in manifest.models():
-        check(doctor.report("this workflow", [model], folders(tmp_path / "none")), tmp_path / "none")
-
-
-def test_a_heading_says_of_what_in_chinese():
-    assert translated("Missing for ID-Patch") == "ID-Patch 缺少的文件"
-    assert translated("To fix for single templates") == "个别模板 需修复的文件"
-    assert translated("Still to do for the start templates: a.bin; ID-Patch projections.") == (
-        "入门模板 还需处理：a.bin; ID-Patch 投影。"
-    )
+        check_chinese(doctor.report("this workflow", [model], folders(tmp_path / "none")), tmp_path / "none")
 
 
 def test_every_sentence_has_the_same_names_in_both_languages():
