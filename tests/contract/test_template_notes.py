@@ -1,4 +1,5 @@
-"""The note of a template and the template itself: it is short, and an app asks for what it tells people to set."""
+"""The note of a template and the template itself: it is short, an app asks for what it tells people to set, and what it
+says of files and faces is so."""
 
 from __future__ import annotations
 
@@ -8,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pack.core.models import manifest, workflow_needs
 from shared import workflow
+from shared.workflow_files import titles
 
 ROOT = Path(__file__).resolve().parents[2]
 TEMPLATES = sorted((ROOT / "workflows").glob("*.json"))
@@ -70,3 +73,25 @@ def test_an_app_asks_for_what_the_note_tells_people_to_set(path: Path) -> None:
             if name not in names_in_the_file and texts["name"] in bold - labels:
                 lacking.append((node.get("title", node["type"]), texts["name"]))
     assert lacking == []
+
+
+STARTS = [path for path in TEMPLATES if path.stem.startswith("start_")]
+
+
+@pytest.mark.parametrize("path", STARTS, ids=lambda path: path.stem)
+def test_the_note_of_a_start_template_says_what_the_manifest_says(path: Path) -> None:
+    """How much is to be downloaded: the figure of the toast of missing files."""
+    graph = workflow.load(path)
+    sizes = [model.size for model in workflow_needs.wanted(graph)]
+    total = manifest.human(sum(size for size in sizes if size is not None))
+    if None in sizes:
+        total = f"at least {total}"
+    assert f" {total}" in note_of(graph).split("**Files**")[1].split(".  ")[0]
+
+
+def test_the_note_to_start_with_says_which_face_and_what_a_drawing_needs() -> None:
+    notes = {path.stem: note_of(workflow.load(path)) for path in STARTS}
+    for stem in ("start_two_people", "start_portrait", "start_person_in_photo"):
+        assert "**Which face** is the number of the face, counted from left to right" in notes[stem]
+    for stem in ("ip_adapter_sd15_portrait", "ip_adapter_without_insightface"):
+        assert f"*{titles('en')[stem]}*" in notes["start_two_people"]

@@ -16,6 +16,7 @@ from pack.core.models import workflow_needs
 from pack.nodes import doctor as bridge
 from PIL import Image
 from shared import workflow
+from shared.workflow_files import titles
 
 WORKFLOWS = Path(__file__).resolve().parents[2] / "workflows"
 
@@ -171,8 +172,8 @@ def test_check_files_opens_on_the_templates_to_start_with():
     ]
     starts = ["start_two_people", "start_portrait", "start_outfit", "start_person_in_photo"]
     assert {*starts} == {path.stem for path in WORKFLOWS.glob("start_*.json")}
-    assert bridge.choices()[:7] == ["this workflow", "start templates", "all templates", *starts]
-    assert sorted(bridge.choices()[7:]) == sorted({path.stem for path in WORKFLOWS.glob("*.json")} - {*starts})
+    assert bridge.choices()[:8] == ["this workflow", "start templates", "all templates", *starts, "check_files"]
+    assert bridge.choices()[3:] == list(titles("en"))
     few, every = (models_in_report(choice) for choice in bridge.choices()[1:3])
     assert {"InstantID adapter", "ID-Patch projections"} < few < every
     assert "PuLID v1.1 (SDXL)" in every - few

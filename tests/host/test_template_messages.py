@@ -15,7 +15,6 @@ from pack.bridge.people import face_model
 from pack.core.checks.errors import BadPhoto, BadSetup, FileOfOtherMethod, LikenessError, WrongBaseModel
 from pack.core.faces import analysis, which
 from pack.core.faces.finding import Detection
-from pack.core.models import manifest, workflow_needs
 from pack.core.places import group, people_text
 from shared import workflow
 
@@ -33,11 +32,6 @@ OTHER_FACE = FACE.moved(lambda point: (point[0] + 100, point[1]))
 
 def template(stem: str) -> Graph:
     return workflow.load(templates.ROOT / "workflows" / f"{stem}.json")
-
-
-def note_of(stem: str) -> str:
-    (note,) = (node for node in template(stem)["nodes"] if node["type"] == "MarkdownNote")
-    return note["widgets_values"][0]
 
 
 def inside(graph: Graph, kind: str) -> tuple[str, str, str]:
@@ -192,31 +186,3 @@ def test_a_menu_of_templates_shows_titles(visit: Visit) -> None:
     assert visit.canvas.node(1).option_label("workflow") == TITLES[stem]
     if visit.vue:
         visit.await_text(TITLES[stem])
-
-
-def test_a_menu_of_templates_is_in_the_order_of_the_gallery(visit: Visit) -> None:
-    workflow_input = visit.server.object_info()["LikenessCheckModelFiles"]["input"]["optional"]["workflow"]
-    offered = workflow_input[1]["options"] if workflow_input[0] == "COMBO" else workflow_input[0]
-    assert offered[3:] == list(TITLES)
-    assert offered[3:8] == [*(stem for stem in TITLES if stem.startswith("start_")), "check_files"]
-
-
-@pytest.mark.parametrize("stem", sorted(stem for stem in TITLES if stem.startswith("start_")))
-def test_the_note_of_a_start_template_says_what_the_manifest_says(stem: str) -> None:
-    """How much is to be downloaded: the figure of the toast of missing files."""
-    sizes = [model.size for model in workflow_needs.wanted(template(stem))]
-    bytes_of_files = sum(size for size in sizes if size is not None)
-    total = manifest.human(bytes_of_files)
-    if None in sizes:
-        total = f"at least {total}"
-    assert f" {total}" in note_of(stem).split("**Files**")[1].split(".  ")[0]
-
-
-@pytest.mark.parametrize("stem", ["start_two_people", "start_portrait", "start_person_in_photo"])
-def test_the_note_of_a_start_template_says_how_to_choose_a_face(stem: str) -> None:
-    assert "**Which face** is the number of the face, counted from left to right" in note_of(stem)
-
-
-def test_the_note_to_start_with_says_what_a_drawing_needs() -> None:
-    for template_of_drawings in FOR_DRAWN_CHARACTERS:
-        assert f"*{TITLES[template_of_drawings]}*" in note_of("start_two_people")
