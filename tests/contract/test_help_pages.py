@@ -113,6 +113,12 @@ def label(page: Page) -> str:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=label)
+def test_a_page_has_the_title_of_its_node(page: Page) -> None:
+    texts = json.loads((ROOT / "locales" / page.language / "nodeDefs.json").read_text("utf-8"))
+    assert page.text.splitlines()[0] == f"# {texts[page.node]['display_name']}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=label)
 def test_output_rows_are_those_of_the_schema(page: Page) -> None:
     """All outputs, in their order, each by its name and its id."""
     rows = page.rows(OUTPUTS[page.language])

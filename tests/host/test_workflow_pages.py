@@ -12,7 +12,7 @@ import pytest
 import sent_texts
 import templates
 from browser.canvas import DrawnNode, Graph
-from browser.fixtures import NEWEST, NEWEST_WITH_CLASSIC, OWN, OWN_WITH_VUE, in_frontends, once_of_each, own_often
+from browser.fixtures import ALL, NEWEST, NEWEST_WITH_CLASSIC, OWN, OWN_WITH_VUE, in_frontends, once_of_each, own_often
 from browser.visit import WINDOW, Visit
 from pack.nodes.extension import NODES
 from shared import workflow
@@ -97,17 +97,20 @@ def test_one_to_start_with_opens_whole_in_every_frontend(gallery: Visit, path: P
 
 
 @pytest.mark.thorough
-@once_of_each
-@pytest.mark.parametrize("path", templates.each())
-def test_on_a_laptop_its_note_can_be_read(gallery: Visit, path: Path) -> None:
-    opens_on_a_laptop(gallery, path)
-
-
-@pytest.mark.thorough
-@in_frontends(OWN_WITH_VUE, NEWEST_WITH_CLASSIC)
+@in_frontends(*ALL)
 @pytest.mark.parametrize("path", templates.each(STARTS))
-def test_one_to_start_with_opens_on_a_laptop_in_every_frontend(gallery: Visit, path: Path) -> None:
-    opens_on_a_laptop(gallery, path)
+def test_one_to_start_with_opens_whole_on_a_laptop(gallery: Visit, path: Path) -> None:
+    """Of the others the note does: tests/contract/test_workflow_files.py."""
+    templates.skip_unless_known(path, gallery.server.object_info())
+    try:
+        gallery.resize(*LAPTOP)
+        gallery.open_file(workflow.load(path))
+        view = gallery.canvas.view()
+        assert view.scale >= SMALLEST
+        assert not view.is_without_text
+        is_within(LAPTOP, view.nodes)
+    finally:
+        gallery.resize(*SCREEN)
 
 
 def opens_whole(gallery: Visit, path: Path) -> None:
@@ -135,21 +138,6 @@ def opens_whole(gallery: Visit, path: Path) -> None:
     if not gallery.vue:
         assert gallery.canvas.out_of_groups() == []
         assert gallery.canvas.cut_texts() == []
-
-
-def opens_on_a_laptop(gallery: Visit, path: Path) -> None:
-    """Its note can be read, and all of it where it is one to start with."""
-    templates.skip_unless_known(path, gallery.server.object_info())
-    try:
-        gallery.resize(*LAPTOP)
-        gallery.open_file(workflow.load(path))
-        view = gallery.canvas.view()
-        assert view.scale >= SMALLEST
-        assert not view.is_without_text
-        note = [node for node in view.nodes if node.title == "Read me first"]
-        is_within(LAPTOP, view.nodes if path.stem in templates.STARTS else note)
-    finally:
-        gallery.resize(*SCREEN)
 
 
 @once_of_each
@@ -246,13 +234,8 @@ def help_pages(gallery: Visit) -> Iterator[Visit]:
 
 @own_often
 def test_help_pages_open_without_an_error(help_pages: Visit) -> None:
-    """By the button over a selected node. In a git clone frontends miss `<NodeId>/en.md` and then take the page.
-
-    Every sixteenth; all are there with their pictures.
-    """
-    for document in (templates.ROOT / "web" / "docs").rglob("*.*"):
-        path = document.relative_to(templates.ROOT / "web").as_posix()
-        help_pages.server.read(f"/extensions/{help_pages.server.pack_name}/{path}")
+    """By the button over a selected node: every sixteenth. In a git clone frontends miss `<NodeId>/en.md` and then take
+    the page."""
     open_help(help_pages, [schema.node_id for schema in SCHEMAS][::16])
 
 
