@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
 import pytest
 import torch
 from comfy_extras.nodes_differential_diffusion import DifferentialDiffusion
@@ -25,7 +22,6 @@ from pack.nodes.id_patch.nodes import ApplyIDPatch, IDPatchConditionImage
 from pack.nodes.instant_id.nodes import LOADER as INSTANT_ID
 from pack.nodes.instant_id.nodes import ApplyInstantID
 from pack.nodes.places import MaskOfAPersonsPlace, PlaceCast
-from safetensors.torch import load_file
 from torch import Tensor
 from toy import (
     avatars,
@@ -41,7 +37,7 @@ from toy import (
 )  # fmt: skip
 from toy.looks import PARTS
 from toy.unet import WIDTH
-from toy_files import files_in, save_without_zeros
+from toy_files import files_in
 from toy_in_host import (
     PLAIN,
     UPRIGHT,
@@ -237,18 +233,6 @@ def test_pictures_become_latents_as_the_small_net_makes_them(loaded: Host, small
     assert (found - meant).abs().max() < 0.005
 
 
-def test_zeros_that_a_file_leaves_out_are_in_it(tmp_path: Path) -> None:
-    state = {
-        "half": torch.rand(2, 3).half(), "turned": torch.rand(3, 2).T, "one number": torch.tensor(0.5),
-        "zeros": torch.zeros((), dtype=torch.float16).expand(4, 5), "nothing": torch.tensor([]), "last": torch.ones(3),
-        "zeros at the end": torch.zeros(()).expand(7),
-    }  # fmt: skip
-    save_without_zeros(state, tmp_path / "x.safetensors")
-    loaded = load_file(tmp_path / "x.safetensors")
-    assert loaded.keys() == state.keys()
-    assert all(torch.equal(loaded[key], state[key]) and loaded[key].dtype == state[key].dtype for key in state)
-
-
 # InstantID
 
 
@@ -318,35 +302,6 @@ def test_a_portrait_looks_like_its_photo_and_stands_at_its_keypoints(
         shifts.append(away(pixels.permute(2, 0, 1), cartoon, face))
     looks = {part: fit(found, part) for part in PARTS}
     assert sum(one <= 1 / 16 for one in shifts) >= 0.95 * people and min(looks.values()) >= 0.8, (shifts, looks)
-
-
-@pytest.mark.parametrize(
-    ("host", "picture", "size", "change"),
-    [
-        ("loaded", draw, SMALL, 0.05),
-        pytest.param("with_instant_id", by_region, LARGE, 0.1, marks=pytest.mark.thorough),
-    ],
-    ids=["ID-Patch", "InstantID"],
-)
-def test_whoever_has_weight_0_leaves_the_others_as_they_are(
-    request: pytest.FixtureRequest, small: net.ToyModel, people: list[Person], host: str,
-    picture: Callable[[Host, Cast, Layout], Tensor], size: tuple[int, int], change: float,
-) -> None:  # fmt: skip
-    """Outside of their place; in it their look is not seen. change: the most of the other's look."""
-    cast, layout = standing(people[:2], size)
-    first, second = cast.people
-    alone = replace(cast, people=(first, replace(second, weight=0.0)))
-    both, without = (picture(request.getfixturevalue(host), each, layout) for each in (cast, alone))
-    looks = looks_of(small, people[:2])
-    areas = avatars.draw(places.of_slots(layout.slots), looks, size)
-    theirs = cv2.dilate(
-        np.isin(areas, [avatars.area(1, part) for part in avatars.Area]).astype(np.uint8), np.ones((17, 17))
-    )
-    there = torch.from_numpy(theirs)[:: len(areas) // size[1], :: len(areas) // size[1]] > 0
-    assert (both - without).abs()[~there].mean() <= 0.02
-    found = seen(without, layout, looks).found
-    assert far(found[0], seen(both, layout, looks).found[0]) < change
-    assert far(found[1], measure.colours_of(looks)[1]) > 0.1
 
 
 # Parts2Whole
