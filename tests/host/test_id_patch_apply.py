@@ -96,17 +96,6 @@ def test_every_sigma_of_every_schedule_is_served_exactly_once(model, id_start_pe
     assert {active(model, split, sigma) for sigma in sigmas} == {1}
 
 
-def test_the_switch_happens_at_the_percentage(model):
-    """At the percentage itself the tokens are on (the authors: text only while i < T * (1 - ratio)), before it off."""
-    sampling = model.get_model_object("model_sampling")
-    without, with_tokens = append_tokens([text(1)], TOKENS, 0.2)
-    assert (without[0].shape[1], with_tokens[0].shape[1]) == (77, 93)
-    for percent, is_on in ((0.2, 1), (0.1999, 0)):
-        sigma = torch.tensor(sampling.percent_to_sigma(percent))
-        assert active(model, [without], sigma) == 1 - is_on
-        assert active(model, [with_tokens], sigma) == is_on
-
-
 def in_range(conditioning, start, end):
     return nodes.ConditioningSetTimestepRange().set_range(conditioning, start, end)[0]
 
@@ -212,14 +201,6 @@ def test_without_an_image_it_is_what_the_nodes_before_it_would_give(id_patch, co
         assert torch.equal(tensor, expected_tensor)
         assert torch.equal(options["control"].cond_hint_original, expected_options["control"].cond_hint_original)
     assert torch.equal(torch.stack(shown(without_image)), (255 * preview).byte().float() / 255)
-
-
-def test_another_control_net_stays_in_the_chain(apply, control_net):
-    first = depth(control_net)
-    out = apply(positive=[text(1, control=first)], negative=[text(2, control=first)])
-    nets = [options["control"] for _, options in out[0] + out[1]]
-    assert len({id(net) for net in nets}) == 1
-    assert nets[0].previous_controlnet is first
 
 
 def test_a_deep_copy_has_the_network_of_the_net_and_a_chain_of_its_own(apply, control_net):
