@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 from pack.core.cast import Joint, Layout, Slot
+from pack.core.pictures.previews import Sheet
 from pack.core.places.place_previews import numbered_layout
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
 OKABE_ITO = ((86, 180, 233), (230, 159, 0), (0, 190, 130))
 """The colours of the first three places."""
@@ -59,35 +60,17 @@ def test_the_nose_is_a_white_dot_and_nothing_is_around_it() -> None:
         assert (picture[y, x - 40 : x - 20] == BACKGROUND).all()
 
 
-def digit_on(plate: np.ndarray) -> int:
-    """Which digit is written in black on a plate (H, W, 3) of one colour: the one that Pillow draws most like it."""
-
-    def ink(picture: np.ndarray) -> Image.Image:
-        """What is dark, cut out and brought to 20x30 px."""
-        dark = picture < picture.max() / 2
-        rows, columns = np.nonzero(dark)
-        cut = dark[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
-        return Image.fromarray((cut * 255).astype(np.uint8)).resize((20, 30))
-
-    plate_ink = np.asarray(ink(plate.max(axis=-1)), np.float32)
-    differences = []
-    for digit in range(10):
-        sheet = Image.new("L", (60, 60), 255)
-        ImageDraw.Draw(sheet).text((10, 10), str(digit), fill=0, font=ImageFont.load_default(36))
-        differences.append(float(np.abs(plate_ink - np.asarray(ink(np.asarray(sheet)), np.float32)).mean()))
-    return differences.index(min(differences))
-
-
 def test_places_are_numbered_from_one() -> None:
+    """As the plate says it that stands on each box."""
     picture = colours(numbered_layout(THREE))
+    expected = Sheet(Image.new("RGB", (THREE.width, THREE.height)))
     for number, (slot, colour) in enumerate(zip(THREE.slots, OKABE_ITO, strict=True), 1):
         assert slot.box
-        left = int(slot.box[0])
-        top = int(slot.box[1])
-        above = picture[top - 40 : top - 4, left : left + 60]
-        rows, columns = np.nonzero((above == colour).all(-1))
-        plate = above[rows.min() + 1 : rows.max(), columns.min() + 1 : columns.max()]
-        assert digit_on(plate) == number
+        expected.label(str(number), "", slot.box[:2], colour)
+    plates = colours(expected.tensor())
+    is_plate = plates.any(-1)
+    assert is_plate.any()
+    assert (picture[is_plate] == plates[is_plate]).all()
 
 
 def test_keypoints_are_dots_in_the_colour_of_the_place() -> None:
