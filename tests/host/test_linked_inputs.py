@@ -71,7 +71,9 @@ def test_a_number_out_of_its_limits(place: NodeInput) -> None:
     assert math.isfinite(entry.min)
     assert math.isfinite(entry.max)
     assert entry.max == 1 or not entry.id.endswith("_percent")
-    links = [None, "4", "a text", math.nan, math.inf, -math.inf, entry.min - 1, entry.max + 1, 10**400, torch.zeros(2)]
+    step = 1 if place.socket == "INT" else 0.001
+    links = [entry.min - step, entry.max + step, math.nan, math.inf, -math.inf, 10**400, 10**12, 1j, [4]]
+    links += [None, "4", "a text", torch.zeros(2), torch.tensor(math.nan)]
     if place.socket == "INT":
         links.append(entry.min + 0.5)
     for link in links:

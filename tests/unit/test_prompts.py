@@ -57,6 +57,7 @@ def test_lines_that_are_about_nobody() -> None:
     for text, names, why in (
         ("smiling", NAMES, "Line 1 of the prompts: it has no colon. It is 'smiling'."),
         ("Anna: up\nZoe: down", NAMES, "Line 2 of the prompts: no person here is called 'Zoe'. It is 'Zoe: down'."),
+        ("x" * 999, NAMES, "it has no colon"), (":" * 999, NAMES, "no person here is called ''"),
         ("0: up", NAMES, "no person here is called '0'"), ("²: up", NAMES, "no person here is called '²'"),
         ("Anna: up", ["Anna", "Ben", "anna"], "2 people are called 'Anna': write their number, 1 or 3"),
         ("Anna: up", [], "there are no people. It is 'Anna: up'. Connect a cast with people."),

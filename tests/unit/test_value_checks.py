@@ -9,6 +9,7 @@ from pack.core.checks.value_checks import named
 @pytest.mark.parametrize(
     ("value", "words"),
     [
+        ("\ud800" * 50, "the text '" + "\\ud800" * 40 + "...'"),
         (None, "nothing (None)"), ("a man", "the text 'a man'"), ("x" * 40, f"the text '{'x' * 40}'"),
         ("x" * 41, f"the text '{'x' * 40}...'"), (7, "7"), (10**400, "a number of too many digits"),
         (torch.zeros(1, 8), "an object of type Tensor of shape (1, 8)"), ([], "an object of type list"),

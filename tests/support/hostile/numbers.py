@@ -19,24 +19,8 @@ def numbers() -> Iterator[Case]:
     ):
         yield bad("People .people.: .* Actions: group photo", "LikenessLayoutForAGroup", people=people)
     yield good("LikenessLayoutForAGroup", people="\uff12\uff1agirl \uff16 HUG\u3001")
-    yield bad(
-        "room for 0 faces of about 500 px, not for 1, with more_where",
-        "LikenessLayoutFromPicture",
-        more_places=1,
-        more_face_size=500,
-    )
     yield bad("head and hair would not be whole", "LikenessLayoutFromPicture", more_places=1, more_where="at x, y")
     yield bad("of 2 pictures", "LikenessLayoutFromBoxes", bboxes=[[], []])
     yield bad("x of box 1 is nan", "LikenessLayoutFromBoxes", bboxes=[{"x": nan}])
-    yield bad("without four numbers", "LikenessLayoutFromBoxes", text="x" * 99)
     yield bad("x of box 1 is", "LikenessLayoutFromBoxes", text="1e9 0 40 40")
-    yield bad("The text has no scene", "LikenessScenes", text=" ")
     yield bad("101 scenes", "LikenessScenes", text="b\n" * 101)
-    for kind in (
-        "LikenessApplyIDPatch",
-        "LikenessApplyInstantID",
-        "LikenessApplyIPAdapter",
-        "LikenessApplyParts2Whole",
-        "LikenessSharePartsAttention",
-    ):
-        yield bad(r"0\.8.*0\.2", kind, start_percent=0.8, end_percent=0.2)

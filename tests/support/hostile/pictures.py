@@ -34,13 +34,8 @@ def pictures() -> Iterator[Case]:
 
 
 def masks() -> Iterator[Case]:
-    yield bad("3 masks for 2 people", "LikenessApplyInstantID", mask=mask(3))
-    yield bad("same region", "LikenessApplyInstantID", mask=torch.ones(2, 96, 128))
-    yield good("LikenessPart", mask=mask(2), log="batch of 2 masks")
     yield good("LikenessPart", mask=mask(64), log="batch of 64 masks")
-    yield good("LikenessPart", target_mask=mask(2), log="batch of 2 masks")
     yield good("LikenessPart", target_mask=mask(64), log="batch of 64 masks")
-    yield good("LikenessApplyInstantID", mask=mask(2, 64, 48), log="64x48.*128x96")
     yield good("LikenessLayoutFromPicture", masks=mask(2) > 0)
     yield good("LikenessLayoutFromPicture", masks=mask(2).byte())
     yield good("LikenessLayoutFromPicture", masks=mask(2).half())

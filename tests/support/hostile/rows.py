@@ -29,10 +29,8 @@ def casts_by_row() -> Iterator[Case]:
     ):
         yield bad("comes from Crop Faces", kind, cast=people)
     skeletons = ours("LikenessDrawSkeletons", cast=people, draw="skeletons", layout=UNCONNECTED)
-    keypoints = ours("LikenessDrawSkeletons", cast=people, draw="face keypoints", layout=UNCONNECTED)
     patches = ours("LikenessIDPatchConditionImage", cast=people, image=skeletons)
     yield bad("image has 1 row", "LikenessApplyIDPatch", cast=people, image=value(first_row, patches))
-    yield bad("image has 1 row", "LikenessApplyInstantID", cast=people, image=value(first_row, keypoints))
 
 
 def twice(crops: Tensor) -> Tensor:

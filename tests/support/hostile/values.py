@@ -10,7 +10,6 @@ from hostile.landmarks import face_landmarks
 
 
 def values() -> Iterator[Case]:
-    yield from whole_numbers()
     yield from numbers()
     yield from pictures()
     yield from masks()
@@ -19,39 +18,9 @@ def values() -> Iterator[Case]:
     yield from face_landmarks()
 
 
-def whole_numbers() -> Iterator[Case]:
-    refused = (
-        (r"nothing \(None\)", None),
-        ("nan", nan),
-        ("inf", inf),
-        ("512.5", 512.5),
-        ("8193", 8193),
-        ("63", 63),
-        ("1000000000000", 10**12),
-        ("a number of too many digits", 10**400),
-        ("the text '4'", "4"),
-        (r"the text '(\\ud800){40}\.\.\.'", "\ud800" * 50),
-        ("an object of type list", [4]),
-        (r"an object of type Tensor of shape \(2,\)", torch.zeros(2)),
-    )
-    for says, width in refused:
-        needed = "a whole number from 64 to 8192 is needed"
-        yield bad(f"The width input of Layout for a Group is {says}; {needed}", "LikenessLayoutForAGroup", width=width)
-    yield good("LikenessLayoutForAGroup", count=2.0, width=512.0, height=torch.tensor(384))
-
-
 def numbers() -> Iterator[Case]:
-    refused = (
-        ("-inf", -inf),
-        ("nan", nan),
-        ("an object of type Tensor", torch.tensor(nan)),
-        ("4.001", 4.001),
-        ("-0.001", -0.001),
-        ("an object of type complex", 1j),
-    )
-    for says, margin in refused:
-        name = "The margin input of Mask of a Person's Place"
-        yield bad(f"{name}.* is {says}.*; a number from 0 to 4 is needed", "LikenessMaskOfAPersonsPlace", margin=margin)
+    """Whole numbers of another type. What is refused: tests/host/test_linked_inputs.py."""
+    yield good("LikenessLayoutForAGroup", count=2.0, width=512.0, height=torch.tensor(384))
 
 
 def pictures() -> Iterator[Case]:
