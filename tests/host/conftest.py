@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from browser import fixtures, launch
-from browser.fixtures import browser, newest, visit, watched  # noqa: F401
+from browser.fixtures import browser, newest, people, visit, watched  # noqa: F401
 from browser.newest_frontend import newest_frontend
 from environment import Host, SetupError
 

@@ -99,6 +99,11 @@ _CUT_TEXTS = """
 """
 
 
+def node(kind: str, **inputs: Any) -> Graph:
+    """An entry of a prompt. The editor gives the node its own title."""
+    return {"class_type": kind, "inputs": inputs}
+
+
 @dataclass(frozen=True)
 class DrawnNode:
     """A node as it is seen: its title, and its sides in px of the page."""

@@ -15,6 +15,7 @@ from shared.host_server import HostServer
 from standins_made import Standins
 
 from . import launch
+from .canvas import Graph, node
 from .newest_frontend import PACKAGE, newest_frontend
 from .visit import Visit
 
@@ -73,6 +74,23 @@ def visit(request: pytest.FixtureRequest, browser: launch.Browser) -> Iterator[V
     yield visit
     visit.set("Comfy.VueNodes.Enabled", False)  # the host is not ours alone
     visit.close()
+
+
+@pytest.fixture
+def people(visit: Visit) -> Graph:
+    """Yao on his photo in the one place of a layout."""
+    image = visit.server.upload_image(real_faces.YAO)
+    yao = {"name": "Yao", "which_face": "only", "on_no_face": "error"}
+    size = {"width": 512, "height": 512}
+    return {
+        "models": node("LikenessLoadFaceEmbedder", pack="buffalo_sc", recognisers="all found", provider="CPU"),
+        "photo": node("LoadImage", image=image),
+        "yao": node("LikenessPerson", face_model=["models", 0], image=["photo", 0], **yao),
+        "cast": node("LikenessCast", person_1=["yao", 0]),
+        "layout": node("LikenessLayoutForAGroup", count=1, framing="half", rows=0, **size),
+        "place": node("LikenessPlaceCast", cast=["cast", 0], layout=["layout", 0], order="as listed", custom_order=""),
+        "shown": node("PreviewImage", images=["place", 1]),
+    }
 
 
 def opened(visit: Visit) -> Visit:
