@@ -1,4 +1,4 @@
-"""FLUX.2, Qwen-Image and Z-Image: measured, chosen and mended with their latents and VAEs, and what refuses them."""
+"""FLUX.2, Qwen-Image and Z-Image: measured, chosen and mended with their latents and VAEs."""
 
 from functools import cache
 
@@ -14,16 +14,11 @@ import real_faces
 import tiny_vaes
 import torch
 from crops import WIDGETS, crop, friends_of
-from graph_run import run
-from graphs import DEFAULTS, ours
-from marks import each, families
-from method_rows import rows
+from marks import families
 from pack.core.cast import Cast
-from pack.core.checks.errors import BadSetup, WrongBaseModel
 from pack.core.checks.value_checks import BadPicture
 from pack.nodes import measure, second_pass
-from tiny import tiny_dits
-from tiny.tiny_dits import FLUX_2, QWEN
+from tiny.tiny_dits import QWEN
 
 import nodes
 
@@ -108,35 +103,3 @@ def test_the_best_of_a_batch_keep_their_latents(report, photo, vae):
     assert len(order) == 2
     assert torch.equal(best["samples"], samples[order])
     assert torch.equal(best["noise_mask"], masks[order])
-
-
-WIDTHS = {"FLUX.2": 7680, "Qwen-Image": 3584, "FLUX.1": 4096}
-OF_A_UNET = [row.kind for row in rows() if not row.variant and row.of_unets]
-ELSE = "FLUX.1 there is PuLID, References"
-ON_TRANSFORMERS = ("LikenessLoRAPerPerson", "LikenessPromptPerPerson")
-"""Nodes that take transformers too, where the texts are of the same family."""
-model_of = cache(tiny_dits.model)
-
-
-@pytest.mark.parametrize("kind", OF_A_UNET)
-@pytest.mark.parametrize("another", each(WIDTHS, [FLUX_2]))
-def test_a_transformer_is_refused_by_name(kind, another):
-    """A checkpoint of it in the place of SDXL's, its MODEL alone, its text alone."""
-    words = [[torch.zeros(1, 7, WIDTHS[another]), {}]]
-    inputs = {"model": model_of(another), "positive": words, "negative": words}
-    name = type(inputs["model"].model.model_config).__name__
-    inputs_of_the_node = {key: value for key, value in inputs.items() if key in DEFAULTS[kind]}
-    text = rf"made for .*\(text width {WIDTHS[another]}\), but .* is needed"
-    model = rf"The MODEL is made for {name}, but a UNet of the SD family is needed\..*{ELSE}"
-    if kind in ON_TRANSFORMERS:
-        model = r"The conditioning given to .* is made for .* but .* is needed"
-        if not tiny_dits.KNOWN:
-            model = "knows .* as ComfyUI .* has it"
-    if kind == "LikenessApplyPuLID" and another == "FLUX.1" and tiny_dits.KNOWN:
-        model = r"The MODEL is made for FLUX\.1, but SDXL is needed\..*Load pulid_flux_v0\.9\.1\.safetensors"
-    alone = {key: value for key, value in inputs_of_the_node.items() if key != "model"}
-    cases = [({"model": inputs["model"]}, model)] if "model" in inputs_of_the_node else []
-    cases += [(alone, text), (inputs_of_the_node, f"{text}|{model}")]
-    for changed, message in cases:
-        with pytest.raises((WrongBaseModel, BadSetup), match=message):
-            run(ours(kind, **changed), {})
