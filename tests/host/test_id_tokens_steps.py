@@ -53,17 +53,6 @@ def test_ddim_uniform_brings_them_at_the_authors_step_or_earlier() -> None:
     assert min(late_by_steps.values()) == -3
 
 
-def test_karras_brings_them_later() -> None:
-    late_by_steps = late(Plain(), "karras")
-    assert {late_by_steps[steps] for steps in range(1, 10)} == {0}
-    assert max(late_by_steps.values()) == 2
-    assert late_by_steps[10] == 1
-
-
-def test_sgm_uniform_with_lcm_may_bring_them_one_step_later() -> None:
-    assert set(late(ModelSamplingDiscreteDistilled(), "sgm_uniform").values()) == {0, 1}
-
-
 def shifted(shift: float) -> Any:
     """A schedule as SD3, Qwen-Image and Z-Image have it."""
     kind = type("Flow", (comfy.model_sampling.ModelSamplingDiscreteFlow, comfy.model_sampling.CONST), {})
