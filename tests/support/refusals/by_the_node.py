@@ -311,7 +311,6 @@ BY_THE_NODE: dict[str, list[Refused]] = {
         ),
     ],
     "LikenessPromptPerPerson": [
-        refused(BadPrompts, "no person here is called 'Zoe'.*1 Anna, 2 Boris", prompts="Zoe: up"),
         refused(WrongBaseModel, "768", clip=value(clip, 768)),
     ],
     "LikenessApplyIPAdapter": [
@@ -436,7 +435,6 @@ BY_THE_NODE: dict[str, list[Refused]] = {
             vae=value(tiny_vaes.qwen),
             model=value(other_packs.krea_2_edit, value(tiny_dits.model, "Krea 2")),
         ),
-        refused(NotPlaced, "Anna, Boris have no place", model=value(klein), cast=unplaced()),
         refused(BadRegion, "picture of their own", model=value(klein), cast=by_row(), mask=mask()),
         refused(BadRegion, "Boris .*covers no token", model=value(klein), mask=thin_for_the_second()),
         refused(
@@ -454,11 +452,9 @@ BY_THE_NODE: dict[str, list[Refused]] = {
         ),
     ],
     "LikenessPerson": [
-        refused(BadBoxes, "line 1 of the text", face_model=FROM_BOXES, face_boxes="60, 40, 82"),
         refused(
             BadBoxes, "box 1 is 82x15 px, each side needs 16 px", face_model=FROM_BOXES, face_boxes="60, 40, 82, 15"
         ),
-        refused(BadBoxes, "its middle lies beside the photo of", face_model=FROM_BOXES, face_boxes="5000, 40, 82, 104"),
         refused(BadBoxes, "for 1 photo", face_model=FROM_BOXES, face_boxes="1, 1, 82, 104\n1, 1, 82, 104"),
         refused(
             BadBoxes,
