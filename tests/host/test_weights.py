@@ -92,25 +92,6 @@ def test_the_id_patch_of_everybody_is_as_loud_as_that_person() -> None:
     assert relative(image - first - second, neither) <= ALMOST
 
 
-def fused_words(first: float, second: float) -> Tensor:
-    """The text in which PhotoMaker's class words stand, (tokens, width)."""
-    _, positive, *_ = outputs(
-        "LikenessApplyPhotoMaker", first, second, text="a woman img and a man img", start_percent=0.0
-    )
-    return positive[0][0][0]
-
-
-def test_class_words_of_everybody_are_as_far_from_plain_words_as_that_person_is_loud() -> None:
-    unweighted, halfway, weighted = fused_words(1.0, 1.0), fused_words(0.5, 0.5), fused_words(LOUD, QUIET)
-    change = 2 * (unweighted - halfway)  # from the plain word to the whole person
-    changed = (change.abs().amax(-1) > 1e-4).nonzero().flatten().tolist()
-    half = len(changed) // 2
-    assert len(changed) >= 2 and changed[half] - changed[half - 1] > 1, "the words of the two stand apart"
-    plain = unweighted - change
-    for words, weight in ((changed[:half], LOUD), (changed[half:], QUIET)):
-        assert relative(weighted[words], plain[words] + weight * change[words]) <= 1e-5
-
-
 def two_parts(first: float, second: float) -> Any:
     """A hat and shoes with these weights."""
     hat = ours("LikenessPart", label="hair or headwear", weight=first)
@@ -121,18 +102,3 @@ def test_parts_are_as_loud_as_each_of_them_by_share_parts_attention() -> None:
     _, positive, _ = run(ours("LikenessSharePartsAttention", parts=two_parts(LOUD, QUIET), strength=0.5), {})
     (shared,) = carried_in(positive[0][1], SharedParts.key)
     assert list(shared.weights.weights) == pytest.approx([0.5 * LOUD, 0.5 * QUIET])
-
-
-def test_parts_are_as_loud_as_each_of_them_by_parts2whole() -> None:
-    """In the shared attention, and as image tokens, of which the released network has one for each."""
-    image_tokens = []
-    for weights in ((1.0, 1.0), (LOUD, QUIET)):
-        features = ours("LikenessEncodeParts", parts=two_parts(*weights))
-        _, positive, _ = run(ours("LikenessApplyParts2Whole", features=features), {})
-        (shared,), (injection,) = (carried_in(positive[0][1], kind.key) for kind in (SharedParts, Injection))
-        assert list(shared.weights.weights) == pytest.approx(weights)
-        image_tokens.append(injection.tokens[0])
-    unweighted, weighted = image_tokens
-    assert relative(weighted[0], LOUD * unweighted[0]) <= ALMOST
-    assert relative(weighted[1], QUIET * unweighted[1]) <= ALMOST
-    assert weighted[2:].abs().max() == 0
