@@ -56,6 +56,7 @@ class SmallWorker:
         self.folder = Path(self._folder.name)
 
     version = label = "small"
+    takes_several = False
 
     def start(self) -> None:
         pass
