@@ -58,8 +58,8 @@ RowNumbers = tuple[int, ...]
 class NetSettings:
     """The settings that an apply node makes for all copies of a net.
 
-    canvas: that which the hint shows, and whose people's rows are compared with the latent. None where a Run of the
-    node compares them.
+    canvas: that which the hint shows, and whose people's rows are compared with the latent. None where the run compares
+    them, by what the node has put into the conditioning.
     width: of the texts that the net reads, and that the MODEL must read.
     has_id_tokens: whether ID tokens stand in the texts, which the UNet reads, too.
     """

@@ -1,4 +1,4 @@
-"""References that stand in the middle of the picture, as Krea 2 Identity Edit was trained, by a run of the MODEL.
+"""References that stand in the middle of the picture, as Krea 2 Identity Edit was trained.
 
 The network counts the rows and columns of each reference from its corner. Where a reference lacks an odd number of rows
 or columns, its tokens stand half a token beside those of the picture.

@@ -21,7 +21,7 @@ LatentSize = tuple[int, int]
 """(height, width) in latent pixels."""
 
 WHOLE_LATENT = "likeness_whole_latent"
-"""The key of the LatentSize of what is denoised, among transformer_options. on_model.py writes it at each step."""
+"""The key of the LatentSize of what is denoised, among transformer_options. runs.py writes it at each step."""
 
 
 @dataclass(frozen=True)

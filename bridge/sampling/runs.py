@@ -6,8 +6,8 @@ layers, sees the batches alone: tensors that lie ready, and what is done with th
 The steps of one forward, in the order in which the host calls them:
 
     PREPARE_SAMPLING    Run.wrap_prepare_sampling tells the host of the memory that people add, once for all forwards
+    CALC_COND_BATCH     Run.wrap_calc_cond_batch notes the size of the latent; in it the host batches the entries
     conditioning        CarriedCond.concat asks Run.row_table for the table of the forward's rows, see row_tables.py
-    CALC_COND_BATCH     Run.wrap_calc_cond_batch notes the size of the latent; the host batches the entries
     APPLY_MODEL         Run.wrap_apply_model reads the table and makes the batches, outside of torch.compile:
                             row_tables.rows_of      the table -> what each chunk carries
                             _batches_of             checks rows and sizes, and asks each Kind for its Batch

@@ -128,7 +128,7 @@ class ApplyInstantID(io.ComfyNode):
         no_face = unconditional(settings.negative_noise, instant_id.net.image_proj.embedding)
         no_face_tokens = instant_id.tokens([no_face])  # (1, 16, width)
         carried = _injections(instant_id, scope, settings.photos, settings.adapter_weight, no_face_tokens)
-        # What acts, for notes at the end of a run. What has strength 0 does not act.
+        # What acts, for notes when a run begins. What has strength 0 does not act.
         ranges: list[NamedRange] = []
         if settings.adapter_weight:
             ranges.append(NamedRange("the adapter", scope.schedule, "adapter_start_percent and adapter_end_percent"))

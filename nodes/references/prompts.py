@@ -49,7 +49,7 @@ class Prompts:
 
     @property
     def needs_run(self) -> bool:
-        """Whether a MODEL needs a run for them. Otherwise the host reads the references as they are."""
+        """Whether a run has to change how a MODEL reads them. Otherwise the host reads the references as they are."""
         return self.regions is not None or not self.record.is_read_as_it_is
 
 
@@ -103,7 +103,7 @@ class Encoding:
         In each part of the schedule the prompts are those of the people who are read there. ranges: of each person.
         """
         parts = parts_of_schedule(ranges)
-        model = self.model  # with the runs that the prompts so far need
+        model = self.model  # with the kinds that the prompts so far need
         positive_of_people: Conditioning = []  # the last that a run reads; [] where there is none
         by_people: dict[frozenset[int], SamplerInputs] = {}
         for people in dict.fromkeys(part.people for part in parts):  # several parts may have the same people
