@@ -1,7 +1,7 @@
 """What a method is: one record each, the method.json of its folder in nodes/. Standard library only.
 
-Whatever lists methods reads these: model folders, what a file is, what a workflow needs, the doctor, the tables of the
-pages, the choices of Measure Likeness, the benchmark and the tests.
+Whatever lists methods reads these: model folders, what a file is, what a workflow needs, Check Model Files, the tables
+of the pages, the choices of Measure Likeness, the benchmark and the tests.
 """
 
 import json

@@ -7,7 +7,7 @@ from types import ModuleType
 from comfy_api.latest import ComfyExtension, io
 
 from ..bridge.host import folders, inputs
-from ..bridge.host.missing_files import serve
+from ..bridge.host.routes import serve
 from ..bridge.people.photos import copy_examples
 from ..core.methods import methods
 from . import adapters
@@ -16,7 +16,7 @@ folders.register()
 
 _STEPS = (
     "faces", "people", "casts", "photos", "adapters", "places", "find_places", "control_images", "prompts",
-    "person_loras", "parts", "measure", "second_pass", "doctor",
+    "person_loras", "parts", "measure", "second_pass", "check_files",
 )  # fmt: skip
 """Modules of this folder, in the order in which the host lists their nodes. The nodes of the methods come after all of
 these."""

@@ -15,10 +15,10 @@ from torch import Tensor
 from ..bridge.apply.begin import begin_acting
 from ..bridge.host import notes
 from ..bridge.host.schema import advanced, applied_inputs, body_input
-from ..bridge.places.finding import Sampling, SeenPeople, look_at
+from ..bridge.places.finding import Sampling, SeenPeople, probed
 from ..bridge.references.record import REFERENCES
 from ..bridge.sampling.conditioning import ID_TOKENS, Conditioning, SamplerInputs
-from ..bridge.words import encode
+from ..bridge.words import attach
 from ..core import taking_part
 from ..core.cast import Cast, Layout, require_somebody, require_together
 from ..core.checks.errors import BadCast, BadSetup, counted, joined
@@ -165,7 +165,7 @@ def _check_all_can_be_found(given: SamplerInputs, people: Cast, words: Sequence[
 
 def _check_fits(given: SamplerInputs, node_name: str) -> None:
     """Raise BadSetup for a MODEL that reads its text apart from the picture, and what text_read raises."""
-    transformer = encode.text_read(given, node_name).transformer
+    transformer = attach.text_read(given, node_name).transformer
     if transformer is not None and transformer.text_reader:
         raise BadSetup(
             f"Find Places does not know {transformer.name}, which reads its text apart from the picture.",
@@ -191,9 +191,9 @@ def seen_of_people(
     everywhere = begin_acting(node, NAME, given, taking, where=None, fits=_check_fits)
     clips = [clip] * len(words)
     # The outputs of `applied` are model, positive and negative.
-    outputs = encode.applied(everywhere, clips, words, 1.0, given, everywhere.apply_node())
+    outputs = attach.applied(everywhere, clips, words, 1.0, given, everywhere.note_subject())
     given_with_words = SamplerInputs(*outputs.args)
-    return look_at(given_with_words, latent, sampling, share, clip, words)
+    return probed(given_with_words, latent, sampling, share, clip, words)
 
 
 @dataclass(frozen=True, eq=False)

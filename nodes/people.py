@@ -10,7 +10,7 @@ from ..bridge.host import notes
 from ..bridge.host.inputs import ChoosesFile
 from ..bridge.host.notes import stepwise
 from ..bridge.host.schema import face_box_editor
-from ..bridge.people import face_bank, face_model, photos
+from ..bridge.people import face_model, photos, saved_people
 from ..bridge.people.face_model import FindsFaces, HostedFaceModel, default_face_model
 from ..bridge.people.person_photos import AS_IT_IS, FaceReader, PhotosRead, photo_size_input, which_face_input
 from ..core.cast import Person
@@ -171,32 +171,32 @@ class SavePerson(io.ComfyNode):
     @classmethod
     def fingerprint_inputs(cls, person: None, filename: str | None) -> int:
         # person is always None: linked values are known only when the node runs.
-        return face_bank.fingerprint(filename)
+        return saved_people.fingerprint(filename)
 
     @classmethod
     def execute(cls, person: Person, filename: str) -> io.NodeOutput:
         graph = cls.hidden and cls.hidden.dynprompt
-        path = face_bank.save_person(person, filename, notes.node_of(cls), graph)
+        path = saved_people.save_person(person, filename, notes.node_of(cls), graph)
         return io.NodeOutput(person, path, ui=_crops_preview(cls, person))
 
 
 class LoadPerson(ChoosesFile, io.ComfyNode):
     """A person from a file of Save Person."""
 
-    path_of = staticmethod(face_bank.path_of)
+    path_of = staticmethod(saved_people.path_of)
 
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="LikenessLoadPerson",
             category=IN_PEOPLE,
-            inputs=[io.Combo.Input("file", options=face_bank.files() or [face_model.NONE_FOUND])],
+            inputs=[io.Combo.Input("file", options=saved_people.files() or [face_model.NONE_FOUND])],
             outputs=[PersonSocket.Output("person"), io.Image.Output("crops")],
         )
 
     @classmethod
     def execute(cls, file: str) -> io.NodeOutput:
-        person = face_bank.load_person(file)
+        person = saved_people.load_person(file)
         return io.NodeOutput(person, person.crops, ui=_crops_preview(cls, person))
 
 

@@ -7,8 +7,8 @@ from comfy.sd import CLIP
 from comfy_api.latest import io
 from torch import Tensor
 
+from ..bridge.apply.acting_people import ActingPeople
 from ..bridge.apply.begin import OnBodies, When, begin
-from ..bridge.apply.scope import Scope
 from ..bridge.host import folders, notes, schema
 from ..bridge.host.inputs import ChoosesFile
 from ..bridge.loras.layer_names import layers_of
@@ -16,10 +16,10 @@ from ..bridge.loras.lora_files import LoraFile, LoraLayers, path_of, read_lora_f
 from ..bridge.loras.loras_run import LORAS
 from ..bridge.loras.people_layers import LayerLora, PersonLoras
 from ..bridge.people.face_model import NONE_FOUND
-from ..bridge.sampling import model_conds
+from ..bridge.sampling.carried import carry
 from ..bridge.sampling.conditioning import Conditioning, SamplerInputs
 from ..bridge.sampling.missing_people import NamedRange
-from ..bridge.words import encode
+from ..bridge.words import attach
 from ..core import taking_part
 from ..core.cast import UNNAMED, Cast, Lora, Member, Person, person_without_photo
 from ..core.checks.prompts import check_text
@@ -106,18 +106,22 @@ class LoRAPerPerson(io.ComfyNode):
             taking = replace(taking, acts=(False,) * len(taking.acts))  # nobody does
         when = When("The range of the LoRAs", start_percent, end_percent)
         given = SamplerInputs(model, positive, negative)
-        scope = begin(cls, APPLY, given, taking, strength, OnBodies(mask), when, fits=encode.text_read, nothing=NO_LORA)
-        if scope is None:
+        acting = begin(
+            cls, APPLY, given, taking, strength, OnBodies(mask), when, fits=attach.text_read, nothing=NO_LORA
+        )
+        if acting is None:
             return io.NodeOutput(model, positive, negative)
         layers = layers_of(model, APPLY)
-        people_loras = _read_loras(scope, model, clip, layers, strength)
-        with_loras = _with_loras(scope, people_loras, given)
+        people_loras = _read_loras(acting, model, clip, layers, strength)
+        with_loras = _with_loras(acting, people_loras, given)
         words: list[str] = []  # of each person, "" for none
-        for member in scope.people:
+        for member in acting.people:
             words.append(", ".join(lora.words for lora in _active_loras(member) if lora.words))
-        apply_node = scope.apply_node([NamedRange("the LoRAs", scope.schedule)], in_negative=True)
+        note_subject = acting.note_subject([NamedRange("the LoRAs", acting.schedule)], in_negative=True)
         words_strength = 1.0  # the node's own strength is that of the LoRAs
-        return encode.applied(scope, people_loras.clips, words, words_strength, with_loras, apply_node, kinds=[LORAS])
+        return attach.applied(
+            acting, people_loras.clips, words, words_strength, with_loras, note_subject, kinds=[LORAS]
+        )
 
 
 def _active_loras(member: Member) -> list[Lora]:
@@ -126,33 +130,35 @@ def _active_loras(member: Member) -> list[Lora]:
 
 @dataclass(frozen=True)
 class _PeopleLoras:
-    """The LoRAs of everybody in a scope, as they change a network and its CLIP.
+    """The LoRAs of all acting people, as they change a network and its CLIP.
 
-    layers: name of a layer of the network -> the LoRAs of all people for it. clips: for each person of the scope a CLIP
-    that this person's LoRAs have changed; each person's words are encoded with their own.
+    layers: name of a layer of the network -> the LoRAs of all people for it. clips: for each acting person a CLIP that
+    this person's LoRAs have changed; each person's words are encoded with their own.
     """
 
     layers: dict[str, list[LayerLora]]
     clips: list[CLIP]
 
 
-def _with_loras(scope: Scope, people_loras: _PeopleLoras, given: SamplerInputs) -> SamplerInputs:
+def _with_loras(acting: ActingPeople, people_loras: _PeopleLoras, given: SamplerInputs) -> SamplerInputs:
     """The MODEL as it is, and both sides of the conditioning with the LoRAs of all people."""
     carried_loras = PersonLoras(
         source=object(),  # both sides carry this one object
-        schedule=scope.schedule,
-        names=tuple(scope.taking.names_apart),
+        schedule=acting.schedule,
+        names=tuple(acting.taking.names_apart),
         layers=people_loras.layers,
-        regions=scope.regions,
-        canvas_node=scope.canvas_node,
-        by_row=scope.by_row,
+        regions=acting.regions,
+        canvas_node=acting.canvas_node,
+        by_row=acting.by_row,
     )
-    positive = model_conds.carry(given.positive, carried_loras)
-    negative = model_conds.carry(given.negative, carried_loras)
+    positive = carry(given.positive, carried_loras)
+    negative = carry(given.negative, carried_loras)
     return SamplerInputs(given.model, positive, negative)
 
 
-def _read_loras(scope: Scope, model: ModelPatcher, clip: CLIP, can_change: LoraLayers, strength: float) -> _PeopleLoras:
+def _read_loras(
+    acting: ActingPeople, model: ModelPatcher, clip: CLIP, can_change: LoraLayers, strength: float
+) -> _PeopleLoras:
     """Read the LoRA files of all people, each file once, and put them onto a clone of the CLIP for each person.
 
     A note under the node says what of the files is left out.
@@ -160,11 +166,11 @@ def _read_loras(scope: Scope, model: ModelPatcher, clip: CLIP, can_change: LoraL
     bridge.loras.lora_files.read_lora_file raises.
     """
     # A person who is everywhere, or has a row of the batch, has all that is there, in whatever layer.
-    by_region = scope.regions is not None
+    by_region = acting.regions is not None
     files: dict[str, LoraFile] = {}  # name of a file -> its contents
     layers: dict[str, list[LayerLora]] = {}
     clips: list[CLIP] = []
-    for number, member in enumerate(scope.people):
+    for number, member in enumerate(acting.people):
         person_clip = clip.clone()
         for lora in _active_loras(member):
             if lora.file not in files:
@@ -172,8 +178,8 @@ def _read_loras(scope: Scope, model: ModelPatcher, clip: CLIP, can_change: LoraL
             file = files[lora.file]
             total_strength = lora.strength * member.weight * strength
             person_clip.add_patches(file.clip_patches, total_strength)
-            for part in file.parts:
-                layers.setdefault(part.layer, []).append(part.of_person(number, total_strength))
+            for section in file.sections:
+                layers.setdefault(section.layer, []).append(section.of_person(number, total_strength))
         clips.append(person_clip)
     notes.tell("\n".join(file.note for file in files.values() if file.note))
     return _PeopleLoras(layers, clips)

@@ -11,7 +11,7 @@ from torch import Tensor
 from ..bridge.apply.begin import OnBodies, begin
 from ..bridge.host.schema import applied_inputs, applied_outputs
 from ..bridge.sampling.conditioning import Conditioning, SamplerInputs
-from ..bridge.words import encode
+from ..bridge.words import attach
 from ..core.cast import Cast, require_places
 from ..core.checks.prompts import per_member, per_scene
 from ..core.taking_part import meant
@@ -64,15 +64,15 @@ class PromptPerPerson(io.ComfyNode):
         nothing = NOTHING_IN_ROWS if placed_cast.by_row else NOTHING
         given = SamplerInputs(model, positive, negative)
         where = OnBodies(mask, alone=False)
-        scope = begin(
-            cls, NAME, given, taking, strength, where, fits=encode.text_read, more=said.notes, nothing=nothing
+        acting = begin(
+            cls, NAME, given, taking, strength, where, fits=attach.text_read, more=said.notes, nothing=nothing
         )
-        if scope is None:
+        if acting is None:
             return io.NodeOutput(model, positive, negative)
         words = [of_member for of_member, acts in zip(said.prompts, taking.acts, strict=True) if acts]
         # By row people without words act, too. The notes of a run name only the people with words.
-        names = [member.name for member, has_words in zip(scope.people, words, strict=True) if has_words]
-        return encode.applied(scope, [clip] * len(words), words, strength, given, scope.apply_node(names=names))
+        names = [member.name for member, has_words in zip(acting.people, words, strict=True) if has_words]
+        return attach.applied(acting, [clip] * len(words), words, strength, given, acting.note_subject(names=names))
 
 
 class Scenes(io.ComfyNode):

@@ -14,7 +14,7 @@ from comfy_api.latest import io, ui
 from comfy_execution.graph_utils import ExecutionBlocker
 from torch import Tensor
 
-from ..bridge.host import newer, notes
+from ..bridge.host import host_version, notes
 from ..bridge.host.notes import stepwise
 from ..bridge.host.schema import advanced, face_sizes_input, pixels_input, similarity_input
 from ..bridge.people.face_model import FindsFaces, HostedFaceModel, default_face_model
@@ -49,7 +49,7 @@ class CropFaces(FindsFaces, io.ComfyNode):
         inputs: list[io.Input] = [
             # Optional only on hosts that know the newest networks: editors of older hosts move an input that has become
             # optional to another position, and links inside of saved subgraphs then lead to a wrong input.
-            FaceModelSocket.Input("face_model", optional=newer.is_host(SOCKETS_HOST)),
+            FaceModelSocket.Input("face_model", optional=host_version.is_host(SOCKETS_HOST)),
             io.Image.Input("images"),
             CastOrPersonSocket.Input("cast"),
             io.Combo.Input("who", options=list(CHOICES)),
@@ -61,7 +61,7 @@ class CropFaces(FindsFaces, io.ComfyNode):
             advanced(face_sizes_input("feather", 0.25)),
             advanced(io.Combo.Input("not_found", options=list(NOT_FOUND))),
         ]
-        if newer.is_host(SOCKETS_HOST):
+        if host_version.is_host(SOCKETS_HOST):
             # Editors of older hosts put a new socket in front of the widgets, and links inside of saved subgraphs then
             # lead to a wrong widget.
             inputs.append(io.Vae.Input("vae", optional=True))

@@ -95,18 +95,18 @@ def make_all(
     from batch.inputs import Template
     from batch.maker import Maker
     from batch.run import Run, last_line
-    from batch.saved_people import FaceBank
+    from batch.saved_people import SavedPeople
     from shared import host_folders, workflow_files
 
     object_info = workers.object_info()
-    bank_folders = [Path(folder) for folder in host_folders.of_host(host)["likeness_faces"]] if host else []
+    people_folders = [Path(folder) for folder in host_folders.of_host(host)["likeness_faces"]] if host else []
     if options.models:
-        bank_folders.append(options.models / "likeness_faces")
+        people_folders.append(options.models / "likeness_faces")
     workflow = workflow_files.named(options.workflow)
     columns = [*table.columns, *table.fixed]
     # Without a ComfyUI here the workflow's own files are in the server's folder.
     inputs = host.path / "input" if host else Path(os.devnull, "input")
-    template = Template(workflow, object_info, columns, photos, inputs, FaceBank(bank_folders))
+    template = Template(workflow, object_info, columns, photos, inputs, SavedPeople(people_folders))
     measuring = measuring_of(options)
     run = Run(table, template, object_info, output, workers, options.part)
     run.require_makeable(measuring)

@@ -1,12 +1,12 @@
 """The model files: what there is, what is missing, and where it comes from.
 
     python scripts/models.py list
-    python scripts/models.py doctor start_two_people
+    python scripts/models.py check start_two_people
     python scripts/models.py download start_two_people
     python scripts/models.py write --check
 
 A workflow is a template, by its title or by its file in workflows/, or the path of a file that ComfyUI saved, also of a
-picture with its workflow in it. Models lie in the ComfyUI that is found, or in --models. `doctor` says which models of
+picture with its workflow in it. Models lie in the ComfyUI that is found, or in --models. `check` says which models of
 a workflow are missing, damaged or in the wrong place. It changes nothing. Its exit code is 0 where all are there, 1
 where something is to be done, 2 where it could not look: there is no such workflow, or no ComfyUI. Run it with the
 Python that runs ComfyUI. `download` needs huggingface_hub; tokens are huggingface_hub's (HF_TOKEN, or `hf auth login`),
@@ -60,7 +60,7 @@ ALSO_IN_GALLERY = {"FLUX.1": ("pulid_two_people",)}
 """Family -> templates that load no model of it, but whose note says how to take one."""
 WHICH_METHOD = ROOT / "docs" / "which_method.md"
 ALL_THERE, TO_DO, NOT_EXAMINED = 0, 1, 2
-"""Exit codes of `doctor`."""
+"""Exit codes of `check`."""
 
 
 def main() -> int:
@@ -69,7 +69,7 @@ def main() -> int:
         require_manifest()
         return arguments.run(arguments)
     except SetupError as problem:
-        if arguments.run is not doctor:
+        if arguments.run is not check:
             raise
         environment.say(str(problem))
         return NOT_EXAMINED
@@ -84,10 +84,10 @@ def parsed_arguments() -> argparse.Namespace:
     listing = commands.add_parser("list", help="every model file, and the templates that need it")
     listing.set_defaults(run=show_list)
 
-    examination = commands.add_parser("doctor", help="what of a workflow's models is missing, damaged or misplaced")
+    examination = commands.add_parser("check", help="what of a workflow's models is missing, damaged or misplaced")
     examination.add_argument("workflow", metavar="WORKFLOW", help="a template's name, or the file of a workflow")
     examination.add_argument("--models", type=path_of, metavar="DIR", help=folder)
-    examination.set_defaults(run=doctor)
+    examination.set_defaults(run=check)
 
     downloading = commands.add_parser("download", help="fetch what workflows need")
     downloading.add_argument("names", nargs="+", metavar="workflow or id", help="see `list`")
@@ -138,10 +138,10 @@ def read_workflow(name: str) -> dict[str, Any]:
     return graph
 
 
-# --- Doctor
+# --- Check
 
 
-def doctor(arguments: argparse.Namespace) -> int:
+def check(arguments: argparse.Namespace) -> int:
     """Say what of a workflow's models is missing, damaged or misplaced; ALL_THERE or TO_DO.
 
     Raises SetupError where that cannot be looked for.
@@ -154,7 +154,7 @@ def doctor(arguments: argparse.Namespace) -> int:
         raise SetupError(str(error)) from error
     folders = host_folders.searched(arguments.models, keys_of(wanted))
     try:
-        from core.models.doctor import gone, report  # imports torch, which takes seconds
+        from core.models.file_check import gone, report  # imports torch, which takes seconds
     except ImportError as error:
         raise SetupError(f"This needs {error.name}: run it with the Python that runs ComfyUI.") from error
 
@@ -197,7 +197,7 @@ def chosen(names: Iterable[str]) -> tuple[Model, ...]:
 
 def missing(workflow: str, folders: Mapping[str, Sequence[str]]) -> list[str]:
     """The models that a workflow needs and of which nothing is in its place."""
-    from core.models.doctor import models_to_fetch
+    from core.models.file_check import models_to_fetch
 
     return [model.title for model in models_to_fetch(chosen([workflow]), folders)]
 
@@ -208,10 +208,10 @@ def not_there(models: Iterable[Model], folders: Mapping[str, Sequence[str]]) -> 
     if not any(path.is_file() for place in places for path in place.rglob("*")):
         return list(models)  # a fresh folder: without torch, which takes seconds to import
     try:
-        from core.models.doctor import examine
+        from core.models.file_check import examine
     except ImportError:  # a Python without torch; what is in the first folder is not fetched anyway
         return list(models)
-    from core.models.doctor_findings import FOUND, MISPLACED, RENAMED
+    from core.models.file_findings import FOUND, MISPLACED, RENAMED
     from core.models.model_folders import Folders
 
     lacking: list[Model] = []

@@ -63,7 +63,7 @@ function translateBlueprint(subgraph) {
 /** The words of lists, with the English behind them, by which help pages and messages call them. */
 function translateOptions({ widgets }) {
   for (const list of widgets?.filter(({ type }) => type === "combo") ?? []) {
-    const before = list.options.getOptionLabel; // of doctor.js
+    const before = list.options.getOptionLabel; // of check_files.js
     list.options.getOptionLabel = (word) => {
       if (options.has(word)) return `${options.get(word)} ${word}`;
       return before?.(word) ?? word ?? "";

@@ -1,1 +1,1 @@
-"""What every apply node does: it begins with a Scope (begin.py), and ends with the outputs that the Scope gives."""
+"""What every apply node does: it begins with an ActingPeople (begin.py), and ends with the outputs that this gives."""

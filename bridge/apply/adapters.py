@@ -7,9 +7,9 @@ from torch import Tensor
 from ...core.checks.errors import LikenessError, WrongBaseModel
 from ..host import unet
 from ..host.load import Loaded, NetT
-from ..image_tokens.injections import Injection
+from ..image_tokens.unet_tokens import UNetImageTokens
 from ..sampling.conditioning import SamplerInputs, check_conditioning
-from .scope import Scope
+from .acting_people import ActingPeople
 
 
 class AdapterMismatch(LikenessError):
@@ -49,21 +49,21 @@ class UNetAdapter(Loaded[NetT]):
             kind = unet.kind_of(model.model, text_width)
             raise WrongBaseModel(f"The MODEL given to {node_name}", kind, unet.family(self.width), advice)
 
-    def injections(self, scope: Scope, sides: Sequence[Tensor], scales: Tensor) -> list[Injection]:
-        """The Injection of each side of the conditioning, positive and negative: keys and values, float32 on the CPU.
+    def image_tokens(self, acting: ActingPeople, sides: Sequence[Tensor], scales: Tensor) -> list[UNetImageTokens]:
+        """What both sides carry, positive and negative: keys and values, float32 on the CPU.
 
         sides: the tokens of each side, (people, T, width). scales: (people,), what the values of each person are
-        multiplied with. Where all scales are 0, the Injections have no layers, and the UNet reads nothing.
+        multiplied with. Where all scales are 0, the UNetImageTokens have no layers, and the UNet reads nothing.
         """
         source = object()  # the same for both sides: by it a run knows that they are of one node
         scales_of_values = scales[:, None, None]  # (people, 1, 1)
-        of_sides: list[Injection] = []
+        of_sides: list[UNetImageTokens] = []
         for tokens in sides:
             layers: list[tuple[Tensor, Tensor]] = []  # keys and values (people, T, C) for every layer of the file
-            if scales.any():  # else `layers` stays empty: no layer reads anything, see Injection.layers
+            if scales.any():  # else `layers` stays empty: no layer reads anything, see UNetImageTokens.layers
                 for keys, values in self.net.ip_adapter.keys_and_values(self.on_device(tokens)):
                     layers.append((keys.cpu(), values.cpu() * scales_of_values))
-            of_sides.append(scope.injection(source, tokens, tuple(layers)))
+            of_sides.append(acting.image_tokens(source, tokens, tuple(layers)))
         return of_sides
 
 

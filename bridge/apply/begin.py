@@ -15,7 +15,7 @@ from ..host import notes
 from ..host.schedule import WHOLE_SCHEDULE, ScheduleRange
 from ..sampling.conditioning import SamplerInputs
 from ..sampling.node_of_run import NodeOfRun
-from .scope import Scope
+from .acting_people import ActingPeople
 
 NOBODY_LEFT = "Nobody acts: Place Cast has left out all people."
 
@@ -35,23 +35,23 @@ class AtFaces:
         acts_in = regions.settings_of(taking.cast).acts_in
         return face_regions.notes(taking.cast, self.mask, acts_in, self.cell)
 
-    def limited(self, everywhere: Scope) -> Scope:
-        """The scope `everywhere` with its regions and boxes. Raises what core.places.face_regions raises.
+    def limited(self, everywhere: ActingPeople) -> ActingPeople:
+        """The ActingPeople `everywhere` with its regions and boxes. Raises what core.places.face_regions raises.
 
-        Regions are made for everybody in the cast, because people take pixels from each other. The scope gets the
-        regions of those who act.
+        Regions are made for everybody in the cast, because people take pixels from each other. The ActingPeople gets
+        the regions of those who act.
         """
         taking, name = everywhere.taking, everywhere.node_of_run.node_name
         acts_in = regions.settings_of(taking.cast).acts_in
         shape = face_regions.shape_of_faces(taking.cast)
         person_regions = face_regions.regions_of_faces(taking, self.mask, shape, name, acts_in)  # of everybody
-        acting = list(taking.acts)  # picks the regions of those who act
+        who = list(taking.acts)  # picks the regions of those who act
         boxes: Tensor | None = None
         if acts_in == FACE_BOXES:
             # Made of the regions of everybody, so before these are cut down to those who act.
-            boxes = face_regions.regions_in_face_boxes(taking, person_regions, name)[acting]
+            boxes = face_regions.regions_in_face_boxes(taking, person_regions, name)[who]
         if person_regions is not None:
-            person_regions = person_regions[acting]  # (people, H, W)
+            person_regions = person_regions[who]  # (people, H, W)
         is_limited = person_regions is not None or boxes is not None
         # Regions on the canvas of a placed cast have its size, which a run compares; masks alone fit any picture.
         placed = is_a(taking.cast, PlacedCast) and is_limited
@@ -74,8 +74,8 @@ class OnBodies:
     def notes(self, taking: TakingPart) -> list[str]:
         return face_regions.notes(taking.cast, self.mask, REGIONS, cell=0)  # the cell matters for face boxes alone
 
-    def limited(self, everywhere: Scope) -> Scope:
-        """The scope `everywhere` with its regions, or unchanged where people act everywhere.
+    def limited(self, everywhere: ActingPeople) -> ActingPeople:
+        """The ActingPeople `everywhere` with its regions, or unchanged where people act everywhere.
 
         Raises NotPlaced where a region is needed and the cast has no places, and what core.places.regions raises.
         """
@@ -100,9 +100,9 @@ class OnBodies:
 
 
 class When(NamedTuple):
-    """The part of the schedule in which a node acts, as a user has set it. acting_part: what acts, for a message."""
+    """The part of the schedule in which a node acts, as a user has set it. what_acts: for a message."""
 
-    acting_part: str
+    what_acts: str
     start: float
     end: float
 
@@ -123,8 +123,8 @@ def begin(
     fits: Fits,
     more: Sequence[str] = (),
     nothing: str = "",
-) -> Scope | None:
-    """The scope of an apply node; None where it is switched off or nobody takes part.
+) -> ActingPeople | None:
+    """The acting people of an apply node; None where it is switched off or nobody takes part.
 
     The node then returns its inputs, which nobody has checked. strength: the weight or strength of the node, 0 where it
     is switched off. The other arguments, the notes and the errors are those of begin_acting.
@@ -146,8 +146,8 @@ def begin_acting(
     fits: Fits,
     more: Sequence[str] = (),
     nothing: str = "",
-) -> Scope:
-    """The scope of a node that acts also where nobody takes part: who acts, when and where.
+) -> ActingPeople:
+    """The acting people of a node that acts also where nobody takes part: who acts, when and where.
 
     What is linked to the node has been found to fit. Notes under the node are told: who is left out, `more`, `nothing`
     where nobody takes part, and those of `where` about masks and boxes.
@@ -156,13 +156,13 @@ def begin_acting(
     Raises BadRange for a range that ends before it starts, what `limited` of `where` raises, and what `fits` raises.
     """
     _tell(taking, where, more, nothing)
-    schedule = ScheduleRange(when.start, when.end).checked(when.acting_part) if when else WHOLE_SCHEDULE
+    schedule = ScheduleRange(when.start, when.end).checked(when.what_acts) if when else WHOLE_SCHEDULE
     row_count = len(taking.people) if taking.cast.by_row else 0  # 0: rows of the batch belong to nobody
-    scope = Scope(node, taking, schedule, NodeOfRun(name, notes.node_of(node), row_count))
+    acting = ActingPeople(node, taking, schedule, NodeOfRun(name, notes.node_of(node), row_count))
     if where is not None and taking.people:
-        scope = where.limited(scope)
+        acting = where.limited(acting)
     fits(given, name)
-    return scope
+    return acting
 
 
 def _tell(taking: TakingPart, where: AtFaces | OnBodies | None, more: Sequence[str], nothing: str) -> None:

@@ -46,7 +46,7 @@ from ..sampling.areas import (
 )
 from ..sampling.attached_entry import AttachedEntry, attached_entries
 from ..sampling.canvas_check import Canvas
-from ..sampling.model_conds import ConditioningLost
+from ..sampling.carried import ConditioningLost
 from ..sampling.on_model import RunHook
 from ..words.unet.id_tokens import read_beside_others
 

@@ -23,12 +23,12 @@ from ..host import notes
 from ..host.schedule import ScheduleRange
 from ..sampling.areas import will_have_area
 from ..sampling.attached_entry import AttachedEntry
+from ..sampling.carried import carry
 from ..sampling.conditioning import Conditioning, SamplerInputs
-from ..sampling.missing_people import ApplyNode, NodeNotes, marked
-from ..sampling.model_conds import carry
+from ..sampling.missing_people import NodeNotes, NoteSubject, marked
 from ..sampling.node_of_run import Pictures
 from ..sampling.on_model import OnModel, RunHook
-from ..sampling.run_notes import Start, tell_of_picture_count, tell_of_piece
+from ..sampling.run_notes import SamplingCall, tell_of_picture_count, tell_of_piece
 from .attached_net import AttachedNet
 
 
@@ -39,7 +39,7 @@ class Attachment:
     Entries that had the same net before share one copy: the host evaluates positive and negative in one batch only
     when they hold the same object. net: what is copied. hint: (B, H, W, 3), values may lie outside 0..1; its pictures
     follow each other over the rows. pictures: the hint in the user's words. vae: for nets that read the hint as a
-    latent; None for others. apply_node: the node that attaches the net, for notes about its people; None where its
+    latent; None for others. note_subject: the node that attaches the net, for notes about its people; None where its
     MODEL writes them. _copies: the copy for each chain, by the last net of the chain.
     """
 
@@ -49,7 +49,7 @@ class Attachment:
     timestep_percent_range: tuple[float, float]
     pictures: Pictures
     vae: VAE | None = None
-    apply_node: ApplyNode | None = None
+    note_subject: NoteSubject | None = None
     _copies: dict[ControlBase | None, AttachedNet] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
@@ -58,15 +58,15 @@ class Attachment:
         self._hooks = HookGroup()  # one hook for all copies: the host begins it once
         self._hooks.add(RunHook(OnModel(notes=tuple(self._notes()))))
 
-    def _notes(self) -> list[Callable[[CFGGuider, Start], None]]:
+    def _notes(self) -> list[Callable[[CFGGuider, SamplingCall], None]]:
         """What writes the notes about the net when a sampling begins."""
-        notes: list[Callable[[CFGGuider, Start], None]] = [
+        notes: list[Callable[[CFGGuider, SamplingCall], None]] = [
             partial(tell_of_picture_count, self.pictures, len(self.hint))
         ]
         if self.net.settings.canvas is not None:
             notes.append(partial(tell_of_piece, self.net.settings.canvas))
-        if self.apply_node is not None:
-            notes.append(NodeNotes(self.apply_node).tell)
+        if self.note_subject is not None:
+            notes.append(NodeNotes(self.note_subject).tell)
         return notes
 
     def attach_to(self, conditioning: Conditioning) -> Conditioning:
@@ -88,7 +88,7 @@ class Attachment:
         """
         negative = with_nets_of_positive(given.positive, given.negative)
         attached = SamplerInputs(given.model, self.attach_to(given.positive), self.attach_to(negative))
-        return attached if self.apply_node is None else marked(attached, self.apply_node)
+        return attached if self.note_subject is None else marked(attached, self.note_subject)
 
     def _copy_after(self, previous: ControlBase | None) -> AttachedNet:
         """A copy of the net with the hint, put behind the chain of an entry. The same chain always gets the same copy.

@@ -12,11 +12,11 @@ from torch.nn.functional import interpolate
 
 from ...core.attention.cross_attention import Block, decoupled, on_grid, region_weights
 from ..host.unet import Grid, Options, Replacement, grid_of, layers_of
-from ..image_tokens.injections import Injection
+from ..image_tokens.unet_tokens import UNetImageTokens
 from ..networks.file_attention import attend_with
 from ..networks.row_tracking import repeat_rows
+from ..sampling.carried import ConditioningLost, carried_by_chunk
 from ..sampling.code_of_others import who_stands_around
-from ..sampling.model_conds import ConditioningLost, carried_by_chunk
 from .attached_net import AttachedNet, NetSettings, other_object
 
 
@@ -35,7 +35,7 @@ class ReadByNet(NamedTuple):
 class TokenControlNet(AttachedNet):
     """A net that reads people's tokens instead of the text. Its network is then a TokenNetwork around the net's own.
 
-    net: a plain ControlNet, one of which `other_network` says nothing. source: the `source` of the Injections whose
+    net: a plain ControlNet, one of which `other_network` says nothing. source: that of the UNetImageTokens whose
     tokens this net reads: those of its own apply node. outside: (1, T, width), the tokens that pixels outside of all
     regions read.
     """
@@ -44,8 +44,8 @@ class TokenControlNet(AttachedNet):
         super().__init__(net, settings)
         self.source = source
         self.outside = outside
-        self._ready: dict[tuple[tuple[Injection, ...], int], ReadByNet] = {}
-        """What forwards of this run have been computed with, by the injections of their chunks and their rows."""
+        self._ready: dict[tuple[tuple[UNetImageTokens, ...], int], ReadByNet] = {}
+        """What forwards of this run have been computed with, by the image tokens of their chunks and their rows."""
 
     def copy(self) -> "TokenControlNet":
         return TokenControlNet(self, self.settings, self.source, self.outside)
@@ -60,42 +60,42 @@ class TokenControlNet(AttachedNet):
     ) -> Any:
         """As in the base class. The net reads the tokens of the people that its own node (`source`) has put into these
         rows. Where the node has put in none, only the nets before this one act."""
-        injections: list[Injection] = []  # of our own node, of each chunk
-        for of_nodes in carried_by_chunk(cond, transformer_options, Injection.key):
-            injections += [injection for injection in of_nodes if injection.source is self.source]
-        if not injections:
+        image_tokens: list[UNetImageTokens] = []  # of our own node, of each chunk
+        for of_nodes in carried_by_chunk(cond, transformer_options, UNetImageTokens.key):
+            image_tokens += [item for item in of_nodes if item.source is self.source]
+        if not image_tokens:
             return self._chain_before()
-        key = tuple(injections), len(x_noisy)
+        key = tuple(image_tokens), len(x_noisy)
         if key not in self._ready:
-            self._ready[key] = self._read_by_net(injections, x_noisy)
+            self._ready[key] = self._read_by_net(image_tokens, x_noisy)
         # Of the copy for this forward. The host reads the context instead of the text.
         self.control_model, context = self._ready[key]
         cond = {**cond, "crossattn_controlnet": context}
         return super()._residuals(x_noisy, t, cond, batched_number, transformer_options)
 
-    def _read_by_net(self, injections: Sequence[Injection], x: Tensor) -> ReadByNet:
+    def _read_by_net(self, image_tokens: Sequence[UNetImageTokens], x: Tensor) -> ReadByNet:
         """The network and the context for a forward.
 
-        injections: what the node has put into each chunk of the batch, at least one. x: the latents, (B, C, h, w).
+        image_tokens: what the node has put into each chunk of the batch, at least one. x: the latents, (B, C, h, w).
         """
-        first_injection = injections[0]  # its regions are those of all chunks, see Injection.can_join_batch
-        tokens = torch.stack([injection.tokens for injection in injections])  # (chunks, people, T, width)
-        if first_injection.regions is not None:
+        first = image_tokens[0]  # its regions are those of all chunks, see UNetImageTokens.can_join_batch
+        tokens = torch.stack([item.tokens for item in image_tokens])  # (chunks, people, T, width)
+        if first.regions is not None:
             outside = self.outside.expand(len(tokens), 1, -1, -1)
             tokens = torch.cat([tokens, outside], dim=1)  # (chunks, people + 1, T, width)
         context = repeat_rows(tokens.flatten(1, 2), len(x), dim=0)  # (B, tokens of all, width)
         context = context.to(x.device, self.manual_cast_dtype or self.control_model.dtype)
-        network = TokenNetwork(self.control_model, first_injection.regions, _boxes_of(injections, len(x)))
+        network = TokenNetwork(self.control_model, first.regions, _boxes_of(image_tokens, len(x)))
         return ReadByNet(network, context)
 
 
-def _boxes_of(injections: Sequence[Injection], row_count: int) -> Tensor | None:
+def _boxes_of(image_tokens: Sequence[UNetImageTokens], row_count: int) -> Tensor | None:
     """Where the residuals act in each row: in the face boxes of its people, (row_count, H, W). None for everywhere.
 
-    injections: of each chunk of the batch; all of them have boxes, or none has. The boxes of a chunk, (people, H, W),
+    image_tokens: of each chunk of the batch; all of them have boxes, or none has. The boxes of a chunk, (people, H, W),
     add up to at most 1 at each pixel.
     """
-    of_chunks = [injection.boxes.sum(dim=0) for injection in injections if injection.boxes is not None]  # (H, W) each
+    of_chunks = [item.boxes.sum(dim=0) for item in image_tokens if item.boxes is not None]  # (H, W) each
     return repeat_rows(torch.stack(of_chunks), row_count, dim=0) if of_chunks else None
 
 

@@ -23,7 +23,7 @@ from ...core.models import licences, manifest, model_folders, tensors
 from ...core.models.files import SAFETENSORS, is_safetensors
 from ...core.models.formats import recognised, require
 from ...core.models.manifest import Model
-from . import folders, newer, notes
+from . import folders, host_version, notes
 
 NetT = TypeVar("NetT", bound=Any)
 
@@ -189,7 +189,7 @@ class Published:
             title = f"{article} {self.file_in_words}"
         file_format = require(state, self.formats, path, advice, title)
         of_family = f" for {file_format.family}" if file_format.host else ""
-        newer.require_host(file_format.host or self.host, f"{self.method}'s file{of_family}")
+        host_version.require_host(file_format.host or self.host, f"{self.method}'s file{of_family}")
         return state
 
     def build(

@@ -126,7 +126,7 @@ def unet_of(model: ModelPatcher) -> UNetModel:
     return network
 
 
-def modules_of_unet(unet: nn.Module) -> dict[str, nn.Module]:
+def modules_of_network(unet: nn.Module) -> dict[str, nn.Module]:
     """All modules of a UNet or transformer by the MODEL's names.
 
     torch.compile puts a module around the network, or around single blocks, and keeps what it has compiled there as
@@ -201,7 +201,7 @@ def text_width(model: ModelPatcher) -> int:
     cross-attention."""
     unet = unet_of(model)
     transformers(unet)  # raises for a UNet without cross-attention
-    layer = next(name for name in modules_of_unet(unet) if name.endswith("attn2.to_k"))
+    layer = next(name for name in modules_of_network(unet) if name.endswith("attn2.to_k"))
     return weight_shape(model, f"{NETWORK}{layer}{WEIGHT}")[1]  # of (out, in)
 
 

@@ -21,11 +21,11 @@ from ...core.attention.cross_attention import on_tokens
 from ..host.shared_network import model_of
 from ..host.unet import Options, dtype_of, with_replacements
 from ..networks.model_family import cells_per_token, network_of, tokens_of
+from ..sampling.carried import ConditioningLost, PerChunk
 from ..sampling.forward import Batch, ForwardShape
-from ..sampling.model_conds import ConditioningLost, PerChunk
 from ..sampling.runs import Kind, Run, when_acting
-from ..sampling.watch import PutIn
-from .injections import Injection
+from ..sampling.watch import DueCalls
+from .unet_tokens import UNetImageTokens
 
 TransformerBlock = tuple[str, int]
 """("double_block" | "single_block", number): the host's address of a block."""
@@ -41,7 +41,7 @@ Read = tuple[Tensor, ...]
 """What is read of people behind one block: the fields of a BlockTokens, or () where nobody is read."""
 
 
-class BlockInjection(Injection):
+class BlockImageTokens(UNetImageTokens):
     """What one apply node adds to one side of the conditioning. layers: a Read per block; the values are times the
     people's weights.
 
@@ -49,7 +49,7 @@ class BlockInjection(Injection):
     computed together, as the host computes them without people.
     """
 
-    key = "likeness_block_injections"
+    key = "likeness_block_image_tokens"
 
     def can_join_batch(self, other: Any) -> bool:
         return True
@@ -64,7 +64,7 @@ class BlockInjection(Injection):
 
 
 class LayersOnDevice:
-    """What injections have for the blocks, put on devices once in a run.
+    """What image tokens have for the blocks, put on devices once in a run.
 
     blocks: all of the MODEL's network.
     """
@@ -75,16 +75,16 @@ class LayersOnDevice:
         self._device = run.device
         self._dtype = dtype_of(model)
         self._placed: dict[tuple[tuple[Read, ...], torch.device], list[Read]] = {}
-        """What `of` has given, by an injection's own layers (the same tensors) and the device."""
+        """What `of` has given, by its own layers (the same tensors) and the device."""
 
-    def of(self, injection: BlockInjection, device: torch.device | None = None) -> list[Read]:
-        """The layers of an injection on a device, in the dtype of the MODEL. They are put there once in a run.
+    def of(self, image_tokens: BlockImageTokens, device: torch.device | None = None) -> list[Read]:
+        """The layers of a BlockImageTokens on a device, in the dtype of the MODEL. They are put there once in a run.
 
         Before they are put there, the host is asked to make room for all of them.
         device: None for that of the MODEL; another one where the host's MultiGPU CFG Split samples on several cards.
         """
         target = self._device if device is None or self._is_of_model(device) else device
-        layers: Any = injection.layers
+        layers: Any = image_tokens.layers
         key = layers, target
         if key not in self._placed:
             value_count = sum(tensor.numel() for layer in layers for tensor in layer)
@@ -106,11 +106,11 @@ def layers_on_device(run: Run) -> LayersOnDevice:
     return run.once(LayersOnDevice, lambda: LayersOnDevice(run))
 
 
-def _new_batch(run: Run, acting: tuple[PerChunk[BlockInjection], ...], forward_shape: ForwardShape) -> BlocksBatch:
+def _new_batch(run: Run, acting: tuple[PerChunk[BlockImageTokens], ...], forward_shape: ForwardShape) -> BlocksBatch:
     return BlocksBatch(layers_on_device(run), acting, forward_shape)
 
 
-BLOCK_INJECTIONS = Kind(BlockInjection.key, when_acting(_new_batch))
+BLOCK_IMAGE_TOKENS = Kind(BlockImageTokens.key, when_acting(_new_batch))
 """Image tokens of people behind the blocks of a transformer."""
 
 
@@ -142,9 +142,11 @@ _EVERYWHERE = torch.ones(1, 1, 1, dtype=torch.float32, device="cpu")
 """The region of one person who has none, (people, H, W)."""
 
 
-def _readers(injection: BlockInjection, rows: slice, layers: list[Read], forward_shape: ForwardShape) -> list[_Reader]:
-    """One _Reader for each person of an injection, in these rows. layers: of the injection, on the device."""
-    shares = _EVERYWHERE if injection.shares is None else injection.shares
+def _readers(
+    image_tokens: BlockImageTokens, rows: slice, layers: list[Read], forward_shape: ForwardShape
+) -> list[_Reader]:
+    """One _Reader for each person of `image_tokens`, in these rows. layers: of these, on the device."""
+    shares = _EVERYWHERE if image_tokens.shares is None else image_tokens.shares
     height, width = forward_shape.latent[-2:]
     side = cells_per_token(forward_shape.model)
     # (people, rows, columns of tokens) -> (people, tokens)
@@ -165,7 +167,7 @@ class BlocksBatch(Batch):
     """What comes out of each block, plus what the picture's tokens in somebody's region read of them."""
 
     def __init__(
-        self, on_device: LayersOnDevice, acting: Sequence[PerChunk[BlockInjection]], forward_shape: ForwardShape
+        self, on_device: LayersOnDevice, acting: Sequence[PerChunk[BlockImageTokens]], forward_shape: ForwardShape
     ) -> None:
         """acting: for each node what it has put into each chunk of the batch; all chunks have as many rows."""
         super().__init__()
@@ -173,15 +175,15 @@ class BlocksBatch(Batch):
         self.row_count = forward_shape.row_count
         self._length = tokens_of(forward_shape.model, forward_shape.latent)  # how many tokens the picture has
         self._readers: list[_Reader] = []
-        for of_node in acting:
-            rows_of_chunk = self.row_count // len(of_node)
-            for chunk_number, injection in enumerate(of_node):
+        for by_chunk in acting:
+            rows_of_chunk = self.row_count // len(by_chunk)
+            for chunk_number, image_tokens in enumerate(by_chunk):
                 first_row = chunk_number * rows_of_chunk
                 rows = slice(first_row, first_row + rows_of_chunk)
-                layers = on_device.of(injection, forward_shape.device)
-                self._readers += _readers(injection, rows, layers, forward_shape)
+                layers = on_device.of(image_tokens, forward_shape.device)
+                self._readers += _readers(image_tokens, rows, layers, forward_shape)
 
-    def put_in(self, modules: Mapping[str, nn.Module]) -> PutIn:
+    def due_calls(self, modules: Mapping[str, nn.Module]) -> DueCalls:
         """The modules of the blocks behind which anybody is read. modules: of the network, by name."""
         read_behind = [block for number, block in enumerate(self.blocks) if self._is_read_behind(number)]
         # ("double_block", 3) is the module "double_blocks.3".
@@ -191,7 +193,7 @@ class BlocksBatch(Batch):
         """Whether anybody is read behind a block, by its number among all blocks."""
         return any(reader.layers[number] for reader in self._readers)
 
-    def options_with_attention(self, options: Options) -> Options:
+    def options_for_network(self, options: Options) -> Options:
         """transformer_options with our function in the place of each block behind which people are read.
 
         It calls what another node has put there, or else the block.

@@ -11,7 +11,7 @@ from torch import Tensor
 from ...core.checks.errors import WrongBaseModel
 from ...core.models.tensors import State
 from ..host import notes
-from ..host.unet import advice_on, modules_of_unet, transformers, unet_of
+from ..host.unet import advice_on, modules_of_network, transformers, unet_of
 from .host_patches import fits
 
 _PROJECTIONS = {"to_q": "to_q", "to_k": "to_k", "to_v": "to_v", "to_out": "to_out.0"}
@@ -101,7 +101,7 @@ def _same_numbers(model_tensor: Any, tensor: Tensor) -> bool:
 def _host_names(model: ModelPatcher) -> dict[str, str]:
     """The name of a weight in the MODEL, by the name of its projection in an adapter's file, such as "0.to_q"."""
     unet = unet_of(model)
-    module_names = {module: name for name, module in modules_of_unet(unet).items()}
+    module_names = {module: name for name, module in modules_of_network(unet).items()}
     host_names: dict[str, str] = {}
     attention_number = 0
     for transformer in transformers(unet):

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from ..host.unet import Options
 from ..sampling.forward import Batch
-from ..sampling.watch import Calls, PutIn
+from ..sampling.watch import Calls, DueCalls
 from .layer_hooks import Forward, LayerAddition, LayerHook, LayerHooks, begin_additions
 from .people_layers import Owners, PeopleLayer, with_product
 
@@ -161,14 +161,14 @@ class LorasBatch(Batch):
         self.row_count = row_count
         self.mark = object()
 
-    def put_in(self, modules: Mapping[str, nn.Module]) -> PutIn:
+    def due_calls(self, modules: Mapping[str, nn.Module]) -> DueCalls:
         return {name: modules[name] for name in self.in_layers}
 
     def prepared(self) -> AbstractContextManager[None]:
         """While it is open, hooks stand in the layers."""
         return self.hooks.standing_in(self.in_layers)
 
-    def options_with_attention(self, options: Options) -> Options:
+    def options_for_network(self, options: Options) -> Options:
         """transformer_options as they are. The Forward of this thread begins here: the network is called next."""
         begin_additions(self.mark)
         return options

@@ -98,7 +98,7 @@ class LoraLayers:
 
 
 @dataclass(frozen=True)
-class FilePart:
+class FileSection:
     """What a file adds to one layer, or to some of its outputs; fields as in LayerLora. layer: name of the module."""
 
     layer: str
@@ -108,7 +108,7 @@ class FilePart:
     reorder: Reorder | None
 
     def of_person(self, person: int, strength: float) -> LayerLora:
-        """This part as one person's. person, strength: as in LayerLora."""
+        """This section as one person's. person, strength: as in LayerLora."""
         return LayerLora(person, strength, self.lora, self.shape, self.rows, self.reorder)
 
 
@@ -116,11 +116,11 @@ class FilePart:
 class LoraFile:
     """What the LoRA of a file adds to a MODEL and a CLIP.
 
-    parts: to the network. clip_patches: to the CLIP, by the names of its weights, as the host's add_patches takes them.
-    note: what of the file is left out, for the user; "" where nothing is.
+    sections: to the network. clip_patches: to the CLIP, by the names of its weights, as the host's add_patches takes
+    them. note: what of the file is left out, for the user; "" where nothing is.
     """
 
-    parts: tuple[FilePart, ...]
+    sections: tuple[FileSection, ...]
     clip_patches: Mapping[Any, Any]
     note: str
 
@@ -183,7 +183,7 @@ def read_lora_file(file: str, model: ModelPatcher, clip: CLIP, layers: LoraLayer
 
     What Load LoRA leaves out is left out, and named in the note. by_region: whether it acts in a part of the picture.
     Raises what path_of and reading a file raise, UnsupportedCheckpoint for damaged tensors, NotForOnePerson for a kind
-    of change that cannot be one person's, and WrongBaseModel where the file does not fit, see _parts_that_fit.
+    of change that cannot be one person's, and WrongBaseModel where the file does not fit, see _sections_that_fit.
     """
     path = path_of(file)
     state = comfy.lora_convert.convert_lora(read_state_dict(path, "a LoRA", "Put it into models/loras."))
@@ -196,9 +196,9 @@ def read_lora_file(file: str, model: ModelPatcher, clip: CLIP, layers: LoraLayer
     _refuse_unfit_kinds(file, model, layers, of_network, by_region)
     unread_keys = tensors.unread_keys(patches)
     kept_patches, left_out_sentences = _without_other_latents(model, layers, of_network)
-    parts = _parts_that_fit(file, model, clip, layers, kept_patches, of_clip, unread_keys)
+    sections = _sections_that_fit(file, model, clip, layers, kept_patches, of_clip, unread_keys)
     note = _note(file, unread_keys, tensors.second_names, left_out_sentences)
-    return LoraFile(parts, {patch.key: patch.patch for patch in of_clip}, note)
+    return LoraFile(sections, {patch.key: patch.patch for patch in of_clip}, note)
 
 
 def _names_of(model: ModelPatcher, clip: CLIP, layers: LoraLayers) -> dict[str, Any]:
@@ -371,7 +371,8 @@ def _refuse_unfit_kinds(
 def _why_not_for_one_person(model: ModelPatcher, layers: LoraLayers, patch: _Patch, by_region: bool) -> str | None:
     """Why a patch cannot be added for one person, in words; None where it can, or where its size does not fit.
 
-    by_region: whether the person is in a part of the picture. What does not fit is refused later, by `_parts_that_fit`.
+    by_region: whether the person is in a part of the picture. What does not fit is refused later, by
+    `_sections_that_fit`.
     """
     if kind_of(patch.patch) is None:
         return f"a whole difference ({patch.patch[0]})"  # the patch is a tuple with its kind first, such as "diff"
@@ -429,7 +430,7 @@ def _without_other_latents(
     return kept_patches or list(patches), left_out_sentences
 
 
-def _parts_that_fit(
+def _sections_that_fit(
     file: str,
     model: ModelPatcher,
     clip: CLIP,
@@ -437,15 +438,15 @@ def _parts_that_fit(
     of_network: Sequence[_Patch],
     of_clip: Sequence[_Patch],
     unread_keys: Sequence[str],
-) -> tuple[FilePart, ...]:
-    """The parts that a file adds to the network: one for each of its patches, all of which must fit their weights.
+) -> tuple[FileSection, ...]:
+    """The sections that a file adds to the network: one for each of its patches, all of which must fit their weights.
 
     of_network: patches of a kind that can be one person's. of_clip: the patches for the CLIP, which are only checked.
     unread_keys: of the file's tensors that belong to no weight. Raises WrongBaseModel where a patch does not fit its
     weight. Also where no patch is for the network, unless the file is for the CLIP alone: it has patches for the CLIP
     and names no other layer.
     """
-    parts: list[FilePart] = []
+    sections: list[FileSection] = []
     misfits: list[str] = []  # the sizes of each patch that does not fit, in words
     for patch in of_network:
         shape = patch.shape_in(model)
@@ -453,12 +454,12 @@ def _parts_that_fit(
         if shape is None:
             misfits.append(patch.sizes_in(model))
         elif lora is not None:  # for the type checker: other kinds are refused before
-            parts.append(FilePart(patch.layer, lora, shape, patch.rows, patch.reorder))
+            sections.append(FileSection(patch.layer, lora, shape, patch.rows, patch.reorder))
     misfits += [patch.sizes_in(clip.patcher) for patch in of_clip if patch.shape_in(clip.patcher) is None]
     unread_layers = _layers_named_in(unread_keys)
     is_for_clip_alone = not of_network and bool(of_clip) and not unread_layers
     if not misfits and (of_network or is_for_clip_alone):
-        return tuple(parts)
+        return tuple(sections)
     is_any_layer_named = bool(misfits or unread_layers)
     unknown_names = unread_layers if is_any_layer_named else unread_keys
     raise _another_model(file, layers, misfits, unknown_names, len(of_network) + len(of_clip) - len(misfits))

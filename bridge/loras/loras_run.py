@@ -14,7 +14,7 @@ There are several networks where ComfyUI's MultiGPU CFG Split samples with a cop
 The steps of one forward:
 
     Batch.prepared                  puts hooks into the layers' `forward` (layer_hooks.py)
-    options_with_attention          begins the Forward of this thread, by which hooks find their batch
+    options_for_network          begins the Forward of this thread, by which hooks find their batch
       each layer:
         LayerHook.forward           -> LayerLoras.output -> with_node, of each node:
           PeopleLayer.hidden        down x                              (B, tokens, ranks)
@@ -34,8 +34,8 @@ from torch import Tensor, nn
 from ..host.shared_network import model_of
 from ..host.unet import NETWORK, WEIGHT, has_unet, layer_shape, patched_shape, unet_of
 from ..networks.model_family import network_of
+from ..sampling.carried import ConditioningLost, PerChunk, rows_of_nodes
 from ..sampling.forward import ForwardShape
-from ..sampling.model_conds import ConditioningLost, PerChunk, rows_of_nodes
 from ..sampling.runs import Kind, Run, when_acting
 from .layer_hooks import LayerHooks
 from .layer_loras import LorasBatch, NodeLoras

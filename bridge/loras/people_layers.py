@@ -21,7 +21,7 @@ from ...core.attention.low_rank import InFront, LoraKind, LowRank, in_groups
 from ..host.shared_network import model_of
 from ..host.unet import has_unet
 from ..networks.file_attention import tell_of_file_attention
-from ..sampling.model_conds import CarriedOfPeople
+from ..sampling.carried import CarriedOfPeople
 from ..sampling.runs import Run
 
 LayerCall = Callable[[Tensor], Tensor]

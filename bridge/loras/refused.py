@@ -2,7 +2,7 @@
 
 from ...core.checks.errors import BadSetup, TokensMoved
 from ..host.unet import Grid, tokens_moved
-from ..sampling.model_conds import ConditioningLost
+from ..sampling.carried import ConditioningLost
 
 ZERO_TIME = "index_timestep_zero"
 """The host's name of a method by which reference pictures are modulated by the time 0, and not by that of the step."""

@@ -26,7 +26,7 @@ from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
 from torch import Tensor
 
 from ...core.attention.cross_attention import on_grid
-from ..host.unet import Grid, Options, Replacement, grid_of, modules_of_unet, transformers, with_patch
+from ..host.unet import Grid, Options, Replacement, grid_of, modules_of_network, transformers, with_patch
 from ..networks.file_attention import attend_whole_with, attend_with
 from ..networks.layers import (
     PIXELS,
@@ -57,7 +57,7 @@ class TextLayers(NamedTuple):
 
 def text_layers_of(unet: UNetModel) -> list[TextLayers]:
     """Of every cross-attention layer, in the order of unet.transformers."""
-    names = {module: name for name, module in modules_of_unet(unet).items()}
+    names = {module: name for name, module in modules_of_network(unet).items()}
     attentions = [transformer.module.attn2 for transformer in transformers(unet)]
     return [TextLayers(names[attention.to_k], names[attention.to_v]) for attention in attentions]
 
@@ -145,9 +145,9 @@ class TextWithLoras(CrossAttentionBatch):
         """Whether any node has LoRAs on the keys or values of the text in this layer."""
         return any(self._people_of_layers[layer_index])
 
-    def options_with_attention(self, options: Options) -> Options:
+    def options_for_network(self, options: Options) -> Options:
         # As the last patch, after those of other packs and of a UnetWordsBatch: it sees the text as layers read it.
-        return with_patch(super().options_with_attention(options), "attn2_patch", _remember_text)
+        return with_patch(super().options_for_network(options), "attn2_patch", _remember_text)
 
     @staticmethod
     def keys_or_values(people: Sequence[PersonOfNode], hook: LayerHook, x: Tensor, out: Tensor) -> Tensor:

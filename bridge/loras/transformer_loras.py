@@ -22,9 +22,9 @@ from ..networks.model_family import network_of, taken_family
 from ..networks.modulation import ModulatedLayer, ModulationUse, TimeModulation, TokenModulation, modulated_layer
 from ..networks.patched_methods import patched_inputs, with_input_patch
 from ..networks.transformer_families import LayerStream, Stream, TransformerFamily
+from ..sampling.carried import ConditioningLost
 from ..sampling.current_forward import current
 from ..sampling.forward import ForwardShape
-from ..sampling.model_conds import ConditioningLost
 from .layer_hooks import Forward, LayerHook, LayerHooks
 from .layer_loras import LayerLoras, LorasBatch, NodeLoras, nodes_by_layer
 from .people_layers import Owners
@@ -207,9 +207,9 @@ class TransformerLorasBatch(LorasBatch):
             return True  # with any method, and with none
         return method is not None  # such as Krea 2
 
-    def options_with_attention(self, options: Options) -> Options:
+    def options_for_network(self, options: Options) -> Options:
         """transformer_options with a patch that counts tokens."""
-        return with_input_patch(super().options_with_attention(options), self._family, self.count_tokens)
+        return with_input_patch(super().options_for_network(options), self._family, self.count_tokens)
 
     def after_network_call(self) -> None:
         """Let the layers that modulate forget what they have answered, also where the network has raised."""

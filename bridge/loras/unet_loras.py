@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from ..host.unet import Grid, Options, block_of, first_convolution_of, grids
 from ..networks.model_family import network_of
 from ..sampling.forward import ForwardShape
-from ..sampling.made_rows import made_rows_error
-from ..sampling.watch import PutIn
+from ..sampling.rows_of_others import made_rows_error
+from ..sampling.watch import DueCalls
 from .layer_hooks import Forward, LayerHook, LayerHooks
 from .layer_loras import KeptWeights, LayerLoras, LorasBatch, NodeInLayer, NodeLoras, nodes_by_layer
 from .people_layers import Owners, as_tokens
@@ -168,10 +168,10 @@ class UNetLorasBatch(LorasBatch):
             for name, of_nodes in nodes_by_layer(nodes, sorted(first)).items()
         }
 
-    def put_in(self, modules: Mapping[str, nn.Module]) -> PutIn:
+    def due_calls(self, modules: Mapping[str, nn.Module]) -> DueCalls:
         """The cross-attentions in which the text is read with LoRAs, and by name each layer that is hooked."""
-        return {**self._text.put_in(modules), **super().put_in(modules)}
+        return {**self._text.due_calls(modules), **super().due_calls(modules)}
 
-    def options_with_attention(self, options: Options) -> Options:
+    def options_for_network(self, options: Options) -> Options:
         """transformer_options with the attention of the layers whose text is read with LoRAs."""
-        return self._text.options_with_attention(super().options_with_attention(options))
+        return self._text.options_for_network(super().options_for_network(options))

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from ...core.attention.token_groups import AnySplit, Group, RowSplit, Split, joined, split_attention
 from ..host.unet import Options
-from ..sampling.model_conds import ConditioningLost
-from ..sampling.watch import PutIn
+from ..sampling.carried import ConditioningLost
+from ..sampling.watch import DueCalls
 from .file_attention import Attention, attention_of_file, for_some_tokens
 from .transformer_families import TransformerFamily
 
@@ -76,10 +76,10 @@ def with_reading(options: Options, reading: Reading) -> Options:
     return around_attention(with_all_readings, _attention_by_readings)
 
 
-def attending_parts(modules: Mapping[str, nn.Module], family: TransformerFamily) -> PutIn:
+def attending_parts(modules: Mapping[str, nn.Module], family: TransformerFamily) -> DueCalls:
     """The parts of a network whose attention is split by readings: its blocks, or the text_reader in each.
 
-    modules: of the network, by name. Each part is its own key: an attention does not know in which it is, see PutIn.
+    modules: of the network, by name. Each part is its own key: an attention does not know in which it is, see DueCalls.
     """
     parts: list[nn.Module] = []
     for name, block in modules.items():

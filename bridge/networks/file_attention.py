@@ -14,7 +14,7 @@ from ...core.attention.cross_attention import Attend, Block
 from ..host import notes
 from ..host.shared_network import model_of, network_within
 from ..host.unet import Options, transformers
-from ..sampling.model_conds import Carried
+from ..sampling.carried import Carried
 from ..sampling.node_of_run import NodeOfRun
 from ..sampling.runs import Run
 from .patched_methods import PatchedMethod, WithOption

@@ -28,11 +28,11 @@ from ..host.unet import (
     with_patches,
     with_replacements,
 )
+from ..sampling.carried import ConditioningLost
 from ..sampling.code_of_others import is_ours
 from ..sampling.forward import Batch, ForwardShape
-from ..sampling.made_rows import made_rows_error
-from ..sampling.model_conds import ConditioningLost
-from ..sampling.watch import PutIn
+from ..sampling.rows_of_others import made_rows_error
+from ..sampling.watch import DueCalls
 from .file_attention import Attention, attention_of_file_in_layers, with_attention_of_file
 from .row_tracking import SOURCE_ROWS, LayerInput, TextPatch, call_patches
 
@@ -83,15 +83,15 @@ class CrossAttentionBatch(Batch):
         self.row_count = query_shape.row_count
         self._query_shape = query_shape
 
-    def put_in(self, modules: Mapping[str, nn.Module]) -> PutIn:
+    def due_calls(self, modules: Mapping[str, nn.Module]) -> DueCalls:
         """The cross-attention (attn2) of each layer that this batch changes. modules: by name, "" is the UNet."""
-        put_in: dict[Hashable, nn.Module] = {}
+        due_calls: dict[Hashable, nn.Module] = {}
         for layer_index, transformer in enumerate(transformers(modules[""])):
             if self.changes_layer(layer_index):
-                put_in[self.layers[layer_index]] = transformer.module.attn2
-        return put_in
+                due_calls[self.layers[layer_index]] = transformer.module.attn2
+        return due_calls
 
-    def options_with_attention(self, options: Options) -> Options:
+    def options_for_network(self, options: Options) -> Options:
         """transformer_options with this batch's attention in the layers that it changes.
 
         Where other packs have attn2 patches, `call_patches` takes their place: it calls them and tracks their rows.
@@ -163,7 +163,7 @@ def patches_dropped() -> ConditioningLost:
 
 def _batch_in_layer(replacement: Any) -> CrossAttentionBatch | None:
     """The batch of ours that stands in a layer or among patches, as a partial of its method, see
-    `options_with_attention`.
+    `options_for_network`.
 
     None where a function of another pack stands there, or nothing (None).
     """

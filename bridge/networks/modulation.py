@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..sampling.model_conds import ConditioningLost
+from ..sampling.carried import ConditioningLost
 from .transformer_families import GatedLayer, Modulation, ScaledNorm
 
 _OPEN_BEFORE_TANH = 20.0

@@ -37,7 +37,7 @@ from torch import Tensor
 
 from ...core.checks.memory import is_out_of_memory
 from ..host.unet import Options
-from ..sampling.made_rows import made_rows_error, texts_of_others_error
+from ..sampling.rows_of_others import made_rows_error, texts_of_others_error
 
 SOURCE_ROWS = "likeness_rows"
 """The key of a tensor in a layer's extra_options: of which row of the batch each row of the layer was made, (rows,).

@@ -18,8 +18,8 @@ from ...core.parts.bank import Bank, PartTokens, TokensInside, token_mask, token
 from ...core.pictures.geometry import Rect
 from ..host.shared_network import network_within, without_replaced_methods
 from ..host.unet import NETWORK, WEIGHT, Grid, Options, dtype_of, grids, layers_of, weight_shape
+from ..sampling.carried import ConditioningLost
 from ..sampling.code_of_others import who_stands_around
-from ..sampling.model_conds import ConditioningLost
 from ..sampling.runs import Run
 
 Recorded = dict[Block, Tensor]

@@ -10,8 +10,8 @@ from ...core.checks.errors import BadParts, BadSize
 from ...core.parts.bank import Bank, PartTokens, PartWeights
 from ...core.pictures.geometry import OF_A_PIECE
 from ..networks.file_attention import tell_of_file_attention
+from ..sampling.carried import Carried, carried_in, carry_both
 from ..sampling.conditioning import SamplerInputs
-from ..sampling.model_conds import Carried, carried_in, carry_both
 from ..sampling.runs import Run
 from .recording import SelfReference, is_inpainting_in
 

@@ -10,7 +10,7 @@ The steps of one forward:
         PartsCache.batch_of_parts       a SharingBatch, kept for all forwards that carry the same
             _parts_by_layer, _parts_in_layer     what each chunk reads beside its own tokens in each layer
                 _make_parts_in_layer           keys, values and bias of that: a PartsInLayer
-    SharingBatch.options_with_attention     puts the attention into the layers, and poses after the first convolution
+    SharingBatch.options_for_network     puts the attention into the layers, and poses after the first convolution
         attention_output                    of a layer: rows with parts by their PartsInLayer, all others as before
 """
 
@@ -40,11 +40,11 @@ from ..networks.file_attention import (
     attention_of_file_in_layers,
     with_attention_of_file,
 )
+from ..sampling.carried import PerChunk
 from ..sampling.forward import Batch, ForwardInput, Network, forget_past
-from ..sampling.made_rows import attention_of_other_pack, made_rows_error
-from ..sampling.model_conds import PerChunk
+from ..sampling.rows_of_others import attention_of_other_pack, made_rows_error
 from ..sampling.runs import Kind, Run
-from ..sampling.watch import Calls, PutIn
+from ..sampling.watch import Calls, DueCalls
 from .recording import PartsRecorder, SelfReference, is_inpainting_in
 from .shared_parts import SharedParts
 
@@ -60,16 +60,16 @@ class PartsOfRun:
         # What other nodes have put in place of attention for the whole run.
         self._options_of_run = {"patches_replace": run.replacements}
 
-    def batch(self, of_nodes: tuple[PerChunk[SharedParts], ...], forward_input: ForwardInput) -> Batch | None:
+    def batch(self, by_node: tuple[PerChunk[SharedParts], ...], forward_input: ForwardInput) -> Batch | None:
         """The batch of one forward; None where nothing is shared at this step, and no chunk has a pose.
 
         Where the step needs a new recording of parts, it is made here, with a forward of the UNet.
-        of_nodes: of one node, as share_with allows no second one.
+        by_node: of one node, as share_with allows no second one.
         """
-        (parts_of_chunks,) = of_nodes
+        (parts_of_chunks,) = by_node
         cache = self._cache_of(forward_input)
         shape = forward_input.x.shape
-        if not self._run.acting(of_nodes, forward_input.sigmas):  # no parts are read at this step
+        if not self._run.acting(by_node, forward_input.sigmas):  # no parts are read at this step
             # A pose acts at every step, also where nothing is shared.
             has_pose = any(parts.pose is not None for parts in parts_of_chunks)
             return cache.batch_of_parts(parts_of_chunks, sharing=False, shape=shape) if has_pose else None
@@ -114,8 +114,8 @@ class PartsOfRun:
         return recording.cache
 
 
-def _batch(run: Run, of_nodes: tuple[PerChunk[SharedParts], ...], forward_input: ForwardInput) -> Batch | None:
-    return run.once(PartsOfRun, lambda: PartsOfRun(run)).batch(of_nodes, forward_input)
+def _batch(run: Run, by_node: tuple[PerChunk[SharedParts], ...], forward_input: ForwardInput) -> Batch | None:
+    return run.once(PartsOfRun, lambda: PartsOfRun(run)).batch(by_node, forward_input)
 
 
 SHARED_PARTS = Kind(SharedParts.key, _batch)
@@ -165,17 +165,17 @@ class SharingBatch(Batch):
     attention_of_file: Mapping[Block, Attention]
     calls: Calls = field(default_factory=Calls)
 
-    def put_in(self, modules: Mapping[str, nn.Module]) -> PutIn:
+    def due_calls(self, modules: Mapping[str, nn.Module]) -> DueCalls:
         """The self-attentions of layers that read parts, and the first convolution where there is a pose."""
-        put_in: dict[Hashable, nn.Module] = {}
+        due_calls: dict[Hashable, nn.Module] = {}
         for *block, transformer in unet.transformers(modules[""]):  # a block is (name, number, index)
             if tuple(block) in self.layers:
-                put_in[tuple(block)] = transformer.attn1
+                due_calls[tuple(block)] = transformer.attn1
         if any(pose is not None for pose in self.poses):
-            put_in[_POSES] = modules["input_blocks.0"]
-        return put_in
+            due_calls[_POSES] = modules["input_blocks.0"]
+        return due_calls
 
-    def options_with_attention(self, options: Options) -> Options:
+    def options_for_network(self, options: Options) -> Options:
         """transformer_options with our attention in the layers, and poses after the first convolution.
 
         Another node may have put a function of its own in the place of a layer's self-attention. Where it has done so
@@ -335,7 +335,7 @@ class PartsCache:
     ) -> SharingBatch:
         """What `_new_batch` gives of these arguments, made once and kept as long as the recording.
 
-        `Run.kept` would keep it, and with it the tokens of the recording, for the whole run.
+        `Run.kept_batch` would keep it, and with it the tokens of the recording, for the whole run.
         """
         made_of = parts_of_chunks, sharing, shape
         if made_of not in self._batches:

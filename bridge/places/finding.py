@@ -1,4 +1,4 @@
-"""People found in the first steps of a sampling: what is sampled for it, and what of that is looked at."""
+"""People found in the first steps of a sampling: what is sampled for it, and what of that is probed."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from ...core.checks.errors import BadSetup
 from ..host.schedule import WHOLE_SCHEDULE
 from ..host.shared_network import model_of
 from ..host.unet import Grid, pixels_of
+from ..sampling.carried import carried_in, carry
 from ..sampling.conditioning import Conditioning, SamplerInputs
-from ..sampling.model_conds import carried_in, carry
 from ..sampling.on_model import with_kinds
 from ..words.transformer.words import TransformerWords
 from ..words.unet.words import UnetWords
-from .look import LOOKS, Look, Sought
+from .probe import PROBES, Probe, Sought
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +70,7 @@ class SeenPeople:
         return functional.interpolate(masks[:, None], size=size, mode="bilinear")[:, 0, :height, :width]
 
 
-def look_at(
+def probed(
     given: SamplerInputs,
     latent: Mapping[str, Any],
     sampling: Sampling,
@@ -78,29 +78,29 @@ def look_at(
     clip: CLIP,
     words: Sequence[str],
 ) -> SeenPeople:
-    """Sample up to a share of the steps, and give what is seen then; the other steps are not computed, see Look.
+    """Sample up to a share of the steps, and give what is seen then; the other steps are not computed, see Probe.
 
     given: with a MODEL. If people have words, these are the last that its positive carries. share: 0..1, of the steps.
     clip: the encoder of the words. words: of each person; "" for everybody where ID tokens or references tell people
     apart. Raises BadSetup where nothing is seen.
     """
     assert given.model is not None
-    look = Look(share)
-    # source: an object of this look alone, which tells what it carries from that of other nodes.
-    nobody = Sought(source=object(), schedule=WHOLE_SCHEDULE, look=look, people_count=0)
+    probe = Probe(share)
+    # source: an object of this probe alone, which tells what it carries from that of other nodes.
+    nobody = Sought(source=object(), schedule=WHOLE_SCHEDULE, probe=probe, people_count=0)
     sought = replace(nobody, people_count=len(words))
     if any(words):
         lengths = _lengths_of_words(given.positive)
         of_people = tuple(numbers_of_words(clip, said, length) for said, length in zip(words, lengths, strict=True))
         sought = replace(sought, word_numbers=of_people, lengths=lengths)
-    model = with_kinds(given.model, LOOKS)
-    model.add_wrapper_with_key(WrappersMP.CALC_COND_BATCH, LOOKS.key, look.wrap_calc_cond_batch)
+    model = with_kinds(given.model, PROBES)
+    model.add_wrapper_with_key(WrappersMP.CALC_COND_BATCH, PROBES.key, probe.wrap_calc_cond_batch)
     guider = CFGGuider(model)
     # Every chunk must carry a Sought, so the negative has one that seeks nobody.
     guider.set_conds(carry(given.positive, sought), carry(given.negative, nobody))
     guider.set_cfg(sampling.cfg)
     SamplerCustomAdvanced().sample(sampling.noise, guider, sampling.sampler, sampling.sigmas, latent)
-    if look.seen is None or look.predicted is None:
+    if probe.seen is None or probe.predicted is None:
         raise BadSetup(
             "Find Places has seen nothing of the people: at the step of look_at the model has read neither their "
             "words, nor ID tokens or reference pictures of as many people.",
@@ -109,14 +109,14 @@ def look_at(
         )
     base_model = model_of(given.model)
     pixels = pixels_of(base_model)  # of a latent pixel's side
-    height, width = (pixels * side for side in look.predicted.shape[-2:])
+    height, width = (pixels * side for side in probe.predicted.shape[-2:])
     return SeenPeople(
-        scores=look.seen.scores,
-        hidden=look.seen.hidden,
-        size=look.seen.size,
-        side=look.seen.cell * pixels,
+        scores=probe.seen.scores,
+        hidden=probe.seen.hidden,
+        size=probe.seen.size,
+        side=probe.seen.cell * pixels,
         canvas=(width, height),
-        picture=shown(look.predicted, base_model.latent_format),
+        picture=shown(probe.predicted, base_model.latent_format),
     )
 
 

@@ -41,18 +41,18 @@ from ..networks.attention import attending_parts, untraced, with_reading
 from ..networks.file_attention import patched_file_attention, tell_of_file_attention
 from ..networks.forward_layout import layout_of
 from ..networks.model_family import TOKEN, cells_per_token, network_of, regions_on_tokens, taken_family
-from ..sampling.conditioning import RunEntry
-from ..sampling.current_forward import CurrentReferences, current
-from ..sampling.forward import Batch, ForwardInput, ForwardShape
-from ..sampling.model_conds import (
+from ..sampling.carried import (
     CarriedOfPeople,
     ConditioningLost,
     PerChunk,
     one_for_each_row,
 )
+from ..sampling.conditioning import RunEntry
+from ..sampling.current_forward import CurrentReferences, current
+from ..sampling.forward import Batch, ForwardInput, ForwardShape
 from ..sampling.node_of_run import NodeOfRun
 from ..sampling.runs import Kind, Run
-from ..sampling.watch import PutIn
+from ..sampling.watch import DueCalls
 from .record import LATENTS, PeopleReferences, ReferenceLatent
 
 _PLAN = "likeness_regional_references_plan"
@@ -184,19 +184,19 @@ class ActingReferences(NamedTuple):
     strength: float
 
 
-def _batch(run: Run, of_nodes: tuple[PerChunk[RegionalReferences], ...], forward_input: ForwardInput) -> Batch | None:
+def _batch(run: Run, by_node: tuple[PerChunk[RegionalReferences], ...], forward_input: ForwardInput) -> Batch | None:
     """The batch of a forward; None where it has no references, or all tokens read all of them, as in the host.
 
-    of_nodes: of one node, because People as References encodes its own prompts, so no second node can add one.
+    by_node: of one node, because People as References encodes its own prompts, so no second node can add one.
 
     Raises ConditioningLost where other packs have joined rows whose references belong to different people, or have
     changed the number of references.
     """
-    (of_node,) = of_nodes
-    rows = one_for_each_row(of_node, len(forward_input.x))
+    (by_chunk,) = by_node
+    rows = one_for_each_row(by_chunk, len(forward_input.x))
     regional = rows[0]
     # Outside of the range in which regions hold nothing is limited to them.
-    strength = regional.strength if run.acting(of_nodes, forward_input.sigmas) else 0.0
+    strength = regional.strength if run.acting(by_node, forward_input.sigmas) else 0.0
     all_read_all = strength == 0 and regional.record.is_read_as_it_is
     if not forward_input.references or all_read_all:
         return None
@@ -206,7 +206,7 @@ def _batch(run: Run, of_nodes: tuple[PerChunk[RegionalReferences], ...], forward
     if reference_count != len(regional.numbers):
         why = f"hands on {reference_count} reference pictures where the conditioning has {len(regional.numbers)}"
         raise ConditioningLost("", why)
-    return run.kept(_new_batch, ActingReferences(tuple(rows), strength), forward_input)
+    return run.kept_batch(_new_batch, ActingReferences(tuple(rows), strength), forward_input)
 
 
 def _new_batch(run: Run, acting: ActingReferences, forward_shape: ForwardShape) -> RegionalReferencesBatch:
@@ -267,7 +267,7 @@ class RegionalReferencesBatch(Batch):
         if family.refiners and any(regional.shown) and regional.record.is_weighted:
             self._plan_of_refiners = self._made_plan(self._layout_with_text(layout.common).text_spans())
 
-    def put_in(self, modules: Mapping[str, nn.Module]) -> PutIn:
+    def due_calls(self, modules: Mapping[str, nn.Module]) -> DueCalls:
         return attending_parts(modules, self._family)
 
     @contextmanager
@@ -338,7 +338,7 @@ class RegionalReferencesBatch(Batch):
         front = max(0, text - self._layout.common - _tokens_of_words())
         return replace(self._layout, front=front, common=text - front, shown=shown)
 
-    def options_with_attention(self, options: Options) -> Options:
+    def options_for_network(self, options: Options) -> Options:
         current.references = self._people  # other code of this thread can ask whose the references are
         return with_reading(with_patch(options, "post_input", self.with_plan), self)
 

@@ -14,12 +14,12 @@ from torch import Tensor, nn
 from ..host.schedule import WHOLE_SCHEDULE
 from ..host.unet import Options, with_patch
 from ..networks.model_family import cells_per_token
+from ..sampling.carried import Carried, PerChunk, carry
 from ..sampling.conditioning import SamplerInputs
 from ..sampling.forward import Batch, ForwardShape
-from ..sampling.model_conds import Carried, PerChunk, carry
 from ..sampling.on_model import with_kinds
 from ..sampling.runs import Kind, Run, when_acting
-from ..sampling.watch import PutIn
+from ..sampling.watch import DueCalls
 from .by_region import TokensChanged
 
 
@@ -60,10 +60,10 @@ class CentredReferencesBatch(Batch):
             offsets.append(offset.expand(own_rows * own_columns, 3))
         self._offsets = torch.cat(offsets).to(forward_shape.device)  # (tokens of the picture and its references, 3)
 
-    def put_in(self, modules: Mapping[str, nn.Module]) -> PutIn:
+    def due_calls(self, modules: Mapping[str, nn.Module]) -> DueCalls:
         return {CentredReferencesBatch: modules[""]}
 
-    def options_with_attention(self, options: Options) -> Options:
+    def options_for_network(self, options: Options) -> Options:
         return with_patch(options, "post_input", self.with_positions)
 
     def with_positions(self, inputs: Options) -> Options:

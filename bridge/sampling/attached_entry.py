@@ -15,8 +15,8 @@ from typing_extensions import Self
 
 from ..host.schedule import WHOLE_SCHEDULE
 from .areas import Area, area_of
+from .carried import Carried, carried_by_chunk, carried_in
 from .conditioning import ID_TOKENS, IDTokens, RunEntry
-from .model_conds import Carried, carried_by_chunk, carried_in
 
 CHANNELS = 8
 """How many channels of a token are compared to see whether ID tokens have changed."""

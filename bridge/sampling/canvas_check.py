@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ...core.pictures import geometry
 from .areas import LatentSize, in_pixels, latent_size
-from .model_conds import Carried
+from .carried import Carried
 from .node_of_run import NodeOfRun
 
 

@@ -1,6 +1,6 @@
 """Changes to CONDITIONING, always on copies, and checks that the texts in it fit a model.
 
-What an apply node puts into the conditioning for a run is in model_conds.py, a ControlNet in control_nets/.
+What an apply node puts into the conditioning for a run is in carried.py, a ControlNet in control_nets/.
 """
 
 from __future__ import annotations
@@ -131,14 +131,14 @@ JUST_BEHIND = 2 * _BEFORE_THE_PERCENTAGE
 """What is added to the end of a range that includes its end: `changed_at` puts the boundary that little behind it."""
 
 
-def changed_in_turn(parts: Sequence[tuple[float, Conditioning]]) -> Conditioning:
-    """Entries of which each is read in a part of the schedule, one after the other.
+def changed_in_turn(pieces: Sequence[tuple[float, Conditioning]]) -> Conditioning:
+    """Entries of which each is read in a piece of the schedule, one after the other.
 
-    parts: where each begins (the first at 0) and what is read from there on, ascending. All of them hold the same
+    pieces: where each begins (the first at 0) and what is read from there on, ascending. All of them hold the same
     prompts in the same order, with the same ranges of a CLIP schedule.
     """
     entries: Conditioning = []
-    (_, first_conditioning), *later = parts
+    (_, first_conditioning), *later = pieces
     for number, first_entry in enumerate(first_conditioning):
         in_turn = [first_entry]
         for start, conditioning in later:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ..host.unet import Options, dtype_of
 from .current_forward import current
-from .watch import Calls, PutIn
+from .watch import Calls, DueCalls
 
 Strengths = tuple[tuple[Hashable, float], ...]
 """How strong each of the host's hooks is that has changed the weights of a network, by its reference. A hook LoRA with
@@ -124,11 +124,11 @@ class Batch:
     def __init__(self) -> None:
         self.calls = Calls()
 
-    def put_in(self, modules: Mapping[str, nn.Module]) -> PutIn:
+    def due_calls(self, modules: Mapping[str, nn.Module]) -> DueCalls:
         """What this batch puts into a network, all of which has to be called. modules: see Watch.modules_in."""
         raise NotImplementedError
 
-    def options_with_attention(self, options: Options) -> Options:
+    def options_for_network(self, options: Options) -> Options:
         """transformer_options with this batch's attention around whatever stands in the layers.
 
         The network is called right after. Hooks of a batch in the network are given x alone. So a batch that has some
@@ -154,7 +154,7 @@ class Batch:
         return args, kwargs
 
     def after_network_call(self) -> None:
-        """Called when the network has run with `options_with_attention`, or anything has raised."""
+        """Called when the network has run with `options_for_network`, or anything has raised."""
 
 
 def argument(args: Sequence[Any], place: int, kwargs: Mapping[str, Any], name: str, default: Any = None) -> Any:
@@ -175,9 +175,9 @@ def call_network(batches: Sequence[Batch], executor: WrapperExecutor, x: Tensor,
             batch.calls.is_begun = True
             args, kwargs = batch.network_arguments(args, kwargs)
             if "transformer_options" not in kwargs and args and isinstance(args[-1], dict):
-                args = *args[:-1], batch.options_with_attention(args[-1])
+                args = *args[:-1], batch.options_for_network(args[-1])
             else:
-                kwargs["transformer_options"] = batch.options_with_attention(kwargs.get("transformer_options", {}))
+                kwargs["transformer_options"] = batch.options_for_network(kwargs.get("transformer_options", {}))
         return executor(x, *args, **kwargs)
     finally:
         current.know_again(before)

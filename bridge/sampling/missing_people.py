@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from enum import Enum
 
 import torch
-from comfy.model_patcher import ModelPatcher
 from comfy.samplers import CFGGuider
 from torch import Tensor
 
@@ -20,9 +19,7 @@ from ..host import notes
 from ..host.schedule import ScheduleRange, is_unfinished, steps_of
 from .attached_entry import holds_id_tokens
 from .conditioning import Conditioning, NeverCopied, RunEntry, SamplerInputs, is_zeroed
-from .on_model import OnModel, put_on
-from .run_notes import Start, tell_of_checkpoint
-from .runs import Kind
+from .run_notes import SamplingCall, tell_of_checkpoint
 
 TOPIC = "presence"
 """The topic of the notes about a run, see notes.tell_of_run."""
@@ -34,17 +31,17 @@ _KEY = "likeness_presence"
 class NamedRange:
     """A range of the schedule that a user has set.
 
-    acting_part: what works in it, such as "the adapter". inputs: the names of the inputs that set it.
+    what_acts: what works in it, such as "the adapter". inputs: the names of the inputs that set it.
     """
 
-    acting_part: str
+    what_acts: str
     schedule: ScheduleRange
     inputs: str = "start_percent and end_percent"
 
     def never_works(self, node_name: str) -> str:
         """The sentence about a run in which no step begins in this range."""
         return (
-            f"{node_name}: the range of {self.acting_part} is {self.schedule}, and no step of this run begins there. "
+            f"{node_name}: the range of {self.what_acts} is {self.schedule}, and no step of this run begins there. "
             f"So it has little or no effect. Change {self.inputs}, or the steps and the denoise of the sampler."
         )
 
@@ -57,17 +54,17 @@ class Side(Enum):
 
 
 @dataclass(frozen=True, eq=False)
-class ApplyNode(NeverCopied):
+class NoteSubject(NeverCopied):
     """An apply node of the graph, and what it has put into the conditioning, in the words of notes.
 
-    node_id: None outside of a graph. subject: such as "Anna and Ben" or "the parts". ranges: those in which it works.
+    node_id: None outside of a graph. names: such as "Anna and Ben" or "the parts". ranges: those in which it works.
     in_negative: whether a negative prompt that does not come from the node gives another picture. for_sdxl: whether
     what it puts in was made for SDXL's own latents. has_id_tokens: whether ID tokens of it stand in the texts.
     """
 
     node_name: str
     node_id: str | None
-    subject: str
+    names: str
     ranges: tuple[NamedRange, ...] = ()
     in_negative: bool = False
     for_sdxl: bool = False
@@ -78,7 +75,7 @@ class ApplyNode(NeverCopied):
         name = self.node_name
         return (
             f"The {side.value} prompt of this sampler is not the {side.value} output of {name} or made of it, so what "
-            f"the node has put there for {self.subject} is missing or changed. Connect that output, or what comes of "
+            f"the node has put there for {self.names} is missing or changed. Connect that output, or what comes of "
             "it. Conditioning (Average) and (Concat) keep only what conditioning_to carries, and (Average), (Multiply) "
             "and (Zero Out) change ID tokens: use Conditioning (Combine), or put such a node in front of "
             f"{name}. Blend Two People and weights mix people."
@@ -89,33 +86,22 @@ class ApplyNode(NeverCopied):
 class NodeMark(NeverCopied):
     """The mark of an apply node in the options of a conditioning entry: the node, and the side that it gave this to."""
 
-    apply_node: ApplyNode
+    note_subject: NoteSubject
     side: Side
 
 
-def model_with_notes(
-    apply_node: ApplyNode, model: ModelPatcher, positive: Conditioning, kinds: Sequence[Kind] = ()
-) -> ModelPatcher:
-    """A clone of the MODEL that reads these kinds, and writes the notes of this module under the node when it samples.
-
-    positive: the positive prompt as the node gives it out. Its first text is kept, see NodeNotes.
-    """
-    context = positive[0][0] if positive else None  # (B, T, width)
-    return put_on(model, OnModel(tuple(kinds), (NodeNotes(apply_node, context).tell,)))
-
-
-def marked(given: SamplerInputs, apply_node: ApplyNode) -> SamplerInputs:
+def marked(given: SamplerInputs, note_subject: NoteSubject) -> SamplerInputs:
     """The same MODEL, and prompts by whose marks a run knows that they come from this node."""
-    positive = _marked_side(given.positive, apply_node, Side.POSITIVE)
-    return SamplerInputs(given.model, positive, _marked_side(given.negative, apply_node, Side.NEGATIVE))
+    positive = _marked_side(given.positive, note_subject, Side.POSITIVE)
+    return SamplerInputs(given.model, positive, _marked_side(given.negative, note_subject, Side.NEGATIVE))
 
 
-def _marked_side(conditioning: Conditioning, apply_node: ApplyNode, side: Side) -> Conditioning:
+def _marked_side(conditioning: Conditioning, note_subject: NoteSubject, side: Side) -> Conditioning:
     """The conditioning with one more NodeMark in the options of every entry. The host's nodes hand the options on."""
     entries: Conditioning = []
     for text, options in conditioning:
         marks: tuple[NodeMark, ...] = options.get(_KEY, ())
-        entries.append([text, {**options, _KEY: (*marks, NodeMark(apply_node, side))}])
+        entries.append([text, {**options, _KEY: (*marks, NodeMark(note_subject, side))}])
     return entries
 
 
@@ -127,13 +113,13 @@ class NodeNotes(NeverCopied):
     prompt has no entry, and on a ControlNet. By it a run recognises a prompt that holds this text and lacks the mark.
     """
 
-    apply_node: ApplyNode
+    note_subject: NoteSubject
     context: Tensor | None = None
 
-    def tell(self, guider: CFGGuider, start: Start) -> None:
+    def tell(self, guider: CFGGuider, call: SamplingCall) -> None:
         """Write under the node what of it is lost, does nothing or does not fit the checkpoint in this sampling."""
-        node = self.apply_node
-        prompts = _PromptsAndSteps(guider, start)
+        node = self.note_subject
+        prompts = _PromptsAndSteps(guider, call)
         # Also where there are no sentences: an empty text takes away what an earlier sampling has left under the node.
         notes.tell_of_run(node.node_id, TOPIC, "\n".join(prompts.sentences(self)))
         if node.for_sdxl and prompts.has_any_of(node):
@@ -143,9 +129,9 @@ class NodeNotes(NeverCopied):
 class _PromptsAndSteps:
     """The prompts and steps of one run, which are compared with what apply nodes have put in."""
 
-    def __init__(self, guider: CFGGuider, start: Start) -> None:
+    def __init__(self, guider: CFGGuider, call: SamplingCall) -> None:
         self._guider = guider
-        self._start = start
+        self._call = call
         self._negative: list[RunEntry] = list(guider.conds.get("negative") or ())
         # The entries whose people are drawn, of all other prompts: DualCFG has two of them, under names of their own.
         self._drawn: list[RunEntry] = []
@@ -153,9 +139,9 @@ class _PromptsAndSteps:
             if name != "negative":
                 self._drawn.extend(prompt)
 
-    def has_any_of(self, apply_node: ApplyNode) -> bool:
+    def has_any_of(self, note_subject: NoteSubject) -> bool:
         """Whether any prompt has an entry that the node has given out."""
-        return any(_given_out(self._drawn + self._negative, apply_node, side) for side in Side)
+        return any(_given_out(self._drawn + self._negative, note_subject, side) for side in Side)
 
     def sentences(self, of_node: NodeNotes) -> list[str]:
         """The sentences to show under the node; [] where there is nothing to say.
@@ -163,7 +149,7 @@ class _PromptsAndSteps:
         As many of these as are so: that the positive prompt has not what the node has put into it, that the negative
         has not, and that no step lies in a range of the node.
         """
-        node = of_node.apply_node
+        node = of_node.note_subject
         drawn = _given_out(self._drawn, node, Side.POSITIVE)
         if not drawn:
             return [node.lost(Side.POSITIVE)] if self._is_lost(of_node) else []
@@ -172,7 +158,7 @@ class _PromptsAndSteps:
             sentences.append(node.lost(Side.POSITIVE))
         if self._is_negative_lost(node):
             sentences.append(node.lost(Side.NEGATIVE))
-        if not self._is_a_part():
+        if not self._may_share_schedule():
             sentences += self._ranges_without_step(node, drawn)
         return sentences
 
@@ -189,7 +175,7 @@ class _PromptsAndSteps:
         context = of_node.context
         return context is not None and any(_ends_with(entry, context) for entry in entries)
 
-    def _is_negative_lost(self, node: ApplyNode) -> bool:
+    def _is_negative_lost(self, node: NoteSubject) -> bool:
         """Whether the negative prompt lacks what the node has put into it, and the picture is another one for that.
 
         What is zeroed out is meant so, and so is a positive that is zeroed out for the negative.
@@ -200,7 +186,7 @@ class _PromptsAndSteps:
             return self._needs_own_negative(node)
         return node.has_id_tokens and not all(holds_id_tokens(entry) for entry in own if not is_zeroed(entry))
 
-    def _needs_own_negative(self, node: ApplyNode) -> bool:
+    def _needs_own_negative(self, node: NoteSubject) -> bool:
         """Whether the picture is another one where the negative prompt does not come from the node.
 
         Not where the sampler computes none: at a CFG of 1 only where a node such as NAGuidance asks for it. Else it is
@@ -213,22 +199,22 @@ class _PromptsAndSteps:
         compares_rows = "attn1_output_patch" in patches or "post_input" in patches
         return bool(self._negative and is_computed and (node.in_negative or compares_rows))
 
-    def _is_a_part(self) -> bool:
+    def _may_share_schedule(self) -> bool:
         """Whether two samplers may share one schedule (KSampler Advanced, Split Sigmas), of which this is one.
 
         Then a range without a step here may have a step of the other. The first of two samplers ends with noise left,
         and the second begins without noise of its own.
         """
-        return is_unfinished(self._start.sigmas) or not self._start.has_noise
+        return is_unfinished(self._call.sigmas) or not self._call.has_noise
 
-    def _ranges_without_step(self, node: ApplyNode, carrying: Sequence[RunEntry]) -> list[str]:
+    def _ranges_without_step(self, node: NoteSubject, carrying: Sequence[RunEntry]) -> list[str]:
         """A sentence for each range of the node without a step. carrying: the entries that have its people.
 
         The host reads what the node has put in only where it reads the entry, so a step has to lie in both ranges.
         """
         model_sampling = self._guider.model_patcher.get_model_object("model_sampling")
         entries = [_range_of(entry).in_sigmas(model_sampling) for entry in carrying]
-        steps = steps_of(self._start.sigmas)
+        steps = steps_of(self._call.sigmas)
         sentences: list[str] = []
         for named_range in node.ranges:
             sigmas = named_range.schedule.in_sigmas(model_sampling)
@@ -239,12 +225,12 @@ class _PromptsAndSteps:
         return sentences
 
 
-def _given_out(entries: Sequence[RunEntry], apply_node: ApplyNode, side: Side) -> list[RunEntry]:
+def _given_out(entries: Sequence[RunEntry], note_subject: NoteSubject, side: Side) -> list[RunEntry]:
     """Those of the entries that the node gave out on this side, whichever prompt they are in now."""
     marked_entries: list[RunEntry] = []
     for entry in entries:
         marks: tuple[NodeMark, ...] = entry.get(_KEY, ())
-        if any(mark.apply_node is apply_node and mark.side is side for mark in marks):
+        if any(mark.note_subject is note_subject and mark.side is side for mark in marks):
             marked_entries.append(entry)
     return marked_entries
 

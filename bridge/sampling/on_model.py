@@ -6,7 +6,7 @@ notes are also written where the MODEL comes from no node of ours.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -19,9 +19,10 @@ from comfy.samplers import CFGGuider
 from torch import Tensor
 
 from ..host.unet import Options
-from .conditioning import NeverCopied, named_as_one
-from .model_conds import KEY
-from .run_notes import Start, tell_of_start
+from .carried import KEY
+from .conditioning import Conditioning, NeverCopied, named_as_one
+from .missing_people import NodeNotes, NoteSubject
+from .run_notes import SamplingCall, tell_of_start
 from .runs import Kind, Run
 
 _WRAPPERS = comfy.patcher_extension.WrappersMP
@@ -35,7 +36,7 @@ class OnModel(NeverCopied):
     """
 
     kinds: tuple[Kind, ...] = ()
-    notes: tuple[Callable[[CFGGuider, Start], None], ...] = ()
+    notes: tuple[Callable[[CFGGuider, SamplingCall], None], ...] = ()
 
 
 def _on_model(model: ModelPatcher) -> OnModel:
@@ -62,6 +63,17 @@ def with_kinds(model: ModelPatcher, *kinds: Kind) -> ModelPatcher:
     return model if {*kinds} <= {*_on_model(model).kinds} else put_on(model, OnModel(kinds))
 
 
+def with_kinds_and_notes(
+    note_subject: NoteSubject, model: ModelPatcher, positive: Conditioning, kinds: Sequence[Kind] = ()
+) -> ModelPatcher:
+    """A clone of the MODEL that reads these kinds, and writes what is missing under the node when it samples.
+
+    positive: the positive prompt as the node gives it out. Its first text is kept, see NodeNotes.
+    """
+    context = positive[0][0] if positive else None  # (B, T, width)
+    return put_on(model, OnModel(tuple(kinds), (NodeNotes(note_subject, context).tell,)))
+
+
 class RunHook(TransformerOptionsHook):
     """A hook of the host on a ControlNet: a sampling whose prompts have the net gets our wrapper at OUTER_SAMPLE."""
 
@@ -85,13 +97,13 @@ def _sample(on_model: OnModel, executor: WrapperExecutor, *args: Any, **kwargs: 
     The guider's options and conditioning are copies that belong to this sampling, so they are changed in place.
     """
     guider: CFGGuider = executor.class_obj
-    start = Start.of_call(args, kwargs)
+    call = SamplingCall.of_call(args, kwargs)
     options = guider.model_options["transformer_options"]
     begun: Run | None = options.get(KEY)  # by the wrapper of the MODEL, where this one comes with a ControlNet
-    run = begun or _begun(guider, start.latent_image)
-    tell_of_start(run.read(on_model.kinds, guider, start.latent_image), guider, start)
+    run = begun or _begun(guider, call.latent_image)
+    tell_of_start(run.add_kinds(on_model.kinds, guider, call.latent_image), guider, call)
     for tell in on_model.notes:
-        tell(guider, start)
+        tell(guider, call)
     try:
         return executor(*args, **kwargs)
     finally:

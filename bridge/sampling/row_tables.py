@@ -23,7 +23,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .model_conds import Chunk, Rows
+from .carried import Chunk, Rows
 
 
 class _Line(NamedTuple):

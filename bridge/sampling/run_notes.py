@@ -22,8 +22,8 @@ from ..host.shared_network import model_of
 from ..host.unet import pixels_of
 from .areas import in_pixels, latent_size
 from .canvas_check import Canvas, canvases_of
+from .carried import Carried
 from .conditioning import factor_between
-from .model_conds import Carried
 from .node_of_run import Pictures
 
 PICTURES = "pictures"
@@ -45,7 +45,7 @@ denoise of 0.5 leaves out half."""
 
 
 @dataclass(frozen=True)
-class Start:
+class SamplingCall:
     """What a sampler begins with, under the host's names.
 
     noise, latent_image: (B, C, h, w) or (B, C, T, h, w).
@@ -59,7 +59,7 @@ class Start:
     denoise_mask: Tensor | None
 
     @classmethod
-    def of_call(cls, args: Sequence[Any], options: Mapping[str, Any]) -> Start:
+    def of_call(cls, args: Sequence[Any], options: Mapping[str, Any]) -> SamplingCall:
         """The start of a sampling, from the arguments of comfy.samplers.CFGGuider.outer_sample.
 
         args: the arguments by position. options: the arguments by name; some packs give all of them so.
@@ -121,19 +121,19 @@ def _strength(text: Tensor) -> float:
     return float(lengths.median()) if len(lengths) else 1.0
 
 
-def tell_of_start(carried: Sequence[Carried], guider: CFGGuider, start: Start) -> None:
+def tell_of_start(carried: Sequence[Carried], guider: CFGGuider, call: SamplingCall) -> None:
     """Write the notes that are known before the first step. carried: all that the sampling's conditioning carries."""
     pose_counts: dict[Pictures, int] = {}
     for item in carried:
         if item.poses is not None:
             pose_counts[item.poses] = item.pose_count  # the same on both sides of the node
     for poses, pose_count in pose_counts.items():
-        tell_of_picture_count(poses, pose_count, guider, start)
+        tell_of_picture_count(poses, pose_count, guider, call)
     for canvas in canvases_of(carried):
-        tell_of_piece(canvas, guider, start)
+        tell_of_piece(canvas, guider, call)
 
 
-def tell_of_picture_count(pictures: Pictures, picture_count: int, guider: CFGGuider, start: Start) -> None:
+def tell_of_picture_count(pictures: Pictures, picture_count: int, guider: CFGGuider, call: SamplingCall) -> None:
     """Write a note unless the rows divide evenly among the pictures of poses, see `without_row` in
     core/pictures/tensors.py. Where there is nothing to say, the note of an earlier run is taken away.
 
@@ -141,12 +141,12 @@ def tell_of_picture_count(pictures: Pictures, picture_count: int, guider: CFGGui
     """
     if pictures.owner.row_count:
         return
-    sentence = tensors.without_row(pictures.name, picture_count, len(start.latent_image))
+    sentence = tensors.without_row(pictures.name, picture_count, len(call.latent_image))
     text = f"{pictures.owner.node_name}: {sentence}" if sentence else ""
     notes.tell_of_run(pictures.owner.node_id, PICTURES, text)
 
 
-def tell_of_piece(canvas: Canvas, guider: CFGGuider, start: Start) -> None:
+def tell_of_piece(canvas: Canvas, guider: CFGGuider, call: SamplingCall) -> None:
     """Write a note where a latent may be a piece of the picture: it is smaller than the canvas and holds a picture.
 
     Where people have a row of the batch each (`row_count`), as with the cast of Crop Faces, it is one on purpose.
@@ -154,10 +154,10 @@ def tell_of_piece(canvas: Canvas, guider: CFGGuider, start: Start) -> None:
     if canvas.size is None or canvas.node.row_count:
         return
     model: Any = guider.model_patcher
-    size = in_pixels(latent_size(start.latent_image), pixels_of(model_of(model)))
+    size = in_pixels(latent_size(call.latent_image), pixels_of(model_of(model)))
     text = ""  # takes the note of an earlier run away
     # over_a_picture comes last, because it looks at every pixel of the latent.
-    if geometry.clearly_smaller(size, canvas.size) and start.over_a_picture(
+    if geometry.clearly_smaller(size, canvas.size) and call.over_a_picture(
         model.get_model_object("model_sampling").percent_to_sigma
     ):
         text = geometry.perhaps_a_piece(canvas.node.node_name, size, canvas.size)

@@ -14,7 +14,7 @@ The steps of one forward, in the order in which the host calls them:
                             acting                  which nodes are on at this step
                             kept                    the Batch of forwards like this one
                         and sends both on, the table and `Sent`
-    DIFFUSION_MODEL     Run.wrap_diffusion_model calls the network with Batch.options_with_attention. It makes batches
+    DIFFUSION_MODEL     Run.wrap_diffusion_model calls the network with Batch.options_for_network. It makes batches
                         anew only where the table that arrives is not the one that was sent: another pack has moved rows
 """
 
@@ -42,9 +42,7 @@ from ..host.shared_network import model_of, network_within
 from ..host.unet import pixels_of
 from .areas import WHOLE_LATENT, LatentSize, in_pixels, latent_size, row_window
 from .canvas_check import check_canvases
-from .conditioning import NeverCopied, factor_between
-from .forward import Batch, ForwardInput, ForwardShape, Network, argument, call_network, forget_past
-from .model_conds import (
+from .carried import (
     KEY,
     Carried,
     CarriedCond,
@@ -57,36 +55,38 @@ from .model_conds import (
     entries_with,
     read_as_negative,
 )
+from .conditioning import NeverCopied, factor_between
+from .deferred_errors import DeferredErrors
+from .forward import Batch, ForwardInput, ForwardShape, Network, argument, call_network, forget_past
 from .node_of_run import NodeOfRun
-from .refusals import Refusals
 from .row_tables import RowTables
 from .run_notes import WORDS, note_on_words
 from .watch import Watch
 
 T = TypeVar("T")
-OfNodes = tuple[PerChunk[Any], ...]
+ByNode = tuple[PerChunk[Any], ...]
 """What each node has put into the chunks of a forward, of one kind."""
 
 
 class Kind(NamedTuple):
     """One kind of thing that conditioning carries.
 
-    key: of the Carried. batch: makes the Batch of a forward, called as batch(run, of_nodes, forward_input); None where
+    key: of the Carried. batch: makes the Batch of a forward, called as batch(run, by_node, forward_input); None where
     nothing of what the nodes have put in is on at this step.
     """
 
     key: str
-    batch: Callable[[Run, OfNodes, ForwardInput], Batch | None]
+    batch: Callable[[Run, ByNode, ForwardInput], Batch | None]
 
 
 def when_acting(
-    new_batch: Callable[[Run, OfNodes, ForwardShape], Batch | None],
-) -> Callable[[Run, OfNodes, ForwardInput], Batch | None]:
-    """The `batch` of a kind that reads at each step what is on then: what `new_batch` makes of it, see Run.kept."""
+    new_batch: Callable[[Run, ByNode, ForwardShape], Batch | None],
+) -> Callable[[Run, ByNode, ForwardInput], Batch | None]:
+    """The `batch` of a kind that reads at each step what is on then, by `new_batch`, see Run.kept_batch."""
 
-    def batch(run: Run, of_nodes: OfNodes, forward_input: ForwardInput) -> Batch | None:
-        acting = run.acting(of_nodes, forward_input.sigmas)
-        return run.kept(new_batch, acting, forward_input) if acting else None
+    def batch(run: Run, by_node: ByNode, forward_input: ForwardInput) -> Batch | None:
+        acting = run.acting(by_node, forward_input.sigmas)
+        return run.kept_batch(new_batch, acting, forward_input) if acting else None
 
     return batch
 
@@ -129,7 +129,7 @@ class Run(NeverCopied):
         """Held while a batch is made, for which the host may be asked for memory: MultiGPU CFG Split asks from several
         threads at once, and the host counts what is loaded for all of them. It guards no dictionary: each thread has a
         network and a card of its own, and by these is kept what a run keeps."""
-        self._refusals = Refusals()
+        self._deferred_errors = DeferredErrors()
         self._entries: list[tuple[Carried, ...]] = []
         """What each entry carries."""
         self._times_called = 0
@@ -137,7 +137,7 @@ class Run(NeverCopied):
         read_as_negative(guider)
         _scale_with_texts(guider)
 
-    def read(self, kinds: Iterable[Kind], guider: CFGGuider, latent: Tensor) -> list[Carried]:
+    def add_kinds(self, kinds: Iterable[Kind], guider: CFGGuider, latent: Tensor) -> list[Carried]:
         """From now on read these kinds too. Gives all that the conditioning carries of them.
 
         Raises BadCast, BadSize or BadRegion where something carried does not fit the latent, (B, C, h, w), and what
@@ -183,10 +183,10 @@ class Run(NeverCopied):
             self._sigma_ranges[carried.schedule] = carried.schedule.in_sigmas(self._model_sampling)
         return self._sigma_ranges[carried.schedule].contains(float(sigmas[0]))
 
-    def acting(self, of_nodes: Sequence[PerChunk[CarriedT]], sigmas: Tensor) -> tuple[PerChunk[CarriedT], ...]:
+    def acting(self, by_node: Sequence[PerChunk[CarriedT]], sigmas: Tensor) -> tuple[PerChunk[CarriedT], ...]:
         """What the nodes that act at these sigmas, (B,), have put into the chunks of a forward."""
         acting: list[PerChunk[CarriedT]] = []
-        for of_node in of_nodes:
+        for of_node in by_node:
             # A chunk that reads nobody, such as the negative side's, has a Carried that is not active. The first active
             # one answers for all: in one batch they have the same schedule, see CarriedCond.can_concat.
             active = next((carried for carried in of_node if carried.active), None)
@@ -194,14 +194,14 @@ class Run(NeverCopied):
                 acting.append(of_node)
         return tuple(acting)
 
-    def kept(
+    def kept_batch(
         self, new_batch: Callable[[Run, Any, ForwardShape], Batch | None], acting: Hashable, forward_input: ForwardInput
     ) -> Batch | None:
         """The batch that `new_batch` makes of what acts, in forwards of this shape. It is made once, and kept until the
         run ends, or until the hooks of its network have other strengths.
 
         Its key is all that `new_batch` is given, and the network as it is, so forwards with one key would all get the
-        same batch. A batch that depends on transformer_options reads them in its `options_with_attention`, in each
+        same batch. A batch that depends on transformer_options reads them in its `options_for_network`, in each
         forward.
         """
         made_of = acting, forward_input.shape
@@ -248,13 +248,13 @@ class Run(NeverCopied):
     ) -> list[Tensor]:
         """The wrapper at CALC_COND_BATCH, around all forwards of one step. The arguments are the host's.
 
-        Raises the refusal that was put off in the step, and ConditioningLost where rows with people were sent, and the
+        Raises the error that was put off in the step, and ConditioningLost where rows with people were sent, and the
         network was called without them.
         """
         self._begin_step(x_in, model_options["transformer_options"])
         step = partial(executor, model, conds, x_in, timestep, model_options)
         with self.watch.step(model, model_options):
-            return self._refusals.raised_after(step)
+            return self._deferred_errors.raised_after(step)
 
     def _begin_step(self, x_in: Tensor, options: dict[str, Any]) -> None:
         """Note what is known of a step before its forwards: sizes, window and schedule.
@@ -286,7 +286,7 @@ class Run(NeverCopied):
         row_table: Tensor | None = kwargs.pop(KEY, None)
         if row_table is None:
             return executor(*positional, **kwargs)
-        if self._refusals.is_waiting:
+        if self._deferred_errors.is_waiting:
             return torch.zeros_like(x)
         assert c_crossattn is not None  # the conditioning of every network with cross-attention
         options = argument(args, 1, kwargs, "transformer_options", {})  # args: control, transformer_options
@@ -301,8 +301,8 @@ class Run(NeverCopied):
             for_network = {KEY: row_table, _SENT: Sent(batches, forward_input)}
             with self._in_network(batches, forward_input):
                 return executor(*positional, **kwargs, **for_network)
-        except LikenessError as refusal:
-            return self._put_off(refusal, forward_input, x)
+        except LikenessError as error:
+            return self._put_off(error, forward_input, x)
 
     def wrap_diffusion_model(self, executor: WrapperExecutor, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """The wrapper at DIFFUSION_MODEL: the network is called with the batches in its transformer_options.
@@ -379,17 +379,17 @@ class Run(NeverCopied):
         network = forward_input.model.diffusion_model
         with ExitStack() as stack:
             for batch in batches:
-                if batch.calls.put_in is None:
-                    batch.calls.put_in = batch.put_in(self.watch.modules_in(network_within(network)))
+                if batch.calls.due_calls is None:
+                    batch.calls.due_calls = batch.due_calls(self.watch.modules_in(network_within(network)))
                 stack.enter_context(batch.prepared())
-                stack.enter_context(self.watch.forward(batch.calls, batch.calls.put_in, network, is_last=is_last))
+                stack.enter_context(self.watch.forward(batch.calls, batch.calls.due_calls, network, is_last=is_last))
             yield
 
-    def _put_off(self, refusal: LikenessError, forward_input: ForwardInput, x: Tensor) -> Tensor:
-        """What the forward gives instead of x after a refusal, see Refusals. It names the code of others here."""
-        if isinstance(refusal, ConditioningLost):
-            refusal = self.watch.named(refusal, forward_input.model, forward_input.options)
-        return self._refusals.put_off(refusal, x)
+    def _put_off(self, error: LikenessError, forward_input: ForwardInput, x: Tensor) -> Tensor:
+        """What the forward gives instead of x after an error, see DeferredErrors. It names the code of others here."""
+        if isinstance(error, ConditioningLost):
+            error = self.watch.named(error, forward_input.model, forward_input.options)
+        return self._deferred_errors.put_off(error, x)
 
     def _check_sizes(self, forward_input: ForwardInput, rows: Rows, kind: str) -> None:
         """Raise ConditioningLost where another pack shows the MODEL a part of the picture.

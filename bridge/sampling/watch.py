@@ -6,7 +6,7 @@ their weights without calling them. So what was put in is counted, and what was 
 
 A layer around which nothing has run says nothing: a cache of another pack, or a guidance, may leave out blocks. To see
 what has run takes time (hooks in the modules), so that is done in the first forward of a batch, behind a forward that
-has not called all, and in the last step. What is found is raised when the step has ended, see refusals.py.
+has not called all, and in the last step. What is found is raised when the step has ended, see deferred_errors.py.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from comfy.model_base import BaseModel
 from torch import nn
 
 from ..host.shared_network import network_within
-from ..host.unet import Options, modules_of_unet
+from ..host.unet import Options, modules_of_network
+from .carried import ConditioningLost
 from .code_of_others import who_stands_around
-from .model_conds import ConditioningLost
 
-PutIn = Mapping[Hashable, nn.Module]
+DueCalls = Mapping[Hashable, nn.Module]
 """What a batch has put into a network: by the key under which its calls are counted, the module that calls it. What
 does not know in which layer it is called has that module itself as its key."""
 
@@ -33,14 +33,14 @@ does not know in which layer it is called has that module itself as its key."""
 class Calls:
     """The calls of what one batch has put into a network. In these, torch.compile sees no more than `is_traced`.
 
-    put_in: None before the first forward. called: the keys that were called. is_begun: whether the network was given
+    due_calls: None before the first forward. called: the keys that were called. is_begun: whether the network was given
     what the batch puts in. is_traced: whether torch.compile has compiled a call, which is not counted then.
     is_complete: whether the last forward has called all. running: the key of the layer that runs now, in a forward
     that is watched.
     """
 
     def __init__(self) -> None:
-        self.put_in: PutIn | None = None
+        self.due_calls: DueCalls | None = None
         self.called: set[Hashable] = set()
         self.is_begun = False
         self.is_traced = False
@@ -92,7 +92,7 @@ class Watch:
         these modules within.
         """
         if network not in self._modules:
-            self._modules[network] = modules_of_unet(network)
+            self._modules[network] = modules_of_network(network)
         return self._modules[network]
 
     def named(self, error: ConditioningLost, model: BaseModel, options: Options) -> ConditioningLost:
@@ -129,29 +129,29 @@ class Watch:
             raise self.named(ConditioningLost("", why), model, model_options["transformer_options"])
 
     @contextmanager
-    def forward(self, calls: Calls, put_in: PutIn, network: nn.Module, *, is_last: bool) -> Iterator[None]:
+    def forward(self, calls: Calls, due_calls: DueCalls, network: nn.Module, *, is_last: bool) -> Iterator[None]:
         """A context around one forward of a network. Raises ConditioningLost where layers are passed over.
 
-        calls, put_in: of its batch. network: as the host calls it. is_last: whether no later forward may come, which
+        calls, due_calls: of its batch. network: as the host calls it. is_last: whether no later forward may come, which
         could clear up a doubt.
         """
         is_watched = is_last or not calls.is_complete
         is_compiled = is_watched and _is_compiled(network)
         modules = self.modules_in(network_within(network)) if is_watched else {}
         names = {module: name for name, module in modules.items()}
-        surroundings = {key: _around(module, names, modules) for key, module in put_in.items()} if is_watched else {}
+        surroundings = {key: _around(module, names, modules) for key, module in due_calls.items()} if is_watched else {}
         # No hooks in a compiled network.
         with calls.counting(), _running({} if is_compiled else surroundings, calls) as has_run:
             yield
-            calls.is_complete = is_compiled or calls.is_traced or len(calls.called) >= len(put_in)
+            calls.is_complete = is_compiled or calls.is_traced or len(calls.called) >= len(due_calls)
             if not is_watched or not calls.is_begun or calls.is_traced:  # traced calls are not in calls.called
                 return
-            due = [key for key in put_in if surroundings[key] in has_run]
+            due = [key for key in due_calls if surroundings[key] in has_run]
             if is_compiled and not calls.called:  # it is unknown what has run, but here nothing was called
-                due = [*put_in]
+                due = [*due_calls]
             lost = [key for key in due if key not in calls.called]
             if lost:
-                example = names.get(put_in[lost[0]]) or "the network itself"
+                example = names.get(due_calls[lost[0]]) or "the network itself"
                 why = f"passes over {len(lost)} of the {len(due)} layers in which people act, such as {example}"
                 raise ConditioningLost("", why)
 

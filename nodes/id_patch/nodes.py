@@ -12,8 +12,8 @@ from comfy_api.latest import io, ui
 from torch import Tensor
 
 from ...bridge.apply import optional_model
+from ...bridge.apply.acting_people import ActingPeople
 from ...bridge.apply.begin import OnBodies, begin_acting
-from ...bridge.apply.scope import Scope
 from ...bridge.control_nets.attached_net import AttachedNet, NetSettings, other_object, require_plain
 from ...bridge.control_nets.attachment import Attachment, other_net
 from ...bridge.host import notes, schema
@@ -22,7 +22,7 @@ from ...bridge.host.schedule import ScheduleRange
 from ...bridge.sampling import conditioning
 from ...bridge.sampling.canvas_check import Canvas
 from ...bridge.sampling.conditioning import ID_TOKENS, Conditioning, IDTokens, SamplerInputs
-from ...bridge.sampling.missing_people import ApplyNode, NamedRange
+from ...bridge.sampling.missing_people import NamedRange, NoteSubject
 from ...bridge.sampling.node_of_run import Pictures
 from ...bridge.words.unet.run import UNET_WORDS
 from ...bridge.words.unet.words import id_tokens_by_region
@@ -226,29 +226,29 @@ class ApplyIDPatch(io.ComfyNode):
         where = OnBodies(mask, alone=False) if by_region else None
         fits = id_patch.check_fits
         # Without people the ControlNet acts nonetheless.
-        scope = begin_acting(cls, APPLY, given, taking, where, fits=fits, more=lines, nothing=WITHOUT_PEOPLE)
-        people = _People(id_patch, settings, participants, id_patch.faces(participants.people, settings.photos), scope)
+        acting = begin_acting(cls, APPLY, given, taking, where, fits=fits, more=lines, nothing=WITHOUT_PEOPLE)
+        people = _People(id_patch, settings, participants, id_patch.faces(participants.people, settings.photos), acting)
         hint = people.own_hint() if image is None else _checked_hint(image, participants)
         given = people.put_into(given)
         net = AttachedNet(control_net, people.net_settings(hint))
-        pictures = Pictures("condition picture", scope.node_of_run)
+        pictures = Pictures("condition picture", acting.node_of_run)
         percents = (settings.start_percent, settings.end_percent)
         # Where ID tokens are read by region, the MODEL writes the notes about people.
-        apply_node = people.apply_node() if scope.regions is None else None
-        attachment = Attachment(net, hint, settings.strength, percents, pictures, vae, apply_node)
+        note_subject = people.note_subject() if acting.regions is None else None
+        attachment = Attachment(net, hint, settings.strength, percents, pictures, vae, note_subject)
         with_net = attachment.attach_to_both(given)
         model_out = optional_model.model_out(with_net.model, APPLY)
-        previews = _previews(cls, hint if image is None else None, scope)
+        previews = _previews(cls, hint if image is None else None, acting)
         return io.NodeOutput(with_net.positive, with_net.negative, model_out, ui=previews)
 
 
-def _previews(cls: type[io.ComfyNode], drawn_hint: Tensor | None, scope: Scope) -> ui.PreviewImage | None:
+def _previews(cls: type[io.ComfyNode], drawn_hint: Tensor | None, acting: ActingPeople) -> ui.PreviewImage | None:
     """The previews of the hint, where this node has drawn it, and of the regions in which people are read."""
     previews: list[ui.PreviewImage] = []
     if drawn_hint is not None:
         previews.append(ui.PreviewImage(drawn_hint.clamp(0, 1), cls=cls))
-    if scope.regions is not None:
-        picture = place_previews.read_regions(scope.regions, scope.people)[None]
+    if acting.regions is not None:
+        picture = place_previews.read_regions(acting.regions, acting.people)[None]
         previews.append(ui.PreviewImage(picture, cls=cls))
     return optional_model.joined_previews(previews)
 
@@ -277,7 +277,7 @@ class _People:
     settings: Settings
     participants: Participants
     faces: Sequence[Face]
-    scope: Scope
+    acting: ActingPeople
 
     def own_hint(self) -> Tensor:
         """The picture for the ControlNet where no image is connected: skeletons, with the ID patches drawn on top.
@@ -296,12 +296,12 @@ class _People:
         """
         if not self.faces:
             return given
-        scope = self.scope
-        if scope.regions is None:  # they are read in the whole picture
+        acting = self.acting
+        if acting.regions is None:  # they are read in the whole picture
             return self.with_tokens(given)
         self.check_tokens(given)
-        by_region = id_tokens_by_region(self.with_tokens(given), scope.regions, scope.node_of_run)
-        return scope.read(by_region, [UNET_WORDS], self.apply_node())
+        by_region = id_tokens_by_region(self.with_tokens(given), acting.regions, acting.node_of_run)
+        return acting.with_kinds(by_region, [UNET_WORDS], self.note_subject())
 
     def with_tokens(self, given: SamplerInputs) -> SamplerInputs:
         """The same MODEL, and both prompts with ID tokens appended.
@@ -334,19 +334,19 @@ class _People:
 
     def net_settings(self, hint: Tensor) -> NetSettings:
         """The settings of the ControlNet. hint: (B, H, W, 3), of the size of the canvas."""
-        canvas = Canvas(self.scope.node_of_run, (hint.shape[2], hint.shape[1]))
+        canvas = Canvas(self.acting.node_of_run, (hint.shape[2], hint.shape[1]))
         return NetSettings(canvas, self.id_patch.width, has_id_tokens=True)
 
-    def apply_node(self) -> ApplyNode:
+    def note_subject(self) -> NoteSubject:
         """The node and what it puts in, for the notes of a run."""
         ranges = [NamedRange("the ControlNet", ScheduleRange(self.settings.start_percent, self.settings.end_percent))]
         if self.faces:
             schedule_of_tokens = ScheduleRange(self.settings.id_start_percent)
             ranges.append(NamedRange("the ID tokens", schedule_of_tokens, "id_start_percent"))
         has_faces = bool(self.faces)
-        # Without people the ControlNet acts by the skeletons in the places. (): the people of the scope.
+        # Without people the ControlNet acts by the skeletons in the places. (): the acting people.
         names = () if has_faces else ("the places",)
-        return self.scope.apply_node(ranges, names, for_sdxl=True, has_id_tokens=has_faces)
+        return self.acting.note_subject(ranges, names, for_sdxl=True, has_id_tokens=has_faces)
 
 
 LOADER = FileLoader(FILE, lambda path: IDPatch(FILE.build(path, IDPatchNet, FILE.read(path))))

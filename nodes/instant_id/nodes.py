@@ -10,16 +10,16 @@ from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io
 from torch import Tensor
 
+from ...bridge.apply.acting_people import ActingPeople
 from ...bridge.apply.adapters import UNetAdapter
 from ...bridge.apply.begin import AtFaces, When, begin
-from ...bridge.apply.scope import Scope
 from ...bridge.control_nets.attached_net import NetSettings, require_plain
 from ...bridge.control_nets.attachment import Attachment, other_net
 from ...bridge.control_nets.sdxl_net import TokenControlNet, other_network
 from ...bridge.host import notes, schema
 from ...bridge.host.load import FileLoader, Published
 from ...bridge.host.schedule import ScheduleRange
-from ...bridge.image_tokens.injections import Injection
+from ...bridge.image_tokens.unet_tokens import UNetImageTokens
 from ...bridge.sampling.canvas_check import Canvas
 from ...bridge.sampling.conditioning import Conditioning, SamplerInputs, check_control_net
 from ...bridge.sampling.missing_people import NamedRange
@@ -120,53 +120,55 @@ class ApplyInstantID(io.ComfyNode):
         when = When("The adapter", settings.adapter_start_percent, settings.adapter_end_percent)
         given = SamplerInputs(model, positive, negative)
         where = AtFaces(SDXL.token, mask)
-        scope = begin(cls, APPLY, given, with_photos(cast), strength, where, when, fits=instant_id.check_fits)
-        if scope is None:  # switched off, or nobody takes part
+        acting = begin(cls, APPLY, given, with_photos(cast), strength, where, when, fits=instant_id.check_fits)
+        if acting is None:  # switched off, or nobody takes part
             return io.NodeOutput(model, positive, negative)
         check_control_net(control_net, instant_id.width, APPLY)
         # (1, 1, 512)
         no_face = unconditional(settings.negative_noise, instant_id.net.image_proj.embedding)
         no_face_tokens = instant_id.tokens([no_face])  # (1, 16, width)
-        carried = _injections(instant_id, scope, settings.photos, settings.adapter_weight, no_face_tokens)
+        carried = _image_tokens(instant_id, acting, settings.photos, settings.adapter_weight, no_face_tokens)
         # What acts, for notes when a run begins. What has strength 0 does not act.
         ranges: list[NamedRange] = []
         if settings.adapter_weight:
-            ranges.append(NamedRange("the adapter", scope.schedule, "adapter_start_percent and adapter_end_percent"))
+            ranges.append(NamedRange("the adapter", acting.schedule, "adapter_start_percent and adapter_end_percent"))
         if settings.control_strength:
             net_percents = (settings.start_percent, settings.end_percent)
             ranges.append(NamedRange("IdentityNet", ScheduleRange(*net_percents)))
             # _hint also raises where control_net is None.
-            hint = _hint(image, scope.cast, control_net, settings.control_strength)
+            hint = _hint(image, acting.cast, control_net, settings.control_strength)
             notes.tell(other_net(cls))
-            # IdentityNet reads the tokens of the Injections of this source. Positive and negative have the same one.
+            # IdentityNet reads the tokens that have this source. Positive and negative have the same one.
             source = carried[0].source
             require_plain(other_network(control_net), "IdentityNet", METHOD.title)
-            net = TokenControlNet(control_net, _net_settings(scope, hint, instant_id.width), source, no_face_tokens)
-            pictures = Pictures("keypoint picture", scope.node_of_run)
+            net = TokenControlNet(control_net, _net_settings(acting, hint, instant_id.width), source, no_face_tokens)
+            pictures = Pictures("keypoint picture", acting.node_of_run)
             attachment = Attachment(net, hint, settings.control_strength, net_percents, pictures)
             given = attachment.attach_to_both(given)
-        return scope.applied(given, carried, ranges)
+        return acting.applied(given, carried, ranges)
 
 
-def _injections(loaded: InstantID, scope: Scope, photos: str, weight: float, no_face_tokens: Tensor) -> list[Injection]:
-    """What positive and negative carry, in this order: the tokens of the people in a scope, and as many of no face.
+def _image_tokens(
+    loaded: InstantID, acting: ActingPeople, photos: str, weight: float, no_face_tokens: Tensor
+) -> list[UNetImageTokens]:
+    """What positive and negative carry, in this order: the tokens of the acting people, and as many of no face.
 
     photos: how several photos of a person are joined, as schema.photos_input. weight: of the adapter. no_face_tokens:
     (1, T, width), T = 16. Raises BadCast.
     """
-    people = scope.people
+    people = acting.people
     embeddings_of_people = [embeddings(member, METHOD, photos)[None] for member in people]  # (1, photos, 512) each
     face_tokens = loaded.tokens(embeddings_of_people)  # (people, T, width)
     no_faces = no_face_tokens.expand(len(people), -1, -1)  # (people, T, width)
     # What each person's values in attention are multiplied with is their weight.
-    return loaded.injections(scope, (face_tokens, no_faces), scope.weights(weight))
+    return loaded.image_tokens(acting, (face_tokens, no_faces), acting.weights(weight))
 
 
-def _net_settings(scope: Scope, hint: Tensor, width: int) -> NetSettings:
+def _net_settings(acting: ActingPeople, hint: Tensor, width: int) -> NetSettings:
     """The settings of IdentityNet. hint: (B, H, W, 3). width: of one token."""
-    # Where the scope is placed, the run compares the canvas of the Injections with the latent, so the net need not
-    # check it again when it reads the hint.
-    canvas = None if scope.placed else Canvas(scope.node_of_run, (hint.shape[2], hint.shape[1]))
+    # Where the acting people are placed, the run compares the canvas of what is carried with the latent, so the net
+    # need not check it again when it reads the hint.
+    canvas = None if acting.placed else Canvas(acting.node_of_run, (hint.shape[2], hint.shape[1]))
     return NetSettings(canvas, width)
 
 

@@ -10,12 +10,12 @@ from comfy_api.latest import io
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from ...bridge.apply.acting_people import ActingPeople
 from ...bridge.apply.adapters import UNetAdapter
 from ...bridge.apply.begin import AtFaces, When, begin
-from ...bridge.apply.scope import Scope
 from ...bridge.host import encode, schema
 from ...bridge.host.load import FileLoader, Published
-from ...bridge.image_tokens.injections import Injection
+from ...bridge.image_tokens.unet_tokens import UNetImageTokens
 from ...bridge.loras.adapter_files import with_lora
 from ...bridge.sampling.conditioning import Conditioning, SamplerInputs
 from ...bridge.sampling.missing_people import NamedRange
@@ -151,17 +151,17 @@ class ApplyIPAdapter(io.ComfyNode):
         when = When("The adapter", settings.start_percent, settings.end_percent)
         given = SamplerInputs(model, positive, negative)
         where = AtFaces(family.token, mask)
-        scope = begin(cls, APPLY, given, with_photos(cast), settings.weight, where, when, fits=ip_adapter.check_fits)
-        if scope is None:  # switched off, or nobody takes part
+        acting = begin(cls, APPLY, given, with_photos(cast), settings.weight, where, when, fits=ip_adapter.check_fits)
+        if acting is None:  # switched off, or nobody takes part
             return io.NodeOutput(model, positive, negative)
-        carried = _injections(ip_adapter, scope, clip_vision, settings)
+        carried = _image_tokens(ip_adapter, acting, clip_vision, settings)
         given = replace(given, model=with_lora(model, ip_adapter.lora, settings.lora_weight))
-        return scope.applied(given, carried, [NamedRange("the adapter", scope.schedule)])
+        return acting.applied(given, carried, [NamedRange("the adapter", acting.schedule)])
 
 
-def _injections(
-    loaded: IPAdapter, scope: Scope, clip_vision: ClipVisionModel | None, settings: Settings
-) -> list[Injection]:
+def _image_tokens(
+    loaded: IPAdapter, acting: ActingPeople, clip_vision: ClipVisionModel | None, settings: Settings
+) -> list[UNetImageTokens]:
     """What positive and negative carry, in this order: the tokens of each person, and as many tokens of blank inputs.
 
     Raises WrongEncoder, BadCast.
@@ -170,14 +170,14 @@ def _injections(
     blank = loaded.blank_features(clip_vision) if variant.clip else None
     face_tokens: list[Tensor] = []
     blank_tokens: list[Tensor] = []
-    for member in scope.people:
+    for member in acting.people:
         inputs = _face_inputs(loaded, member.person, clip_vision, variant)
         blanks = _blank_inputs(inputs, blank)
         face_tokens.append(loaded.tokens(inputs.embeddings, inputs.clip_features, settings.shortcut))
         blank_tokens.append(loaded.tokens(blanks.embeddings, blanks.clip_features, settings.shortcut))
-    scales = scope.weights(settings.weight)  # what each person's values in attention are multiplied with
+    scales = acting.weights(settings.weight)  # what each person's values in attention are multiplied with
     sides = [net.with_equal_counts(face_tokens), net.with_equal_counts(blank_tokens)]
-    return loaded.injections(scope, sides, scales)
+    return loaded.image_tokens(acting, sides, scales)
 
 
 @dataclass(frozen=True, eq=False)

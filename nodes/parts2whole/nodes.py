@@ -17,13 +17,13 @@ from ...bridge.host.encode import latent_of, text_of
 from ...bridge.host.notes import stepwise
 from ...bridge.host.schedule import ScheduleRange
 from ...bridge.host.schema import applied_inputs, applied_outputs, range_inputs
-from ...bridge.image_tokens.injections import INJECTIONS, Injection
+from ...bridge.image_tokens.unet_tokens import UNET_IMAGE_TOKENS, UNetImageTokens
 from ...bridge.parts.recording import record_at_zero
 from ...bridge.parts.shared_parts import SharedParts, share_with
 from ...bridge.parts.sharing_run import SHARED_PARTS
+from ...bridge.sampling.carried import carry_both
 from ...bridge.sampling.conditioning import Conditioning, SamplerInputs, check_conditioning
 from ...bridge.sampling.missing_people import NamedRange
-from ...bridge.sampling.model_conds import carry_both
 from ...bridge.sampling.node_of_run import NodeOfRun, Pictures
 from ...core.attention.cross_attention import Block
 from ...core.checks.errors import BadParts, BadSize, WrongBaseModel, counted
@@ -238,7 +238,7 @@ def put_in(
     strength: scales the parts' share of the attention and the values of their image tokens; at 0 only the pose is left.
     pose: (B, channels, h, w) from pose_features, added on both sides, or None for no pose. Raises BadParts.
     """
-    source = object()  # the same for all that one node puts into the conditioning, see bridge.sampling.model_conds
+    source = object()  # the same for all that one node puts into the conditioning, see bridge.sampling.carried
     without_parts = SharedParts(
         source,
         schedule,
@@ -257,7 +257,7 @@ def put_in(
 
 def _image_tokens(
     features: Features, strength: float, schedule: ScheduleRange, source: object
-) -> tuple[Injection, Injection]:
+) -> tuple[UNetImageTokens, UNetImageTokens]:
     """What positive and negative carry for the cross-attention: the image tokens of the parts, and as many zeros.
 
     strength: scales the values. source: the same for both sides.
@@ -273,8 +273,8 @@ def _image_tokens(
         layers.append((keys, values * strength))
         zero_layers.append((torch.zeros_like(keys), torch.zeros_like(values)))
     return (
-        Injection(source, schedule, regions, tokens, tuple(layers)),
-        Injection(source, schedule, regions, torch.zeros_like(tokens), tuple(zero_layers)),
+        UNetImageTokens(source, schedule, regions, tokens, tuple(layers)),
+        UNetImageTokens(source, schedule, regions, torch.zeros_like(tokens), tuple(zero_layers)),
     )
 
 
@@ -382,13 +382,13 @@ class ApplyParts2Whole(io.ComfyNode):
         given = SamplerInputs(model, positive, negative)
         when = When("The range of the parts", start_percent, end_percent)
         hints = [] if pose is None else [pose_hint(pose)]
-        scope = begin_acting(cls, APPLY, given, NO_PEOPLE, None, when, fits=features.check_fits, more=hints)
+        acting = begin_acting(cls, APPLY, given, NO_PEOPLE, None, when, fits=features.check_fits, more=hints)
         features_of_pose = None if pose is None else pose_features(features, pose)
-        with_parts = put_in(given, features, strength, scope.schedule, features_of_pose, scope.node_of_run)
+        with_parts = put_in(given, features, strength, acting.schedule, features_of_pose, acting.node_of_run)
         # At strength 0 only the pose acts, and a run says nothing of parts.
-        ranges = [NamedRange("the parts", scope.schedule)] if strength else []
-        apply_node = scope.apply_node(ranges, ["the parts"], in_negative=bool(strength))
-        return scope.outputs(with_parts, [INJECTIONS, SHARED_PARTS], apply_node)
+        ranges = [NamedRange("the parts", acting.schedule)] if strength else []
+        note_subject = acting.note_subject(ranges, ["the parts"], in_negative=bool(strength))
+        return acting.outputs(with_parts, [UNET_IMAGE_TOKENS, SHARED_PARTS], note_subject)
 
 
 NODES = [LoadParts2Whole, EncodeParts, ApplyParts2Whole]

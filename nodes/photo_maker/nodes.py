@@ -14,17 +14,17 @@ from comfy.sd import CLIP
 from comfy_api.latest import io
 from torch import Tensor
 
+from ...bridge.apply.acting_people import ActingPeople
 from ...bridge.apply.begin import OnBodies, begin_acting
-from ...bridge.apply.scope import Scope
 from ...bridge.host import schema
 from ...bridge.host.load import FileLoader, Loaded, Published
 from ...bridge.host.schedule import WHOLE_SCHEDULE, ScheduleRange
 from ...bridge.host.shared_network import model_of
 from ...bridge.host.unet import check_text_width, text_width
 from ...bridge.loras.adapter_files import with_lora
+from ...bridge.sampling.carried import carry
 from ...bridge.sampling.conditioning import Conditioning, SamplerInputs, changed_in_turn, check_conditioning
 from ...bridge.sampling.missing_people import NamedRange
-from ...bridge.sampling.model_conds import carry
 from ...bridge.words.unet.run import UNET_WORDS
 from ...bridge.words.unet.words import UnetWords
 from ...core import taking_part
@@ -278,19 +278,19 @@ class ApplyPhotoMaker(io.ComfyNode):
         taking = taking_part.with_photos(_with_weight(taking_part.as_cast(cast), settings.weight))
         where = OnBodies(mask, rows=False)  # there is one prompt: people of whom each has a row are refused
         # Without people it encodes the prompt nonetheless: it has no positive input.
-        scope = begin_acting(cls, APPLY, given, taking, where, fits=photo_maker.check_fits, nothing=WITHOUT_PEOPLE)
+        acting = begin_acting(cls, APPLY, given, taking, where, fits=photo_maker.check_fits, nothing=WITHOUT_PEOPLE)
         encoded = encode_prompt(photo_maker, clip, settings.text, settings.trigger, taking.weighted.people)
-        if not scope.people:
+        if not acting.people:
             return io.NodeOutput(model, encoded.plain, negative)
-        sides = _sides(encoded, negative, scope)
+        sides = _sides(encoded, negative, acting)
         positive = changed_in_turn([(0.0, sides.before), (settings.start_percent, sides.after)])
         # Name of a layer in a LoRA's file -> name of its weight in the UNet.
         layer_names = comfy.lora.model_lora_keys_unet(model_of(model), {})
         model_with_lora = with_lora(model, photo_maker.lora, settings.lora_weight, layer_names)
         made = SamplerInputs(model_with_lora, positive, sides.negative)
         photo_range = NamedRange("the photos", ScheduleRange(settings.start_percent, 1.0), "start_percent")
-        kinds = [] if scope.regions is None else [UNET_WORDS]
-        return scope.outputs(made, kinds, scope.apply_node([photo_range], for_sdxl=True))
+        kinds = [] if acting.regions is None else [UNET_WORDS]
+        return acting.outputs(made, kinds, acting.note_subject([photo_range], for_sdxl=True))
 
 
 def _with_weight(cast: Cast, weight: float) -> Cast:
@@ -312,26 +312,26 @@ class _Sides:
     negative: Conditioning
 
 
-def _sides(encoded: EncodedPrompt, negative: Conditioning, scope: Scope) -> _Sides:
+def _sides(encoded: EncodedPrompt, negative: Conditioning, acting: ActingPeople) -> _Sides:
     """The sides of the conditioning. With regions the UNet reads each class word in its person's region alone.
 
-    ControlNets read the plain words. negative: as it is linked. scope: the people whose class words `encoded` has.
+    ControlNets read the plain words. negative: as it is linked. acting: the people whose class words `encoded` has.
     """
     # ControlNets read the plain words at every step, as in the released photomaker/pipeline_controlnet.py.
     before = _read_by_control_nets(encoded.plain, encoded.plain)
     after = _read_by_control_nets(encoded.plain, encoded.fused)
     without_people = _read_by_control_nets(negative, negative)
-    if scope.regions is None:
+    if acting.regions is None:
         return _Sides(before, after, without_people)
-    # The class words are of the people of the scope, in their order.
-    for word, region in zip(encoded.class_words, scope.regions, strict=True):
+    # The class words are of the acting people, in their order.
+    for word, region in zip(encoded.class_words, acting.regions, strict=True):
         words = UnetWords(
             source=object(),  # one for each class word, as if each were of a node of its own
             schedule=WHOLE_SCHEDULE,
             regions=region[None],  # (1, H, W)
             inline_counts=(word.copies,),
             start=word.position,
-            canvas_node=scope.node_of_run,
+            canvas_node=acting.node_of_run,
         )
         # The host may compute texts with and without people in one batch, so those without say that they have none.
         no_words = words.without_people()

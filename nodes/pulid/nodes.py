@@ -9,15 +9,15 @@ from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io
 from torch import Tensor
 
+from ...bridge.apply.acting_people import ActingPeople
 from ...bridge.apply.adapters import AdapterMismatch, UNetAdapter
 from ...bridge.apply.begin import AtFaces, When, begin
-from ...bridge.apply.scope import Scope
 from ...bridge.host import notes, schema
 from ...bridge.host.load import FileLoader, Loaded, NetT, Published
 from ...bridge.host.shared_network import model_of
 from ...bridge.host.unet import dtype_of, has_unet, text_width
-from ...bridge.image_tokens.blocks import BLOCK_INJECTIONS, BlockInjection, Read
-from ...bridge.image_tokens.injections import INJECTIONS, Injection
+from ...bridge.image_tokens.blocks import BLOCK_IMAGE_TOKENS, BlockImageTokens, Read
+from ...bridge.image_tokens.unet_tokens import UNET_IMAGE_TOKENS, UNetImageTokens
 from ...bridge.networks.model_family import network_of, require_family, transformer_family
 from ...bridge.sampling.conditioning import Conditioning, SamplerInputs, check_conditioning
 from ...bridge.sampling.missing_people import NamedRange
@@ -104,7 +104,9 @@ class PuLID(Loaded[NetT]):
         """The lines of the note under the node about settings that have no effect with this file."""
         return []
 
-    def carried(self, model: ModelPatcher, scope: Scope, tokens: _Tokens, settings: Settings) -> list[Injection]:
+    def carried(
+        self, model: ModelPatcher, acting: ActingPeople, tokens: _Tokens, settings: Settings
+    ) -> list[UNetImageTokens]:
         """What positive and negative carry, in this order."""
         raise NotImplementedError
 
@@ -251,18 +253,20 @@ class PuLIDForSDXL(UNetAdapter[PuLIDNet], PuLID[PuLIDNet]):
     families = (SDXL.name,)
     cell = SDXL.token
     published_weight = 0.8
-    kind = INJECTIONS
+    kind = UNET_IMAGE_TOKENS
 
     def check_fits(self, given: SamplerInputs, node_name: str) -> None:
         PuLID.check_fits(self, given, node_name)
         UNetAdapter.check_fits(self, given, node_name)
 
-    def carried(self, model: ModelPatcher, scope: Scope, tokens: _Tokens, settings: Settings) -> list[Injection]:
+    def carried(
+        self, model: ModelPatcher, acting: ActingPeople, tokens: _Tokens, settings: Settings
+    ) -> list[UNetImageTokens]:
         zero_tokens = _zero_tokens(self.net, settings)
         sides = [_with_zeros(tokens.faces, zero_tokens), _with_zeros(tokens.no_faces, zero_tokens)]
-        scales = scope.weights(self.weight(settings))  # by which the values of each are multiplied
+        scales = acting.weights(self.weight(settings))  # by which the values of each are multiplied
         how_people_are_read = PROJECTIONS[settings.projection]
-        return [replace(injection, reads=how_people_are_read) for injection in self.injections(scope, sides, scales)]
+        return [replace(one_side, reads=how_people_are_read) for one_side in self.image_tokens(acting, sides, scales)]
 
 
 def _zero_tokens(net: EncoderNet, settings: Settings) -> int:
@@ -292,7 +296,7 @@ class PuLIDForFlux(PuLID[PuLIDFluxNet]):
     families = (FLUX.name, CHROMA.name)
     cell = FLUX.token
     published_weight = 1.0
-    kind = BLOCK_INJECTIONS
+    kind = BLOCK_IMAGE_TOKENS
 
     def check_fits(self, given: SamplerInputs, node_name: str) -> None:
         """Raise WrongBaseModel for a MODEL of another family, width or number of blocks, and for texts of another
@@ -318,14 +322,16 @@ class PuLIDForFlux(PuLID[PuLIDFluxNet]):
         changed = [name for name, default in _OF_SDXL.items() if getattr(settings, name) != default]
         return [f"No effect with {self.method_title}: {listed(changed)}"] if changed else []
 
-    def carried(self, model: ModelPatcher, scope: Scope, tokens: _Tokens, settings: Settings) -> list[Injection]:
+    def carried(
+        self, model: ModelPatcher, acting: ActingPeople, tokens: _Tokens, settings: Settings
+    ) -> list[UNetImageTokens]:
         acts_behind = _reads_by_block(network_of(model_of(model)))
-        weights = scope.weights(self.weight(settings))
+        weights = acting.weights(self.weight(settings))
         source = object()  # one for both sides: by it a run knows that they are of one node
-        carried: list[Injection] = []
+        carried: list[UNetImageTokens] = []
         for side in (tokens.faces, tokens.no_faces):
             layers = self._layers(side, weights, acts_behind, dtype_of(model_of(model)))
-            carried.append(scope.injection(source, side, layers, kind=BlockInjection))
+            carried.append(acting.image_tokens(source, side, layers, kind=BlockImageTokens))
         return carried
 
     def _layers(
@@ -406,7 +412,7 @@ class ApplyPuLID(io.ComfyNode):
         settings = Settings(**values)  # `values` are the inputs that are its fields
         when = When(METHOD.title, settings.start_percent, settings.end_percent)
         given = SamplerInputs(model, positive, negative)
-        scope = begin(
+        acting = begin(
             cls,
             APPLY,
             given,
@@ -417,12 +423,12 @@ class ApplyPuLID(io.ComfyNode):
             fits=pulid.check_fits,
             more=pulid.notes(settings),
         )
-        if scope is None:  # switched off, or nobody takes part
+        if acting is None:  # switched off, or nobody takes part
             return io.NodeOutput(model, positive, negative)
-        photos = _photos_joined(pulid.net, scope.people, settings.photos)
-        tokens = _tokens(pulid, eva_clip, face_parser, scope.people, photos)
-        carried = pulid.carried(model, scope, tokens, settings)
-        return scope.applied(given, carried, [NamedRange("the faces", scope.schedule)], kind=pulid.kind)
+        photos = _photos_joined(pulid.net, acting.people, settings.photos)
+        tokens = _tokens(pulid, eva_clip, face_parser, acting.people, photos)
+        carried = pulid.carried(model, acting, tokens, settings)
+        return acting.applied(given, carried, [NamedRange("the faces", acting.schedule)], kind=pulid.kind)
 
 
 LOADER = FileLoader(FILE, load_pulid)

@@ -11,8 +11,8 @@ from ...bridge.host.schedule import WHOLE_SCHEDULE, ScheduleRange
 from ...bridge.networks.model_family import TOKEN
 from ...bridge.references.by_region import REFERENCES_BY_REGION, RegionalReferences, check_tokens
 from ...bridge.references.record import PeopleReferences
+from ...bridge.sampling.carried import carry
 from ...bridge.sampling.conditioning import SamplerInputs
-from ...bridge.sampling.model_conds import carry
 from ...bridge.sampling.node_of_run import NodeOfRun
 from ...bridge.sampling.on_model import with_kinds
 from ...core import taking_part

@@ -16,7 +16,7 @@ from torch import Tensor
 from ...bridge.apply import optional_model
 from ...bridge.apply.begin import When, begin_acting
 from ...bridge.host import schema
-from ...bridge.host.newer import require_host
+from ...bridge.host.host_version import require_host
 from ...bridge.host.schedule import ScheduleRange
 from ...bridge.sampling.conditioning import SamplerInputs
 from ...bridge.sampling.missing_people import NamedRange
@@ -139,8 +139,8 @@ class PeopleAsReferences(io.ComfyNode):
         inputs = SamplerInputs(model, [], [])  # the node makes the prompts
         when = When("The references of people", settings.references_start_percent, settings.references_end_percent)
         lines = given.note_lines()
-        scope = begin_acting(cls, NAME, inputs, taking, None, when, fits=given.check_fits, more=lines)
-        ranges = ranges_of_people(settings.reference_ranges, taking, scope.schedule)
+        acting = begin_acting(cls, NAME, inputs, taking, None, when, fits=given.check_fits, more=lines)
+        ranges = ranges_of_people(settings.reference_ranges, taking, acting.schedule)
         regions = None if model is None else regions_of_references(taking, settings, sources)
         encoding = Encoding(
             clip=clip,
@@ -153,8 +153,8 @@ class PeopleAsReferences(io.ComfyNode):
             regions=regions,
         )
         names = taking_part.names(taking.people)
-        apply_node = scope.apply_node(_named_ranges(names, ranges, regions))
-        made = encoding.in_turn(ranges, apply_node)
+        note_subject = acting.note_subject(_named_ranges(names, ranges, regions))
+        made = encoding.in_turn(ranges, note_subject)
         model_out = optional_model.model_out(made.model, NAME)
         shown = _previews(cls, sources, family, regions)
         return io.NodeOutput(made.positive, made.negative, encoding.text(sources), model_out, ui=shown)

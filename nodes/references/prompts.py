@@ -1,4 +1,4 @@
-"""The prompts of People as References, encoded with those references that are read in each part of the schedule."""
+"""The prompts of People as References, encoded with those references that are read in each piece of the schedule."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,8 @@ from ...bridge.host.schedule import ScheduleRange
 from ...bridge.references.centred import centred
 from ...bridge.references.record import PeopleReferences
 from ...bridge.sampling.conditioning import Conditioning, SamplerInputs, changed_in_turn
-from ...bridge.sampling.missing_people import ApplyNode, marked, model_with_notes
+from ...bridge.sampling.missing_people import NoteSubject, marked
+from ...bridge.sampling.on_model import with_kinds_and_notes
 from ...core.cast import Cast
 from .encoding import (
     EncodedPicture,
@@ -23,7 +24,7 @@ from .encoding import (
 )
 from .limits import ReferenceRegions, read_by_region
 from .pictures import Reference, with_sentences
-from .ranges import parts_of_schedule
+from .ranges import pieces_of_schedule
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,31 +98,31 @@ class Encoding:
         entries = encoded(self.clip, self.family, text or self.family.pictures.empty_text, shown, record)
         return with_references(entries, record, self.family)
 
-    def in_turn(self, ranges: Sequence[ScheduleRange], apply_node: ApplyNode) -> SamplerInputs:
+    def in_turn(self, ranges: Sequence[ScheduleRange], note_subject: NoteSubject) -> SamplerInputs:
         """MODEL and prompts in which each person's references are read in their own range of the schedule.
 
-        In each part of the schedule the prompts are those of the people who are read there. ranges: of each person.
+        In each piece of the schedule the prompts are those of the people who are read there. ranges: of each person.
         """
-        parts = parts_of_schedule(ranges)
+        pieces = pieces_of_schedule(ranges)
         model = self.model  # with the kinds that the prompts so far need
         positive_of_people: Conditioning = []  # the last that a run reads; [] where there is none
         by_people: dict[frozenset[int], SamplerInputs] = {}
-        for people in dict.fromkeys(part.people for part in parts):  # several parts may have the same people
+        for people in dict.fromkeys(piece.people for piece in pieces):  # several pieces may have the same people
             prompts = self.prompts(people)
             made = SamplerInputs(model, prompts.positive, prompts.negative)
             if model is not None and prompts.needs_run:
-                made = read_by_region(made, prompts.record, prompts.regions, apply_node.node_id)
+                made = read_by_region(made, prompts.record, prompts.regions, note_subject.node_id)
                 if people:
-                    made = marked(made, apply_node)
+                    made = marked(made, note_subject)
                     positive_of_people = made.positive
             if made.model is not None and prompts.record.references and self.family.pictures.fitted:
                 made = centred(made)
             by_people[people] = made
             model = made.model
         if model is not None and positive_of_people:
-            model = model_with_notes(apply_node, model, positive_of_people)
+            model = with_kinds_and_notes(note_subject, model, positive_of_people)
         return SamplerInputs(
             model,
-            changed_in_turn([(part.start, by_people[part.people].positive) for part in parts]),
-            changed_in_turn([(part.start, by_people[part.people].negative) for part in parts]),
+            changed_in_turn([(piece.start, by_people[piece.people].positive) for piece in pieces]),
+            changed_in_turn([(piece.start, by_people[piece.people].negative) for piece in pieces]),
         )

@@ -1,4 +1,4 @@
-"""When each person's references are read, "Anna: 0 - 0.5; Ben: 0.4 - 1", as parts of the schedule."""
+"""When each person's references are read, "Anna: 0 - 0.5; Ben: 0.4 - 1", as pieces of the schedule."""
 
 import math
 import re
@@ -63,29 +63,29 @@ def _range(text: str, name: str) -> ScheduleRange:
 
 
 @dataclass(frozen=True)
-class PartOfSchedule:
-    """A part of the schedule, from `start` to where the next one starts. people: the indices of those who are read."""
+class PieceOfSchedule:
+    """A piece of the schedule, from `start` to where the next one starts. people: the indices of those who are read."""
 
     start: float
     people: frozenset[int]
 
 
-def parts_of_schedule(ranges: Sequence[ScheduleRange]) -> list[PartOfSchedule]:
-    """The parts of the schedule in which the same people are read, the first from 0 on.
+def pieces_of_schedule(ranges: Sequence[ScheduleRange]) -> list[PieceOfSchedule]:
+    """The pieces of the schedule in which the same people are read, the first from 0 on.
 
     ranges: of each person; each includes both of its ends, but for an empty one, in which nobody is read.
     """
     changes = {0.0}
     for schedule in ranges:
         changes |= {schedule.start, _first_after(schedule)}
-    parts: list[PartOfSchedule] = []
+    pieces: list[PieceOfSchedule] = []
     for change in sorted(changes):
         held = [schedule.start <= change < _first_after(schedule) for schedule in ranges]
         people = frozenset(person for person, is_held in enumerate(held) if is_held)
-        # At 1 the schedule is over. A change of nobody begins no part.
-        if change < 1 and (not parts or parts[-1].people != people):
-            parts.append(PartOfSchedule(change, people))
-    return parts
+        # At 1 the schedule is over. A change of nobody begins no piece.
+        if change < 1 and (not pieces or pieces[-1].people != people):
+            pieces.append(PieceOfSchedule(change, people))
+    return pieces
 
 
 def _first_after(schedule: ScheduleRange) -> float:

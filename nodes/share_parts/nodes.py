@@ -161,26 +161,26 @@ class SharePartsAttention(io.ComfyNode):
             return io.NodeOutput(model, positive, negative)
         given = SamplerInputs(model, positive, negative)
         when = When("The range of the parts", settings.start_percent, settings.end_percent)
-        scope = begin_acting(cls, APPLY, given, NO_PEOPLE, None, when, fits=check_texts_of_unet)
+        acting = begin_acting(cls, APPLY, given, NO_PEOPLE, None, when, fits=check_texts_of_unet)
         size = (settings.width, settings.height)
         geometry.check_size("The picture", *size)
         self_reference = reference_of(model, parts, clip, vae, settings)
         # For the negative, which attends to itself alone.
         without_parts = SharedParts(
             source=object(),
-            schedule=scope.schedule,
+            schedule=acting.schedule,
             bank=None,  # no parts were recorded before sampling
             # strength scales the parts' share of the attention.
             weights=PartWeights(
                 [weight * settings.strength for weight in parts.weights], targets(parts.present, *size)
             ),
             size=size,
-            canvas_node=scope.node_of_run,
+            canvas_node=acting.node_of_run,
         )
         # For the positive. Unlike in Parts2Whole the parts are recorded while sampling (live), and not before.
         with_parts = replace(without_parts, live=self_reference)
-        apply_node = scope.apply_node([NamedRange("the parts", scope.schedule)], ["the parts"])
-        return scope.outputs(share_with(given, with_parts, without_parts), [SHARED_PARTS], apply_node)
+        note_subject = acting.note_subject([NamedRange("the parts", acting.schedule)], ["the parts"])
+        return acting.outputs(share_with(given, with_parts, without_parts), [SHARED_PARTS], note_subject)
 
 
 NODES = [SharePartsAttention]

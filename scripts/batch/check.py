@@ -11,12 +11,12 @@ from core.models import workflow_needs
 
 from .prompts import Job, ObjectInfo
 
-DOCTOR = "LikenessCheckModelFiles"
-SAID = "said by the doctor"
+CHECK_MODEL_FILES = "LikenessCheckModelFiles"
+SAID = "said by the check"
 """The node that shows the report."""
 
 
-def doctor(job: Job, object_info: ObjectInfo) -> Prompt:
+def model_check(job: Job, object_info: ObjectInfo) -> Prompt:
     """The prompt by which Check Model Files looks for the models of a row, and runs none of its nodes."""
     prompt: Prompt = {}
     for number, node in job.prompt.items():
@@ -26,10 +26,10 @@ def doctor(job: Job, object_info: ObjectInfo) -> Prompt:
         inputs: dict[str, Any] = dict(_words(node, job.files, object_info))
         for name, value in node["inputs"].items():
             if isinstance(value, list):
-                inputs[name] = ["doctor", 0]
+                inputs[name] = ["check", 0]
         prompt[number] = {"class_type": node["class_type"], "inputs": inputs}
-    prompt["doctor"] = {"class_type": DOCTOR, "inputs": {"workflow": "this workflow"}}
-    prompt[SAID] = {"class_type": "PreviewAny", "inputs": {"source": ["doctor", 1]}}
+    prompt["check"] = {"class_type": CHECK_MODEL_FILES, "inputs": {"workflow": "this workflow"}}
+    prompt[SAID] = {"class_type": "PreviewAny", "inputs": {"source": ["check", 1]}}
     return prompt
 
 

@@ -25,7 +25,7 @@ from .folders import Folder
 from .photo_cells import PhotoCells
 from .prompts import Job
 from .rows import NAME, BadRow, Row, shown
-from .saved_people import FaceBank
+from .saved_people import SavedPeople
 
 _ANNOTATED = re.compile(r" ?\[(input|output|temp)\]$")
 """How the value of a menu of files ends that says in which of ComfyUI's folders the file is."""
@@ -91,7 +91,7 @@ class Template:
     """A workflow, in the editor's format or the API's, that the rows of a table fill in.
 
     columns: of the table. photos: the folder that its files are in; input_folder: the one of the workflow's own files;
-    face_bank: the saved people whom a cell may name. Raises SetupError for a file that is no workflow and for columns
+    saved_people: those whom a cell may name. Raises SetupError for a file that is no workflow and for columns
     that fit no input or more than one.
     """
 
@@ -102,11 +102,11 @@ class Template:
         columns: Iterable[str],
         photos: Folder,
         input_folder: Path,
-        face_bank: FaceBank | None = None,
+        saved_people: SavedPeople | None = None,
     ) -> None:
         graph = workflow_files.read(path)
         self._object_info = object_info
-        self._photo_cells = PhotoCells(photos, face_bank or FaceBank([]))
+        self._photo_cells = PhotoCells(photos, saved_people or SavedPeople([]))
         with _damage_told(path):
             if workflow_files.is_prompt(graph):
                 entries = {number: node for number, node in graph.items() if isinstance(node, dict)}

@@ -14,7 +14,7 @@ from core.pictures.files import ENDINGS
 from .file_names import FileNames
 from .folders import Folder
 from .rows import BadRow, shown
-from .saved_people import FaceBank
+from .saved_people import SavedPeople
 from .worker import PERSON_FILE
 
 _KEPT_CELLS = 2**14
@@ -42,11 +42,11 @@ class FoundFile:
 
 
 class PhotoCells:
-    """Finds what cells name. photos: the folder of photos. face_bank: the saved people whom a cell may name."""
+    """Finds what cells name. photos: the folder of photos. saved_people: the saved people whom a cell may name."""
 
-    def __init__(self, photos: Folder, face_bank: FaceBank) -> None:
+    def __init__(self, photos: Folder, saved_people: SavedPeople) -> None:
         self._photos = photos
-        self._face_bank = face_bank
+        self._saved_people = saved_people
         self._advised = 0
 
     def found(self, column: str, cell: str) -> FoundFile:
@@ -74,7 +74,7 @@ class PhotoCells:
         entry = name if self._photos.stamp(name) else self._names.meant(name)
         if entry is not None:
             return FoundFile(self._photos, entry, self._photos.stamp(entry))
-        person = self._face_bank.path(cell)
+        person = self._saved_people.path(cell)
         if person is not None:
             bank = Folder(str(person.parent))
             return FoundFile(bank, person.name, bank.stamp(person.name))
@@ -91,7 +91,7 @@ class PhotoCells:
         near = self._names.near(name)
         advice = f" Nearest: {', '.join(near)}." if near else ""
         if os.path.splitext(cell)[1].lower() not in ENDINGS:
-            advice += self._face_bank.nobody_called(cell)
+            advice += self._saved_people.nobody_called(cell)
         return advice
 
     @cached_property

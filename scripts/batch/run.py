@@ -136,11 +136,11 @@ class Run:
         the cells of other rows choose."""
         cells = {column: cell for column, cell in row.cells.items() if not self._template.is_photo(column)}
         job = self._template.job(Row(row.line, row.name, cells))
-        if check.DOCTOR not in self._object_info:  # a server without the pack has only the nodes' menus
+        if check.CHECK_MODEL_FILES not in self._object_info:  # a server without the pack has only the nodes' menus
             check.require(job, "", self._object_info)
             return
-        doctor = Job(row, check.doctor(job, self._object_info), {})
-        (finished,) = self._workers.results(Asking(), [doctor])
+        checking = Job(row, check.model_check(job, self._object_info), {})
+        (finished,) = self._workers.results(Asking(), [checking])
         if finished.error:
             raise SetupError(f"Check Model Files could not look for the files of models: {finished.error}")
         check.require(job, finished.made.texts[check.SAID], self._object_info)

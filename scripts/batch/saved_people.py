@@ -1,4 +1,4 @@
-"""Saved people in the cells of a table: a name of the face bank, or the file of a person, in the place of a photo."""
+"""Saved people in the cells of a table: a saved name, or the file of a person, in the place of a photo."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ _LOAD_PERSON_OUTPUTS = 2
 _CAST_FROM_PHOTOS = "LikenessCastFromPhotos"
 _PHOTO_INPUT = "photo_"
 _MOST_FILES = 100_000
-"""Of the face bank."""
+"""Of saved people."""
 _NEAREST = 8
 """Saved people in a message."""
 
 
-class FaceBank:
+class SavedPeople:
     """The people whom Save Person has saved on this machine.
 
     folders: where they lie, one below models/likeness_faces or several. A file of an earlier folder hides one of the

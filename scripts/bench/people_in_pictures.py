@@ -12,7 +12,7 @@ from typing import Any
 from pack.bridge.host.schedule import WHOLE_SCHEDULE
 from pack.bridge.references.by_region import REFERENCES_BY_REGION, RegionalReferences
 from pack.bridge.references.record import LATENTS, REFERENCES, PeopleReferences, ReferenceLatent
-from pack.bridge.sampling.model_conds import carry
+from pack.bridge.sampling.carried import carry
 from pack.bridge.sampling.node_of_run import NodeOfRun
 from pack.bridge.sampling.on_model import with_kinds
 from pack.nodes.pulid.net import reads_behind

@@ -279,7 +279,7 @@ CAUGHT = {
     "nodes/id_patch/net.py",  # build of bridge/host/load.py
     "core/attention/low_rank.py",  # fits of bridge/loras/host_patches.py
     "core/models/onnx_file.py",  # its _opened
-    "core/models/tensors.py",  # _trouble of core/models/doctor.py
+    "core/models/tensors.py",  # _trouble of core/models/file_check.py
     "core/models/saved_workflow.py",  # read_workflow of scripts/models.py
     "core/models/workflow_nodes.py",  # the same
 }

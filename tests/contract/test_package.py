@@ -16,7 +16,7 @@ SYSTEMS = ("Operating System :: OS Independent", "Operating System :: Microsoft"
 URLS = {"Homepage", "Documentation", "Repository", "Issues"}
 SCRIPTS: dict[str, set[str]] = {
     "box_links": set(),
-    "doctor": {"addEventListener", "fetchApi"},
+    "check_files": {"addEventListener", "fetchApi"},
     "errors": {"addEventListener"},
     "gallery": {"getWorkflowTemplates =", "getCoreWorkflowTemplates =", "getCustomNodesI18n"},
     "labels": {"getCustomNodesI18n"},

@@ -32,7 +32,7 @@ from other_packs import (
     with_their_classes,
 )
 from pack.bridge.parts.recording import LAYER_CALLS
-from pack.bridge.sampling.model_conds import ConditioningLost
+from pack.bridge.sampling.carried import ConditioningLost
 from pack.core.checks.errors import BadSetup
 from torch import Tensor
 

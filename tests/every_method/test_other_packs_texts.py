@@ -15,7 +15,7 @@ from graphs import Node, node, value
 from marks import each
 from method_rows import BESIDE_OTHERS, Condition, Row, bypassed, in_front, latents, model_behind, two
 from pack.bridge.host.unet import transformers
-from pack.bridge.sampling.model_conds import ConditioningLost
+from pack.bridge.sampling.carried import ConditioningLost
 from pack.core.checks.errors import BadSetup
 from sample_values import normal, sdxl
 

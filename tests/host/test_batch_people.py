@@ -240,7 +240,7 @@ def person_file(setup: Setup, table: Table, name: str, photo_number: int) -> byt
 
 
 def test_saved_people_stand_in_the_cells_of_photos(setup: Setup, photos: Path, tmp_path: Path) -> None:
-    """By the name of the face bank, and by a file beside the photos: the pictures are those of the photos. A name that
+    """By the saved name, and by a file beside the photos: the pictures are those of the photos. A name that
     nobody has is told with the names that there are."""
     table = Table(setup, photos, "photos,yao.jpg,eileen.png,yao.jpg,eileen.png,1\n")
     assert table.make() == {}

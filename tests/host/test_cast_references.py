@@ -15,7 +15,7 @@ from family_encoders import LLAMA, encoder
 from figures import WHOLE_SAMPLING, relative
 from pack.bridge.references.by_region import RegionalReferences
 from pack.bridge.references.record import LATENTS, REFERENCES
-from pack.bridge.sampling.model_conds import carried_in
+from pack.bridge.sampling.carried import carried_in
 from pack.core.cast import Cast, PlacedCast, RowCast
 from pack.core.checks.errors import BadSetup
 from pack.core.parts.parts import Part, Parts

@@ -13,7 +13,8 @@ from comfy.model_patcher import ModelPatcher
 from figures import relative
 from hidden_text import without_common
 from pack.bridge.networks import families
-from pack.bridge.sampling import model_conds, on_model
+from pack.bridge.sampling import on_model
+from pack.bridge.sampling.carried import carry
 from pack.bridge.words.transformer import run as transformer_run
 from tiny import devices, tiny_dits
 from tiny.seeded import fill, normal
@@ -61,8 +62,8 @@ def everywhere(model: ModelPatcher, common: Side) -> tuple[ModelPatcher, Side, S
     """MODEL, positive and negative with the words of a person in the whole picture."""
     ((words, _),) = text(5, OWN)
     texts = carried_words([words], torch.ones(1, HEIGHT, WIDTH), ["Anna"])
-    positive = model_conds.carry(common, texts)
-    negative = model_conds.carry(text(2, COMMON), texts.without_people())
+    positive = carry(common, texts)
+    negative = carry(text(2, COMMON), texts.without_people())
     return on_model.with_kinds(model, transformer_run.TRANSFORMER_WORDS), positive, negative
 
 

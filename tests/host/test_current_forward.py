@@ -22,7 +22,7 @@ class Words(Batch):
         self.name = name
         self.error = error
 
-    def options_with_attention(self, options):
+    def options_for_network(self, options):
         current.texts = CurrentTexts((self.name,), (1,))
         if self.error:
             raise self.error
@@ -70,4 +70,4 @@ def test_what_another_pack_put_into_a_layer_reads_no_pixels_alone():
     assert can_read_some_pixels(None)
     assert not can_read_some_pixels(print)
     assert not can_read_some_pixels(partial(print, 0, None))
-    assert not can_read_some_pixels(partial(Words("Anna").options_with_attention, {}))
+    assert not can_read_some_pixels(partial(Words("Anna").options_for_network, {}))

@@ -8,7 +8,7 @@ import pytest
 from pack.bridge.host import folders
 from pack.bridge.people import face_model
 from pack.core.models import manifest
-from pack.core.models.doctor import MISSING, Folders, examine
+from pack.core.models.file_check import MISSING, Folders, examine
 from pack.nodes.adapters import LoadAdapter
 from pack.nodes.parts2whole import files as parts2whole
 from pack.nodes.people import LoadPerson
@@ -73,7 +73,7 @@ def test_one_of_a_face_pack_or_recogniser(pack: str, recogniser: str, disk: Path
 
 
 @pytest.mark.parametrize("identifier", ["instantid", "antelopev2", "arcface-ir-se50"])
-def test_doctor_names_it(identifier: str, disk: Path) -> None:
+def test_the_check_names_it(identifier: str, disk: Path) -> None:
     models = {model.id: model for model in manifest.models()}
     finding = examine(models[identifier], Folders(folders.folders_by_key()))
     assert finding.state == MISSING

@@ -14,7 +14,7 @@ from instant_id_run import HEIGHT, WIDTH, halves, sample, text
 from instant_id_run import apply as apply_instant_id
 from marks import each
 from pack.bridge.host.unet import transformers
-from pack.bridge.sampling.model_conds import ConditioningLost
+from pack.bridge.sampling.carried import ConditioningLost
 from pack.core.cast import Lora, RowCast
 from peers import apply
 from tiny import lora_made

@@ -20,7 +20,8 @@ from hidden_text import without_common
 from marks import families
 from pack.bridge.networks.attention import OVERRIDE
 from pack.bridge.networks.file_attention import REPLACED
-from pack.bridge.sampling import model_conds, on_model
+from pack.bridge.sampling import on_model
+from pack.bridge.sampling.carried import carry
 from pack.bridge.words.transformer.run import TRANSFORMER_WORDS
 from tiny import people_made, tiny_dits
 from tiny.tiny_dits import ANIMA, KREA_2, QWEN
@@ -73,8 +74,8 @@ def test_what_can_take_any_tokens_computes_for_people_too(family, monkeypatch):
     for name, function in functions.items():
         monkeypatch.setitem(host.REGISTERED_ATTENTION_FUNCTIONS, name, function)
     words = carried_words([text("anna")[0][0]], EVERYWHERE, ["anna"])
-    positive = model_conds.carry(text("common"), words)
-    negative = model_conds.carry(text("common"), words.without_people())
+    positive = carry(text("common"), words)
+    negative = carry(text("common"), words.without_people())
     patched = on_model.with_kinds(without_common(plain, family, text("common"), PICTURE), TRANSFORMER_WORDS)
     picture = tiny_dits.sample(patched, positive, negative, start, cfg=1.0)
     assert set(asked) == set(functions)

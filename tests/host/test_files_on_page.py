@@ -1,4 +1,4 @@
-"""What the page says of model files and of packs that are not installed: in toasts, in an app, on the doctor."""
+"""What the page says of model files and of packs that are not installed: in toasts, in an app, on Check Model Files."""
 
 import itertools
 import json
@@ -128,10 +128,10 @@ def test_a_toast_lies_over_nothing_that_is_worked_on(visit: Visit) -> None:
 
 @pytest.mark.both_hosts
 @own_often
-def test_the_doctor_shows_links_and_copies_them(visit: Visit) -> None:
+def test_the_check_shows_links_and_copies_them(visit: Visit) -> None:
     """And what is saved and sent stays the same."""
-    visit.load({"doctor": node("LikenessCheckModelFiles", workflow="start_portrait")})
-    before = sent_and_saved_by_doctor(visit)
+    visit.load({"check": node("LikenessCheckModelFiles", workflow="start_portrait")})
+    before = sent_and_saved_by_check(visit)
     visit.run()
     links_on_the_page = visit.page.locator("td a[target=_blank][rel~=noopener]")
     visit.await_true(lambda: links_on_the_page.count() > 1)
@@ -140,14 +140,14 @@ def test_the_doctor_shows_links_and_copies_them(visit: Visit) -> None:
     visit.await_text("Missing for InstantID")
     copied = copy_addresses(visit)
     assert copied.split("\n") == list(dict.fromkeys(links))
-    assert sent_and_saved_by_doctor(visit) == before
+    assert sent_and_saved_by_check(visit) == before
     assert before == [{"workflow": "start_portrait"}, ["start_portrait"]]
     title = translations.main_file("en")["templateWorkflows"]["template"]["likeness"]["start_portrait"]
     assert visit.canvas.node(1).option_label("workflow") == title
     assert visit.red() == []
 
 
-def sent_and_saved_by_doctor(visit: Visit) -> list[Any]:
+def sent_and_saved_by_check(visit: Visit) -> list[Any]:
     """Its inputs in the prompt, and its values in the file but for its note, which frontend 1.27.10 saves with it."""
     return visit.page.evaluate("""async () => {
         const {output, workflow} = await app.graphToPrompt();
@@ -174,8 +174,8 @@ def copy_addresses(visit: Visit) -> str:
 
 
 @newest_often
-def test_in_an_app_toasts_cover_nothing_and_the_doctor_shows_links(visit: Visit) -> None:
-    """Neither photos nor ComfyUI's message are covered; the doctor's links are in a window, and no toast repeats it."""
+def test_in_an_app_toasts_cover_nothing_and_the_check_shows_links(visit: Visit) -> None:
+    """Neither photos nor ComfyUI's message are covered; its links are in a window, and no toast repeats it."""
     graph = workflow.load(WORKFLOW.with_stem("start_two_people"))
     with visit.as_app(graph) as app:
         visit.toasts.await_count(re.compile("files? (is|are) missing"))

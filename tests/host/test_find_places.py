@@ -27,10 +27,10 @@ from marks import OFTEN, each
 from pack.bridge.host.unet import layers_of
 from pack.bridge.places import finding
 from pack.bridge.places.finding import Sampling, SeenPeople, shown
-from pack.bridge.places.look import LOOKS
+from pack.bridge.places.probe import PROBES
 from pack.bridge.references.record import LATENTS, REFERENCES, PeopleReferences, ReferenceLatent
+from pack.bridge.sampling.carried import ConditioningLost
 from pack.bridge.sampling.conditioning import ID_TOKENS, IDTokens, SamplerInputs
-from pack.bridge.sampling.model_conds import ConditioningLost
 from pack.core.cast import Cast, Layout, Member, Person, Slot
 from pack.core.checks.errors import BadCast, BadLayout, BadSetup, BadSize, LikenessError
 from pack.core.models.packs import ANTELOPE, IR_SE50
@@ -267,7 +267,7 @@ def test_a_look_changes_nothing_and_is_taken_at_its_step(sampler: str, monkeypat
         lambda model, *args, **options: function(Called(model, calls), *args, **options)
     )
     with monkeypatch.context() as patch:
-        patch.setattr(finding, "LOOKS", LOOKS._replace(batch=lambda *_: None))
+        patch.setattr(finding, "PROBES", PROBES._replace(batch=lambda *_: None))
         with pytest.raises(BadSetup, match="has seen nothing"):
             look(SDXL, share=0.5, sampler=recording)
     model = network(SDXL)[0]

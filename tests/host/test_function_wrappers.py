@@ -14,8 +14,8 @@ from graphs import DEFAULTS, UNCONNECTED, Node, ours, value
 from method_rows import around, bypassed, latents, two
 from other_packs import in_tiles, only_what_it_knows, rows_of_tiles, without_the_first_step
 from pack.bridge.parts.sharing_run import PartsCache
+from pack.bridge.sampling.carried import ConditioningLost
 from pack.bridge.sampling.forward import Batch
-from pack.bridge.sampling.model_conds import ConditioningLost
 from pack.bridge.sampling.runs import Run
 from sample_values import a_person, unplaced
 

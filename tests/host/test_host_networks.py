@@ -19,7 +19,8 @@ from hidden_text import without_common
 from pack.bridge.host import unet
 from pack.bridge.networks import model_family
 from pack.bridge.networks.families import RELATIVES, TRANSFORMERS
-from pack.bridge.sampling import model_conds, on_model
+from pack.bridge.sampling import on_model
+from pack.bridge.sampling.carried import carry
 from pack.bridge.words.transformer.run import TRANSFORMER_WORDS
 from pack.core.checks.errors import WrongBaseModel, joined
 from tiny import tiny_dits, tiny_networks
@@ -214,8 +215,8 @@ def test_relatives_are_given_words_but_no_references(name: str) -> None:
     start = normal(7, *LATENTS[name])
     frames = start.shape[2] if start.dim() == 5 else 1
     words = carried_words([text("anna")[0][0]], EVERYWHERE, ["anna"])
-    positive = model_conds.carry(text("common"), words)
-    negative = model_conds.carry(text("common"), words.without_people())
+    positive = carry(text("common"), words)
+    negative = carry(text("common"), words.without_people())
     hidden = without_common(model, network.like, text("common"), PICTURE * frames)
     picture = tiny_dits.sample(on_model.with_kinds(hidden, TRANSFORMER_WORDS), positive, negative, start, cfg=1.0)
     expected = tiny_dits.sample(model, text("anna"), text("common"), start, cfg=1.0)

@@ -14,7 +14,7 @@ from comfy.ldm.modules.attention import BasicTransformerBlock
 from figures import relative
 from instant_id_run import DEFAULTS, HEIGHT, HINT, WIDTH, a_member, apply, face, halves, one, sample, slot, text
 from pack.bridge.host.schedule import SigmaRange
-from pack.bridge.sampling.model_conds import ConditioningLost
+from pack.bridge.sampling.carried import ConditioningLost
 from pack.core.cast import PlacedCast, RowCast
 from pack.core.places.region_settings import FACE_BOXES, RegionSettings
 from pack.nodes.instant_id.nodes import ApplyInstantID

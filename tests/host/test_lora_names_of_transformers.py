@@ -54,11 +54,11 @@ def test_a_name_of_a_trainer_finds_its_layer(family, known):
     down, up = matrices(family, layer, rows)
     ending_down, ending_up = ENDINGS[DOTTED.index(name) % len(ENDINGS)] if name in DOTTED else KOHYA
     file = read(family, {f"{name}.{ending_down}": down, f"{name}.{ending_up}": up})
-    (part,) = file.parts
-    assert part.layer == layer
-    assert part.rows == (None if rows is None else slice(*rows))
-    assert part.reorder is None
-    pair_of_matrices = part.lora.low_rank((len(up), down.shape[1]))
+    (section,) = file.sections
+    assert section.layer == layer
+    assert section.rows == (None if rows is None else slice(*rows))
+    assert section.reorder is None
+    pair_of_matrices = section.lora.low_rank((len(up), down.shape[1]))
     assert relative(pair_of_matrices.up @ pair_of_matrices.down, up @ down) <= 1e-6
 
 
@@ -134,8 +134,8 @@ def test_of_a_layer_under_two_names_the_one_of_load_lora_is_read():
     state = {f"{name}.lora_up.weight": up * times for times, name in enumerate(names, 1)}
     state |= {f"{name}.lora_down.weight": down.clone() for name in names}
     file = read(Z_IMAGE, state)
-    (part,) = file.parts
-    assert torch.equal(part.lora.up, up * 2)
+    (section,) = file.sections
+    assert torch.equal(section.lora.up, up * 2)
     assert file.note.endswith(f"as by Load LoRA: 1 layer that it has under two names, first {names[0]}.")
 
 

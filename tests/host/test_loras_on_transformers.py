@@ -14,7 +14,7 @@ from marks import EACH, families
 from other_packs import with_blocks_in_one
 from pack.bridge.loras.lora_files import NotForOnePerson
 from pack.bridge.networks.attention import OVERRIDE
-from pack.bridge.sampling.model_conds import ConditioningLost
+from pack.bridge.sampling.carried import ConditioningLost
 from pack.core.checks.errors import BadSetup, WrongBaseModel
 from tiny import lora_made, people_made, tiny_dits
 from tiny.tiny_dits import ANIMA, FLUX, FLUX_2, KREA_2, QWEN, Z_IMAGE

@@ -14,7 +14,7 @@ from graph_run import run
 from host_sampling import applied, latent_of
 from marks import each
 from method_rows import Row, rows
-from pack.bridge.image_tokens.blocks import BLOCK_INJECTIONS
+from pack.bridge.image_tokens.blocks import BLOCK_IMAGE_TOKENS
 from pack.bridge.sampling.forward import ForwardInput
 from pack.bridge.sampling.runs import Run
 
@@ -72,10 +72,10 @@ def test_behind_blocks_of_a_transformer_each_card_s_network_has_a_batch_of_its_o
     options = {"transformer_options": {}}
     guider = SimpleNamespace(model_patcher=ours.model, conds={"positive": [entry]}, model_options=options)
     run_of_blocks = Run(guider, x)
-    (injection,) = run_of_blocks.read([BLOCK_INJECTIONS], guider, x)
+    (image_tokens,) = run_of_blocks.add_kinds([BLOCK_IMAGE_TOKENS], guider, x)
     batches: list[object] = []
     ours.model.model.current_patcher = ours.model  # as the host has it where a MODEL is loaded
     for network in (ours.model.model, copy(ours.model.model), ours.model.model):
         forward_input = ForwardInput(network, x, torch.ones(1), ours.positive[0][0], {})
-        batches.append(BLOCK_INJECTIONS.batch(run_of_blocks, ((injection,),), forward_input))
+        batches.append(BLOCK_IMAGE_TOKENS.batch(run_of_blocks, ((image_tokens,),), forward_input))
     assert batches[0] is batches[2] is not batches[1]

@@ -86,22 +86,22 @@ def test_a_lora(server: HostServer) -> None:
     assert "The LoRA was not found" in shown(server, {"add": node("LikenessAddLoRAToPerson", **inputs)})
 
 
-def test_the_doctor_judges_what_comfyui_judges(server: HostServer) -> None:
+def test_the_check_judges_what_comfyui_judges(server: HostServer) -> None:
     """A template is opened in the editor, which takes the menu's name. A prompt that is posted is refused."""
     template = node("LikenessCheckModelFiles", workflow="start_two_people")
-    report = shown(server, {"doctor": template}, 1)
+    report = shown(server, {"check": template}, 1)
     (line,) = (line for line in report.splitlines() if line.startswith("ID-Patch ControlNet"))
     assert line.split()[2] == "found"
     prompt = {
-        "doctor": node("LikenessCheckModelFiles"),
+        "check": node("LikenessCheckModelFiles"),
         "load": node("ControlNetLoader", control_net_name=windows_names.ID_PATCH),
     }
-    run = server.attempt({**prompt, "shown": node("PreviewAny", source=["doctor", 1])})
+    run = server.attempt({**prompt, "shown": node("PreviewAny", source=["check", 1])})
     report = run.outputs["shown"]["text"][0]
     windows = windows_names.ID_PATCH.replace("/", "\\")
     assert f"ComfyUI lists it as {windows} and takes no other spelling" in report
     prompt["load"]["inputs"]["control_net_name"] = windows
-    run = server.attempt({**prompt, "shown": node("PreviewAny", source=["doctor", 1])})
+    run = server.attempt({**prompt, "shown": node("PreviewAny", source=["check", 1])})
     report = run.outputs["shown"]["text"][0]
     assert "no other spelling" not in report
     assert "ID-Patch ControlNet" in report
@@ -117,13 +117,13 @@ SPELLINGS = [
 
 
 @pytest.mark.parametrize("file", SPELLINGS)
-def test_the_doctor_takes_a_lora_of_ours_in_every_spelling(server: HostServer, file: str) -> None:
+def test_the_check_takes_a_lora_of_ours_in_every_spelling(server: HostServer, file: str) -> None:
     """Add LoRA to Person takes it, whichever system wrote it: nothing is to be fixed."""
     prompt = {
-        "doctor": node("LikenessCheckModelFiles"),
+        "check": node("LikenessCheckModelFiles"),
         "add": node("LikenessAddLoRAToPerson", file=file, strength=1.0, words="", name="Anna"),
         "person": node("PreviewAny", source=["add", 0]),
-        "shown": node("PreviewAny", source=["doctor", 1]),
+        "shown": node("PreviewAny", source=["check", 1]),
     }
     run = server.attempt(prompt)
     assert "Person(" in run.outputs["person"]["text"][0], run.error

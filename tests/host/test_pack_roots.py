@@ -11,8 +11,8 @@ from pack.bridge.people import face_model
 from pack.core.checks.errors import BadSetup, ModelMissing
 from pack.core.checks.text import as_typed
 from pack.core.models import manifest, packs
-from pack.core.models.doctor import examine
-from pack.core.models.doctor_findings import FOUND, MISPLACED, MISSING
+from pack.core.models.file_check import examine
+from pack.core.models.file_findings import FOUND, MISPLACED, MISSING
 from pack.core.models.model_folders import Folders, fetching, target
 from pack.nodes.faces import LoadFaceEmbedder
 from shared import standins
@@ -92,7 +92,7 @@ def test_a_published_pack_in_a_folder_of_the_users_own_is_taken(
 
 
 def test_of_two_packs_of_one_name_nobody_is_guessed(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The doctor names one that can be moved."""
+    """The check names one that can be moved."""
     root = store.parent
     for folder in ("mine", "other"):
         shutil.copytree(store, root / folder / "antelopev2")
@@ -203,7 +203,7 @@ def test_a_download_does_not_go_into_another_pack(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("model", manifest.models(), ids=lambda model: model.id)
-def test_no_proposal_of_doctor_leads_into_its_source(
+def test_no_proposal_of_the_check_leads_into_its_source(
     model: manifest.Model, standin_models: Standins, tmp_path: Path
 ) -> None:
     """Every model below the folder of all models, while its key searches each of the folders around it, down to its

@@ -15,8 +15,8 @@ from marks import each
 from pack.bridge.host.schedule import WHOLE_SCHEDULE
 from pack.bridge.parts.shared_parts import SharedParts
 from pack.bridge.parts.sharing_run import step_of
+from pack.bridge.sampling.carried import ConditioningLost, carried_in
 from pack.bridge.sampling.conditioning import SamplerInputs
-from pack.bridge.sampling.model_conds import ConditioningLost, carried_in
 from pack.bridge.sampling.node_of_run import NodeOfRun
 from pack.core.checks import errors
 from pack.core.parts.bank import PartWeights

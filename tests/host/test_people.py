@@ -1,4 +1,4 @@
-"""The people nodes inside the real host: model folders, photos, landmarks, the face bank, the cast."""
+"""The people nodes inside the real host: model folders, photos, landmarks, saved people, the cast."""
 
 import io
 import os

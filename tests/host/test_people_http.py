@@ -16,7 +16,7 @@ CLEAN = r"An na \[2J \[INFO\] all is well"
 
 
 def bank(server: HostServer, name: str) -> Path:
-    """The file of a saved person in the first folder of the face bank."""
+    """The file of a saved person in the first folder of saved people."""
     return server.base / "models" / "likeness_faces" / f"{name}.safetensors"
 
 

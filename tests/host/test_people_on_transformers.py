@@ -18,9 +18,9 @@ from logged import messages_of_the_pack
 from marks import WITH_REFERENCES, families
 from pack.bridge.networks.attention import OVERRIDE, with_reading
 from pack.bridge.references.record import REFERENCES, PeopleReferences, ReferenceLatent
-from pack.bridge.sampling import model_conds, on_model
+from pack.bridge.sampling import on_model
+from pack.bridge.sampling.carried import ConditioningLost, carry
 from pack.bridge.sampling.conditioning import SamplerInputs
-from pack.bridge.sampling.model_conds import ConditioningLost
 from pack.bridge.words.transformer.run import TRANSFORMER_WORDS
 from pack.core.attention.token_groups import Group, Split
 from pack.core.cast import Lora, PlacedCast, RowCast, Slot
@@ -355,7 +355,7 @@ def test_words_and_references_are_what_a_dense_mask_gives(family, masks):
     negative = tiny_dits.conditioning(60)
     of_people = carried_words(texts, masks, ["Anna", "Ben"])
     made = by_region(on_model.with_kinds(model, TRANSFORMER_WORDS), positive, negative, record, masks)
-    applied = made[0], model_conds.carry(made[1], of_people), negative
+    applied = made[0], carry(made[1], of_people), negative
     start = tiny_dits.latent(family, WIDTH, HEIGHT)
     found = tiny_dits.sample(*applied, start, cfg=1.0)
     ((common, options),) = positive
@@ -437,10 +437,10 @@ def test_faces_of_flux_act_beside_words_loras_and_references_in_any_order(order)
         for letter in letters:
             model, positive, negative = made[:3]
             if letter == "w":
-                other_side = model_conds.carry(negative, of_people.without_people())
+                other_side = carry(negative, of_people.without_people())
                 made = (
                     on_model.with_kinds(model, TRANSFORMER_WORDS),
-                    model_conds.carry(positive, of_people),
+                    carry(positive, of_people),
                     other_side,
                 )
             elif letter == "l":

@@ -15,8 +15,8 @@ from host_sampling import Applied, assert_areas_are_apart
 from marks import EACH
 from pack.bridge.networks import families, model_family
 from pack.bridge.networks.attention import OVERRIDE
-from pack.bridge.sampling import model_conds, on_model
-from pack.bridge.sampling.model_conds import ConditioningLost
+from pack.bridge.sampling import on_model
+from pack.bridge.sampling.carried import ConditioningLost, carry
 from pack.bridge.words.transformer.run import TRANSFORMER_WORDS
 from pack.bridge.words.transformer.slots import TextSlot
 from pack.core.attention.word_groups import TextLayout, split_by_words
@@ -62,8 +62,8 @@ def with_texts_of(model, people, areas, common="common", negative="common"):
     """MODEL, positive and negative as Prompt per Person gives them."""
     texts_of_people = carried_words([text(name)[0][0] for name in people], areas, people)
     patched = on_model.with_kinds(model, TRANSFORMER_WORDS)
-    positive_side = model_conds.carry(text(common), texts_of_people)
-    negative_side = model_conds.carry(text(negative), texts_of_people.without_people())
+    positive_side = carry(text(common), texts_of_people)
+    negative_side = carry(text(negative), texts_of_people.without_people())
     return patched, positive_side, negative_side
 
 
@@ -231,8 +231,8 @@ def test_the_node_gives_everybody_the_words_of_their_line(family):
     texts_of_people = carried_words(texts, 0.5 * APART, ["Anna", "Ben"])
     common = encoded(clip, "two people in a park")
     blurred = encoded(clip, "blurred")
-    expected_positive = model_conds.carry(common, texts_of_people)
-    expected_negative = model_conds.carry(blurred, texts_of_people.without_people())
+    expected_positive = carry(common, texts_of_people)
+    expected_negative = carry(blurred, texts_of_people.without_people())
     patched = on_model.with_kinds(model, TRANSFORMER_WORDS)
     picture = sample(family, (model_out, positive, negative), cfg=3.0)
     assert torch.equal(picture, sample(family, (patched, expected_positive, expected_negative), cfg=3.0))
@@ -320,8 +320,8 @@ def test_a_mask_of_the_text_of_qwen_goes_on_hiding_its_tokens(models, read, hidd
     masked = [[words, {**options, "attention_mask": mask}]]
     shortened = [[words[:, :5], options]]
     texts_of_people = carried_words([text("anna")[0][0]], APART[:1], ["anna"])
-    other_side = model_conds.carry(text("common"), texts_of_people.without_people())
+    other_side = carry(text("common"), texts_of_people.without_people())
     patched = on_model.with_kinds(model, TRANSFORMER_WORDS)
-    picture = sample(QWEN, (patched, model_conds.carry(masked, texts_of_people), other_side))
-    expected = sample(QWEN, (patched, model_conds.carry(shortened, texts_of_people), other_side))
+    picture = sample(QWEN, (patched, carry(masked, texts_of_people), other_side))
+    expected = sample(QWEN, (patched, carry(shortened, texts_of_people), other_side))
     assert relative(picture, expected) <= TOLERANCE

@@ -10,7 +10,7 @@ from pack.bridge.networks.row_tracking import (
     of_source_rows,
     repeat_rows,
 )
-from pack.bridge.sampling.model_conds import ConditioningLost
+from pack.bridge.sampling.carried import ConditioningLost
 
 pytestmark = pytest.mark.both_hosts
 

@@ -16,10 +16,10 @@ from instant_id_run import text
 from marks import EACH, each, families
 from pack.bridge.host.encode import T5Tokens
 from pack.bridge.host.schedule import WHOLE_SCHEDULE, ScheduleRange
-from pack.bridge.image_tokens.blocks import BlockInjection
-from pack.bridge.image_tokens.injections import Injection
+from pack.bridge.image_tokens.blocks import BlockImageTokens
+from pack.bridge.image_tokens.unet_tokens import UNetImageTokens
 from pack.bridge.loras.people_layers import PersonLoras
-from pack.bridge.sampling.model_conds import CarriedOfPeople, ConditioningLost, WordsOfPeople, rows_of_nodes
+from pack.bridge.sampling.carried import CarriedOfPeople, ConditioningLost, WordsOfPeople, rows_of_nodes
 from pack.bridge.words.transformer.words import TransformerWords
 from pack.bridge.words.unet.words import UnetWords
 from pack.core.cast import Lora, PlacedCast, RowCast
@@ -334,8 +334,8 @@ CARRIED = {
     TransformerWords: lambda people, regions, boxes: TransformerWords(
         SOURCE, WHOLE_SCHEDULE, regions, of_all(TEXTS, people), of_all("ABC", people), of_all(T5, people), boxes=boxes
     ),
-    Injection: partial(injected, Injection),
-    BlockInjection: partial(injected, BlockInjection),
+    UNetImageTokens: partial(injected, UNetImageTokens),
+    BlockImageTokens: partial(injected, BlockImageTokens),
 }
 """What a node would carry of some people alone, with every field of the class set."""
 

@@ -182,7 +182,7 @@ def test_an_error_names_the_field_of_the_subgraph_that_people_see(
 def test_a_menu_of_templates_shows_titles(visit: Visit) -> None:
     """Vue nodes ask once for the names of a menu."""
     stem = "start_portrait"
-    visit.load({"doctor": {"class_type": "LikenessCheckModelFiles", "inputs": {"workflow": stem}}})
+    visit.load({"check": {"class_type": "LikenessCheckModelFiles", "inputs": {"workflow": stem}}})
     assert visit.canvas.node(1).option_label("workflow") == TITLES[stem]
     if visit.vue:
         visit.await_text(TITLES[stem])

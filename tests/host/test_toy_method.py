@@ -18,7 +18,7 @@ NEEDED = (
 )  # fmt: skip
 KEPT = (
     "off", "a_b_a", "masks", "people_together", "rows", "half", "cancel", "wrong_values", "wrong_files",
-    "doctor_files",
+    "files_checked",
 )  # fmt: skip
 
 

@@ -11,9 +11,9 @@ import torch
 from figures import relative
 from graph_run import run
 from graphs import PULID_ON_FLUX, ours
-from pack.bridge.image_tokens.injections import Injection
+from pack.bridge.image_tokens.unet_tokens import UNetImageTokens
 from pack.bridge.parts.shared_parts import SharedParts
-from pack.bridge.sampling.model_conds import KEY, carried_in
+from pack.bridge.sampling.carried import KEY, carried_in
 from sample_values import cast
 from torch import Tensor
 
@@ -37,9 +37,10 @@ def outputs(kind: str, first: float, second: float, **changed: Any) -> Any:
 def layers(kind: str, links: dict[str, Any], first: float, second: float) -> list[tuple[Tensor, ...]]:
     """Of the positive, by layer: keys and values, (2, tokens, width) each, or (2, heads, tokens, width)."""
     _, positive, *_ = outputs(kind, first, second, **links)
-    (injection,) = [carried for carried in positive[0][1]["model_conds"][KEY].cond if isinstance(carried, Injection)]
+    everything = positive[0][1]["model_conds"][KEY].cond
+    (image_tokens,) = [carried for carried in everything if isinstance(carried, UNetImageTokens)]
     people_by_layer = []
-    for layer in injection.layers:
+    for layer in image_tokens.layers:
         if layer:  # in others nobody is read
             people_by_layer.append(layer)
     return people_by_layer

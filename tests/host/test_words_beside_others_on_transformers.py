@@ -16,7 +16,8 @@ from figures import relative
 from hidden_text import without_common
 from marks import EACH, families
 from pack.bridge.host import notes
-from pack.bridge.sampling import model_conds, on_model
+from pack.bridge.sampling import on_model
+from pack.bridge.sampling.carried import carry
 from pack.bridge.sampling.node_of_run import NodeOfRun
 from pack.bridge.words.transformer.run import TRANSFORMER_WORDS
 from peers import apply
@@ -56,7 +57,7 @@ def with_texts(model, **more):
     """MODEL, positive and negative as Prompt per Person gives them. more: options of the conditioning."""
     people = carried_words([text(name)[0][0] for name in ("anna", "ben")], APART, ["anna", "ben"])
     positive = [[words, {**options, **more}] for words, options in text("common")]
-    sides = model_conds.carry(positive, people), model_conds.carry(text("common"), people.without_people())
+    sides = carry(positive, people), carry(text("common"), people.without_people())
     return on_model.with_kinds(model, TRANSFORMER_WORDS), *sides
 
 
@@ -147,8 +148,8 @@ def test_the_memory_of_the_words_is_asked_for(setting, by_row):
     sides = setting.text(COMMON), setting.text("blurred")
     applied = (
         on_model.with_kinds(setting.model, TRANSFORMER_WORDS),
-        model_conds.carry(sides[0], people),
-        model_conds.carry(sides[1], people.without_people()),
+        carry(sides[0], people),
+        carry(sides[1], people.without_people()),
     )
     rows = 2
     start = start_of(setting, rows)

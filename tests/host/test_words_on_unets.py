@@ -15,8 +15,8 @@ from pack.bridge.host.unet import attention_widths
 from pack.bridge.networks.file_attention import attend_with
 from pack.bridge.networks.layers import QueryShape
 from pack.bridge.references.centred import CentredReferences
+from pack.bridge.sampling.carried import CarriedCond, Chunk
 from pack.bridge.sampling.conditioning import factor_between
-from pack.bridge.sampling.model_conds import CarriedCond, Chunk
 from pack.bridge.sampling.row_tables import RowTables
 from pack.bridge.words.unet import run as unet_run
 from pack.bridge.words.unet.words import UnetWords

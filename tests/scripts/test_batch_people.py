@@ -11,7 +11,7 @@ from batch.maker import score_lines
 from batch.output import Task, set_prompt
 from batch.prompts import Job
 from batch.rows import BadRow, Row
-from batch.saved_people import FaceBank, with_saved_person
+from batch.saved_people import SavedPeople, with_saved_person
 from batch.worker import Outcome, SavedFile
 from environment import SetupError
 from PIL import Image, PngImagePlugin
@@ -213,9 +213,9 @@ def test_all_that_is_missing_is_said_at_once() -> None:
     check.require(complete_job, good, KNOWN)
     with pytest.raises(SetupError, match="has no Lost, Other: install"):
         prompts.require_runnable({"1": node("Other"), "2": node("Lost"), **complete_job.prompt}, KNOWN)
-    doctor_prompt = check.doctor(complete_job, KNOWN)
-    assert not kinds(doctor_prompt, "SaveImage")
-    assert kinds(doctor_prompt, "LikenessLoadFaceEmbedder")
+    check_prompt = check.model_check(complete_job, KNOWN)
+    assert not kinds(check_prompt, "SaveImage")
+    assert kinds(check_prompt, "LikenessLoadFaceEmbedder")
 
 
 def test_a_picture_says_what_was_asked_for(tmp_path: Path) -> None:
@@ -238,12 +238,12 @@ def test_a_picture_says_what_was_asked_for(tmp_path: Path) -> None:
 # --- Saved people in cells of photos
 
 
-def bank(tmp_path: Path, *names: str) -> FaceBank:
+def saved(tmp_path: Path, *names: str) -> SavedPeople:
     for name in names:
-        path = tmp_path / "bank" / name
+        path = tmp_path / "saved" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"x")
-    return FaceBank([tmp_path / "bank", tmp_path / "nowhere"])
+    return SavedPeople([tmp_path / "saved", tmp_path / "nowhere"])
 
 
 @pytest.mark.parametrize(
@@ -258,15 +258,15 @@ def bank(tmp_path: Path, *names: str) -> FaceBank:
     ],
 )
 def test_a_saved_person_is_found_by_name(name: str, file: str | None, tmp_path: Path) -> None:
-    face_bank = bank(tmp_path, "Family/Anna.safetensors", "ben.safetensors", "Ben.safetensors", "notes.txt")
-    expected = None if file is None else tmp_path / "bank" / file
-    assert face_bank.path(name) == expected
+    saved_people = saved(tmp_path, "Family/Anna.safetensors", "ben.safetensors", "Ben.safetensors", "notes.txt")
+    expected = None if file is None else tmp_path / "saved" / file
+    assert saved_people.path(name) == expected
 
 
 def test_whom_nobody_has_saved_is_told_the_nearest(tmp_path: Path) -> None:
-    face_bank = bank(tmp_path, "Anna.safetensors", "ben.safetensors")
-    assert "the nearest name first: ben, Anna." in face_bank.nobody_called("BEM")
-    assert FaceBank([]).nobody_called("BEM") == ""
+    saved_people = saved(tmp_path, "Anna.safetensors", "ben.safetensors")
+    assert "the nearest name first: ben, Anna." in saved_people.nobody_called("BEM")
+    assert SavedPeople([]).nobody_called("BEM") == ""
 
 
 ONE_PERSON = {

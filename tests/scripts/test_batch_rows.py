@@ -35,7 +35,7 @@ from batch.prompts import Job, require_runnable
 from batch.ray_workers import HERE, RayWorkers
 from batch.rows import Row, Table
 from batch.run import Run, last_line
-from batch.saved_people import FaceBank
+from batch.saved_people import SavedPeople
 from batch.temporary import temporary_folder
 from batch.worker import Outcome, SavedFile
 from environment import ROOT, SetupError
@@ -360,7 +360,7 @@ def test_photos_that_are_not_there_cost_the_same_however_many_there_are(tmp_path
         """Of twenty cells with so many photos: the first time, the second, and of others much later."""
         folder = Folder(str(tmp_path))
         folder.__dict__["names"] = [f"person {number // 10}/{number % 10}.jpg" for number in range(count)]
-        photo_cells = PhotoCells(folder, FaceBank([]))
+        photo_cells = PhotoCells(folder, SavedPeople([]))
 
         def refuse(cells: Iterable[str], more: str = "") -> None:
             for cell in cells:

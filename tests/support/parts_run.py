@@ -4,7 +4,7 @@ import parts_made
 import torch
 from diffusers import DDIMScheduler
 from drawn import picture
-from pack.bridge.image_tokens.injections import INJECTIONS
+from pack.bridge.image_tokens.unet_tokens import UNET_IMAGE_TOKENS
 from pack.bridge.parts.sharing_run import SHARED_PARTS
 from pack.bridge.sampling.on_model import with_kinds
 from pack.nodes.parts2whole import files as parts2whole_files
@@ -26,7 +26,7 @@ def denoiser(parts_networks):
 
 def reading(model):
     """As Apply Parts2Whole gives it on."""
-    return with_kinds(model, INJECTIONS, SHARED_PARTS)
+    return with_kinds(model, UNET_IMAGE_TOKENS, SHARED_PARTS)
 
 
 def encode(parts_networks, parts, width=WIDTH, height=HEIGHT, **changed):

@@ -31,7 +31,7 @@ from comfy.model_patcher import ModelPatcher
 from comfy_extras.nodes_model_advanced import ModelSamplingContinuousEDM
 from families import RECORDS
 from pack.bridge.host import unet
-from pack.bridge.people import face_bank
+from pack.bridge.people import saved_people
 from pack.core.cast import (
     ALIGNED,
     FFHQ,
@@ -412,7 +412,7 @@ def by_row(names: Iterable[str] = ("Anna", "Boris")) -> RowCast:
 
 def in_the_bank(person: Person) -> str:
     """The name of a file with this person, written without a look at them."""
-    file = Path(face_bank.folders.folders(face_bank.KEY)[0]) / "by_another_program.safetensors"
+    file = Path(saved_people.folders.folders(saved_people.KEY)[0]) / "by_another_program.safetensors"
     tensors = {f"embedding.{key}": rows.clone() for key, rows in person.embeddings.items()}
     if person.portraits:
         tensors |= {f"portraits.{key}": pictures for key, pictures in vars(person.portraits).items()}
@@ -423,7 +423,7 @@ def in_the_bank(person: Person) -> str:
 
 def bytes_in_the_bank(contents: bytes) -> str:
     """The name of a file of anything among saved people."""
-    file = Path(face_bank.folders.folders(face_bank.KEY)[0]) / "by_another_program.safetensors"
+    file = Path(saved_people.folders.folders(saved_people.KEY)[0]) / "by_another_program.safetensors"
     file.write_bytes(contents)
     return file.name
 

@@ -40,7 +40,7 @@ def test_what_is_moved_away_stays_and_the_rest_goes(tmp_path):
      "System Volume Information"],
 )  # fmt: skip
 def test_what_systems_put_among_files_is_left_out(tmp_path, folder):
-    """In listings for menus and for the doctor; other hidden files stay, as ComfyUI lists them."""
+    """In listings for menus and for Check Model Files; other hidden files stay, as ComfyUI lists them."""
     (tmp_path / folder / "below").mkdir(parents=True)
     for name in ("._a.bin", "a.bin", ".hidden.bin", f"{folder}/._a.bin", f"{folder}/b.bin", f"{folder}/below/c.bin"):
         (tmp_path / name).touch()

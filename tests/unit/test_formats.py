@@ -19,7 +19,7 @@ import torch
 from format_files import TABLE, on_meta, state_of
 from pack.core.checks.errors import UnsupportedCheckpoint
 from pack.core.methods import methods
-from pack.core.models import doctor, files
+from pack.core.models import file_check, files
 from pack.core.models.files import listing
 from pack.core.models.formats import detected, formats, identify, in_order, recognised, require
 from pack.core.models.tensors import described_tensors, flatten, read
@@ -127,7 +127,7 @@ def test_a_pickle_that_is_no_model_is_named_for_what_it_is(kind: str, tmp_path: 
     with pytest.raises(UnsupportedCheckpoint) as loaded:
         read(path)
     assert loaded.value.problem == f"x.bin is {description}; this node needs a file of tensors."
-    trouble = doctor._trouble(path, None)
+    trouble = file_check._trouble(path, None)
     assert trouble is not None
     assert trouble.details == (f"{path} is {description}.", "Download it again.")
 
@@ -163,7 +163,7 @@ def test_what_holds_no_tensors_is_named_by_its_bytes(kind: str, name: str, tmp_p
     with pytest.raises(UnsupportedCheckpoint) as loaded:
         read(path)
     assert loaded.value.problem == f"{name} is {description}; this node needs a file of tensors."
-    trouble = doctor._trouble(path, None)
+    trouble = file_check._trouble(path, None)
     assert trouble is not None
     assert trouble.details == (f"{path} is {description}.", "Download it again.")
 

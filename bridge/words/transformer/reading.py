@@ -14,8 +14,8 @@ from ....core.attention.word_groups import OwnedTokens, TextLayout, split_by_rea
 from ...host.unet import Options
 from ...networks.attention import untraced
 from ...networks.patched_methods import TEXT_READER
+from ...sampling.carried import ConditioningLost
 from ...sampling.current_forward import current
-from ...sampling.model_conds import ConditioningLost
 from ...sampling.watch import Calls
 from .forward_texts import ForwardTexts
 

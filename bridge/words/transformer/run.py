@@ -17,11 +17,11 @@ from ...networks.attention import attending_parts, with_reading
 from ...networks.file_attention import patched_file_attention
 from ...networks.model_family import network_of, taken_family, tokens_of
 from ...networks.patched_methods import patched_inputs, patched_text_readers, with_input_patch
+from ...sampling.carried import ConditioningLost, PerChunk, rows_of_nodes
 from ...sampling.current_forward import CurrentTexts, current
 from ...sampling.forward import Batch, ForwardShape, argument
-from ...sampling.model_conds import ConditioningLost, PerChunk, rows_of_nodes
 from ...sampling.runs import Kind, Run, when_acting
-from ...sampling.watch import PutIn
+from ...sampling.watch import DueCalls
 from .alone import TextsAlone
 from .forward_texts import ForwardTexts
 from .reading import WordsReading
@@ -114,7 +114,7 @@ class TransformerWordsBatch(Batch):
             *patched_text_readers(self._texts.network, family),
         ]
 
-    def put_in(self, modules: Mapping[str, nn.Module]) -> PutIn:
+    def due_calls(self, modules: Mapping[str, nn.Module]) -> DueCalls:
         """The parts that attend to words, and the methods that are called for one text at a time."""
         texts_alone = {patched: patched.module for patched in self._texts_alone}
         return {**attending_parts(modules, self._family), **texts_alone}
@@ -167,7 +167,7 @@ class TransformerWordsBatch(Batch):
                 stack.enter_context(patched.in_place())
             yield
 
-    def options_with_attention(self, options: Options) -> Options:
+    def options_for_network(self, options: Options) -> Options:
         """transformer_options with the split attention and the positions of words. It sets `current.texts`."""
         names = tuple(slot.name for slot in self._texts.slots)
         lengths_of_words = tuple(self._texts.lengths()[1:])  # the first length is that of the common text

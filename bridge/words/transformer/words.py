@@ -18,7 +18,7 @@ from ...host.encode import T5Tokens
 from ...networks.file_attention import tell_of_file_attention
 from ...networks.forward_layout import filled_up
 from ...networks.model_family import cells_per_token, network_of, transformer_family
-from ...sampling.model_conds import WordsOfPeople
+from ...sampling.carried import WordsOfPeople
 from ...sampling.runs import Run
 
 

@@ -29,7 +29,7 @@ from ...networks.layers import around_other_pack, of_other_pack, patches_of_othe
 from ...networks.row_tracking import SOURCE_ROWS, LayerInput, TextPatch, call_patches, check_texts
 from ...sampling.conditioning import IDTokens
 from ...sampling.forward import Batch, argument, call_network
-from ...sampling.made_rows import attention_of_other_pack, made_rows_error
+from ...sampling.rows_of_others import attention_of_other_pack, made_rows_error
 from .words import guessed_repeats
 
 _KIND = comfy.patcher_extension.WrappersMP.DIFFUSION_MODEL
@@ -90,7 +90,7 @@ class _BesideOthers(Batch):
         self._arriving: Tensor = argument(args, 1, kwargs, "context")  # args: timestep, text
         return args, kwargs
 
-    def options_with_attention(self, options: Options) -> Options:
+    def options_for_network(self, options: Options) -> Options:
         """transformer_options in which ours stands around other packs' attention; as they are where there is none.
 
         Raises BadSetup where two nodes have put ID tokens into one prompt.

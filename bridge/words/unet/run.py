@@ -40,9 +40,9 @@ from ...networks.layers import (
     query_shape_of,
 )
 from ...networks.row_tracking import SOURCE_ROWS, LayerInput, TextPatch, check_texts, of_source_rows, repeat_rows
+from ...sampling.carried import PerChunk
 from ...sampling.forward import ForwardShape
-from ...sampling.made_rows import attention_of_other_pack
-from ...sampling.model_conds import PerChunk
+from ...sampling.rows_of_others import attention_of_other_pack
 from ...sampling.runs import Kind, Run, when_acting
 from .words import UnetWords, WordsByChunk
 
@@ -81,12 +81,12 @@ class UnetWordsBatch(CrossAttentionBatch):
         )
         self.biases = TextBiases(words_by_chunk, text_length, self.appended_count, query_shape)
 
-    def options_with_attention(self, options: Options) -> Options:
+    def options_for_network(self, options: Options) -> Options:
         """transformer_options as in the base class, with `append_tokens` as the last attn2 patch.
 
         It is left out where there is nothing to append.
         """
-        options = super().options_with_attention(options)
+        options = super().options_for_network(options)
         if not self.appended_count:
             return options
         # After the patches of others, so that our tokens are the last.

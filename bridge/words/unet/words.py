@@ -21,8 +21,8 @@ from typing_extensions import Self
 from ....core.checks.errors import BadSetup
 from ...host.schedule import WHOLE_SCHEDULE
 from ...networks.file_attention import tell_of_file_attention
+from ...sampling.carried import WordsOfPeople, carry
 from ...sampling.conditioning import ID_TOKENS, Entry, IDTokens, RunEntry, SamplerInputs
-from ...sampling.model_conds import WordsOfPeople, carry
 from ...sampling.node_of_run import NodeOfRun
 from ...sampling.runs import Run
 

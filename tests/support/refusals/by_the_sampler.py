@@ -6,7 +6,7 @@ from typing import Any
 
 import other_packs
 from graphs import PULID_ON_FLUX, UNCONNECTED, Node, ours, value
-from pack.bridge.sampling.model_conds import ConditioningLost
+from pack.bridge.sampling.carried import ConditioningLost
 from pack.core.checks.errors import BadSize, LikenessError, TokensMoved, WrongBaseModel
 from sample_values import (
     a_person,

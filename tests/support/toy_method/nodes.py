@@ -78,16 +78,16 @@ class ApplyToy(io.ComfyNode):
         when = When("The adapter", start_percent, end_percent)
         given = SamplerInputs(model, positive, negative)
         where = AtFaces(SDXL.token, mask)
-        scope = begin(cls, APPLY, given, with_photos(cast), weight, where, when, fits=toy.check_fits)
-        if scope is None:
+        acting = begin(cls, APPLY, given, with_photos(cast), weight, where, when, fits=toy.check_fits)
+        if acting is None:
             return io.NodeOutput(model, positive, negative)
         means: list[Tensor] = []
-        for person in scope.people:
+        for person in acting.people:
             face_embeddings = embeddings(person, METHOD, photos)  # (photos, 512)
             means.append(face_embeddings.mean(0, keepdim=True))
         tokens = toy.net.tokens(toy.on_device(torch.cat(means))).cpu()
-        carried = toy.injections(scope, (tokens, torch.zeros_like(tokens)), scope.weights(weight))
-        return scope.applied(given, carried, [NamedRange("the adapter", scope.schedule)])
+        carried = toy.image_tokens(acting, (tokens, torch.zeros_like(tokens)), acting.weights(weight))
+        return acting.applied(given, carried, [NamedRange("the adapter", acting.schedule)])
 
 
 LOADER = FileLoader(FILE, load_toy)

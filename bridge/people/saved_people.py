@@ -127,7 +127,7 @@ def path_of(file: str) -> str:
 
 
 def save_person(person: Person, filename: str, node_id: str | None = None, graph: DynamicPrompt | None = None) -> str:
-    """Write a person into the first folder of the face bank, note who has saved whom, and return the full path.
+    """Write a person into the first folder of saved people, note who has saved whom, and return the full path.
 
     node_id: of the node that saves; None outside of a graph. graph: the one that runs, or None. An interrupted write
     leaves an older file of that name as it was. Raises UnsafePath for a name that leads out of the folder, BadEmbedding

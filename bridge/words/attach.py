@@ -11,13 +11,13 @@ from comfy.sd import CLIP
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..apply.scope import Scope
+from ..apply.acting_people import ActingPeople
 from ..host.encode import PeopleWords, words_by_schedule
 from ..host.schedule import WHOLE_SCHEDULE
 from ..networks.model_family import ModelText, text_of_model
+from ..sampling.carried import carry
 from ..sampling.conditioning import Conditioning, SamplerInputs, check_conditioning, within
-from ..sampling.missing_people import ApplyNode
-from ..sampling.model_conds import carry
+from ..sampling.missing_people import NoteSubject
 from ..sampling.runs import Kind
 from .transformer.run import TRANSFORMER_WORDS
 from .transformer.words import TransformerWords
@@ -34,12 +34,12 @@ def text_read(given: SamplerInputs, node_name: str) -> ModelText:
 
 
 def applied(
-    scope: Scope,
+    acting: ActingPeople,
     clips: Sequence[CLIP],
     all_words: Sequence[str],
     strength: float,
     given: SamplerInputs,
-    apply_node: ApplyNode,
+    note_subject: NoteSubject,
     *,
     kinds: Sequence[Kind] = (),
 ) -> io.NodeOutput:
@@ -49,17 +49,17 @@ def applied(
     the schedule gives an entry for each part of it, as it does of the prompt. Where nobody has words, both sides stay
     as they are.
 
-    clips: one for each person's words; all change alike in the schedule. all_words: of each person of the scope, "" for
-    none. strength: how strongly words are read. given: with a MODEL. apply_node: of the scope. kinds: of
-    what the prompts carry already.
+    clips: one for each person's words; all change alike in the schedule. all_words: of each acting person, "" for
+    none. strength: how strongly words are read. given: with a MODEL. note_subject: of the node. kinds: of what the
+    prompts carry already.
     Raises WrongBaseModel for the CLIP of another family, and BadText.
     """
     assert given.model is not None
-    text = text_of_model(given.model, apply_node.node_name)
+    text = text_of_model(given.model, note_subject.node_name)
     reader = _reader_of(text)
     all_kinds = [reader.kind, *kinds]
     if any(all_words):
-        people = _people_with_words(scope, all_words, strength)
+        people = _people_with_words(acting, all_words, strength)
         clips_of_people = [clips[number] for number in people.numbers]
         words_of_people = [all_words[number] for number in people.numbers]
         parts = words_by_schedule(clips_of_people, words_of_people, text.width, reader.clip_advice)
@@ -69,33 +69,33 @@ def applied(
             carried = replace(reader.carried(people, part), of_negative=no_words)
             positive += carry(within(given.positive, part.schedule), carried)
         given = SamplerInputs(given.model, positive, carry(given.negative, no_words))
-    return scope.outputs(given, all_kinds, apply_node)
+    return acting.outputs(given, all_kinds, note_subject)
 
 
 class _PeopleWithWords(NamedTuple):
     """The people whose words the prompts carry. The same object for both sides and all parts of the schedule.
 
-    source: of the node, see Carried. numbers: of these people among those of the scope. strengths: (people, H, W), how
+    source: of the node, see Carried. numbers: of these people among those who act. strengths: (people, H, W), how
     strongly each pixel reads their words.
     """
 
     source: object
-    scope: Scope
+    acting: ActingPeople
     numbers: Sequence[int]
     strengths: Tensor
 
 
-def _people_with_words(scope: Scope, all_words: Sequence[str], strength: float) -> _PeopleWithWords:
+def _people_with_words(acting: ActingPeople, all_words: Sequence[str], strength: float) -> _PeopleWithWords:
     """The people with words; by row everybody, because every row has its person.
 
     all_words: of each person, "" for none. strength: of all.
     """
-    numbers = [number for number, words in enumerate(all_words) if words or scope.by_row]
-    regions = scope.regions
+    numbers = [number for number, words in enumerate(all_words) if words or acting.by_row]
+    regions = acting.regions
     if regions is None:  # everybody's is the whole picture
-        regions = torch.ones(len(scope.people), 1, 1, dtype=torch.float32)  # one value for all pixels
+        regions = torch.ones(len(acting.people), 1, 1, dtype=torch.float32)  # one value for all pixels
     source = object()  # by it a run knows what both sides carry for one node
-    return _PeopleWithWords(source, scope, numbers, regions[numbers] * strength)
+    return _PeopleWithWords(source, acting, numbers, regions[numbers] * strength)
 
 
 class _Reader(NamedTuple):
@@ -124,23 +124,23 @@ def _words_of_unet(people: _PeopleWithWords, words: PeopleWords) -> UnetWords:
         schedule=WHOLE_SCHEDULE,
         regions=people.strengths,
         texts=tuple(words.tokens),
-        by_row=people.scope.by_row,
-        canvas_node=people.scope.canvas_node,
-        words_note_node=people.scope.node_of_run,
+        by_row=people.acting.by_row,
+        canvas_node=people.acting.canvas_node,
+        words_note_node=people.acting.node_of_run,
     )
 
 
 def _words_of_transformer(people: _PeopleWithWords, words: PeopleWords) -> TransformerWords:
     """What the positive of a transformer carries of people. The arguments are those of `_words_of_unet`."""
-    names_apart = people.scope.taking.names_apart
+    names_apart = people.acting.taking.names_apart
     return TransformerWords(
         source=people.source,
         schedule=WHOLE_SCHEDULE,
         regions=people.strengths,
         texts=tuple(words.tokens),
         names=tuple(names_apart[number] for number in people.numbers),
-        by_row=people.scope.by_row,
+        by_row=people.acting.by_row,
         t5=tuple(words.t5) if any(words.t5) else (),
-        canvas_node=people.scope.canvas_node,
-        words_note_node=people.scope.node_of_run,
+        canvas_node=people.acting.canvas_node,
+        words_note_node=people.acting.node_of_run,
     )

@@ -1,4 +1,4 @@
-"""A look at what a network reads of people: the run, and what it does in the one forward in which it looks.
+"""A probe of what a network reads of people: the run, and what it does in the one forward in which it probes.
 
 It changes nothing. Its batch is put around all others, so it sees the queries and keys of each attention as they are
 when everything else has been done to them.
@@ -28,13 +28,13 @@ from ..networks.row_tracking import SOURCE_ROWS
 from ..parts.sharing_run import step_of
 from ..references.record import LATENTS, REFERENCES, PeopleReferences
 from ..sampling.areas import will_have_area
+from ..sampling.carried import Carried, PerChunk, carried_in
 from ..sampling.conditioning import ID_TOKENS, IDTokens, RunEntry
 from ..sampling.current_forward import current
 from ..sampling.forward import Batch, ForwardInput, ForwardShape
-from ..sampling.made_rows import attention_of_other_pack
-from ..sampling.model_conds import Carried, PerChunk, carried_in
+from ..sampling.rows_of_others import attention_of_other_pack
 from ..sampling.runs import Kind, Run
-from ..sampling.watch import PutIn
+from ..sampling.watch import DueCalls
 from ..words.unet.words import UnetWords
 
 _SDXL_LAYERS = 70
@@ -59,12 +59,12 @@ class Seen(NamedTuple):
     cell: int
 
 
-class Look:
-    """A look at a network in one step: what the layer has seen that is known to tell who stands where, or the one
+class Probe:
+    """A probe of a network in one step: what the layer has seen that is known to tell who stands where, or the one
     whose maps are smoothest.
 
-    share: of the steps, after which the look is taken. predicted: the picture that the positive side predicts, a latent
-    (B, C, h, w) of the model. None: nothing is seen yet.
+    share: of the steps, after which the probe is taken. predicted: the picture that the positive side predicts, a
+    latent (B, C, h, w) of the model. None: nothing is seen yet.
     """
 
     def __init__(self, share: float) -> None:
@@ -90,7 +90,7 @@ class Look:
     ) -> list[Tensor]:
         """What the host predicts for each side, of one step. The arguments are the host's.
 
-        After the look the network is called no more: every later call of the run gets what was predicted then. So the
+        After the probe the network is called no more: every later call of the run gets what was predicted then. So the
         run ends as any other, and host and other packs put away what they have made for it.
         """
         if self.predicted is not None:
@@ -106,9 +106,9 @@ class Look:
 
 @dataclass(frozen=True, eq=False)
 class Sought(Carried):
-    """Whom a look seeks, in one side of the conditioning; the negative side seeks nobody.
+    """Whom a probe seeks, in one side of the conditioning; the negative side seeks nobody.
 
-    look: takes what is seen. people_count: on the positive side. word_numbers: for each person, which tokens of their
+    probe: takes what is seen. people_count: on the positive side. word_numbers: for each person, which tokens of their
     own text are words, counted from its end, 1 for the last. lengths: how many tokens these texts have. Both are empty
     where nobody has words.
 
@@ -118,7 +118,7 @@ class Sought(Carried):
     """
 
     key = "likeness_sought"
-    look: Look
+    probe: Probe
     people_count: int
     word_numbers: tuple[tuple[int, ...], ...] = ()
     lengths: tuple[int, ...] = ()
@@ -233,50 +233,50 @@ def _words_of_other_nodes(entry: RunEntry) -> int:
     return sum(of_node.appended_count for of_node in carried_in(entry, UnetWords.key)[:-1])
 
 
-def _batch(run: Run, of_nodes: tuple[PerChunk[Sought], ...], forward_input: ForwardInput) -> Batch | None:
-    """The batch that looks, in the first forward with the noise of the wanted step, or less.
+def _batch(run: Run, by_node: tuple[PerChunk[Sought], ...], forward_input: ForwardInput) -> Batch | None:
+    """The batch that probes, in the first forward with the noise of the wanted step, or less.
 
-    None once the look was taken, where an entry that seeks people has no tokens of theirs, where steps cannot be
+    None once the probe was taken, where an entry that seeks people has no tokens of theirs, where steps cannot be
     counted, and before the wanted step.
     """
-    sought = of_nodes[-1]
-    look = sought[0].look
+    sought = by_node[-1]
+    probe = sought[0].probe
     can_tell_people = all(carried.has_tokens for carried in sought if carried.active)
-    if look.is_done or not can_tell_people or run.schedule is None:
+    if probe.is_done or not can_tell_people or run.schedule is None:
         return None
     # Steps are counted by their noise: samplers call a network several times in a step.
-    wanted_step = int(look.share * (len(run.schedule) - 1))
+    wanted_step = int(probe.share * (len(run.schedule) - 1))
     if step_of(run.schedule, forward_input.sigmas) < wanted_step:
         return None
     if transformer_family(forward_input.model) is None:
-        return _UnetLook(sought, forward_input.shape)
-    return _JointLook(sought, forward_input.shape)
+        return _UnetProbe(sought, forward_input.shape)
+    return _JointProbe(sought, forward_input.shape)
 
 
-LOOKS = Kind(Sought.key, _batch)
-"""Looks at a network: where people stand."""
+PROBES = Kind(Sought.key, _batch)
+"""Probes of a network: where people stand."""
 
 
 def _rows_of(sought: Sequence[Sought], row_count: int) -> list[int]:
-    """The rows of a forward that are looked at: of each chunk that seeks people, the first. sought: of each chunk."""
+    """The rows of a forward that are probed: of each chunk that seeks people, the first. sought: of each chunk."""
     rows_per_chunk = row_count // len(sought)
     return [chunk * rows_per_chunk for chunk, carried in enumerate(sought) if carried.active]
 
 
-class _UnetLook(CrossAttentionBatch):
-    """A look at every cross-attention of a UNet in one forward. sought: of each chunk."""
+class _UnetProbe(CrossAttentionBatch):
+    """A probe of every cross-attention of a UNet in one forward. sought: of each chunk."""
 
     def __init__(self, sought: Sequence[Sought], forward_shape: ForwardShape) -> None:
         super().__init__(query_shape_of(forward_shape))
-        self._look = sought[0].look
+        self._probe = sought[0].probe
         self._rows = _rows_of(sought, self.row_count)
         self._latent_height = forward_shape.latent[-2]
         text = forward_shape.text_length  # without the words of people: attention adds them
         self._tokens = next(carried for carried in sought if carried.active).in_unet_text(text)
         self._hidden: Tensor | None = None
 
-    def options_with_attention(self, options: Options) -> Options:
-        return with_patch(super().options_with_attention(options), "attn1_output_patch", self._keep)
+    def options_for_network(self, options: Options) -> Options:
+        return with_patch(super().options_for_network(options), "attn1_output_patch", self._keep)
 
     def _keep(self, out: Tensor, extra_options: Options) -> Tensor:
         """The host's attn1 output patch, called right before the cross-attention of the same layer: it changes
@@ -287,7 +287,7 @@ class _UnetLook(CrossAttentionBatch):
     def attention_output(
         self, layer_index: int, before: Replacement | None, q: Tensor, k: Tensor, v: Tensor, extra_options: Options
     ) -> Tensor:
-        """What the layer gives without this batch, after a look at its queries and keys.
+        """What the layer gives without this batch, after a probe of its queries and keys.
 
         before: the attention of another pack or batch that stood in the layer; None for the host's own. The other
         arguments are those of CrossAttentionBatch.
@@ -299,7 +299,7 @@ class _UnetLook(CrossAttentionBatch):
 
     @untraced
     def _see(self, layer_index: int, q: Tensor, k: Tensor, extra_options: Options) -> None:
-        """Let the look take what this layer reads of people, as the mean of all rows looked at.
+        """Let the probe take what this layer reads of people, as the mean of all rows probed.
 
         A layer that other packs have changed is passed over. q: (B, N, C). k: (B, T, C).
         """
@@ -322,20 +322,20 @@ class _UnetLook(CrossAttentionBatch):
         assert self._hidden is not None  # self-attention comes first
         hidden = self._hidden[self._rows].float().mean(0)  # (N, C)
         is_known = self.layers[layer_index] == _OF_SDXL and len(self.layers) == _SDXL_LAYERS
-        self._look.take(Seen(torch.stack(scores).mean(0), hidden, (height, width), cell), is_known)
+        self._probe.take(Seen(torch.stack(scores).mean(0), hidden, (height, width), cell), is_known)
 
     def after_network_call(self) -> None:
-        self._look.is_done = self._look.seen is not None
+        self._probe.is_done = self._probe.seen is not None
 
 
-class _JointLook(Batch):
-    """A look at every attention of a transformer over text and picture together, in one forward."""
+class _JointProbe(Batch):
+    """A probe of every attention of a transformer over text and picture together, in one forward."""
 
     def __init__(self, sought: Sequence[Sought], forward_shape: ForwardShape) -> None:
         super().__init__()
         self.row_count = forward_shape.row_count
         self._sought = next(carried for carried in sought if carried.active)
-        self._look = self._sought.look
+        self._probe = self._sought.probe
         self._rows = _rows_of(sought, self.row_count)
         self._family = taken_family(forward_shape.model)
         self._layout = layout_of(forward_shape)
@@ -345,14 +345,14 @@ class _JointLook(Batch):
         self._number = 0
         """The number of the next attention over all tokens, as TransformerFamily.telling_block counts blocks."""
 
-    def put_in(self, modules: Mapping[str, nn.Module]) -> PutIn:
+    def due_calls(self, modules: Mapping[str, nn.Module]) -> DueCalls:
         return {}
 
-    def options_with_attention(self, options: Options) -> Options:
+    def options_for_network(self, options: Options) -> Options:
         return around_attention(options, self._attend)
 
     def _attend(self, attend: Attention, q: Tensor, k: Tensor, v: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        """What an attention gives without this batch, and then a look at it. Arguments as in `around_attention`."""
+        """What an attention gives without this batch, and then a probe of it. Arguments as in `around_attention`."""
         out = attend(q, k, v, *args, **kwargs)
         heads = args[0] if args else kwargs["heads"]
         self._see(q, k, out, heads, kwargs)
@@ -360,7 +360,7 @@ class _JointLook(Batch):
 
     @untraced
     def _see(self, q: Tensor, k: Tensor, out: Tensor, heads: int, options: Mapping[str, Any]) -> None:
-        """Let the look take what this attention reads of people, as the mean of all rows looked at.
+        """Let the probe take what this attention reads of people, as the mean of all rows probed.
 
         Other attentions than those over all tokens are passed over, and only these are counted. q, k, out: (B, heads,
         N, d), or (B, N, heads * d), as the options of the attention say.
@@ -384,7 +384,7 @@ class _JointLook(Batch):
             keys = k[row].repeat_interleave(q.shape[1] // k.shape[1], dim=0).float()
             scores.append(scores_of_joint_attention(q[row, :, picture].float(), keys, tokens))
         hidden = out[self._rows, picture].float().mean(0)  # (N, C)
-        self._look.take(Seen(torch.stack(scores).mean(0), hidden, self._size, self._cell), is_known)
+        self._probe.take(Seen(torch.stack(scores).mean(0), hidden, self._size, self._cell), is_known)
 
     def after_network_call(self) -> None:
-        self._look.is_done = self._look.seen is not None
+        self._probe.is_done = self._probe.seen is not None

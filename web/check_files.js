@@ -9,9 +9,9 @@ import { activeWorkflow, inApp, link, made, nodesOf, settingOf, someAreOurs, tem
 import { readSentences, translated } from "./sentences.js";
 import { hide, isShown, show } from "./toasts.js"; // which takes a toast away where another workflow is opened
 
-const DOCTOR = "LikenessCheckModelFiles";
-const REPORT = "likeness_doctor"; // beside the picture in what nodes/doctor.py sends
-const MISSING = "/likeness/missing"; // the route of bridge/host/missing_files.py
+const CHECK_MODEL_FILES = "LikenessCheckModelFiles";
+const REPORT = "likeness_doctor"; // beside the picture in what nodes/check_files.py sends
+const MISSING = "/likeness/missing"; // the route of bridge/host/routes.py
 const SIZE = [720, 640]; // of a node that shows a table, at least
 const ABOVE = 240; // pixels for its sockets, its menu and the note
 
@@ -138,7 +138,7 @@ function openWindow(report) {
   pane.showModal();
 }
 
-function extendDoctor(prototype) {
+function extendCheckModelFiles(prototype) {
   const { onExecuted, onDrawBackground } = prototype;
   prototype.onExecuted = function (output) {
     onExecuted?.apply(this, arguments);
@@ -261,10 +261,10 @@ app.registerExtension({
     await readSentences();
   },
   beforeRegisterNodeDef(nodeType, nodeData) {
-    if (nodeData.name === DOCTOR) extendDoctor(nodeType.prototype);
+    if (nodeData.name === CHECK_MODEL_FILES) extendCheckModelFiles(nodeType.prototype);
   },
   nodeCreated(node) {
-    if (node.comfyClass === DOCTOR) nameTemplates(node);
+    if (node.comfyClass === CHECK_MODEL_FILES) nameTemplates(node);
   },
   refreshComboInNodes: tellAnew,
   afterConfigureGraph() {
@@ -272,7 +272,7 @@ app.registerExtension({
     // Only then has a workflow its tab, and its nodes what they have shown there before.
     setTimeout(() => {
       tellWhatIsMissing();
-      for (const node of app.graph.nodes) if (node.type === DOCTOR) showReport(node);
+      for (const node of app.graph.nodes) if (node.type === CHECK_MODEL_FILES) showReport(node);
     }, 500);
   },
 });

@@ -1,4 +1,4 @@
-"""`scripts/models.py doctor` looks where ComfyUI looks: also where extra_model_paths.yaml leads."""
+"""`scripts/models.py check` looks where ComfyUI looks: also where extra_model_paths.yaml leads."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def comfyui(tmp_path: Path) -> Path:
 
 
 def examined(comfyui: Path, workflow: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(ROOT / "scripts" / "models.py"), "doctor", str(workflow)]
+    command = [sys.executable, str(ROOT / "scripts" / "models.py"), "check", str(workflow)]
     variables = {**os.environ, "COMFYUI_PATH": str(comfyui)}
     return subprocess.run(command, capture_output=True, text=True, env=variables, timeout=300)
 

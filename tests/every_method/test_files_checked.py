@@ -1,10 +1,10 @@
-"""With empty model folders the doctor names all of its files; each template for it has its node."""
+"""With empty model folders Check Model Files names all of its files; each template for it has its node."""
 
 from pathlib import Path
 
 from method_rows import applies_to
 from pack.core.methods import Method
-from pack.core.models import doctor, manifest, workflow_needs, workflow_nodes
+from pack.core.models import file_check, manifest, workflow_needs, workflow_nodes
 
 WORKFLOWS = Path(__file__).parents[2] / "workflows"
 
@@ -14,9 +14,9 @@ def template(name: str) -> dict:
 
 
 def missing(graph: dict, folder: Path) -> set[str]:
-    """Ids of what the doctor does not find."""
+    """Ids of what the check does not find."""
     folders = {model.key: [str(folder)] for model in manifest.models()}
-    return {model.id for model in doctor.models_to_fetch(workflow_needs.wanted(graph), folders)}
+    return {model.id for model in file_check.models_to_fetch(workflow_needs.wanted(graph), folders)}
 
 
 @applies_to(lambda method: bool(method.files), "It has no file of its own.")

@@ -14,8 +14,8 @@ from torch import Tensor
 from ...core.checks.errors import LikenessError
 
 
-class Refusals:
-    """The refusal of one run that waits for the end of a step."""
+class DeferredErrors:
+    """The error of one run that waits for the end of a step."""
 
     def __init__(self) -> None:
         self._is_in_step = False
@@ -23,23 +23,23 @@ class Refusals:
 
     @property
     def is_waiting(self) -> bool:
-        """Whether a refusal waits for the end of this step: what is computed until then is not used."""
+        """Whether an error waits for the end of this step: what is computed until then is not used."""
         return self._first is not None
 
-    def put_off(self, refusal: LikenessError, x: Tensor) -> Tensor:
-        """Keep a refusal until the step has ended, and return zeros like x in the place of what the forward gives.
+    def put_off(self, error: LikenessError, x: Tensor) -> Tensor:
+        """Keep an error until the step has ended, and return zeros like x in the place of what the forward gives.
 
-        Outside of a step it is raised at once. Only the first refusal of a step is kept.
+        Outside of a step it is raised at once. Only the first error of a step is kept.
         """
         if not self._is_in_step:  # other code has called the MODEL outside of a step
-            raise refusal
-        self._first = self._first or refusal.with_traceback(None)
+            raise error
+        self._first = self._first or error.with_traceback(None)
         return torch.zeros_like(x)
 
     def raised_after(self, step: Callable[[], list[Tensor]]) -> list[Tensor]:
-        """What the forwards of a step give. Raises the refusal that was put off in it.
+        """What the forwards of a step give. Raises the error that was put off in it.
 
-        Other code may compute a step in the middle of another: the refusal is raised when the inner one has ended.
+        Other code may compute a step in the middle of another: the error is raised when the inner one has ended.
         """
         was_in_step = self._is_in_step
         self._is_in_step = True
@@ -47,15 +47,15 @@ class Refusals:
         try:
             out = step()
         except Exception as error:
-            # Where a refusal waits, any other error may come of the zeros of `put_off`.
+            # Where an error waits, any other may come of the zeros of `put_off`.
             if self._first is None or isinstance(error, LikenessError):
                 raise
         finally:
             self._is_in_step = was_in_step
-            refusal, self._first = self._first, None
-        if refusal is None:
+            deferred, self._first = self._first, None
+        if deferred is None:
             return out
         try:
-            raise refusal
+            raise deferred
         finally:
-            del refusal  # else it would hold this frame, and the frame the error, until garbage is collected
+            del deferred  # else it would hold this frame, and the frame the error, until garbage is collected

@@ -1,4 +1,4 @@
-"""`scripts/models.py doctor`: what of a workflow's models is there, in lines and in an exit code."""
+"""`scripts/models.py check`: what of a workflow's models is there, in lines and in an exit code."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def examined(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
             monkeypatch.setenv(home, str(ROOT / "no home"))  # where no ComfyUI is
         if host:
             monkeypatch.setenv("COMFYUI_PATH", str(host))
-        monkeypatch.setattr(sys, "argv", ["models.py", "doctor", *map(str, words)])
+        monkeypatch.setattr(sys, "argv", ["models.py", "check", *map(str, words)])
         return Ending(models_script.main(), *capsys.readouterr())
 
     return examine

@@ -7,8 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
+from .carried import ConditioningLost
 from .code_of_others import modules_of
-from .model_conds import ConditioningLost
 
 
 def made_rows_error(

@@ -1,16 +1,16 @@
 """Image tokens in cross-attention: in each layer, every person's tokens add to what the text gives.
 
-An `Injection` holds the keys and values of every layer, projected once when the node runs, so that the MODEL needs
-no adapter weights, nothing is projected per step, and another seed or prompt finds them in the host's cache.
+A `UNetImageTokens` holds the keys and values of every layer, projected once when the node runs, so that the MODEL
+needs no adapter weights, nothing is projected per step, and another seed or prompt finds them in the host's cache.
 
 From the node to a layer:
 
-    Injection                       of one node on one side of the conditioning
-    _new_batch                      the Injections of all nodes that are on at this step
-        InjectionsBatch                 made once for all forwards that carry the same
-            NodeInjections                  of each node: keys, values and weights of all rows of the batch
-    InjectionsBatch.attention_output    of a layer: what the text gives
-        NodeInjections.people_attention     and what each node's people add to it, by its `reads`
+    UNetImageTokens                         of one node on one side of the conditioning
+    _new_batch                              the UNetImageTokens of all nodes that are on at this step
+        UNetImageTokensBatch                    made once for all forwards that carry the same
+            ImageTokensOfNode                       of each node: keys, values and weights of all rows of the batch
+    UNetImageTokensBatch.attention_output   of a layer: what the text gives
+        ImageTokensOfNode.people_attention      and what each node's people add to it, by its `reads`
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from ..host.unet import Grid, Options, Replacement, grid_of
 from ..networks.file_attention import attend_whole_with, attend_with
 from ..networks.layers import CrossAttentionBatch, QueryShape, query_shape_of
 from ..networks.row_tracking import of_source_rows, repeat_rows
+from ..sampling.carried import CarriedOfPeople, PerChunk
 from ..sampling.forward import ForwardShape
-from ..sampling.made_rows import attention_of_other_pack
-from ..sampling.model_conds import CarriedOfPeople, PerChunk
+from ..sampling.rows_of_others import attention_of_other_pack
 from ..sampling.runs import Kind, Run, when_acting
 
 
 @dataclass(frozen=True, eq=False)
-class Injection(CarriedOfPeople):
+class UNetImageTokens(CarriedOfPeople):
     """What one apply node puts on one side of the conditioning. IdentityNet finds its tokens here, by the source.
 
     tokens: (people, T, width) float32 CPU, unscaled, for IdentityNet.
@@ -49,7 +49,7 @@ class Injection(CarriedOfPeople):
     does not matter.
     """
 
-    key = "likeness_injections"
+    key = "likeness_unet_image_tokens"
     per_person = ("tokens",)
     per_person_in_layers = ("layers",)
     tokens: Tensor
@@ -73,7 +73,7 @@ class Injection(CarriedOfPeople):
         return region_weights(self.regions)
 
     def can_join_batch(self, other: Any) -> bool:
-        """Whether rows with this Injection and with `other` can be computed in one batch.
+        """Whether rows with this UNetImageTokens and with `other` can be computed in one batch.
 
         They can if both are of one node, in the same places, and read in the same way.
         """
@@ -87,20 +87,22 @@ class Injection(CarriedOfPeople):
         )
 
 
-def _new_batch(run: Run, acting: tuple[PerChunk[Injection], ...], forward_shape: ForwardShape) -> InjectionsBatch:
-    return InjectionsBatch(acting, query_shape_of(forward_shape))
+def _new_batch(
+    run: Run, acting: tuple[PerChunk[UNetImageTokens], ...], forward_shape: ForwardShape
+) -> UNetImageTokensBatch:
+    return UNetImageTokensBatch(acting, query_shape_of(forward_shape))
 
 
-INJECTIONS = Kind(Injection.key, when_acting(_new_batch))
+UNET_IMAGE_TOKENS = Kind(UNetImageTokens.key, when_acting(_new_batch))
 """Image tokens of people in cross-attention."""
 
 
-class InjectionsBatch(CrossAttentionBatch):
-    """The attention of each layer, or what another pack has put in its place, plus what the rows' injections add."""
+class UNetImageTokensBatch(CrossAttentionBatch):
+    """The attention of each layer, or what another pack has put in its place, plus what the rows' image tokens add."""
 
-    def __init__(self, injections: Sequence[PerChunk[Injection]], query_shape: QueryShape) -> None:
+    def __init__(self, acting: Sequence[PerChunk[UNetImageTokens]], query_shape: QueryShape) -> None:
         super().__init__(query_shape)
-        self._nodes = [NodeInjections(of_node, query_shape) for of_node in injections]
+        self._nodes = [ImageTokensOfNode(by_chunk, query_shape) for by_chunk in acting]
 
     def attention_output(
         self, layer_index: int, before: Replacement | None, q: Tensor, k: Tensor, v: Tensor, extra_options: Options
@@ -131,23 +133,23 @@ class KeysAndValues(NamedTuple):
     values: Tensor
 
 
-class NodeInjections:
+class ImageTokensOfNode:
     """What the people of one apply node add to the layers, in the forwards of a batch.
 
-    layers: the keys and values of all rows in each of InjectionsBatch.layers.
+    layers: the keys and values of all rows in each of UNetImageTokensBatch.layers.
     """
 
-    def __init__(self, injections: PerChunk[Injection], query_shape: QueryShape) -> None:
-        """injections: of the node, in the same regions."""
-        self._injections = injections
-        self._reads = injections[0].reads  # a function, the same in every run: torch.compile compiles it once
+    def __init__(self, by_chunk: PerChunk[UNetImageTokens], query_shape: QueryShape) -> None:
+        """by_chunk: what the node has put into each chunk, in the same regions."""
+        self._by_chunk = by_chunk
+        self._reads = by_chunk[0].reads  # a function, the same in every run: torch.compile compiles it once
         self._query_shape = query_shape
-        self.layers = [self._rows_of_layer(layer_index) for layer_index in range(len(injections[0].layers))]
+        self.layers = [self._rows_of_layer(layer_index) for layer_index in range(len(by_chunk[0].layers))]
         # All chunks have the same regions, so the first chunk's serve all rows. Boxes may differ between rows: where
         # people have a row of the batch each, a row has the box of its person. So they are taken from every chunk.
-        different = injections if injections[0].boxes is not None else injections[:1]
-        self._shares_of_chunks = [injection.shares for injection in different if injection.shares is not None]
-        """The shares in each of these chunks, see Injection.shares; empty where every pixel reads one person."""
+        different = by_chunk if by_chunk[0].boxes is not None else by_chunk[:1]
+        self._shares_of_chunks = [item.shares for item in different if item.shares is not None]
+        """The shares in each of these chunks, see UNetImageTokens.shares; empty where every pixel reads one person."""
         self._shares_on_grids: dict[Grid, Tensor] = {}
         """The shares of all rows, (people, rows, N, 1), by grid of the layer."""
         if self._shares_of_chunks:
@@ -180,8 +182,8 @@ class NodeInjections:
         """Keys and values of all rows in one layer."""
         keys: list[Tensor] = []
         values: list[Tensor] = []
-        for injection in self._injections:
-            keys_of_people, values_of_people = injection.layers[layer_index]  # (people, T, C) each
+        for item in self._by_chunk:
+            keys_of_people, values_of_people = item.layers[layer_index]  # (people, T, C) each
             keys.append(keys_of_people)
             values.append(values_of_people)
         return KeysAndValues(self._rows_of_batch(keys), self._rows_of_batch(values))

@@ -297,11 +297,11 @@ class WordsOfPeople(CarriedOfPeople):
 CarriedOfPeopleT = TypeVar("CarriedOfPeopleT", bound=CarriedOfPeople)
 
 
-def one_for_each_row(of_node: PerChunk[CarriedT], row_count: int) -> list[CarriedT]:
+def one_for_each_row(by_chunk: PerChunk[CarriedT], row_count: int) -> list[CarriedT]:
     """What each row of a batch reads of one node. row_count: rows of the batch."""
-    rows_per_chunk = row_count // len(of_node)
+    rows_per_chunk = row_count // len(by_chunk)
     rows: list[CarriedT] = []
-    for carried in of_node:
+    for carried in by_chunk:
         rows += [carried] * rows_per_chunk
     return rows
 
@@ -319,14 +319,14 @@ def rows_of_nodes(
     rows. mixed: raised where another pack has joined rows of different nodes, or rows that may not differ and do.
     """
     nodes: list[tuple[CarriedOfPeopleT, ...]] = []
-    for of_node in acting:
-        first = of_node[0]
-        same_for_all_rows = all(carried is first for carried in of_node) and not first.by_row
-        is_of_one_node = all(carried.source is first.source for carried in of_node)
+    for by_chunk in acting:
+        first = by_chunk[0]
+        same_for_all_rows = all(carried is first for carried in by_chunk) and not first.by_row
+        is_of_one_node = all(carried.source is first.source for carried in by_chunk)
         if same_for_all_rows:
             nodes.append((first,))
         elif is_of_one_node and (first.by_row or may_differ):
-            nodes.append(tuple(one_for_each_row(of_node, row_count)))
+            nodes.append(tuple(one_for_each_row(by_chunk, row_count)))
         else:
             raise mixed
     return nodes

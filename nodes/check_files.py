@@ -13,8 +13,8 @@ from comfy_api.latest import io, ui
 from ..bridge.host import folders
 from ..core.checks.names import among
 from ..core.checks.text import MOST_NAME_LETTERS, plain
-from ..core.models import doctor, doctor_findings, manifest, workflow_needs
-from ..core.models.doctor_findings import OK, Diagnosis, Finding
+from ..core.models import file_check, file_findings, manifest, workflow_needs
+from ..core.models.file_findings import OK, Diagnosis, Finding
 from ..core.pictures.previews import TableRow, table
 from .categories import IN_FILES
 
@@ -69,7 +69,7 @@ def report(choice: str, prompt: Mapping[str, Any]) -> Diagnosis:
     interrupt = comfy.model_management.throw_exception_if_processing_interrupted
     # A function: model -> the methods or workflows that need it, in words.
     users = workflow_needs.users(graphs, _template)
-    return doctor.report(subject, models, folders.folders_by_key(), findings_on_host, interrupt, users)
+    return file_check.report(subject, models, folders.folders_by_key(), findings_on_host, interrupt, users)
 
 
 def _templates_of(choice: str) -> list[str]:
@@ -99,7 +99,7 @@ def _respelled_files(prompt: Mapping[str, Any]) -> list[Finding]:
         if entry not in (None, file.name):
             advice = f"ComfyUI lists it as {entry} and takes no other spelling: write that into the prompt."
             details = ("The file is there.", advice)
-            respelled.append(Finding(plain(file.name, MOST_NAME_LETTERS), doctor_findings.RESPELLED, details))
+            respelled.append(Finding(plain(file.name, MOST_NAME_LETTERS), file_findings.RESPELLED, details))
     return respelled
 
 
@@ -113,13 +113,13 @@ def _findings_on_host() -> list[Finding]:
     memory = ""
     if free_bytes:
         memory = f", {manifest.human(int(free_bytes))} of its memory free"
-    host = doctor.host(f"ComfyUI {comfyui_version.__version__}")
+    host = file_check.host(f"ComfyUI {comfyui_version.__version__}")
     torch_finding = Finding("torch", OK, (f"{torch.__version__} on {device_name}{memory}",))
     return [host, torch_finding]
 
 
 SHOWN = "likeness_doctor"
-"""Key in the node's ui output under which web/doctor.js finds the report, beside the picture."""
+"""Key in the node's ui output under which web/check_files.js finds the report, beside the picture."""
 
 
 class CheckModelFiles(io.ComfyNode):

@@ -1,4 +1,4 @@
-"""The server's routes: which files a workflow lacks, as web/doctor.js asks, and pictures of translated help pages."""
+"""The server's routes: what a workflow lacks, as web/check_files.js asks, and pictures of translated help pages."""
 
 import asyncio
 import sys
@@ -8,8 +8,8 @@ from typing import Any
 
 from ...core.checks.errors import LikenessError
 from ...core.checks.text import in_one_line
-from ...core.models import doctor, doctor_findings, manifest, workflow_needs, workflow_nodes
-from ...core.models.doctor_findings import Diagnosis
+from ...core.models import file_check, file_findings, manifest, workflow_needs, workflow_nodes
+from ...core.models.file_findings import Diagnosis
 from . import folders, notes
 
 ROUTE = "/likeness/missing"
@@ -19,8 +19,8 @@ _PACK = Path(__file__).absolute().parents[2]
 def examined(graph: Mapping[str, Any]) -> Diagnosis:
     """The diagnosis of the files that a workflow needs: of none where it chooses the demo's stand-ins."""
     wanted = () if workflow_needs.chooses_standins(graph) else workflow_needs.wanted(graph)
-    gone = doctor.gone(workflow_needs.gone(graph))
-    return doctor.report("this workflow", wanted, folders.folders_by_key(), gone)
+    gone = file_check.gone(workflow_needs.gone(graph))
+    return file_check.report("this workflow", wanted, folders.folders_by_key(), gone)
 
 
 def serve() -> None:
@@ -39,7 +39,7 @@ def serve() -> None:
 
 
 async def _missing(request: Any) -> Any:
-    """The answer to web/doctor.js: what is missing for a workflow, which is posted as it is saved.
+    """The answer to web/check_files.js: what is missing for a workflow, which is posted as it is saved.
 
     names: of the files that are missing or not in order; nodes that are gone the host names itself. size: of all
     downloads together, in words; "" where none is known. unsized: how many downloads have no known size. all_missing:
@@ -52,14 +52,14 @@ async def _missing(request: Any) -> Any:
         diagnosis = await asyncio.to_thread(lambda: examined(workflow_nodes.workflow(body)))
     except (ValueError, LikenessError) as error:
         return _json({"error": in_one_line(error)}, 400)
-    files = [finding for finding in diagnosis.to_fix if finding.state != doctor_findings.GONE]
+    files = [finding for finding in diagnosis.to_fix if finding.state != file_findings.GONE]
     sizes = [finding.fetch.size for finding in files if finding.fetch]  # None: unknown
     total_size = sum(size or 0 for size in sizes)
     answer = {
         "names": [finding.name for finding in files],
         "size": manifest.human(total_size) if total_size else "",
         "unsized": sizes.count(None),
-        "all_missing": all(finding.state == doctor_findings.MISSING for finding in files),
+        "all_missing": all(finding.state == file_findings.MISSING for finding in files),
         "report": diagnosis.as_json(),
     }
     return _json(answer)

@@ -1,4 +1,4 @@
-"""The scope of an apply node: which people of a cast act, where in the picture, when, and in which rows."""
+"""The acting people of an apply node: which people of a cast act, where in the picture, when, and in which rows."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -13,22 +13,23 @@ from ...core.checks.errors import joined
 from ...core.places import place_previews
 from ...core.taking_part import TakingPart
 from ..host.schedule import ScheduleRange
-from ..image_tokens.injections import INJECTIONS, Injection
+from ..image_tokens.unet_tokens import UNET_IMAGE_TOKENS, UNetImageTokens
+from ..sampling.carried import InBoxes, carry_both
 from ..sampling.conditioning import SamplerInputs
-from ..sampling.missing_people import ApplyNode, NamedRange, marked, model_with_notes
-from ..sampling.model_conds import InBoxes, carry_both
+from ..sampling.missing_people import NamedRange, NoteSubject, marked
 from ..sampling.node_of_run import NodeOfRun
+from ..sampling.on_model import with_kinds_and_notes
 from ..sampling.runs import Kind
 
 
 @dataclass(frozen=True)
-class Scope(InBoxes):
+class ActingPeople(InBoxes):
     """Which people act where and when. It is the same on both sides of the conditioning.
 
     node: that runs. taking: the cast, and who of it acts. schedule: the part of the schedule in which they act.
     node_of_run: the same node, for messages and notes. regions, boxes: where they act in the picture, (people, H, W)
-    each, or None, see Injection. placed: whether the regions lie on the canvas of a placed cast, so that a run compares
-    their size with the latent; False for masks alone, which fit any picture.
+    each, or None, see UNetImageTokens. placed: whether the regions lie on the canvas of a placed cast, so that a run
+    compares their size with the latent; False for masks alone, which fit any picture.
     """
 
     node: type[io.ComfyNode]
@@ -64,17 +65,17 @@ class Scope(InBoxes):
         """The weight of each person, times that of the node: (people,) float32."""
         return torch.tensor([weight * member.weight for member in self.people], dtype=torch.float32)
 
-    def injection(
+    def image_tokens(
         self,
         source: object,
         tokens: Tensor,
         layers: tuple[tuple[Tensor, ...], ...],
-        kind: type[Injection] = Injection,
-    ) -> Injection:
-        """The Injection of one side of the conditioning.
+        kind: type[UNetImageTokens] = UNetImageTokens,
+    ) -> UNetImageTokens:
+        """The image tokens of one side of the conditioning.
 
-        source: the same object for both sides. tokens, layers: what is read of the people, see Injection. kind: the
-        class of the Injection.
+        source: the same object for both sides. tokens, layers: what is read of the people, see UNetImageTokens.
+        kind: the class of what is made.
         """
         return kind(
             source,
@@ -87,7 +88,7 @@ class Scope(InBoxes):
             canvas_node=self.canvas_node,
         )
 
-    def apply_node(
+    def note_subject(
         self,
         ranges: Sequence[NamedRange] = (),
         names: Sequence[str] = (),
@@ -95,16 +96,16 @@ class Scope(InBoxes):
         in_negative: bool = False,
         for_sdxl: bool = False,
         has_id_tokens: bool = False,
-    ) -> ApplyNode:
+    ) -> NoteSubject:
         """The node, and what it puts in, for the notes of a run.
 
         ranges: all of the node, for the note of a run in which no step lies in one. names: of what it puts in; () for
-        the people of the scope. The others: as in ApplyNode.
+        the acting people. The others: as in NoteSubject.
         """
         names = names or taking_part.names(self.people)
         node = self.node_of_run
         what = joined(names)
-        return ApplyNode(node.node_name, node.node_id, what, tuple(ranges), in_negative, for_sdxl, has_id_tokens)
+        return NoteSubject(node.node_name, node.node_id, what, tuple(ranges), in_negative, for_sdxl, has_id_tokens)
 
     def preview(self) -> ui.PreviewImage | None:
         """The preview under the node: where each person acts. None where they act everywhere, or nobody acts."""
@@ -116,34 +117,34 @@ class Scope(InBoxes):
     def applied(
         self,
         given: SamplerInputs,
-        carried: Sequence[Injection],
+        carried: Sequence[UNetImageTokens],
         ranges: Sequence[NamedRange],
         *,
-        kind: Kind = INJECTIONS,
+        kind: Kind = UNET_IMAGE_TOKENS,
     ) -> io.NodeOutput:
         """The outputs of an apply node: the MODEL, and both sides of the conditioning with what they carry.
 
-        given: with a MODEL. carried: of positive and negative. ranges: as in apply_node. kind: of what they carry.
+        given: with a MODEL. carried: of positive and negative. ranges: as in note_subject. kind: of what they carry.
         """
-        of_positive, of_negative = carried  # in the order of `injections`
+        of_positive, of_negative = carried  # in the order of `image_tokens`
         carrying = carry_both(given, of_positive, of_negative)
-        apply_node = self.apply_node(ranges, in_negative=of_negative.active, for_sdxl=True)
-        return self.outputs(carrying, [kind], apply_node)
+        note_subject = self.note_subject(ranges, in_negative=of_negative.active, for_sdxl=True)
+        return self.outputs(carrying, [kind], note_subject)
 
-    def read(self, given: SamplerInputs, kinds: Sequence[Kind], apply_node: ApplyNode) -> SamplerInputs:
+    def with_kinds(self, given: SamplerInputs, kinds: Sequence[Kind], note_subject: NoteSubject) -> SamplerInputs:
         """The same, with a MODEL that reads these kinds, and says under the node what of it is missing in a sampling.
 
         given: with a MODEL, and with sides that carry things of these kinds.
         """
         assert given.model is not None
-        model = model_with_notes(apply_node, given.model, given.positive, kinds)
-        return marked(replace(given, model=model), apply_node)
+        model = with_kinds_and_notes(note_subject, given.model, given.positive, kinds)
+        return marked(replace(given, model=model), note_subject)
 
-    def outputs(self, given: SamplerInputs, kinds: Sequence[Kind], apply_node: ApplyNode) -> io.NodeOutput:
+    def outputs(self, given: SamplerInputs, kinds: Sequence[Kind], note_subject: NoteSubject) -> io.NodeOutput:
         """The outputs of an apply node: a MODEL that reads these kinds, and both sides of the conditioning.
 
         It is for nodes whose sides of `given` already carry what they are to carry; for the others `applied` puts that
         in. given: with a MODEL.
         """
-        outputs = self.read(given, kinds, apply_node)
+        outputs = self.with_kinds(given, kinds, note_subject)
         return io.NodeOutput(outputs.model, outputs.positive, outputs.negative, ui=self.preview())

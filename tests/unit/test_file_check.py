@@ -1,4 +1,4 @@
-"""What the doctor says of model folders as people have them."""
+"""What Check Model Files says of model folders as people have them."""
 
 import json
 import os
@@ -11,8 +11,8 @@ import pytest
 import torch
 import translations
 from pack.core.checks.text import as_typed
-from pack.core.models import doctor, doctor_findings, manifest, workflow_needs, workflow_nodes
-from pack.core.models.doctor_findings import Diagnosis, Finding
+from pack.core.models import file_check, file_findings, manifest, workflow_needs, workflow_nodes
+from pack.core.models.file_findings import Diagnosis, Finding
 from pack.core.models.formats import IR_SE50_KEY
 from pack.core.models.model_folders import Folders, fetching
 from shared import adapters
@@ -94,7 +94,8 @@ def models_of(graphs):
 
 def report(models: Path, graph="start_two_people"):
     graph = workflow(graph) if isinstance(graph, str) else graph
-    return doctor.report("this", workflow_needs.wanted(graph), folders(models), doctor.gone(workflow_needs.gone(graph)))
+    nodes_gone = file_check.gone(workflow_needs.gone(graph))
+    return file_check.report("this", workflow_needs.wanted(graph), folders(models), nodes_gone)
 
 
 def test_what_is_missing_comes_first_by_what_needs_it(complete):
@@ -104,8 +105,9 @@ def test_what_is_missing_comes_first_by_what_needs_it(complete):
     names = ("start_two_people", "start_portrait", "id_patch_with_pose_canny_depth")
     graphs = {name: workflow(name) for name in names}
     needed = models_of(graphs)
-    hosts = [doctor.host("ComfyUI 1")]
-    diagnosis = doctor.report("both", needed, folders(complete), hosts, users=workflow_needs.users(graphs, workflow))
+    hosts = [file_check.host("ComfyUI 1")]
+    users = workflow_needs.users(graphs, workflow)
+    diagnosis = file_check.report("both", needed, folders(complete), hosts, users=users)
     titles = {}
     for title, section in diagnosis.sections.items():
         titles[title] = [finding.fetch.id for finding in section if finding.fetch]
@@ -124,7 +126,7 @@ def test_what_is_missing_comes_first_by_what_needs_it(complete):
 
 UNREADABLE = Path("/proc/self/mem")
 """A file that nobody can read from its start, not even root."""
-PLACED = json.loads(Path(__file__).with_name("doctor_places.json").read_text("utf-8"))
+PLACED = json.loads(Path(__file__).with_name("file_check_places.json").read_text("utf-8"))
 """A model, what is changed of complete folders, and what is found.
 
 Changed: path -> the path it had before, the share of it that is left, null for nothing, or what it is made of.
@@ -164,7 +166,7 @@ def test_what_is_in_the_place_of_a_model(complete, case):
     if str(UNREADABLE) in str(changes) and not UNREADABLE.is_file():
         pytest.skip("no /proc here")
     change(complete, changes)
-    finding = doctor.examine(manifest.model(identifier), folders(complete))
+    finding = file_check.examine(manifest.model(identifier), folders(complete))
     assert finding.state == state
     assert detail.replace("MODELS", complete.as_posix()) in finding.detail.replace("\\", "/")
     assert (finding.fetch and finding.fetch.id) == (identifier if state in ("missing", "damaged") else None)
@@ -173,7 +175,7 @@ def test_what_is_in_the_place_of_a_model(complete, case):
         assert resumed == [False], "what is there is no beginning"
     else:
         assert False not in resumed
-    check_chinese(doctor.report("this workflow", [manifest.model(identifier)], folders(complete)), complete)
+    check_chinese(file_check.report("this workflow", [manifest.model(identifier)], folders(complete)), complete)
 
 
 def findings_of(diagnosis, beginning):
@@ -182,7 +184,7 @@ def findings_of(diagnosis, beginning):
 
 
 def findings_to_fix(graph, searched):
-    return doctor.report("", workflow_needs.wanted(graph), searched).to_fix
+    return file_check.report("", workflow_needs.wanted(graph), searched).to_fix
 
 
 def names_to_fix(graph, searched):
@@ -234,7 +236,7 @@ def test_any_pack_does_where_none_is_chosen(complete):
     assert finding.detail.endswith("has one. If the workflow has a Load Face Embedder, choose buffalo_sc in it.")
     needed = [*workflow_needs.wanted(graph), *workflow_needs.wanted(workflow("start_portrait"))]
     for models in (needed, needed[::-1]):
-        (finding,) = findings_of(doctor.report("both", models, folders(complete)), "antelopev2")
+        (finding,) = findings_of(file_check.report("both", models, folders(complete)), "antelopev2")
         assert finding.state == "missing"
 
 
@@ -348,7 +350,7 @@ def test_a_name_that_a_menu_of_the_host_does_not_have_is_to_be_chosen(complete):
     assert finding.detail.endswith("other.safetensors: choose other.safetensors in its loader.")
 
 
-WORKFLOWS = json.loads(Path(__file__).with_name("doctor_workflows.json").read_text("utf-8"))
+WORKFLOWS = json.loads(Path(__file__).with_name("file_check_workflows.json").read_text("utf-8"))
 """Nodes with what is chosen in them, what is changed of complete folders, and what is not as it should be: the
 beginning of its name, and words of its state and detail."""
 
@@ -388,11 +390,11 @@ def finding(subject: str, state: str, **fields):
 
 
 def test_the_summary_names_six_things_and_counts_more():
-    good = finding("in place", doctor_findings.FOUND)
-    six = [finding(f"file {number}", doctor_findings.MISSING) for number in range(1, 7)]
+    good = finding("in place", file_findings.FOUND)
+    six = [finding(f"file {number}", file_findings.MISSING) for number in range(1, 7)]
     summary = Diagnosis("this workflow", (*six, good), ()).summary
     assert summary == "Still to do for this workflow: file 1; file 2; file 3; file 4; file 5; file 6."
-    seven = Diagnosis("this workflow", (*six, finding("file 7", doctor_findings.DAMAGED), good), ())
+    seven = Diagnosis("this workflow", (*six, finding("file 7", file_findings.DAMAGED), good), ())
     assert seven.summary == "Still to do for this workflow: 7 files."
     assert Diagnosis("this workflow", (good,), ()).summary == "Everything that this workflow needs is there."
 
@@ -400,7 +402,7 @@ def test_the_summary_names_six_things_and_counts_more():
 def test_a_download_is_told_its_folder_and_its_name():
     model = manifest.model("juggernaut-x")
     place = Path("models") / "checkpoints" / model.name
-    checkpoint = finding("a checkpoint", doctor_findings.MISSING, fetch=model, place=place)
+    checkpoint = finding("a checkpoint", file_findings.MISSING, fetch=model, place=place)
     assert checkpoint.where == f"into {Path('models') / 'checkpoints'} as {model.name}"
 
 
@@ -451,7 +453,7 @@ def test_commands_for_powershell(tmp_path):
 
 def test_marks_that_turn_the_order_of_letters_are_not_shown(tmp_path):
     root = tmp_path / "\u202etxt.models"
-    (section,) = doctor.report("this workflow", [manifest.model("instantid")], folders(root)).as_json()["sections"]
+    (section,) = file_check.report("this workflow", [manifest.model("instantid")], folders(root)).as_json()["sections"]
     assert "\u202e" not in json.dumps(section, ensure_ascii=False)
 
 
@@ -464,7 +466,7 @@ def test_a_slot_whose_name_is_no_text_is_of_no_input(name):
     assert workflow_needs.wanted(workflow_nodes.workflow(json.dumps(graph)))
 
 
-# --- In Chinese: everything that the doctor says has a sentence in locales
+# --- In Chinese: everything that it says has a sentence in locales
 
 ENGLISH = translations.ENGLISH
 translated = translations.sentence_in_chinese
@@ -496,12 +498,12 @@ def test_what_all_templates_lack_is_said_in_chinese(tmp_path, complete):
     graphs = {path.stem: workflow(path.stem) for path in (ROOT / "workflows").glob("*.json")}
     needed = models_of(graphs)
     users = workflow_needs.users(graphs, workflow)
-    hosts = [doctor.host("ComfyUI 0.33.0"), *doctor.gone(["LikenessApplyStoryMaker"])]
+    hosts = [file_check.host("ComfyUI 0.33.0"), *file_check.gone(["LikenessApplyStoryMaker"])]
     for models in (tmp_path / "none", complete):
         for subject in ("the start templates", "this workflow", "all templates"):
-            check_chinese(doctor.report(subject, needed, folders(models), hosts, users=users), models)
+            check_chinese(file_check.report(subject, needed, folders(models), hosts, users=users), models)
     for model in manifest.models():
-        check_chinese(doctor.report("this workflow", [model], folders(tmp_path / "none")), tmp_path / "none")
+        check_chinese(file_check.report("this workflow", [model], folders(tmp_path / "none")), tmp_path / "none")
 
 
 def test_every_sentence_has_the_same_names_in_both_languages():

@@ -1,6 +1,6 @@
-"""The doctor's findings about the files of a workflow, and how they are shown in the editor and as text.
+"""The findings about the files of a workflow, and how they are shown in the editor and as text.
 
-Everything here is English, one sentence an entry. web/doctor.js shows it in another language where locales has the
+Everything here is English, one sentence an entry. web/check_files.js shows it in another language where locales has the
 sentence; its table is `likenessSentences` of locales/<language>/main.json.
 """
 

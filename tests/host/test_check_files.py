@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from pack.bridge.host import folders
 from pack.core.models import workflow_needs
-from pack.nodes import doctor as bridge
+from pack.nodes import check_files as bridge
 from PIL import Image
 from shared import workflow
 from shared.workflow_files import titles
@@ -21,10 +21,10 @@ from shared.workflow_files import titles
 WORKFLOWS = Path(__file__).resolve().parents[2] / "workflows"
 
 
-def doctor(**inputs):
+def check(**inputs):
     return {
-        "doctor": {"class_type": "LikenessCheckModelFiles", "inputs": inputs},
-        "text": {"class_type": "PreviewAny", "inputs": {"source": ["doctor", 1]}},
+        "check": {"class_type": "LikenessCheckModelFiles", "inputs": inputs},
+        "text": {"class_type": "PreviewAny", "inputs": {"source": ["check", 1]}},
     }
 
 
@@ -34,24 +34,24 @@ def said(run) -> str:
 
 def test_alone_it_tells_of_the_host(host_server):
     """Nothing but the node is in this workflow, so no model is needed; it runs again each time."""
-    assert "doctor" in host_server.run(doctor()).executed
-    run = host_server.run(doctor())
-    assert "doctor" in run.executed
+    assert "check" in host_server.run(check()).executed
+    run = host_server.run(check())
+    assert "check" in run.executed
     assert "Everything that this workflow needs is there." in said(run)
     assert "ComfyUI 0." in said(run)
     assert "torch" in said(run)
-    with Image.open(host_server.file(run.outputs["doctor"]["images"][0])) as picture:
-        report = json.loads(run.outputs["doctor"]["likeness_doctor"][0])
+    with Image.open(host_server.file(run.outputs["check"]["images"][0])) as picture:
+        report = json.loads(run.outputs["check"]["likeness_doctor"][0])
         assert [part["title"] for part in report["sections"]] == ["In place"]
         assert picture.width == 1280
         assert np.array(picture).std() > 5
 
 
 def test_beside_a_loader_whose_file_is_not_there(host_server):
-    """The host refuses the loader and runs the doctor."""
+    """The host refuses the loader and runs Check Model Files."""
     loader = {"load": {"class_type": "LikenessLoadAdapter", "inputs": {"file": "lost.bin"}}}
     loader |= {"apply": {"class_type": "LikenessApplyInstantID", "inputs": {"adapter": ["load", 0]}}}
-    prompt = doctor() | loader | {"save": {"class_type": "PreviewAny", "inputs": {"source": ["load", 0]}}}
+    prompt = check() | loader | {"save": {"class_type": "PreviewAny", "inputs": {"source": ["load", 0]}}}
     run = host_server.attempt(prompt)
     assert "LikenessLoadAdapter" in run.error
     assert "lost.bin" in run.error
@@ -60,7 +60,7 @@ def test_beside_a_loader_whose_file_is_not_there(host_server):
 
 
 def test_for_a_template(host_server, standin_models):
-    run = host_server.run(doctor(workflow="start_two_people"))
+    run = host_server.run(check(workflow="start_two_people"))
     (row,) = [line for line in said(run).splitlines() if line.startswith("ID-Patch projections")]
     assert "found" in row and standin_models.id_patch_mlp.name in row, "its loader finds it under any name"
     (row,) = [line for line in said(run).splitlines() if line.startswith("ID-Patch ControlNet")]

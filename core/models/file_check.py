@@ -1,6 +1,6 @@
 """The models of a workflow that are there, what is wrong, and the commands that put it right.
 
-The doctor looks at names, lengths and headers of files and writes nothing.
+It looks at names, lengths and headers of files and writes nothing.
 """
 
 import os
@@ -17,7 +17,7 @@ from ..checks.names import among, ending, folded
 from ..checks.text import MOST_NAME_LETTERS, plain
 from ..methods import Format
 from . import formats, onnx_file, packs
-from .doctor_findings import DAMAGED, FOUND, GONE, MISPLACED, MISSING, NOTE, OK, RENAMED, WRONG, Diagnosis, Finding
+from .file_findings import DAMAGED, FOUND, GONE, MISPLACED, MISSING, NOTE, OK, RENAMED, WRONG, Diagnosis, Finding
 from .files import dead_link, no_model, spelled_otherwise, unfinished
 from .formats import CONTROLNET
 from .manifest import File, Model, human, is_standin, models
