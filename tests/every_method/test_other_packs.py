@@ -150,18 +150,21 @@ def test_classes_that_a_pack_has_left_on_the_network_are_not_those_of_the_plain_
 
 
 @pytest.mark.parametrize(
-    ("hands_on", "steps_before", "steps"),
-    each([(False, 0, 1), (False, 1, 2), (False, 1, 3), (True, 0, 1)], [(False, 1, 2)]),
+    ("hands_on", "steps_before", "last", "steps"),
+    each(
+        [(False, 0, 1, 1), (False, 1, 2, 2), (False, 1, 3, 3), (False, 1, 3, 4), (True, 0, 1, 1)],
+        [(False, 1, 2, 2), (False, 1, 3, 4)],
+    ),
 )
 def test_behind_copied_code_they_act_as_ever_or_it_is_named(
-    row: Row, hands_on: bool, steps_before: int, steps: int
+    row: Row, hands_on: bool, steps_before: int, last: int, steps: int
 ) -> None:
-    """Also where it is there in the last step alone."""
+    """Also where it is there in the last step alone, and in two steps before it. last: the last with the copies."""
     applied, outputs = ahead(row)
     graph = row.sampled(applied, steps=steps)
     unchanged = alone(row) if steps == 1 else latents(graph, dict(outputs))
     graph = row.sampled(applied, steps=steps)
-    graph.inputs["model"] = value(with_copied_code, model_behind(row, applied), hands_on, steps_before)
+    graph.inputs["model"] = value(with_copied_code, model_behind(row, applied), hands_on, steps_before, last)
     network = run(row.model, outputs)[0].model.diffusion_model
     try:
         picture = latents(graph, dict(outputs))

@@ -152,12 +152,18 @@ def test_a_text_of_keys_and_values_in_turns_is_refused(node_row: Row) -> None:
 
 @pytest.mark.parametrize(
     ("variant", "kind"),
-    product(["", "by region"], ["calc_cond_batch", "apply_model", "diffusion_model"]),
+    [
+        *product(["", "by region"], ["calc_cond_batch", "apply_model", "diffusion_model"]),
+        ("behind InstantID", "apply_model"),
+    ],
 )
 def test_in_place_of_attention_another_function_may_stand_at_each_step(variant: str, kind: str) -> None:
     """Also where it comes with a copy of the options: nothing, what reads the text that comes, and what does not."""
-    row = Row(None, "LikenessApplyIDPatch", variant)
-    applied = row.node()
+    before = Row(None, "LikenessApplyInstantID").node()
+    is_behind = variant == "behind InstantID"
+    row = Row(None, "LikenessApplyIDPatch", "" if is_behind else variant)
+    applied = row.node(**({"positive": before[1], "negative": before[2]} if is_behind else {}))
+    model_of_nodes = before[0] if is_behind else model_behind(row, applied)
     sides = [bypassed(applied, side) for side in ("positive", "negative")]
 
     def theirs(model: Any, *texts: Any) -> Any:
@@ -165,7 +171,8 @@ def test_in_place_of_attention_another_function_may_stand_at_each_step(variant: 
         return other_packs.changing(model, [*packs, partial(masks_of_the_text, positive=texts[0], negative=None)], kind)
 
     graph = row.sampled(applied, steps=4)
-    beside = node(graph.kind, **{**graph.inputs, "model": value(theirs, model_behind(row, applied), *sides)})
+    graph.inputs["model"] = model_of_nodes
+    beside = node(graph.kind, **{**graph.inputs, "model": value(theirs, model_of_nodes, *sides)})
     assert relative(latents(beside), latents(graph)) <= 2e-5
 
 

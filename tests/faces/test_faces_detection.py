@@ -227,6 +227,13 @@ def test_a_face_that_is_not_seen_at_all_is_found_where_somebody_has_counted_it(d
     assert face.certain
     assert geometry.upright(face.keypoints) == -2 % 4
 
+    def upright_alone(picture, size):
+        faces = detector(picture, size)
+        return [face for face in faces if face.score >= 0.7 and geometry.upright(face.keypoints) == 0]
+
+    both_lie = side_by_side(neighbour.rotate(90), squares[number].rotate(270))
+    assert len(find_faces(upright_alone, both_lie, expected=2)) == 2
+
 
 @pytest.mark.parametrize("path", [real_faces.SIX_FRIENDS, real_faces.ASTRONAUT, real_faces.YAO], ids=lambda p: p.stem)
 def test_who_counts_too_many_is_given_no_other_faces(detector, path):

@@ -101,7 +101,7 @@ def test_the_pack_imports_nothing_that_the_host_has_not(host: Host) -> None:
     code = (
         f"import sys; sys.path.append({str(ROOT / 'scripts')!r}); import asyncio, shared.pack\n"
         f"shared.pack.load_pack(); shared.pack.load_host({str(host.path)!r})\n"
-        "import comfy_api.latest, comfy.controlnet, comfy.sd, comfy_execution.graph, nodes\n"
+        "import comfy_api.latest, comfy.controlnet, comfy.sd, comfy_execution.graph, comfyui_version, nodes\n"
         "import comfy_extras.nodes_custom_sampler; before = set(sys.modules)\n"
         "import pack.nodes.extension; asyncio.run(pack.nodes.extension.Likeness().get_node_list())\n"
         "added = {name.split('.')[0] for name in set(sys.modules) - before}\n"

@@ -156,8 +156,10 @@ def left_half(grid):
     return (torch.arange(width) < width // 2).expand(height, width).flatten()
 
 
-def test_in_the_first_layer_each_half_is_its_lora_alone(model):
-    """What the first layer gives, a convolution. Whoever is listed first stands on the right."""
+@pytest.mark.parametrize("node_count", [1, 2])
+def test_in_the_first_layer_each_half_is_its_lora_alone(model, node_count):
+    """What the first layer gives, a convolution. Whoever is listed first stands on the right. node_count: one for both
+    people, or one for each."""
     first_file, second_file = (lora_made.file(model, seed=n, words=("input_blocks.0.0",)) for n in (1, 2))
     layer = model.model.diffusion_model.input_blocks[0][0]
     outputs = {}
@@ -168,8 +170,14 @@ def test_in_the_first_layer_each_half_is_its_lora_alone(model):
         handle.remove()
 
     exchanged = replace(halves(), people=halves().people[::-1])
-    people = map(person_with_lora, (first_file, second_file))
-    record("both", put_on(model, cast_of(*people, cast=exchanged)))
+    people = [*map(person_with_lora, (first_file, second_file))]
+    applied = model, [text(1)], [text(2)]
+    if node_count == 1:
+        applied = put_on(model, cast_of(*people, cast=exchanged))
+    else:
+        for person, place in zip(people, exchanged.people, strict=True):
+            applied = put_on(applied[0], cast_of(person), *applied[1:], mask=place.slot.mask[None])
+    record("both", applied)
     for key, file in (("first", first_file), ("second", second_file)):
         record(key, (loaded_by_the_host(model, file)[0], [text(1)], [text(2)]))
     on_the_left = left_half(outputs["both"].shape[-2:])

@@ -9,6 +9,7 @@ from typing import Any
 
 import comfy.samplers
 import host_sampling
+import node_helpers
 import pytest
 import torch
 from figures import relative
@@ -120,8 +121,9 @@ def test_an_ordinary_run_and_a_first_pass_without_people_are_quiet(row: Row, tex
     assert texts_under == []
 
 
+@pytest.mark.parametrize("without", ["empty", "positive"])
 @pytest.mark.parametrize("row", each(UNETS, OFTEN), ids=str)
-def test_a_third_prompt_without_people_is_quiet(row: Row, texts_under: list[str]) -> None:
+def test_a_third_prompt_without_people_is_quiet(row: Row, without: str, texts_under: list[str]) -> None:
     with_people = applied(row, row.node())
     plain = host_sampling.plain(row)
 
@@ -129,7 +131,8 @@ def test_a_third_prompt_without_people_is_quiet(row: Row, texts_under: list[str]
         """As PerpNeg and Dual CFG have one."""
 
     guider = WithThird(with_people.model)
-    prompts = {"positive": with_people.positive, "negative": with_people.negative, "empty": plain.positive}
+    prompts = {"positive": with_people.positive, "negative": with_people.negative, "empty": with_people.positive}
+    prompts[without] = plain.positive
     guider.inner_set_conds(prompts)
     guider.set_cfg(4.0)
     sampled(guider, latent_of(row), sigmas_of(with_people.model, 2))
@@ -284,12 +287,14 @@ def test_photo_maker_in_one_step_is_named(texts_under: list[str]) -> None:
     assert texts_under == []
 
 
+@pytest.mark.parametrize("name", ["{}_percent", "clip_{}_percent"], ids=["Set Timestep Range", "a CLIP schedule"])
 @pytest.mark.parametrize("row", [row for row in HERE if row.kind == "LikenessApplyInstantID"], ids=str)
-def test_a_range_of_the_prompt_itself_counts(row: Row, texts_under: list[str]) -> None:
-    """Set Timestep Range behind the node, which ends before its range begins."""
+def test_a_range_of_the_prompt_itself_counts(row: Row, name: str, texts_under: list[str]) -> None:
+    """Behind the node, and it ends before the node's range begins."""
+    first, last = name.format("start"), name.format("end")
     with_people = applied(row, row.node(adapter_start_percent=0.6))
-    early = nodes.ConditioningSetTimestepRange().set_range(with_people.positive, 0.0, 0.5)[0]
-    late = nodes.ConditioningSetTimestepRange().set_range(host_sampling.plain(row).positive, 0.5, 1.0)[0]
+    early = node_helpers.conditioning_set_values(with_people.positive, {first: 0.0, last: 0.5})
+    late = node_helpers.conditioning_set_values(host_sampling.plain(row).positive, {first: 0.5, last: 1.0})
     run(Applied(with_people.model, combine(early, late), with_people.negative), row, steps=4)
     assert len(texts_under) == 1
     assert "adapter_start_percent" in texts_under[0]

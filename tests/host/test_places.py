@@ -9,6 +9,7 @@ import torch
 from comfy_api.latest import io
 from graph_run import OURS
 from pack.bridge.host.schedule import ScheduleRange
+from pack.bridge.sampling.carried import KEY
 from pack.core import taking_part
 from pack.core.cast import NO_FACE, NO_PLACE, NO_WEIGHT, Absent, Cast, Layout, Member, Person, PlacedCast, Slot
 from pack.core.checks.errors import BadCast
@@ -160,7 +161,7 @@ def of_mask(people: PlacedCast, number: int) -> list[str]:
 
 def of_prompts(people: PlacedCast, number: int) -> list[str]:
     positive = peers.apply("LikenessPromptPerPerson", cast=people, prompts=f"{number}: up")[1]
-    carried = positive[0][1].get("model_conds", {}).get("likeness_unet_words")
+    carried = positive[0][1].get("model_conds", {}).get(KEY)
     return [] if carried is None else standing_in(carried.cond[0].regions[0], people)
 
 

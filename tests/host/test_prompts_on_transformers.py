@@ -126,8 +126,8 @@ def batches_of(family, applied):
 @pytest.mark.parametrize("family", EACH)
 def test_two_areas_of_one_size_read_their_own_words(models, family):
     model = models(family)
-    latent = tiny_dits.latent(family, WIDTH, HEIGHT)
-    assert_areas_are_apart(lambda: Applied(*with_texts_of(model, ["anna", "ben"], APART)), latent)
+    latent, larger = (tiny_dits.latent(family, times * WIDTH, times * HEIGHT) for times in (1, 2))
+    assert_areas_are_apart(lambda: Applied(*with_texts_of(model, ["anna", "ben"], APART)), latent, larger)
 
 
 @pytest.mark.parametrize("negative", ["common", "anna"], ids=["as long", "longer"])

@@ -18,6 +18,7 @@ from logged import messages_of_the_pack
 from marks import each
 from method_rows import OFTEN, Row, rows
 from pack.bridge.host import notes
+from pack.bridge.sampling import missing_people
 from pack.core.checks.errors import LikenessError
 from sample_values import a_person, cast, image, layout, playground, refiner, refiner_clip, slot, thin_refiner
 from torch import Tensor
@@ -299,6 +300,7 @@ def test_playground_is_told_of_once_where_a_file_was_not_made_for_it(
     """Under the node as well."""
     model, positive, negative = outputs(row, row.node(), "8")
     drawn((playground(model), positive, negative), empty(model))
+    assert recorder.told["8"][missing_people.TOPIC] == "", "what an earlier run has left there goes"
     texts = [text for text in messages_of_the_pack(caplog) if "Playground" in text]
     if row.kind in OWN_FILES:
         assert texts == []

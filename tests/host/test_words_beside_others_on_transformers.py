@@ -192,6 +192,7 @@ def said(monkeypatch):
 def test_a_node_behind_multiplies_the_words_too(setting, factor, said):
     model, positive, negative = everywhere(setting, setting.text(COMMON))
     start = start_of(setting)
+    setting.sample((model, multiplied(positive, 0.5), negative), start)  # nothing of it is left in the next one
     image = setting.sample((model, multiplied(positive, factor), negative), start)
     expected = setting.sample((setting.model, multiplied(setting.own_text(WORDS[0]), factor), negative), start)
     assert relative(image, expected) <= TOLERANCE
@@ -205,7 +206,7 @@ def test_a_node_that_changes_the_common_text_alone_is_named(setting, said):
     said.clear()
     model, positive, negative = everywhere(setting, setting.text(COMMON))
     averaged = host_nodes.ConditioningAverage().addWeighted(positive, setting.text("a house"), 0.5)[0]
-    setting.sample((model, averaged, negative), start)
+    setting.sample((model, [*averaged, *positive], negative), start)  # one entry that is changed, and one that is not
     assert [text for text in said if "has changed the prompt and not the words of people" in text]
     said.clear()
     setting.sample((model, positive, negative), start)

@@ -69,17 +69,20 @@ def sampled(
     return guider.sample(noise, start, sampler_object, sigmas, seed=seed, disable_pbar=True)
 
 
-def assert_areas_are_apart(make: Callable[[], Applied], latent: Tensor) -> None:
+def assert_areas_are_apart(make: Callable[[], Applied], latent: Tensor, before: Tensor | None = None) -> None:
     """Of two areas of one size, which the host computes in one forward, each is as it is alone. make: anew each time,
-    so that nothing is kept of another area."""
+    so that nothing is kept of another area. before: a latent of another size, which is drawn with both areas before."""
     height, width = latent.shape[-2:]
     middle = width // 2
 
-    def shown(*lefts: int) -> Tensor:
+    def shown(*lefts: int, before: Tensor | None = None) -> Tensor:
         given = make()
         areas = [{"area": (height, middle, 0, left)} for left in lefts]
         positive = [entry for area in areas for entry in node_helpers.conditioning_set_values(given.positive, area)]
-        return sampled(replace(given, positive=positive).guider(), latent, sigmas_of(given.model, 1))
+        prompted = replace(given, positive=positive)
+        if before is not None:
+            sampled(prompted.guider(), before, sigmas_of(given.model, 1))
+        return sampled(prompted.guider(), latent, sigmas_of(given.model, 1))
 
     alone = torch.cat([shown(0)[..., :middle], shown(middle)[..., middle:]], dim=-1)
-    assert relative(shown(0, middle), alone) <= 2e-5
+    assert relative(shown(0, middle, before=before), alone) <= 2e-5

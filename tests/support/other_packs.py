@@ -211,9 +211,10 @@ def called(layer: Any, x: Tensor, emb: Any, context: Any, options: Any, *_: Any)
     return layer(x, context, options)
 
 
-def with_copied_code(model: Any, hands_on: bool, steps_before: int = 0) -> Any:
+def with_copied_code(model: Any, hands_on: bool, steps_before: int = 0, last: int = 99) -> Any:
     """As packs that put copies of a part of the host's code into the network while it runs, some of which do not hand
-    on what other nodes have put into it. steps_before: at which it runs as it is, as caches with a start_percent do."""
+    on what other nodes have put into it. steps_before: at which it runs as it is, as caches with a start_percent do.
+    last: the step, from 1, behind which it runs so again, as with an end_percent."""
     network = model.get_model_object("diffusion_model")
     block = comfy.ldm.modules.attention.BasicTransformerBlock
     places = [(module, "forward") for module in network.modules() if isinstance(module, block)]
@@ -222,7 +223,7 @@ def with_copied_code(model: Any, hands_on: bool, steps_before: int = 0) -> Any:
 
     def wrapper(apply_model: Any, given: dict[str, Any]) -> Tensor:
         steps.add(float(given["timestep"][0]))
-        if len(steps) <= steps_before:
+        if not steps_before < len(steps) <= last:
             return apply_model(given["input"], given["timestep"], **given["c"])
         for module, name in places:
             setattr(module, name, _copied(getattr(module, name), hands_on))

@@ -170,6 +170,7 @@ TURNED = {
         0xE1,
         b"Exif\0\0II*\0\x08\0\0\0\x02\0" + ORIENTED[10:22] + b"\x0e\x01\x05\0\x01\0\0\0\x01\0\0\0\0\0\0\0",
     ),
+    "largest byte first.jpg": jpeg(0xE1, b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"),
     "good.png": png(b"eXIf", ORIENTED),
     "good.webp": saved(photo(), "WEBP", lossless=True, exif=ORIENTED),
     "good.tif": saved(photo(), "TIFF", tiffinfo={0x0112: 6}),
