@@ -85,18 +85,32 @@ def test_what_cannot_be_converted_is_named_and_leaves_nothing(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"x.bin", "id-patch.bin"}
 
 
+def code_when_told(stop, source):
+    """The exit status of the script, which is told to stop once it writes, and what it has said."""
+    with subprocess.Popen([sys.executable, str(SCRIPT), str(source)], stderr=subprocess.PIPE) as process:
+        give_up = time.monotonic() + 60
+        while not [*source.parent.glob(".converting-*")] and process.poll() is None:
+            assert time.monotonic() < give_up
+            time.sleep(0.001)
+        process.send_signal(stop)
+        code = process.wait(60)
+        return code, process.stderr.read()
+
+
 @posix
 @pytest.mark.parametrize("name", STOPS)
 def test_what_is_told_to_stop_leaves_nothing(name, tmp_path):
-    """The file of 200 MB is written for a while: it is ended as soon as there is something to be cleared up."""
+    """The file of 200 MB is written for a while: it is ended as soon as there is something to be cleared up.
+
+    On a busy machine it may be done before it is told: then it is tried again.
+    """
     source = saved(tmp_path)
-    with subprocess.Popen([sys.executable, str(SCRIPT), str(source)], stderr=subprocess.PIPE) as process:
-        give_up = time.monotonic() + 60
-        while not [*tmp_path.glob(".converting-*")] and process.poll() is None:
-            assert time.monotonic() < give_up
-            time.sleep(0.001)
-        process.send_signal(signal.Signals[name])
-        assert process.wait(60) == 128 + signal.Signals[name], process.stderr and process.stderr.read()
+    for _ in range(5):
+        code, said = code_when_told(signal.Signals[name], source)
+        if code != 0:
+            break
+        source.with_suffix(".safetensors").unlink()
+    assert code == 128 + signal.Signals[name], said
     assert {path.name for path in tmp_path.iterdir()} == {"id-patch.bin"}
 
 
