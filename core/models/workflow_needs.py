@@ -178,12 +178,14 @@ def _of_use(every: Sequence[WorkflowNode]) -> list[WorkflowNode]:
     node_of_number = {node.number: node for node in every}
     readers = Counter(source for node in every for source in node.linked.values())
     useless = [node for node in every if _is_gone(node)]
-    for node in useless:  # which grows
+    left_out = {id(node) for node in useless}
+    for node in useless:  # which grows, by each node once
         for source in node.linked.values():
             readers[source] -= 1
-            if readers[source] == 0 and source in node_of_number:
-                useless.append(node_of_number[source])
-    left_out = {id(node) for node in useless}
+            source_node = node_of_number.get(source)
+            if readers[source] == 0 and source_node is not None and id(source_node) not in left_out:
+                useless.append(source_node)
+                left_out.add(id(source_node))
     return [node for node in every if id(node) not in left_out]
 
 
