@@ -474,8 +474,10 @@ def orientation(info: Mapping[Any, Any]) -> int:
     if not exif and isinstance(raw, str):
         with suppress(ValueError):
             exif = bytes.fromhex("".join(raw.split("\n")[3:]))
-    while exif.startswith(_EXIF):
-        exif = exif[len(_EXIF) :]
+    start = 0
+    while exif.startswith(_EXIF, start):  # some programs write it twice
+        start += len(_EXIF)
+    exif = exif[start:]  # cut once: each cut copies all that is left
     if not _DIRECTORY.match(exif):
         return 1
     block = _Directories(lambda place, size: exif[place : place + size])
