@@ -294,9 +294,10 @@ def load_person(file: str) -> Person:
             keys: list[str] = file_of_tensors.keys()
             # Cloned: the tensors of safetensors would hold the file open, and it could not be replaced.
             tensors = {key: file_of_tensors.get_tensor(key).clone() for key in keys}
-    except safetensors.SafetensorError as error:
-        raise saving.not_a_person(path, f"damaged ({error})") from error
+        return saving.from_tensors(tensors, metadata, path)
+    # The last two are of torch and json: shapes, kinds of numbers or brackets that no save writes.
+    except (safetensors.SafetensorError, ValueError, RuntimeError) as error:
+        raise saving.not_a_person(path, f"damaged ({plain(str(error), 200)})") from error
     except OSError as error:
         damage = f"a file that cannot be read ({error})"
         raise UnsupportedCheckpoint(path, damage, saving.EXPECTED, "Look at its permissions.") from error
-    return saving.from_tensors(tensors, metadata, path)

@@ -8,6 +8,7 @@ from dataclasses import replace
 import torch
 from graphs import value
 from pack.core.cast import Person
+from pack.core.persons import saving
 from PIL import Image
 from safetensors.torch import save
 from sample_values import RECOGNISERS, a_person, bytes_in_the_bank, in_the_bank, nan, normal, portraits
@@ -73,5 +74,7 @@ def foreign_files() -> Iterator[Case]:
         "is a pickle, .* not opened; this": saved_by_torch.getvalue(),
         r"is damaged or cut off while downloading \(20 bytes\)": save(lora)[:20],
     }
+    file = saving.to_tensors(a_person())
+    of_something_else["is damaged"] = save(file.tensors, {**file.metadata, "loras": "[" * 200_000})
     for says, contents in of_something_else.items():
         yield bad(says, "LikenessLoadPerson", file=value(bytes_in_the_bank, contents))
