@@ -167,6 +167,8 @@ class ServerWorker(Worker):
                     raise Fault(Happened.FAILED, f"It saved a file that ends in {ascii(ending)[:20]}: {kinds}.")
                 file = SavedFile(ending, folder / f"{len(files)}{ending}", node)
                 self._fetch(entry, file.path, left)
+                if not file.size:
+                    raise Fault(Happened.FAILED, f"The server sent {ascii(entry['filename'])[:80]} without a byte.")
                 left -= file.size
                 files.append(file)
         return files
