@@ -21,6 +21,10 @@ Graph = Mapping[str, Any]
 MOST_NODES = 10_000
 """Nodes of a saved workflow that are gone through, those of each box counted for each time that it stands there: a
 small file of a stranger may hold boxes in boxes without number."""
+_MOST_LINKS = 100_000
+"""Links, counted in the same way."""
+_MOST_BOXES = 100
+"""Boxes that stand in each other."""
 MUTED = 2
 BYPASSED = 4
 SWITCHED_OFF = (MUTED, BYPASSED)
@@ -140,12 +144,13 @@ class _Place(NamedTuple):
 
 @dataclass
 class _Opened:
-    """What all levels of a workflow share. nodes: how many have been opened. found: what links bring, as far as it is
-    known, by their place and the type of the input that they lead to."""
+    """What all levels of a workflow share. nodes, links: how many have been opened. found: what links bring, as far as
+    it is known, by their place and the type of the input that they lead to."""
 
     subgraphs: Mapping[str, dict[str, Any]]
     inputs_of: InputsOf
     nodes: int = 0
+    links: int = 0
     found: dict[tuple[_Place, str], Brought | None] = field(
         default_factory=dict["tuple[_Place, str]", "Brought | None"]
     )
@@ -203,6 +208,7 @@ class SavedNode:
                 brought[name_of(slot)] = source
         return brought | self.level.set_by_box(self)
 
+    @cached_property
     def inputs(self) -> list[dict[str, Any]]:
         """Its slots as the editor has them once it has opened the file.
 
@@ -220,12 +226,21 @@ class SavedNode:
         return [*today, *saved.values()]
 
 
+def _check(what: str, count: int, most: int) -> None:
+    if count > most:
+        raise BadSetup(
+            f"The workflow has more than {most} {what}, and its files are not looked for.",
+            "Look for the files of a part of it.",
+        )
+
+
 class Level:
     """The nodes of a workflow, or of a subgraph that stands in one.
 
     box: the node that the subgraph is behind; None for the workflow itself. boxes: the types of this box and of those
     around it. path: what the numbers of these nodes begin with in a prompt. title: what the box is called.
-    Raises BadSetup where that makes more than MOST_NODES, and ValueError where the list of nodes is damaged.
+    Raises BadSetup where that makes more nodes, links or boxes in boxes than are read, and ValueError where the list of
+    nodes is damaged.
     """
 
     def __init__(self, graph: Graph, opened: _Opened, box: SavedNode | None = None) -> None:
@@ -239,11 +254,10 @@ class Level:
             self.title = box.saved.get("title") or graph.get("name", "")
         self.nodes = [SavedNode(self, node) for node in listed_in(graph, "nodes")]
         opened.nodes += len(self.nodes)
-        if opened.nodes > MOST_NODES:
-            raise BadSetup(
-                f"The workflow has more than {MOST_NODES} nodes, and its files are not looked for.",
-                "Look for the files of a part of it.",
-            )
+        opened.links += len(list_of(graph.get("links")))
+        _check("nodes", opened.nodes, MOST_NODES)
+        _check("links", opened.links, _MOST_LINKS)
+        _check("boxes, each in the next", len(self.boxes), _MOST_BOXES)
         self._values = _values_of_box(box.saved if box else {}, graph)
         self._inputs = slots(graph)
         self._links = _links(graph)
@@ -332,7 +346,7 @@ class Level:
         if node.mode == BYPASSED:
             outputs = [dictionary(slot) for slot in list_of(node.saved.get("outputs"))]
             kind = _at(outputs, output).get("type")
-            return self._through(node, _input_for(node.inputs(), kind, output, wanted))
+            return self._through(node, _input_for(node.inputs, kind, output, wanted))
         if is_of_editor and node.kind in GETTERS:
             return self._behind_getter(node)
         if node.inside:
@@ -342,7 +356,7 @@ class Level:
 
     def _through(self, node: SavedNode, place: int | None) -> _Place | None:
         """What comes into an input of a node. place: of the input, from 0; None for no input."""
-        link = None if place is None else _link_into(_at(node.inputs(), place))
+        link = None if place is None else _link_into(_at(node.inputs, place))
         return None if link is None else _Place(self, link)
 
     def _behind_getter(self, getter: SavedNode) -> _Place | Nowhere | None:

@@ -4,12 +4,14 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 import translations
+from pack.core.checks.errors import BadSetup
 from pack.core.checks.text import as_typed
 from pack.core.models import file_check, file_findings, manifest, workflow_needs, workflow_nodes
 from pack.core.models.file_findings import Diagnosis, Finding
@@ -510,3 +512,33 @@ def test_every_sentence_has_the_same_names_in_both_languages():
     for english, chinese in translations.table("zh", translations.SENTENCES).items():
         names, names_in_chinese = (set(re.findall(r"\{(\w+)\}", text)) for text in (english, chinese))
         assert names == names_in_chinese, english
+
+
+def in_boxes(inside: Sequence[dict[str, Any]], count: int, links: int = 0) -> dict[str, Any]:
+    """A workflow of so many boxes of one kind, each with these nodes and so many links."""
+    boxes = [{"id": number, "type": "box", "inputs": [], "outputs": []} for number in range(count)]
+    link = {"id": 1, "origin_id": 1, "origin_slot": 0, "target_id": 2, "target_slot": 0, "type": "IMAGE"}
+    box = {"id": "box", "name": "", "nodes": [*inside], "links": [link] * links, "inputs": [], "outputs": []}
+    return {"nodes": boxes, "links": [], "definitions": {"subgraphs": [box]}}
+
+
+def each_in_the_next(count: int) -> dict[str, Any]:
+    def node(number: int) -> dict[str, Any]:
+        return {"id": 1, "type": f"box {number}", "inputs": [], "outputs": []}
+
+    boxes = [{"id": f"box {n}", "name": "", "nodes": [node(n + 1)], "links": []} for n in range(count)]
+    return {"nodes": [node(0)], "links": [], "definitions": {"subgraphs": boxes}}
+
+
+@pytest.mark.parametrize(
+    ("graph", "says"),
+    [
+        (in_boxes([{"id": 1, "type": "Note"}] * 100, 101), "more than 10000 nodes"),
+        (in_boxes([], 30, links=4000), "more than 100000 links"),
+        (each_in_the_next(200), "more than 100 boxes, each in the next"),
+    ],
+    ids=["nodes", "links", "depth"],
+)
+def test_a_small_file_that_grows_without_end_is_refused_before_the_work(graph: dict[str, Any], says: str) -> None:
+    with pytest.raises(BadSetup, match=says):
+        workflow_needs.wanted(graph)
