@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from http.client import HTTPException
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.error import HTTPError, URLError
 from urllib.parse import parse_qs, unquote, urlencode, urlsplit
 
@@ -87,6 +87,15 @@ class Overdue(Ended):
 
 class BadAnswer(ValueError):
     """What the host answers is none of its answers."""
+
+
+def _is_node(node: Any) -> bool:
+    """Whether this is what /object_info says of a node."""
+    try:
+        inputs = [node["input"].get(section, {}) for section in ("required", "optional")]
+        return "output_node" in node and all(isinstance(kind, list) for names in inputs for kind in names.values())
+    except (AttributeError, KeyError, TypeError):
+        return False
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
@@ -160,8 +169,8 @@ class RunningHost:
         return f"{self.url}{path}{'&' if '?' in path else '?'}{self._query}"
 
     def read(self, path: str, data: bytes | None = None, seconds: float | None = None, /, **headers: str) -> bytes:
-        """GET, or POST where there is data. seconds: how long nothing may come. Raises OSError, also for an answer that
-        is no HTTP or has no end, and BadAnswer for one that is too long."""
+        """GET, or POST where there is data. seconds: how long the answer may take. Raises OSError, also for an answer
+        that is no HTTP or has no end, and BadAnswer for one that is too long."""
         return b"".join(self._pieces(path, _MOST_BYTES, data, headers, seconds))
 
     def _pieces(
@@ -174,7 +183,7 @@ class RunningHost:
     ) -> Iterator[bytes]:
         """What is answered, as it comes. most: bytes."""
         request = urllib.request.Request(self._address(path), data, {**self._headers, **(headers or {})})
-        give_up = time.monotonic() + _LONGEST_SECONDS
+        give_up = time.monotonic() + (seconds or _LONGEST_SECONDS)
         size = 0
         try:
             with self._open(request, timeout=seconds or _ANSWER_SECONDS) as response:
@@ -205,7 +214,14 @@ class RunningHost:
         return self.get("/system_stats", min(_IDLE_SECONDS, _ANSWER_SECONDS) if is_idle else None)
 
     def object_info(self) -> dict[str, Any]:
-        return self.get("/object_info")
+        """Its nodes. Raises OSError, and BadAnswer where that is no list of nodes."""
+        nodes = self.get("/object_info")
+        if not isinstance(nodes, dict):
+            raise BadAnswer("its list of nodes is none")
+        for name, node in cast("dict[str, Any]", nodes).items():
+            if not _is_node(node):
+                raise BadAnswer(f"of its node {ascii(name)[:80]} it says nothing that a node has")
+        return cast("dict[str, Any]", nodes)
 
     def free(self) -> None:
         """Forget what earlier prompts made, so that every node of the next prompt runs again.

@@ -25,6 +25,7 @@ from batch.servers import Servers, ServerWorker
 from crews import quicken
 from environment import SetupError
 from shared import host_server
+from shared.host_server import BadAnswer, RunningHost
 
 ROWS = 12
 SAVER = {"Save": {"output": [], "output_node": True, "python_module": "nodes"}}
@@ -348,3 +349,14 @@ def test_an_answer_that_is_too_long_fails_its_row(tmp_path: Path, monkeypatch: p
     with SmallHost("") as host, pytest.raises(Fault, match="it sends more than 0 bytes") as fault:
         ServerWorker("one", host.url, limit=9).run(Texts().job(Row(2, "row2", {})).prompt, {}, tmp_path)
     assert fault.value.happened is Happened.FAILED
+
+
+@pytest.mark.parametrize(
+    "nodes",
+    [[], "x", {"Save": {}}, {"Save": None}, {"Save": {"output_node": True, "input": {"required": {"text": 5}}}}],
+    ids=str,
+)
+def test_a_list_of_nodes_that_is_none_is_the_servers(nodes: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(RunningHost, "get", lambda *_: nodes)
+    with pytest.raises(BadAnswer, match=r"list of nodes is none|'Save' it says nothing"):
+        RunningHost("http://127.0.0.1:1", 9).object_info()
