@@ -353,7 +353,7 @@ def test_an_answer_that_is_too_long_fails_its_row(tmp_path: Path, monkeypatch: p
 
 @pytest.mark.parametrize(
     "nodes",
-    [[], "x", {"Save": {}}, {"Save": None}, {"Save": {"output_node": True, "input": {"required": {"text": 5}}}}],
+    [[], "x", {"Save": {}}, {"Save": None}],
     ids=str,
 )
 def test_a_list_of_nodes_that_is_none_is_the_servers(nodes: Any, monkeypatch: pytest.MonkeyPatch) -> None:
