@@ -27,8 +27,9 @@ class NodeLoras:
     """What one node adds in the forwards of a batch.
 
     number: of the node, among those of the batch. names: of its people. layers: by name. shares: how much of each
-    person's LoRAs every pixel of the picture has, (people, H, W); None for one person everywhere, and where people have
-    rows. person_of_row: the number of the person whose row each row of the batch is; None where people have no rows.
+    person's LoRAs every pixel of the picture has, (people, H, W), or in the batch of a transformer every token of the
+    picture, (people, tokens); None for one person everywhere, and where people have rows. person_of_row: the number of
+    the person whose row each row of the batch is; None where people have no rows.
     """
 
     number: int

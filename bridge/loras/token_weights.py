@@ -25,6 +25,17 @@ from .people_layers import Owners
 from .refused import other_tokens
 
 
+def with_shares_of_tokens(node: NodeLoras, forward_shape: ForwardShape) -> NodeLoras:
+    """The same node with the shares that every token of the picture has, (people, tokens), in the place of pixels.
+
+    A batch keeps them, and of every pixel they would take hundreds of times the memory.
+    """
+    if node.shares is None:
+        return node
+    shares = in_steps(regions_on_tokens(node.shares, forward_shape.model, forward_shape.latent))
+    return replace(node, shares=shares.to(forward_shape.device))
+
+
 class TokenWeights(KeptWeights):
     """How much of every rank counts in the tokens of one transformer, in the forwards of a batch.
 
@@ -33,14 +44,8 @@ class TokenWeights(KeptWeights):
     picture: the number of tokens of the picture, without references.
     """
 
-    def __init__(self, nodes: Sequence[NodeLoras], forward_shape: ForwardShape) -> None:
+    def __init__(self, forward_shape: ForwardShape) -> None:
         super().__init__(forward_shape.empty_like_network())
-        self._on_picture: dict[int, Tensor] = {}
-        """By number of a node whose people have regions, their weights: (people, tokens of the picture), 0..1."""
-        for node in nodes:
-            if node.shares is not None:
-                of_people = in_steps(regions_on_tokens(node.shares, forward_shape.model, forward_shape.latent))
-                self._on_picture[node.number] = of_people.to(forward_shape.device)
         self._layout_with_references = layout_of(forward_shape)
         self._layout = self._layout_with_references
         self.picture = tokens_of(forward_shape.model, forward_shape.latent)
@@ -101,7 +106,8 @@ class TokenWeights(KeptWeights):
         Tokens of the picture have the weights of the node's regions, those of a person's own words or reference 1 for
         that person and all others 0. The arguments are as in `by_region`.
         """
-        on_picture = self._on_picture[node.number]
+        on_picture = node.shares
+        assert on_picture is not None  # asked for people with regions alone
         weights = torch.zeros(len(node.names), token_count, device=on_picture.device, dtype=torch.float32)
         for placed in placed_spans(self._spans(stream, token_count)):
             if placed.span.kind is TokenKind.PICTURE:

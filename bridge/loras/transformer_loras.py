@@ -29,7 +29,7 @@ from .layer_hooks import Forward, LayerHook, LayerHooks
 from .layer_loras import LayerLoras, LorasBatch, NodeLoras, nodes_by_layer
 from .people_layers import Owners
 from .refused import ZERO_TIME, zero_time_unknown
-from .token_weights import TokenWeights
+from .token_weights import TokenWeights, with_shares_of_tokens
 
 
 def stream_of(family: TransformerFamily, layer: str) -> LayerStream | None:
@@ -157,7 +157,8 @@ class TransformerLorasBatch(LorasBatch):
         self._family = taken_family(forward_shape.model)
         self._network = network_of(forward_shape.model)
         self._has_references = len(forward_shape.references) > 0
-        self._tokens = TokenWeights(nodes, forward_shape)
+        nodes = [with_shares_of_tokens(node, forward_shape) for node in nodes]
+        self._tokens = TokenWeights(forward_shape)
         self._modulated = _modulated_layers(self._family, nodes)
         uses: dict[str, ModulationUse] = {}
         for layer in self._modulated.values():
