@@ -12,7 +12,7 @@ The steps of one forward, in the order in which the host calls them:
                             row_tables.rows_of      the table -> what each chunk carries
                             _batches_of             checks rows and sizes, and asks each Kind for its Batch
                             acting                  which nodes are on at this step
-                            kept                    the Batch of forwards like this one
+                            kept_batch              the Batch of forwards like this one
                         and sends both on, the table and `Sent`
     DIFFUSION_MODEL     Run.wrap_diffusion_model calls the network with Batch.options_for_network. It makes batches
                         anew only where the table that arrives is not the one that was sent: another pack has moved rows
