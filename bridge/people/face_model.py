@@ -91,21 +91,6 @@ def files_stamp() -> tuple[Stamp, ...]:
     return tuple(stamp(path) for path in sorted({*files.recognisers("").values(), *files.onnx.values()}))
 
 
-def paths_of(pack: str, recogniser: str) -> list[str]:
-    """Full paths of all .onnx files of a face pack, any of which may be its detector, and of one recogniser, sorted.
-    Files that are not installed are left out.
-
-    pack: an option of the menu, see pack_names. recogniser: an id, "" for none.
-    """
-    files = _files()
-    pack_name = _installed_pack(pack, files) or pack
-    paths = [files.onnx[name] for name in packs.packs(files.onnx).get(pack_name, [])]
-    path_of_recogniser = files.recognisers(pack_name).get(recogniser)
-    if path_of_recogniser is not None:
-        paths.append(path_of_recogniser)
-    return sorted(paths)
-
-
 def refusal(pack: str, recognisers: str) -> LikenessError | None:
     """The error about a choice that cannot be loaded, as far as names of files tell; None where it may be loaded.
 

@@ -98,7 +98,7 @@ def test_stand_ins_of_the_demo_are_found_beside_their_own_detector_alone(models:
     assert face_model.load_face_model("standin-toy", face_model.ALL).ids == ["antelopev2", "w600k_mbf"]
     shutil.copy(real_faces.RECOGNISER, toy / "w600k_mbf.onnx")
     shutil.move(models / "models" / "good", models / "zoo")
-    assert face_model.paths_of("", "w600k_mbf") == [str(models / "zoo" / "w600k_mbf.onnx")]
+    assert face_model._files().recognisers("")["w600k_mbf"] == str(models / "zoo" / "w600k_mbf.onnx")
 
 
 def test_where_all_are_damaged_the_first_is_raised(models: Path) -> None:
