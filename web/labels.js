@@ -1,5 +1,5 @@
 // In Chinese the graphs of our templates read Chinese: their labels, hints, titles and notes, which frontends show as
-// they stand in the file; blueprints when they are put down, and the words of our nodes' lists. A file that is saved
+// they stand in the file; blueprints when they are put down, and inputs and lists of our nodes. A file that is saved
 // keeps the texts; what is sent is the same. In other languages nothing is asked for and every graph stays as it is.
 
 import { api } from "../../scripts/api.js";
@@ -71,7 +71,7 @@ function translateOptions({ widgets }) {
   }
 }
 
-/** Frontend 1.49 labels an input that a file does not have with its English name. */
+/** Frontend 1.49 labels inputs of a new node, and those that a file does not have, with their English names. */
 function translateAdded({ inputs, constructor: { nodeData } }) {
   const known = { ...nodeData?.input?.required, ...nodeData?.input?.optional };
   for (const slot of inputs) if (slot.label === known[slot.name]?.[1]?.display_name) slot.label = undefined;
@@ -97,6 +97,8 @@ app.registerExtension({
       .forEach(translateAdded);
   },
   nodeCreated(node) {
-    if (isChinese() && isOurs(node.comfyClass)) translateOptions(node);
+    if (!isChinese() || !isOurs(node.comfyClass)) return;
+    translateOptions(node);
+    translateAdded(node);
   },
 });

@@ -42,7 +42,8 @@ def test_nodes_and_templates_speak_chinese_where_the_frontend_does(visit: Visit)
         created = visit.page.evaluate(
             """() => {
                 const node = LiteGraph.createNode('LikenessPlaceCast');
-                return [node.title, node.inputs.find(({name}) => name === 'cast').localized_name];
+                const {label, localized_name} = node.inputs.find(({name}) => name === 'cast');
+                return [node.title, label ?? localized_name];
             }"""
         )
         names = translations.read("zh")
