@@ -13,7 +13,7 @@ import torch
 from figures import relative
 from graphs import Node, node, value
 from marks import each
-from method_rows import BESIDE_OTHERS, Condition, Row, bypassed, in_front, latents, model_behind, two
+from method_rows import BESIDE_OTHERS, Condition, Row, applies_to, bypassed, in_front, latents, model_behind, two
 from pack.bridge.host.unet import transformers
 from pack.bridge.sampling.carried import ConditioningLost
 from pack.core.checks.errors import BadSetup
@@ -44,19 +44,17 @@ def tensor_of(conditioning: Any) -> torch.Tensor:
     return conditioning[0][0]
 
 
-SAME = {
-    "a row per region": a_row_per_region,
-    "a row per region of one length": a_row_per_region_of_one_length,
-    "in place of attention": in_place_of_attention,
-    "masks of the text": masks_of_the_text,
-}
-"""Packs with two regions that read the same text, or that take a text of the prompt's length alone."""
+IN_PLACE = {"in place of attention": in_place_of_attention, "masks of the text": masks_of_the_text}
+"""Packs with two regions that read the same text, or that take a text of the prompt's length alone, in place of
+attention."""
+ROWS = {"a row per region": a_row_per_region, "a row per region of one length": a_row_per_region_of_one_length}
+"""Packs with a row for each of two regions that read the same text."""
 OTHER_TEXTS = r"other_packs\) lets attention read other texts .*Prompt per Person gives each person a prompt by region"
 ENDS_BESIDE_ID_TOKENS = {
     "a row per region": (ConditioningLost, OTHER_TEXTS),
     "a row per region of one length": (RuntimeError, "Sizes of tensors must match"),
 }
-"""Packs whose rows have texts without ID tokens, and how that ends: by our error, or in the pack before ours."""
+"""How it ends that the texts of such rows have no ID tokens: by our error, or in the pack before ours."""
 ID_PATCH = Row(None, "LikenessApplyIDPatch")
 WORDS = Row(None, "LikenessPromptPerPerson")
 
@@ -79,18 +77,43 @@ def beside(row: Row, put_pack: Any, applied: Node) -> tuple[torch.Tensor, torch.
     return behind, drawn(in_front(applied, put_pack(row.model)))
 
 
-@pytest.mark.parametrize("couple", each(SAME, ["a row per region", "in place of attention"]))
-def test_regions_that_read_the_same_text_change_nothing(row: Row, couple: str) -> None:
+def from_the_start(row: Row) -> Node:
+    """Its ID tokens act in every step, where it has any."""
+    return row.node(**({"id_start_percent": 0.0} if "id_start_percent" in row.inputs else {}))
+
+
+def of_its_text(couple: Any, row: Row, model: Any) -> Node:
+    """MODEL with a pack whose regions read the row's own prompts."""
     positive, negative = (bypassed(row.node(), side) for side in ("positive", "negative"))
-    applied = row.node(**({"id_start_percent": 0.0} if "id_start_percent" in row.inputs else {}))
-    if couple in ENDS_BESIDE_ID_TOKENS and row.kind == ID_PATCH.kind:
-        error, message = ENDS_BESIDE_ID_TOKENS[couple]
-        with pytest.raises(error, match=message):
-            drawn(applied, model=value(SAME[couple], model_behind(row, applied), positive, negative))
-        return
-    behind, before = beside(row, lambda model: value(SAME[couple], model, positive, negative), applied)
+    return value(couple, model, positive, negative)
+
+
+def assert_changes_nothing(row: Row, couple: Any) -> None:
+    applied = from_the_start(row)
+    behind, before = beside(row, partial(of_its_text, couple, row), applied)
     assert torch.equal(behind, before)
     assert relative(behind, drawn(applied)) <= 2e-5
+
+
+@pytest.mark.parametrize("couple", each(IN_PLACE, ["in place of attention"]))
+def test_the_same_text_in_place_of_attention_changes_nothing(row: Row, couple: str) -> None:
+    assert_changes_nothing(row, IN_PLACE[couple])
+
+
+@applies_to(lambda row: row.kind != ID_PATCH.kind, "Rows of regions have no ID tokens.")
+@pytest.mark.parametrize("couple", each(ROWS, ["a row per region"]))
+def test_rows_of_regions_that_read_the_same_text_change_nothing(row: Row, couple: str) -> None:
+    assert_changes_nothing(row, ROWS[couple])
+
+
+@pytest.mark.parametrize("variant", each(["", "by region"], [""]))
+@pytest.mark.parametrize("couple", each(ROWS, ["a row per region"]))
+def test_rows_of_regions_without_id_tokens_end_in_an_error(variant: str, couple: str) -> None:
+    row = Row(None, ID_PATCH.kind, variant)
+    error, message = ENDS_BESIDE_ID_TOKENS[couple]
+    applied = from_the_start(row)
+    with pytest.raises(error, match=message):
+        drawn(applied, model=of_its_text(ROWS[couple], row, model_behind(row, applied)))
 
 
 def reading(model: Any) -> Any:
@@ -184,8 +207,7 @@ def test_in_place_of_attention_another_function_may_stand_at_each_step(variant: 
     ],
 )
 def test_one_patch_may_move_rows_at_some_steps_and_not_at_others(row: Row, moves: Callable[[int], bool]) -> None:
-    applied = row.node(**({"id_start_percent": 0.0} if "id_start_percent" in row.inputs else {}))
-    graph = row.sampled(applied, steps=2)
+    graph = row.sampled(from_the_start(row), steps=2)
     moved = node(graph.kind, **{**graph.inputs, "model": value(other_packs.moving, graph.inputs["model"], moves)})
     assert relative(latents(moved), latents(graph)) <= 2e-5
 
@@ -220,7 +242,7 @@ def test_guidance_in_place_of_attention_is_the_same_in_both_orders(row: Row) -> 
     def theirs(model: Any) -> Node:
         return value(guided, model, negative)
 
-    applied = row.node(**({"id_start_percent": 0.0} if "id_start_percent" in row.inputs else {}))
+    applied = from_the_start(row)
     behind, before = beside(row, theirs, applied)
     # As a sum of the same numbers, whose order in memory may be another.
     assert relative(behind, before) <= 1e-6
