@@ -47,9 +47,9 @@ def of_pixels(pixels: Tensor, seconds: float | None = None, step_seconds: float 
     return Drawn(Path("a.png"), pixels, seconds, step_seconds)
 
 
-def scene_of(*people: PersonFiles, photos: int = 1) -> Scene:
+def scene_of(*people: PersonFiles) -> Scene:
     size = (SIDE * len(people), SIDE)
-    return Scene(people, photos, 1, "two people", size, None, "antelopev2", real_faces.YAO.parent)
+    return Scene(people, 1, 1, "two people", size, None, "antelopev2", real_faces.YAO.parent)
 
 
 @pytest.fixture

@@ -58,11 +58,11 @@ APART = regions((0, 0, 4, 6), (4, 1, 8, 6))
 OVERLAPPING = regions((0, 0, 4, 6), (3, 2, 8, 6))
 
 
-def with_texts_of(model, people, areas, common="common", negative="common"):
+def with_texts_of(model, people, areas, negative="common"):
     """MODEL, positive and negative as Prompt per Person gives them."""
     texts_of_people = carried_words([text(name)[0][0] for name in people], areas, people)
     patched = on_model.with_kinds(model, TRANSFORMER_WORDS)
-    positive_side = carry(text(common), texts_of_people)
+    positive_side = carry(text("common"), texts_of_people)
     negative_side = carry(text(negative), texts_of_people.without_people())
     return patched, positive_side, negative_side
 

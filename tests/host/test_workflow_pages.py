@@ -74,11 +74,11 @@ BARS = (60, 40)
 """The bars of the frontend, on the left and above, px."""
 
 
-def is_within(window: tuple[int, int], nodes: Iterable[DrawnNode], beside: tuple[int, int] = BARS) -> None:
+def is_within(window: tuple[int, int], nodes: Iterable[DrawnNode]) -> None:
     """Fails where a node is not whole in the window, or lies below the bars."""
     for node in nodes:
-        assert node.left >= beside[0], node.title
-        assert node.top >= beside[1], node.title
+        assert node.left >= BARS[0], node.title
+        assert node.top >= BARS[1], node.title
         assert node.right <= window[0], node.title
         assert node.bottom <= window[1], node.title
 

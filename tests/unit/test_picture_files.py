@@ -540,11 +540,12 @@ def rle(width: int, height: int) -> bytes:
     return b"BM" + struct.pack("<LHHL", offset + len(packed), 0, 0, offset) + header + bytes(1024) + packed
 
 
-def named_often(count: int, size: int = 1 << 18, start: bytes = b"II*\0") -> bytes:
-    """A block of EXIF whose entries all name the same bytes; the last of them is that it is turned."""
+def named_often(count: int) -> bytes:
+    """A block of EXIF whose entries all name the same 256 KiB; the last of them is that it is turned."""
+    size = 1 << 18
     entries = b"".join(struct.pack("<HHLL", 0x100 + number, 7, size, 26 + 12 * count) for number in range(count))
     turned = struct.pack("<HHLL", 0x0112, 3, 1, 6)
-    return start + struct.pack("<LH", 8, count + 1) + turned + entries + bytes(4) + bytes(size)
+    return b"II*\0" + struct.pack("<LH", 8, count + 1) + turned + entries + bytes(4) + bytes(size)
 
 
 HUGE = {

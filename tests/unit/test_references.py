@@ -9,9 +9,9 @@ from pack.nodes.references.pictures import Fit, fitted, references, resized, wit
 from tiny import people_made
 
 
-def references_at(slots, width=1024, height=1024):
+def references_at(slots):
     people = tuple(people_made.a_member(n, slot=slot) for n, slot in enumerate(slots, 1))
-    return references(PlacedCast(people, width, height), photos=1, size=512)
+    return references(PlacedCast(people, 1024, 1024), photos=1, size=512)
 
 
 def words(slots):

@@ -100,13 +100,6 @@ def union_net() -> Any:
     return net
 
 
-def with_set(net: Any, **changed: Any) -> Any:
-    """A copy of a ControlNet of which some attributes are others."""
-    copy = net.copy()
-    vars(copy).update(changed)
-    return copy
-
-
 def sd15_net() -> Any:
     """A ControlNet that the host takes for SD1.5's."""
     return net_for(compiled.SHAPE, num_heads=8, context_dim=768)
