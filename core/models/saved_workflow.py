@@ -25,6 +25,8 @@ _MOST_LINKS = 100_000
 """Links, counted in the same way."""
 _MOST_BOXES = 100
 """Boxes that stand in each other."""
+_MOST_WAYS = 1_000_000
+"""Ways through bypassed nodes, of each link that is followed through one as many as the node has inputs: a second."""
 MUTED = 2
 BYPASSED = 4
 SWITCHED_OFF = (MUTED, BYPASSED)
@@ -79,16 +81,11 @@ class _BoxValues(NamedTuple):
     """What a box says of the widgets in its subgraph. A box is the node that stands for a subgraph.
 
     inputs: the value by the name of an input of the subgraph that leads to a widget; None where the widget's own value
-    counts. inside: the value of a widget to which no input leads.
+    counts. inside: the values of widgets to which no input leads, by the id of their node and by their names.
     """
 
     inputs: dict[str, Any]
-    inside: dict[_Widget, Any]
-
-    def set_in(self, node: Mapping[str, Any]) -> dict[str, Any]:
-        """The values of `inside` for a node of the subgraph, by the names of its widgets."""
-        number = str(node.get("id"))
-        return {widget.name: value for widget, value in self.inside.items() if widget.node == number}
+    inside: dict[str, dict[str, Any]]
 
 
 InputsOf = Callable[[str], Mapping[str, Any] | None]
@@ -144,13 +141,15 @@ class _Place(NamedTuple):
 
 @dataclass
 class _Opened:
-    """What all levels of a workflow share. nodes, links: how many have been opened. found: what links bring, as far as
-    it is known, by their place and the type of the input that they lead to."""
+    """What all levels of a workflow share. nodes, links: how many have been opened. ways: how many through bypassed
+    nodes have been looked at. found: what links bring, as far as it is known, by their place and the type of the input
+    that they lead to."""
 
     subgraphs: Mapping[str, dict[str, Any]]
     inputs_of: InputsOf
     nodes: int = 0
     links: int = 0
+    ways: int = 0
     found: dict[tuple[_Place, str], Brought | None] = field(
         default_factory=dict["tuple[_Place, str]", "Brought | None"]
     )
@@ -166,12 +165,12 @@ class SavedNode:
         self.level = level
         self.saved = saved
         self.kind = str(saved.get("type", ""))
-        self._id = str(saved.get("id"))
+        self.id = str(saved.get("id"))
 
     @property
     def number(self) -> str:
         """Its number in the prompt."""
-        return self.level.path + self._id
+        return self.level.path + self.id
 
     @property
     def mode(self) -> Any:
@@ -181,12 +180,12 @@ class SavedNode:
     @property
     def is_linked(self) -> bool:
         """Whether a link leads to it or from it."""
-        return self.is_read or self._id in self.level.targets
+        return self.is_read or self.id in self.level.targets
 
     @property
     def is_read(self) -> bool:
         """Whether a link leads from it."""
-        return self._id in self.level.sources
+        return self.id in self.level.sources
 
     @cached_property
     def inside(self) -> Level | None:
@@ -199,14 +198,31 @@ class SavedNode:
 
     @cached_property
     def brought(self) -> dict[str, Brought]:
-        """What links, and the box around, bring to its inputs, by their names; of those that anything is brought to."""
+        """What links, and the box around, bring to its inputs, by their names; of those that anything is brought to.
+
+        Raises BadSetup for too many ways through bypassed nodes.
+        """
         brought: dict[str, Brought] = {}
         for slot in slots(self.saved):
             link = _link_into(slot)
             source = None if link is None else self.level.source(link, slot.get("type"))
             if source is not None:
                 brought[name_of(slot)] = source
-        return brought | self.level.set_by_box(self)
+        return brought | self.set_by_box
+
+    @cached_property
+    def set_by_box(self) -> dict[str, Setting]:
+        """What the box around says of its widgets to which no input of the subgraph leads, by their names."""
+        box = self.level.box
+        if box is None:
+            return {}
+        values = self.level.set_inside.get(self.id, {})
+        return {name: Setting(box.number, name, self.level.title, name, value) for name, value in values.items()}
+
+    @cached_property
+    def slot_of_name(self) -> dict[str, dict[str, Any]]:
+        """Its saved slots by their names, of several of one name the first."""
+        return {name_of(slot): slot for slot in reversed(slots(self.saved))}
 
     @cached_property
     def inputs(self) -> list[dict[str, Any]]:
@@ -258,20 +274,12 @@ class Level:
         _check("nodes", opened.nodes, MOST_NODES)
         _check("links", opened.links, _MOST_LINKS)
         _check("boxes, each in the next", len(self.boxes), _MOST_BOXES)
-        self._values = _values_of_box(box.saved if box else {}, graph)
+        self._set_by_inputs, self.set_inside = _values_of_box(box.saved if box else {}, graph)
         self._inputs = slots(graph)
         self._links = _links(graph)
         self.sources = {str(link.source) for link in self._links.values()}
         self.targets = {str(link.target) for link in self._links.values()}
-        self._node_of_id = {str(node.saved.get("id")): node for node in self.nodes}
-
-    def set_by_box(self, node: SavedNode) -> dict[str, Setting]:
-        """What the box says of the widgets of one of these nodes to which no input of the subgraph leads, by their
-        names."""
-        if self.box is None:
-            return {}
-        values = self._values.set_in(node.saved)
-        return {name: Setting(self.box.number, name, self.title, name, value) for name, value in values.items()}
+        self._node_of_id = {node.id: node for node in self.nodes}
 
     @cached_property
     def _setters(self) -> dict[Any, SavedNode]:
@@ -318,20 +326,17 @@ class Level:
         """What the box brings to an input of its subgraph. number: of the input, from 0."""
         declared = _at(self._inputs, number)
         name = name_of(declared)
-        set_around = box.level.set_by_box(box)
-        if name in set_around:
-            return set_around[name]
+        if name in box.set_by_box:
+            return box.set_by_box[name]
         # A box may lack slots, and then their numbers differ from those of the subgraph. What the subgraph says of the
         # input stands in the place of a slot that is not there.
-        slot = next((slot for slot in slots(box.saved) if name_of(slot) == name), None)
-        if slot is None:
-            slot = {"label": declared.get("label")}
+        slot = box.slot_of_name.get(name, {"label": declared.get("label")})
         link = _link_into(slot)
         if link is not None:
             return _Place(box.level, link)
-        if name not in self._values.inputs:
+        if name not in self._set_by_inputs:
             return None
-        return Setting(box.number, name, self.title, label(slot, name), self._values.inputs[name])
+        return Setting(box.number, name, self.title, label(slot, name), self._set_by_inputs[name])
 
     def _behind(self, node: SavedNode, output: int, wanted: Any) -> _Place | Brought | None:
         """What stands behind an output of a node of this level."""
@@ -344,8 +349,9 @@ class Level:
         if is_of_editor and node.kind in (*REROUTES, *SETTERS):
             return self._through(node, 0)
         if node.mode == BYPASSED:
-            outputs = [dictionary(slot) for slot in list_of(node.saved.get("outputs"))]
-            kind = _at(outputs, output).get("type")
+            self.opened.ways += len(node.inputs)
+            _check("ways through bypassed nodes", self.opened.ways, _MOST_WAYS)
+            kind = dictionary(_at(list_of(node.saved.get("outputs")), output)).get("type")
             return self._through(node, _input_for(node.inputs, kind, output, wanted))
         if is_of_editor and node.kind in GETTERS:
             return self._behind_getter(node)
@@ -512,7 +518,7 @@ def _values_of_listed(
         if input_name is not None:
             listed.inputs[input_name] = value
         elif widget.name not in CONTROLS:
-            listed.inside[widget] = value
+            listed.inside.setdefault(widget.node, {})[widget.name] = value
     return listed
 
 
@@ -533,13 +539,13 @@ def _listed_widgets(box: Mapping[str, Any]) -> list[_Widget | None]:
 def _inputs_with_widget(subgraph: Mapping[str, Any]) -> dict[_Widget, str]:
     """The widgets in a subgraph that its inputs lead to, each -> the name of the subgraph's input."""
     inputs = slots(subgraph)
-    nodes_by_id = {str(node.get("id")): node for node in listed_in(subgraph, "nodes")}
+    slots_of_id = {str(node.get("id")): slots(node) for node in listed_in(subgraph, "nodes")}
     input_of_widget: dict[_Widget, str] = {}
     for link in _links(subgraph).values():
         if link.source != INPUTS:
             continue
         declared_input = _at(inputs, link.output)  # of the subgraph
-        slot = _at(slots(nodes_by_id.get(str(link.target), {})), link.input)  # of the node in the subgraph
+        slot = _at(slots_of_id.get(str(link.target), []), link.input)  # of the node in the subgraph
         if "widget" in slot and declared_input:
             input_of_widget[_Widget(str(link.target), name_of(slot))] = name_of(declared_input)
     return input_of_widget

@@ -123,17 +123,17 @@ def opened(workflow: Json, object_info: Json, replaced: Collection[str] = ()) ->
         return {name: known[name].kind for name in sorted(known, key=lambda name: known[name].is_widget)}
 
     running: list[SavedNode] = []
+    places: _Places = {}
+    prompt: Prompt = {}
     try:
         for entry in saved_workflow.running(workflow, inputs_of):
             if entry.kind in object_info or entry.kind not in (*EDITOR_NODES, *replaced):
                 running.append(entry)
-    except BadSetup as error:
+        _require_links(workflow, running)
+        for entry in _known_or_linked(running, object_info):
+            prompt[entry.number] = _prompt_entry(entry, object_info, places)
+    except BadSetup as error:  # it is too large, which shows while its links are followed, too
         raise WorkflowError(error.problem) from None
-    _require_links(workflow, running)
-    places: _Places = {}
-    prompt: Prompt = {}
-    for entry in _known_or_linked(running, object_info):
-        prompt[entry.number] = _prompt_entry(entry, object_info, places)
     for node in prompt.values():
         node["inputs"] = _without_dead_links(node["inputs"], prompt)
     return as_offered(prompt, object_info), list(places.values())

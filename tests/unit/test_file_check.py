@@ -522,6 +522,14 @@ def in_boxes(inside: Sequence[dict[str, Any]], count: int, links: int = 0) -> di
     return {"nodes": boxes, "links": [], "definitions": {"subgraphs": [box]}}
 
 
+def through_a_bypassed_node(count: int) -> dict[str, Any]:
+    """A workflow of so many links through a bypassed node with as many inputs."""
+    outputs = [{"type": str(n)} for n in range(count)]
+    bypassed = {"id": 1, "type": "X", "mode": 4, "inputs": [{"name": str(n)} for n in range(count)], "outputs": outputs}
+    reader = {"id": 2, "type": "X", "inputs": [{"name": str(n), "type": "IMAGE", "link": n} for n in range(count)]}
+    return {"nodes": [bypassed, reader], "links": [[n, 1, n, 2, n, "IMAGE"] for n in range(count)]}
+
+
 def each_in_the_next(count: int) -> dict[str, Any]:
     def node(number: int) -> dict[str, Any]:
         return {"id": 1, "type": f"box {number}", "inputs": [], "outputs": []}
@@ -536,8 +544,9 @@ def each_in_the_next(count: int) -> dict[str, Any]:
         (in_boxes([{"id": 1, "type": "Note"}] * 100, 101), "more than 10000 nodes"),
         (in_boxes([], 30, links=4000), "more than 100000 links"),
         (each_in_the_next(200), "more than 100 boxes, each in the next"),
+        (through_a_bypassed_node(1100), "more than 1000000 ways through bypassed nodes"),
     ],
-    ids=["nodes", "links", "depth"],
+    ids=["nodes", "links", "depth", "ways"],
 )
 def test_a_small_file_that_grows_without_end_is_refused_before_the_work(graph: dict[str, Any], says: str) -> None:
     with pytest.raises(BadSetup, match=says):
