@@ -13,9 +13,10 @@ import io
 import re
 import struct
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import accumulate
 from types import FunctionType
 from typing import Any, NamedTuple
 
@@ -101,7 +102,7 @@ class Source:
             self._require_fit_directories(directory_starts(file.read()))
         self.scans = self._pieces.scans if self._pieces else 1
 
-    def _require_fit_directories(self, starts: list[int]) -> None:
+    def _require_fit_directories(self, starts: Iterable[int]) -> None:
         def bytes_at(place: int, size: int) -> bytes:
             self._file.seek(place)
             return self._file.read(size)
@@ -381,6 +382,8 @@ _BELOW = (0x8769, 0x8825, 0xA005)
 _ORIENTATION = 0x0112
 _ENTRY_BYTES = 12
 """Of an entry in its directory, which are counted too, or a file of directories would be read without end."""
+_DIRECTORY_BYTES = 256
+"""Counted for a directory, and for the beginning of a block: a few bytes, which take as long to read as so many."""
 _MOST_TIMES = 4
 _ROOM = 1 << 16
 """Directories may name so many times the bytes of their file, and so many bytes more. In a whole file nothing is named
@@ -435,15 +438,24 @@ def _number(form: str, data: bytes) -> int:
     return struct.unpack_from(form, data)[0] if len(data) >= struct.calcsize(form) else 0
 
 
-def directory_starts(data: bytes) -> list[int]:
+def directory_starts(data: bytes) -> Iterator[int]:
     """Where blocks of directories may begin in a file of any kind."""
-    return [found.start() for found in _DIRECTORY.finditer(data)]
+    return (found.start() for found in _DIRECTORY.finditer(data))
 
 
-def names_too_much(read: Read, size: int, starts: list[int]) -> bool:
+def names_too_much(read: Read, size: int, starts: Iterable[int]) -> bool:
     """Whether directories name many times the bytes that their file has. size: of the file. starts: of its blocks."""
-    named = 0
+    most = _MOST_TIMES * size + _ROOM
+    return any(named > most for named in accumulate(_named(read, size, starts)))
+
+
+def _named(read: Read, size: int, starts: Iterable[int]) -> Iterator[int]:
+    """The bytes that each directory names and takes to be read, and those of the beginning of each block.
+
+    read, size, starts: as of `names_too_much`.
+    """
     for start in starts:
+        yield _DIRECTORY_BYTES
         block = _Directories(read, start)
         seen: set[int] = set()
         waiting = [block.first]
@@ -454,7 +466,7 @@ def names_too_much(read: Read, size: int, starts: list[int]) -> bool:
             seen.add(place)
             entries, next_place = block.entries(place)
             waiting.append(next_place)
-            named += _ENTRY_BYTES * (1 + len(entries))
+            named = _DIRECTORY_BYTES + _ENTRY_BYTES * len(entries)
             for entry in entries:
                 entry_size = entry.length * _SIZES.get(entry.kind, 0)
                 entry_place = block.place_in(entry.value)
@@ -462,9 +474,7 @@ def names_too_much(read: Read, size: int, starts: list[int]) -> bool:
                     named += entry_size
                 elif entry.tag in _BELOW:
                     waiting.append(entry_place)
-            if named > _MOST_TIMES * size + _ROOM:
-                return True
-    return False
+            yield named
 
 
 def orientation(info: Mapping[Any, Any]) -> int:
