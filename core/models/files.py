@@ -316,9 +316,12 @@ def is_text(head: bytes) -> bool:
     """Whether the first bytes of a file are text, in UTF-16 too: text has no control characters.
 
     A zero byte is a control character. In UTF-16 every Latin letter has one, so there zeros are left out. UTF-16 is
-    known by its first two bytes; two zeros in a row mean something else that begins with them.
+    known by its first two bytes; two zeros in a row mean something else that begins with them. No other text begins
+    with the byte 0xFF, and every JPEG does.
     """
     is_utf_16 = head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) and b"\0\0" not in head
+    if head.startswith(b"\xff") and not is_utf_16:
+        return False
     letters = head.replace(b"\0", b"") if is_utf_16 else head
     return _CONTROL.isdisjoint(letters)
 

@@ -480,6 +480,7 @@ REFUSED = {
     "reflex.jpg": (tiff(OF_8_BITS[..., :3], _262=2, _50706=1), "a raw photo of a camera"),
     "pointer.png": (b"version https://git-lfs.github.com/spec/v1\n", r"a Git LFS pointer.*\. Choose a picture\."),
     "error.jpg": (b'{"error": "not found"}', r"a text\. Choose a picture\."),
+    "begun.jpg": (b"\xff\xd8", "it is cut off or damaged, or no picture of a kind that Pillow reads"),
     "packed.png": (b"PK\3\4" + bytes(99), "no picture of a kind that Pillow reads"),
     "icon.png": (saved(photo(), "ICO"), "no picture of a kind"),  # the first picture in it is the smallest
     "film.webp": (b"RIFF\x40\0\0\0AVI LIST" + bytes(99), "it is cut off or damaged"),
