@@ -55,6 +55,8 @@ _MOST_SCANNED_PIXELS = 12 * 10**9
 seconds. Cameras and programs write 20 scans at most."""
 _MOST_PIXELS_OF_RLE = 10_000_000
 """Pillow unpacks a BMP that is packed by RLE pixel by pixel in Python."""
+_MOST_LINES_OF_RLE = 255
+"""So many lines of it may be passed over at once, and Pillow 11.0 fills them where there are fewer, too."""
 
 _SAVE_AGAIN = "Open it in another program and save it as JPEG or PNG, 8 bits a colour."
 _COPY_AGAIN = f"Copy it again from where it came. {_SAVE_AGAIN}"
@@ -171,6 +173,7 @@ def _refuse_much_work(opened: Image.Image, scans: int, name: str) -> None:
     tiles: Any = getattr(opened, "tile", None) or [("",)]
     if tiles[0][0] == "bmp_rle":
         most_pixels = _MOST_PIXELS_OF_RLE
+        piece_pixels = opened.width * _MOST_LINES_OF_RLE
     if max(pixels, piece_pixels) > most_pixels:
         why = f"{name} has {opened.width}x{opened.height} px; {most_pixels // 10**6} million are read at most"
         raise BadPhoto(f"{why}.", "Save it smaller.")

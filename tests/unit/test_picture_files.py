@@ -561,6 +561,7 @@ HUGE = {
     "large.jpg": (scans(20_000, 0), "20000x20000 px; 250 million are read at most"),
     "cut scans.jpg": (scans(10_000, 25)[:-2], "it is cut off: the mark of its end is missing"),
     "rle.bmp": (rle(8000, 6000), "8000x6000 px; 10 million are read at most"),
+    "wide rle.bmp": (rle(9_000_000, 1), "9000000x1 px; 10 million are read at most"),
     "cut rle.bmp": (rle(4000, 2000)[:-6000], "it is cut off or damaged"),
     "blocks.avif": (AVIF + b"MM\0*" * 600_000, "its tags name the same bytes many times"),
     "directories.tif": (b"II*\0\x08\0\0\0" + EMPTY, "its tags name the same bytes many times"),
