@@ -207,12 +207,20 @@ def described_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def described(file: Any) -> dict[str, Tensor]:
-    """The tensors that the header of a safetensors file describes, on the meta device. file: as `opened` gives it."""
+    """The tensors that the header of a safetensors file describes, on the meta device.
+
+    file: as `opened` gives it. Raises NotTensors for a shape that no tensor has.
+    """
     tensors: dict[str, Tensor] = {}
     for key in file.keys():  # noqa: SIM118 - no dictionary
         entry = file.get_slice(key)
         dtype = _KINDS.get(entry.get_dtype(), torch.float32)
-        tensors[key] = torch.empty(entry.get_shape(), dtype=dtype, device="meta")
+        shape = entry.get_shape()
+        try:
+            tensors[key] = torch.empty(shape, dtype=dtype, device="meta")
+        # safetensors takes sides of any length beside one of 0, and so does their product.
+        except (RuntimeError, TypeError) as error:
+            raise NotTensors(f"a file whose tensor {key[:100]} has the impossible shape {str(shape)[:100]}") from error
     return tensors
 
 
@@ -243,7 +251,8 @@ def origin(path: str | Path) -> str:
     path = Path(path)
     if is_safetensors(path):
         # Whatever else stands in the metadata is passed over: anybody may write anything there.
-        with suppress(LookupError, ValueError, AttributeError, TypeError, SafetensorError), opened(path) as file:
+        passed_over = (LookupError, ValueError, AttributeError, TypeError, RecursionError, SafetensorError)
+        with suppress(*passed_over), opened(path) as file:
             hashes = json.loads(file.metadata()[SOURCES]).values()
             (source_hash,) = hashes  # of a file made of several: ValueError, and the file itself is hashed below
             return str(source_hash)
@@ -301,17 +310,19 @@ def _tensors_in(content: Any, path: Path) -> dict[str, Tensor]:
     """The flattened tensors of what a file holds.
 
     content: of the file, as torch.load or safetensors gives it. Raises NotTensors where that is no dictionary, and for
-    tensors whose numbers are not in the file as they are: sparse, quantised, on the meta device, or far larger than the
-    file.
+    tensors whose numbers are not in the file as they are: sparse, nested, quantised, on the meta device, or far larger
+    than the file.
     """
     if not isinstance(content, Mapping):
         raise NotTensors(f"a pickle of one {type(content).__name__} instead of named tensors")
     flat = flatten(cast("Mapping[str, Any]", content))
     largest = max(path.stat().st_size, _LARGEST)
     for key, tensor in flat.items():
-        lies_in_file = tensor.layout is torch.strided and not tensor.is_meta and not tensor.is_quantized
+        is_special = tensor.is_nested or tensor.is_meta or tensor.is_quantized
+        lies_in_file = tensor.layout is torch.strided and not is_special
         if not lies_in_file or tensor.numel() * tensor.element_size() > largest:
-            kind = f"{tensor.layout} of {tensor.dtype}, shape {tuple(tensor.shape)}"
+            shape = "nested" if tensor.is_nested else tuple(tensor.shape)  # a nested one has a shape for each part
+            kind = f"{tensor.layout} of {tensor.dtype}, shape {shape}"
             raise NotTensors(f"a pickle whose tensor {key[:100]} does not lie in it ({kind})")
     return flat
 

@@ -20,9 +20,10 @@ from format_files import TABLE, on_meta, state_of
 from pack.core.checks.errors import UnsupportedCheckpoint
 from pack.core.methods import methods
 from pack.core.models import file_check, files
-from pack.core.models.files import listing
+from pack.core.models.files import listing, sha256
 from pack.core.models.formats import detected, formats, identify, in_order, recognised, require
-from pack.core.models.tensors import described_tensors, flatten, read
+from pack.core.models.tensors import SOURCES, NotTensors, described_tensors, flatten, origin, read
+from safetensors.torch import save_file
 from seeded_files import id_patch_file
 
 RESAMPLER = {"image_proj.latents": [1, 16, 1280], "image_proj.proj_in.weight": [1280, 512]}
@@ -80,6 +81,22 @@ def test_a_header_that_cannot_be_true_is_named(tmp_path):
                 reader(path)
 
 
+def test_shapes_that_no_tensor_has_are_named(tmp_path):
+    path = tmp_path / "x.safetensors"
+    for shape in ([0, 1 << 63], [0, 1 << 62, 1 << 62]):
+        path.write_bytes(header(shape=shape, data_offsets=[0, 0])[:-8])
+        with pytest.raises(NotTensors) as described:
+            described_tensors(path)
+        assert str(described.value) == f"a file whose tensor a has the impossible shape {shape}"
+
+
+@pytest.mark.parametrize("text", ["", "1", "{}", '{"a": "b", "c": "d"}', "[" * 200_000])
+def test_where_a_file_comes_from_is_its_own_hash_where_its_metadata_does_not_say(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "x.safetensors"
+    save_file({"a": torch.zeros(1)}, path, {SOURCES: text})
+    assert origin(path) == sha256(path)
+
+
 def again_and_again():
     state = {"a": torch.zeros(1)}
     for _ in range(40):
@@ -105,6 +122,10 @@ NO_MODELS = {
     "sparse": Unusable(
         {"a": torch.zeros(2, 2).to_sparse()},
         "a pickle whose tensor a does not lie in it (torch.sparse_coo of torch.float32, shape (2, 2))",
+    ),
+    "nested": Unusable(
+        {"a": torch.nested.nested_tensor([torch.zeros(1), torch.zeros(2)])},
+        "a pickle whose tensor a does not lie in it (torch.strided of torch.float32, shape nested)",
     ),
     "without numbers": Unusable(
         {"a": torch.zeros(2, device="meta")},

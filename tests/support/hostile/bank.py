@@ -1,6 +1,7 @@
 """Names of saved people, and people that cannot be saved, put into a cast or loaded."""
 
 import io
+import json
 import pickle
 from collections.abc import Iterator
 from dataclasses import replace
@@ -76,5 +77,7 @@ def foreign_files() -> Iterator[Case]:
     }
     file = saving.to_tensors(a_person())
     of_something_else["is damaged"] = save(file.tensors, {**file.metadata, "loras": "[" * 200_000})
+    shape = json.dumps({saving.CROPS_KEY: {"dtype": "F32", "shape": [0, 1 << 63], "data_offsets": [0, 0]}}).encode()
+    of_something_else["is damaged .* has the impossible shape"] = len(shape).to_bytes(8, "little") + shape
     for says, contents in of_something_else.items():
         yield bad(says, "LikenessLoadPerson", file=value(bytes_in_the_bank, contents))
