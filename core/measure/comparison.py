@@ -6,6 +6,7 @@ from dataclasses import replace
 from ..cast import Cast, Member, NotPlaced, Person, require_somebody, require_together
 from ..checks.errors import BadCast, listed
 from ..methods import methods
+from ..persons.checks import photos_of
 from ..persons.combining import EmbeddingMissing
 from ..persons.matching import in_common, known_by
 from ..taking_part import names, with_names, with_photos
@@ -36,7 +37,7 @@ def people_to_find(cast: Cast | None, person: Person | None, node_name: str) -> 
         people.append(Member(person, number=behind_the_list))
     if not people:
         raise _no_people(cast, node_name)
-    faceless = [member for member in people if not _has_a_face(member.person)]
+    faceless = [member for member in people if member.person.has_no_photo or not photos_of(member.person)]
     if faceless:
         raise _no_face(faceless)
     unplaced = [member.name for member in people if member.slot is None]
@@ -46,10 +47,6 @@ def people_to_find(cast: Cast | None, person: Person | None, node_name: str) -> 
     if cast:
         return replace(cast, people=tuple(people))
     return Cast(tuple(people))
-
-
-def _has_a_face(person: Person) -> bool:
-    return person.portraits is not None or any(len(rows) for rows in person.embeddings.values())
 
 
 def _no_face(people: Sequence[Member]) -> BadCast:
