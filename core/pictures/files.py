@@ -145,13 +145,14 @@ def _read(source: opening.Source, head: bytes, name: str) -> Image.Image:
     header = source.opened()
     _refuse_much_work(header, source.scans, name)
     _refuse_what_is_misread(header, head, name)
-    opened = source.loaded()
-    if opened.format == "BMP" and opened.mode == "RGBA" and opened.getchannel("A").getextrema() == (0, 0):
-        opened = opened.convert("RGB")  # alpha is 0 everywhere: programs without alpha write such a BMP
+    picture = source.loaded()
+    if picture.format == "BMP" and picture.mode == "RGBA" and picture.getchannel("A").getextrema() == (0, 0):
+        picture = picture.convert("RGB")  # alpha is 0 everywhere: programs without alpha write such a BMP
     # A TIFF has been turned by load(), and in older versions of Pillow its EXIF does not say so.
-    picture = opened if opened.format == "TIFF" else _upright(opened)
+    if picture.format != "TIFF":
+        picture = _upright(picture)  # the unturned one is let go of
     # In some TIFFs of scanners 0 is white; Pillow inverts them in 8 bits only.
-    on_white = _on_white(picture, name, is_white_zero=_tag(opened, Tag.PhotometricInterpretation) == 0)
+    on_white = _on_white(picture, name, is_white_zero=_tag(picture, Tag.PhotometricInterpretation) == 0)
     return _in_srgb(on_white, picture)  # `picture` still has its profile and its own mode
 
 
