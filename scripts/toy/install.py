@@ -277,53 +277,50 @@ def _add_the_pose(workflow: dict[str, Any]) -> None:
     Of a mannequin's slim ones it draws neither arms nor a face.
     """
     nodes = workflow["nodes"]
-    last = [node for node in nodes if node["type"] == "LoadImage"][-1]
-    number = workflow["last_node_id"] + 1
-    # Each link: its id, from which node and slot, to which node and slot, type.
-    (link,) = (link for link in workflow["links"] if link[5] == "IMAGE" and _input_name(nodes, link) == "pose")
-    (box,) = (node for node in nodes if node["id"] == link[1])
-    box["outputs"][link[2]]["links"].remove(link[0])
-    link[1], link[2] = number, 0
-    added = copy.deepcopy(last)
-    added["id"] = number
-    added["title"] = added["inputs"][0]["label"] = "Pose"
-    added["pos"] = [box["pos"][0], box["pos"][1] + box["size"][1] + 42]
-    for output in added["outputs"]:
-        output["links"] = None
-    added["outputs"][0]["links"] = [link[0]]
-    nodes.insert(nodes.index(last) + 1, added)
-    workflow["last_node_id"] = number
+    ((box, pose),) = ((node, output) for node in nodes for output in node["outputs"] if output["name"] == "pose")
+    (link,) = (link for link in workflow["links"] if link[0] in pose["links"])
+    pose["links"].remove(link[0])
+    number = _add_load_image(workflow, "Pose", box, link[0])
+    link[1], link[2] = number, 0  # from which node and slot it comes
     shown = workflow["extra"]["linearData"]["inputs"]
     shown[shown.index([box["id"], "action"])] = [number, "image"]  # the mannequin's action is of no use any more
 
 
-def _input_name(nodes: Sequence[Mapping[str, Any]], link: Sequence[Any]) -> str:
-    """The name of the input that a link leads to."""
-    (node,) = (node for node in nodes if node["id"] == link[3])
-    return node["inputs"][link[4]]["name"]
-
-
 def _add_a_third_person(workflow: dict[str, Any]) -> None:
     """One more Load Image below those of two people, linked to the next input of their box."""
-    nodes = workflow["nodes"]
     links = workflow["links"]  # each: its id, from which node and slot, to which node and slot, type
-    above = [node for node in nodes if node["type"] == "LoadImage"][-1]
+    above = _last_load_image(workflow)
     (link_above,) = (link for link in links if link[1] == above["id"])
-    box = next(node for node in nodes if node["id"] == link_above[3])
+    box = next(node for node in workflow["nodes"] if node["id"] == link_above[3])
     slot = link_above[4] + 1
-    number = workflow["last_node_id"] + 1
     link = workflow["last_link_id"] + 1
-    added = copy.deepcopy(above)
-    added["id"] = number
-    added["title"] = box["inputs"][slot]["label"]
-    added["inputs"][0]["label"] = added["title"]
-    added["pos"][1] += above["size"][1] + 42
-    added["outputs"][0]["links"] = [link]
-    nodes.insert(nodes.index(above) + 1, added)
+    number = _add_load_image(workflow, box["inputs"][slot]["label"], above, link)
     links.append([link, number, 0, box["id"], slot, "IMAGE"])
     box["inputs"][slot]["link"] = link
-    workflow["last_node_id"] = number
     workflow["last_link_id"] = link
     for group in workflow["groups"]:
         group["bounding"][3] += above["size"][1]
     workflow["extra"]["linearData"]["inputs"].insert(2, [number, "image"])
+
+
+def _add_load_image(workflow: dict[str, Any], title: str, above: Mapping[str, Any], link: int) -> int:
+    """A copy of the last Load Image, behind it in the file; its number. above: the node that it stands below. link: the
+    id of the one that its picture goes into."""
+    last = _last_load_image(workflow)
+    added = copy.deepcopy(last)
+    number = workflow["last_node_id"] + 1
+    added["id"] = number
+    added["title"] = added["inputs"][0]["label"] = title
+    x, y = above["pos"]
+    added["pos"] = [x, y + above["size"][1] + 42]
+    picture, mask = added["outputs"]
+    picture["links"] = [link]
+    mask["links"] = None
+    nodes = workflow["nodes"]
+    nodes.insert(nodes.index(last) + 1, added)
+    workflow["last_node_id"] = number
+    return number
+
+
+def _last_load_image(workflow: Mapping[str, Any]) -> dict[str, Any]:
+    return [node for node in workflow["nodes"] if node["type"] == "LoadImage"][-1]
