@@ -20,7 +20,7 @@ import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from http.client import HTTPException
+from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 from typing import Any, cast
 from urllib.error import HTTPError, URLError
@@ -44,7 +44,7 @@ runpy.run_path("main.py", run_name="__main__")
 _PROMPT_OF_NOTHING: Prompt = {"1": {"class_type": "PreviewAny", "inputs": {"source": "nothing"}}}
 _FOLDERS = ("input", "output", "temp", "user", "custom_nodes", "models")
 _ANSWER_SECONDS = 60
-"""How long a server may say nothing where it owes an answer."""
+"""How long a server may say nothing where it owes an answer, and how long its answer to a question may come."""
 _IDLE_SECONDS = 10
 """How long it may say nothing to a short question while it has no prompt of ours."""
 _END_SECONDS = 5
@@ -56,7 +56,7 @@ _OF_WAITING, _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.02, 0.02, 1.0
 _LOOKING = 0.1
 """Of the time at most, while a long queue is sent at each look."""
 _LONGEST_SECONDS = 1800
-"""An answer that has not ended by then never ends."""
+"""How long a file may come, and the list of all nodes, which has some millions of bytes too."""
 _MOST_BYTES = 2**27
 """Of an answer that is read into memory: menus of thousands of files have some millions."""
 _PIECE = 2**20
@@ -164,35 +164,35 @@ class RunningHost:
             return self.url + path
         return f"{self.url}{path}{'&' if '?' in path else '?'}{self._query}"
 
-    def read(self, path: str, data: bytes | None = None, seconds: float | None = None, /, **headers: str) -> bytes:
-        """GET, or POST where there is data. seconds: how long the answer may take. Raises OSError, also for an answer
-        that is no HTTP or has no end, and BadAnswer for one that is too long."""
-        return b"".join(self._pieces(path, _MOST_BYTES, data, headers, seconds))
+    def read(
+        self,
+        path: str,
+        data: bytes | None = None,
+        seconds: float | None = None,
+        longest: float | None = None,
+        /,
+        **headers: str,
+    ) -> bytes:
+        """GET, or POST where there is data. seconds: how long nothing may come. longest: how long the answer may come
+        once it has begun, as long where it is None. Raises OSError, also for an answer that is no HTTP or does not end
+        in time, and BadAnswer for one that is too long."""
+        seconds = seconds or _ANSWER_SECONDS
+        return b"".join(self._pieces(path, _MOST_BYTES, longest or seconds, data, headers, seconds))
 
     def _pieces(
         self,
         path: str,
         most: int,
+        longest: float,
         data: bytes | None = None,
         headers: Mapping[str, str] | None = None,
         seconds: float | None = None,
     ) -> Iterator[bytes]:
-        """What is answered, as it comes. most: bytes."""
+        """What is answered, as it comes. most, longest: as of `_content`."""
         request = urllib.request.Request(self._address(path), data, {**self._headers, **(headers or {})})
-        give_up = time.monotonic() + (seconds or _LONGEST_SECONDS)
-        size = 0
         try:
             with self._open(request, timeout=seconds or _ANSWER_SECONDS) as response:
-                length = response.length
-                while size != length and (piece := response.read1(_PIECE)):
-                    size += len(piece)
-                    if size > most:
-                        raise BadAnswer(f"it sends more than {most:,} bytes")
-                    if time.monotonic() > give_up:
-                        raise TimeoutError("its answer has no end")
-                    yield piece
-                if length is not None and size < length:
-                    raise ConnectionError(f"{size} bytes read, {length - size} more expected")
+                yield from _content(response, most, longest)
         except HTTPException as cause:
             raise ConnectionError(str(cause).strip()) from cause
         except URLError as cause:
@@ -200,8 +200,8 @@ class RunningHost:
                 raise
             raise cause.reason from cause
 
-    def get(self, path: str, seconds: float | None = None) -> Any:
-        return _value(self.read(path, None, seconds))
+    def get(self, path: str, seconds: float | None = None, longest: float | None = None) -> Any:
+        return _value(self.read(path, None, seconds, longest))
 
     def require_answer(self) -> Any:
         """Its /system_stats, which it answers at once. Raises OSError where it does not, and ValueError."""
@@ -211,7 +211,7 @@ class RunningHost:
 
     def object_info(self) -> dict[str, Any]:
         """Its nodes. Raises OSError, and BadAnswer where that is no list of nodes."""
-        nodes = self.get("/object_info")
+        nodes = self.get("/object_info", None, _LONGEST_SECONDS)
         if not isinstance(nodes, dict):
             raise BadAnswer("its list of nodes is none")
         for name, node in cast("dict[str, Any]", nodes).items():
@@ -246,7 +246,7 @@ class RunningHost:
     def pieces_of(self, output: Mapping[str, str], most: int) -> Iterator[bytes]:
         """What is in an output that the host names ({"filename", "subfolder", "type"}). Raises as `read`."""
         names = {key: output.get(key, "") for key in ("filename", "subfolder", "type")}
-        return self._pieces(f"/view?{urlencode(names)}", most)
+        return self._pieces(f"/view?{urlencode(names)}", most, _LONGEST_SECONDS)
 
     def run(
         self, prompt: Prompt, timeout: float = 900, client: str = "", while_waiting: Callable[[], object] | None = None
@@ -340,7 +340,7 @@ class RunningHost:
 
     def _asked(self, path: str, seconds: float) -> Any:
         """What it answers to a question, which is asked again where a connection broke. seconds: how long nothing may
-        come."""
+        come, and how long the answer."""
         try:
             return self.get(path, seconds)
         except ConnectionError:
@@ -362,12 +362,14 @@ class RunningHost:
     def _queue(self, prompt: Prompt, client: str) -> dict[str, Any]:
         """What the host answers to a prompt, also where it refuses it. client: "" for nobody."""
         content = {"prompt": prompt, **({"client_id": client} if client else {})}
+        seconds = min(_ANSWER_SECONDS, self._limit)
         try:
-            answer = self.read("/prompt", json.dumps(content).encode(), min(_ANSWER_SECONDS, self._limit), **_JSON)
+            answer = self.read("/prompt", json.dumps(content).encode(), seconds, **_JSON)
         except HTTPError as refused:
             if refused.code != HTTPStatus.BAD_REQUEST:
                 raise
-            answer = refused.read(_MOST_BYTES)
+            # An error of urllib's is the answer too.
+            answer = b"".join(_content(cast("HTTPResponse", refused), _MOST_BYTES, seconds))
         return _value(answer)
 
     def withdraw(self, abandoned_only: bool = False) -> None:
@@ -510,6 +512,23 @@ class HostServer(RunningHost):
     def file(self, output: Mapping[str, str]) -> Path:
         """Where an output that the host names ({"filename", "subfolder", "type"}) lies."""
         return self.base / output["type"] / output.get("subfolder", "") / output["filename"]
+
+
+def _content(response: HTTPResponse, most: int, longest: float) -> Iterator[bytes]:
+    """What is in an answer that has begun, as it comes. most: bytes. longest: seconds. Raises OSError where it breaks
+    off or does not end in time, and BadAnswer where it is too long."""
+    give_up = time.monotonic() + longest
+    length = response.length
+    size = 0
+    while size != length and (piece := response.read1(_PIECE)):
+        size += len(piece)
+        if size > most:
+            raise BadAnswer(f"it sends more than {most:,} bytes")
+        if time.monotonic() > give_up:
+            raise TimeoutError(f"its answer has not ended after {longest:g} s")
+        yield piece
+    if length is not None and size < length:
+        raise ConnectionError(f"{size} bytes read, {length - size} more expected")
 
 
 def _value(answer: bytes | str) -> Any:

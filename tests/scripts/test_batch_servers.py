@@ -113,6 +113,10 @@ class SmallHost:
             raise web.HTTPFound(f"http://localhost:{request.url.port}/elsewhere")
         if self.has(f"nests too deep for {kind}"):
             return web.Response(text="[" * 10**5, content_type="application/json")
+        if self.has(f"drips for {kind}"):
+            await _drip(request, 200)
+        if self.has(f"drips a refusal for {kind}"):
+            await _drip(request, 400)
         return await handler(request)
 
     async def _stats(self, _: web.Request) -> web.Response:
@@ -181,6 +185,15 @@ class SmallHost:
         self._left = max(0, self._left - 1)
 
 
+async def _drip(request: web.Request, status: int) -> None:
+    """An answer that begins and goes on for ever."""
+    answer = web.StreamResponse(status=status)
+    await answer.prepare(request)
+    while True:
+        await answer.write(b" ")
+        await asyncio.sleep(0.05)
+
+
 class Texts:
     """A template of one node, which saves the line of its row."""
 
@@ -208,6 +221,7 @@ FAULTS = [
     "wants a login for upload", "wants a login for queue", "wants a login for history", "is cleared",
     "sends elsewhere for upload", "sends elsewhere for queue", "sends elsewhere for view",
     "sends elsewhere for history",
+    "drips for upload", "drips for prompt", "drips a refusal for prompt", "drips for queue", "drips for history",
     "nests too deep for prompt", "nests too deep for history", "nests too deep for queue",
     *BAD_NAMES,
 ]  # fmt: skip
@@ -273,11 +287,12 @@ def test_a_server_that_hangs_while_it_makes_nothing_is_noticed_in_seconds(
         worker.clear()
 
 
-def test_a_row_at_which_a_server_hangs_ends_at_its_limit(tmp_path: Path) -> None:
+@pytest.mark.parametrize("later", ["answers nothing", "drips for history", "drips for queue"])
+def test_a_row_at_which_a_server_hangs_ends_at_its_limit(later: str, tmp_path: Path) -> None:
     """Not when it owes an answer for a minute."""
     began = time.monotonic()
     with SmallHost("never ends") as host, pytest.raises(Fault) as fault:
-        threading.Timer(0.5, lambda: setattr(host, "fault", "answers nothing")).start()
+        threading.Timer(0.5, lambda: setattr(host, "fault", later)).start()
         ServerWorker("one", host.url, limit=1).run(Texts().job(Row(2, "row2", {})).prompt, {}, tmp_path)
     assert time.monotonic() - began < 5
     assert fault.value.happened is Happened.ENDED
