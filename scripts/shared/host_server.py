@@ -7,6 +7,7 @@ written to and no other pack is loaded; the user's model folders are only read.
 from __future__ import annotations
 
 import base64
+import io
 import json
 import math
 import os
@@ -189,7 +190,11 @@ class RunningHost:
         seconds: float | None = None,
     ) -> Iterator[bytes]:
         """What is answered, as it comes. most, longest: as of `_content`."""
-        request = urllib.request.Request(self._address(path), data, {**self._headers, **(headers or {})})
+        request = urllib.request.Request(self._address(path), headers={**self._headers, **(headers or {})})
+        if data is not None:
+            # As a file it is sent in pieces: the timeout counts for each, and else for all of a large photo.
+            request.data = io.BytesIO(data)
+            request.add_header("Content-Length", str(len(data)))
         try:
             with self._open(request, timeout=seconds or _ANSWER_SECONDS) as response:
                 yield from _content(response, most, longest)

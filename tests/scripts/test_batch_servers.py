@@ -126,6 +126,12 @@ class SmallHost:
         return web.json_response(SAVER)
 
     async def _upload(self, request: web.Request) -> web.Response:
+        if self.has("takes photos slowly"):
+            for _ in range(10):
+                await request.content.read(2**19)
+                await asyncio.sleep(0.1)
+            await request.content.read()
+            return web.json_response({"name": "photo.png"})
         file = (await request.post())["image"]
         return web.json_response({"name": getattr(file, "filename", "")})
 
@@ -285,6 +291,14 @@ def test_a_server_that_hangs_while_it_makes_nothing_is_noticed_in_seconds(
         assert not worker.is_back()
         assert time.monotonic() - began < 5
         worker.clear()
+
+
+def test_a_photo_may_be_sent_for_longer_than_an_answer_takes(impatient: None, tmp_path: Path) -> None:
+    with SmallHost("takes photos slowly") as host:
+        worker = ServerWorker("one", host.url, limit=9)
+        outcome = worker.run(Texts().job(Row(2, "row2", {})).prompt, {"photo.png": bytes(2**25)}, tmp_path)
+        worker.clear()
+    assert outcome.error == ""
 
 
 @pytest.mark.parametrize("later", ["answers nothing", "drips for history", "drips for queue"])
