@@ -18,14 +18,17 @@ from environment import SetupError, say
 from shared.host_server import OF_PROXIES, Ended, HostError, Lost, Overdue, RunningHost, Silent
 from shared.host_server import Run as HostRun
 
+from core.checks.text import plain
+
 from .faults import Fault, Happened, failure
 from .folders import Folder
 from .one_worker import DrivenWorkers, WorkerSettings
 from .output import disk_errors_told
-from .worker import SavedFile, Worker, named_files, shortened, too_slow
+from .worker import MOST_SAID, SavedFile, Worker, named_files, too_slow
 
 _MOST_BYTES = 4 * 10**9
 """Of all that a row saves."""
+_MOST_VERSION_LETTERS = 40
 _ENDINGS = (
     ".png", ".jpg", ".jpeg", ".webp", ".gif", ".avif", ".heic", ".jxl", ".tif", ".tiff", ".bmp", ".exr", ".hdr", ".psd",
     ".mp4", ".webm", ".mov", ".mkv", ".avi", ".m4v", ".flac", ".mp3", ".opus", ".ogg", ".wav", ".m4a", ".aac",
@@ -79,11 +82,10 @@ class ServerWorker(Worker):
         self.url = server.url
         self._sent: set[str] = set()
         try:
-            self._version = f"ComfyUI {server.require_answer()['system']['comfyui_version']} of a server"
+            version = server.require_answer()["system"]["comfyui_version"]
+            self._version = f"ComfyUI {plain(version, _MOST_VERSION_LETTERS)} of a server"
         except (OSError, ValueError, LookupError, TypeError) as cause:
-            raise SetupError(
-                f"No ComfyUI answers at {self.url} ({cause}): {advice(cause)}, or leave it out."
-            ) from cause
+            raise _no_answer(f"No ComfyUI answers at {self.url}", cause) from cause
         super().__init__(name, self.url, limit)
         self._server = server
 
@@ -96,9 +98,7 @@ class ServerWorker(Worker):
         try:
             return self._server.object_info()
         except (OSError, ValueError) as cause:
-            raise SetupError(
-                f"{self.url} does not answer any more ({cause}): {advice(cause)}, or leave it out."
-            ) from cause
+            raise _no_answer(f"{self.url} does not answer any more", cause) from cause
 
     def is_back(self) -> bool:
         """Whether it answers; what it keeps of prompts that nobody waits for goes. Raises Fault where it wants a
@@ -124,7 +124,7 @@ class ServerWorker(Worker):
         self._server.require_answer()
 
     def _fault(self, cause: Exception) -> Fault:
-        reason = shortened(str(cause))
+        reason = plain(cause, MOST_SAID)
         if isinstance(cause, Overdue):
             return Fault(Happened.ENDED, too_slow(self._limit))
         if isinstance(cause, Lost):
@@ -189,6 +189,10 @@ class ServerWorker(Worker):
             raise
 
 
+def _no_answer(what: str, cause: Exception) -> SetupError:
+    return SetupError(f"{what} ({plain(cause, MOST_SAID)}): {advice(cause)}, or leave it out.")
+
+
 def advice(cause: Exception) -> str:
     """What to do where a server does not answer as ComfyUI does."""
     if isinstance(cause, HTTPError):
@@ -197,6 +201,7 @@ def advice(cause: Exception) -> str:
         if cause.code in OF_PROXIES:
             return "a proxy answers in its place: start it"
         if 300 <= cause.code < 400:
-            return f"it sends to {cause.headers.get('Location', 'another place')}: give that address if you trust it"
+            place = plain(cause.headers.get("Location", "another place"), MOST_SAID)
+            return f"it sends to {place}: give that address if you trust it"
         return "look whether that is the address of a ComfyUI, with all of its path"
     return next((text for kind, text in _ADVICE if isinstance(cause, kind)), "that is no ComfyUI: look at its address")

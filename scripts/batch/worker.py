@@ -16,6 +16,8 @@ from shared.host_server import HostError, HostServer, RunningHost
 from shared.host_server import Run as HostRun
 from shared.workflow import Prompt, title
 
+from core.checks.text import plain
+
 from .faults import Fault, Happened, failure
 from .temporary import temporary_folder
 
@@ -28,6 +30,8 @@ _TEXT = "text"
 """What the host shows texts under."""
 WORKER_NODES = Path(__file__).parent / "worker_nodes"
 """A pack of nodes that the workers alone have."""
+MOST_SAID = 2000
+"""Letters of what a ComfyUI says of an error, in a message: its nodes and a server may say anything."""
 _MOST_LETTERS = 600
 """Of the end of a log in a message."""
 
@@ -271,13 +275,12 @@ def _disk_errors_told() -> Iterator[None]:
 
 
 def reason_of(run: HostRun, prompt: Prompt) -> str:
-    """Why a prompt has made nothing, with the title of the node that failed."""
+    """Why a prompt has made nothing, in one line, with the title of the node that failed."""
     node = run.error_node
     if node in prompt:
         node = title(prompt, node)
-    if node:
-        return f"{node}: {run.error_text}"
-    return run.error or f"It ended as {run.status or 'nothing'}."
+    said = f"{node}: {run.error_text}" if node else run.error
+    return plain(said, MOST_SAID) or f"It ended as {run.status or 'nothing'}."
 
 
 def too_slow(limit: float) -> str:

@@ -31,6 +31,7 @@ ROWS = 12
 SAVER = {"Save": {"output": [], "output_node": True, "python_module": "nodes"}}
 
 
+LONG_TEXT = "\x1b[2J\n" + "long " * 20_000
 BAD_NAMES: dict[str, Any] = {
     "saves a page": "x.html", "saves a list": ["x.txt"], "saves a NUL": "x.t\0xt",
     "saves 300 letters": "x." + "t" * 300,
@@ -144,6 +145,8 @@ class SmallHost:
         content = await request.json()
         if self.has("sends a page"):
             return web.Response(text="<html>", content_type="text/html")
+        if self.has("refuses a prompt"):
+            return web.json_response({"error": {"message": LONG_TEXT, "details": ""}}, status=400)
         if self.has("sends a list"):
             return web.json_response([])
         number = uuid.uuid4().hex
@@ -186,6 +189,9 @@ class SmallHost:
         name = next((name for fault, name in BAD_NAMES.items() if self.has(fault)), f"{text}.txt")
         outputs = {"1": {"images": [{"filename": name, "subfolder": "", "type": "output"}]}}
         messages = [[kind, {"prompt_id": number}] for kind in ("execution_start", "execution_success")]
+        if self.has("fails at a node") or self.has("fails at no node"):
+            node = "1" if self.has("fails at a node") else LONG_TEXT
+            messages = [["execution_error", {"node_id": node, "node_type": "Save", "exception_message": LONG_TEXT}]]
         self._history[number] = {"outputs": outputs, "status": {"messages": messages}}
         self.made.append(text)
         self._left = max(0, self._left - 1)
@@ -329,6 +335,8 @@ def status(code: int, reason: str, *headers: str) -> bytes:
         (None, "timed out.*look whether it hangs, and whether a firewall is between"),
         (status(401, "No"), "401: No.*it wants a login: write http://NAME:PASSWORD@HOST, or http://HOST/.token="),
         (status(403, "No"), "403: No.*it wants a login"),
+        (status(500, "\x1b[2JNo"), r"500:  ?\[2JNo\): look whether that is the address"),
+        (status(302, "No", "Location: http://a/\x1b[2J"), r"it sends to http://a/ \[2J: give that address if"),
         (status(404, "No"), "404: No.*the address of a ComfyUI, with all of its path"),
         (status(502, "No"), "502: No.*a proxy answers in its place: start it"),
         (
@@ -378,6 +386,23 @@ def test_an_answer_that_is_too_long_fails_its_row(tmp_path: Path, monkeypatch: p
     with SmallHost("") as host, pytest.raises(Fault, match="it sends more than 0 bytes") as fault:
         ServerWorker("one", host.url, limit=9).run(Texts().job(Row(2, "row2", {})).prompt, {}, tmp_path)
     assert fault.value.happened is Happened.FAILED
+
+
+@pytest.mark.parametrize(
+    ("fault", "says"),
+    [
+        ("fails at a node", "Save: [2J long long"), ("refuses a prompt", "[2J long long"),
+        ("fails at no node", "[2J long long"),
+    ],
+)  # fmt: skip
+def test_what_a_server_says_of_an_error_is_one_line_that_ends(fault: str, says: str, tmp_path: Path) -> None:
+    with SmallHost(fault) as host:
+        worker = ServerWorker("one", host.url, limit=9)
+        error = worker.run(Texts().job(Row(2, "row2", {})).prompt, {}, tmp_path).error
+        worker.clear()
+    assert error.startswith(says)
+    assert error.isprintable()
+    assert len(error) < 3000
 
 
 @pytest.mark.parametrize(
