@@ -6,7 +6,6 @@ import math
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from pack.core.measure.figures import Totals, mean, totals, weakest_person
 from pack.core.measure.measuring import STRANGER_BELOW
@@ -16,6 +15,7 @@ from .judged import Judged
 
 DINO, CLIP = "DINOv2", "CLIP"
 """Judges that need files of their own."""
+OfRow = Callable[[Sequence[Judged]], float | None]
 
 
 @dataclass(frozen=True)
@@ -31,12 +31,9 @@ class Column:
     meaning: str
     source: str
     best: str
-    of_row: Callable[[Sequence[Any]], float | None]
+    of_row: OfRow
     for_several: bool = False
     judge: str = ""
-
-
-OfRow = Callable[[Sequence[Judged]], float | None]
 
 
 def _mean_of(of_picture: Callable[[Judged], float | None]) -> OfRow:
@@ -154,7 +151,7 @@ COLUMNS = (
 )  # fmt: skip
 
 
-def figures(judged: Sequence[Any], columns: Sequence[Column] = COLUMNS) -> dict[str, float | None]:
+def figures(judged: Sequence[Judged], columns: Sequence[Column] = COLUMNS) -> dict[str, float | None]:
     """The value of every column, of the pictures of one row; None where it says nothing of them."""
     values: dict[str, float | None] = {}
     for column in columns:

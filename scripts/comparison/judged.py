@@ -1,4 +1,4 @@
-"""What is measured of one picture, as numbers that columns are computed from and that a file can hold."""
+"""What is measured of one picture, which columns are computed from."""
 
 from __future__ import annotations
 

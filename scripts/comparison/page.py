@@ -90,7 +90,7 @@ def report(answer: Answer) -> str:
         lines: list[dict[str, Any]] = []
         for row in rows:
             line = {"method": row.title, **{name: getattr(row, name) for name in FACTS}, "note": row.public_note}
-            seeds = [picture.seed for picture in row.shown if picture.seed is not None]
+            seeds = [picture.seed for picture in row.shown]
             lines.append({**line, "seeds": seeds, "figures": dict(row.figures)})
         tables[heading] = lines
     columns: list[dict[str, str]] = []

@@ -1,4 +1,4 @@
-"""The source --people: questions that photos of people and the user's own files answer."""
+"""The questions of compare.py, which photos of people and the user's own files answer."""
 
 from __future__ import annotations
 

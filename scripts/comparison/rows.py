@@ -21,15 +21,15 @@ class Pictured(NamedTuple):
 class Shown:
     """One picture on the page.
 
-    path: of its file. caption: what stands below it. column: of the sheet. seed: None where it is not known.
-    annotated: the file of the same with a frame, a name and a figure at each face. photos: files of what it should
-    show, small. score: the higher, the further in front; None where nothing is measured.
+    path: of its file. caption: what stands below it. column: of the sheet. annotated: the file of the same with a
+    frame, a name and a figure at each face. photos: files of what it should show, small. score: the higher, the further
+    in front; None where nothing is measured.
     """
 
     path: Path
     caption: str
-    column: str = ""
-    seed: int | None = None
+    column: str
+    seed: int
     annotated: Path | None = None
     photos: Sequence[Path] = ()
     score: float | None = None

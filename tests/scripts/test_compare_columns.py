@@ -267,9 +267,9 @@ def one_page(folder: Path) -> tuple[str, Any]:
 
     path = folder / "crowd" / "ID-Patch & <i>, 2_00001_.png"
     shown = Shown(path, 'ID-Patch, seed 7: <script>alert(1)</script>, A "B" & C', "2", 7, score=0.2)
-    better = Shown(folder / "2.png", "2", annotated=folder / "2.jpg", photos=[folder / "photos/a.jpg"], score=0.3)
+    better = Shown(folder / "2.png", "2", "2", 8, folder / "2.jpg", [folder / "photos/a.jpg"], score=0.3)
     rows = [
-        Row("ID-Patch", 2, [shown, better, Shown(folder / "3.png", "3")], figures(ROW)),
+        Row("ID-Patch", 2, [shown, better, Shown(folder / "3.png", "3", "2", 9)], figures(ROW)),
         Row("PuLID", 2, note="Missing: a & b in models/c.", public_note="Missing: a & b."),
         Row("PhotoMaker", 2, note="Missing: <i>d</i>.", public_note=""),
     ]
@@ -306,7 +306,7 @@ def test_a_page_opens_from_disk_and_escapes_names(tmp_path: Path) -> None:
 def test_what_a_page_says_to_programs_has_no_names_of_people_and_no_paths(tmp_path: Path) -> None:
     _, said = one_page(tmp_path)
     assert said["tables"]["crowd"][0] == {
-        "method": "ID-Patch", "people": 2, "pictures": 3, "seeds": [7], "note": "", "figures": figures(ROW),
+        "method": "ID-Patch", "people": 2, "pictures": 3, "seeds": [7, 8, 9], "note": "", "figures": figures(ROW),
     }  # fmt: skip
     assert said["tables"]["crowd"][1]["note"] == "Missing: a & b."
     assert said["recognisers"] == ["first", "second"] and said["size"] is None, "programs read lists"
