@@ -32,14 +32,13 @@ from ..sockets import CastOrPersonSocket, PartsSocket
 from . import NAME
 from .encoding import TRAININGS, EncoderFamily, check_model, encoded_pictures, family_as_set, unlike_training
 from .limits import EVERYBODY_OUTSIDE, NOBODY_OUTSIDE, ReferenceRegions, RegionLimit, are_limited, regions_of_references
+from .numbering import SENTENCES, captioned
 from .parts import OwnedPart, owned_parts
 from .pictures import (
     AS_TRAINED,
     ORDERS,
     PICTURES_FIRST,
-    SENTENCES,
     Reference,
-    captioned,
     references,
     unused_weights,
     with_portrait_masks,
@@ -91,8 +90,8 @@ class PeopleAsReferences(io.ComfyNode):
                 io.Clip.Input("clip"),
                 io.Vae.Input("vae"),
                 CastOrPersonSocket.Input("cast"),
-                io.String.Input("prompt", multiline=True, dynamic_prompts=True, default=""),
-                io.String.Input("negative_prompt", multiline=True, dynamic_prompts=True, default=""),
+                io.String.Input("prompt", multiline=True, default=""),
+                io.String.Input("negative_prompt", multiline=True, default=""),
                 io.Image.Input("pictures", optional=True),
                 io.Combo.Input("sentences", options=list(SENTENCES)),
                 io.Int.Input("size", default=512, min=128, max=2048, step=16),

@@ -6,13 +6,13 @@ Whoever has a place is described by it as a viewer sees it: "left: Anna, from Pi
 import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from itertools import count, pairwise
+from itertools import pairwise
 
 import torch
 from torch import Tensor
 
 from ...core.cast import UNNAMED, CanvasSize, Cast, Member, RowCast, Slot, in_order_of_places, is_a, places_of
-from ...core.checks.errors import BadSetup, counted, gathered, joined
+from ...core.checks.errors import BadSetup, counted, gathered
 from ...core.parts.cut_outs import piece_of_part
 from ...core.persons.combining import portraits
 from ...core.pictures.tensors import as_masks, as_rgb
@@ -20,13 +20,8 @@ from ...core.places import control_images, layouts
 from ...core.places.layouts import head_of
 from ...core.taking_part import TakingPart, names
 from . import NAME
-from .parts import OwnedPart, words_of
+from .parts import OwnedPart
 
-BEFORE = "before the prompt"
-AFTER = "after the prompt"
-NONE = "none"
-SENTENCES = (BEFORE, AFTER, NONE)
-"""Where the sentences about people stand in the prompt; NONE for no sentences. The options of the input `sentences`."""
 AS_TRAINED = "as trained"
 PEOPLE_FIRST = "people first"
 PICTURES_FIRST = "pictures first"
@@ -267,74 +262,6 @@ def _portraits(member: Member, photos: int) -> list[Tensor]:
     loose = portraits(member.person, NAME).loose  # (photos, H, W, 3), 0..255
     first_photos = loose[:photos, None].float() / 255  # (photos, 1, H, W, 3)
     return list(first_photos)
-
-
-@dataclass(frozen=True)
-class Captioned:
-    """A picture of the contact sheet, (H, W, 3), and the line under it."""
-
-    picture: Tensor
-    caption: str
-
-
-def captioned(sources: Sequence[Reference], word: str) -> list[Captioned]:
-    """The pictures of the contact sheet, with a caption each: the picture's number, who it shows and where.
-
-    A picture with rows gives a picture for each row. word: what the model calls a picture, such as "Picture {}".
-    """
-    captioned_pictures: list[Captioned] = []
-    for numbered in _numbered(sources, word):
-        for picture, name in zip(numbered.reference.pictures, numbered.names, strict=True):
-            for row, caption in zip(picture, numbered.reference.captions, strict=True):
-                captioned_pictures.append(Captioned(row, f"{name}: {caption}" if caption else name))
-    return captioned_pictures
-
-
-def with_sentences(prompt: str, sources: Sequence[Reference], word: str, position: str) -> str:
-    """The prompt with a line for every reference that has a sentence.
-
-    word: what the model calls a picture, such as "Picture {}". position: where the lines stand, one of SENTENCES.
-    """
-    numbered = _numbered(sources, word)
-    lines = [_sentence(one, numbered) for one in numbered if one.reference.has_sentence]
-    if position == BEFORE:
-        lines = [*lines, prompt]
-    elif position == AFTER:
-        lines = [prompt, *lines]
-    else:
-        lines = [prompt]
-    return "\n".join(line for line in lines if line)
-
-
-@dataclass(frozen=True, eq=False)
-class _Numbered:
-    """A reference, and what the model calls each of its pictures, such as "Picture 1" and "Picture 2"."""
-
-    reference: Reference
-    names: Sequence[str]
-
-
-def _numbered(sources: Sequence[Reference], word: str) -> list[_Numbered]:
-    """The references with the numbers of their pictures, which are counted through all references from 1."""
-    numbers = count(1)
-    return [_Numbered(source, [word.format(next(numbers)) for _ in source.pictures]) for source in sources]
-
-
-def _sentence(numbered: _Numbered, everything: Sequence[_Numbered]) -> str:
-    """The sentence of a reference, and of the parts of its person among all references.
-
-    Such as: "left: Anna, from Picture 1, wearing the shoes from Picture 2."
-    """
-    reference = numbered.reference
-    names_of_parts: dict[OwnedPart, str] = {}
-    for other in everything:
-        part = other.reference.part
-        if part is not None and part.person == reference.person:
-            names_of_parts[part] = other.names[0]  # a part has one picture
-    words = words_of(names_of_parts)
-    sentence = f"{reference.before_numbers}{joined(numbered.names)}{words}{reference.after_numbers}"
-    # One that begins with the word for a picture begins with a capital: FLUX says "image 3".
-    return sentence if reference.before_numbers else sentence[0].upper() + sentence[1:]
 
 
 def resized(width: int, height: int, area: int, step: int) -> tuple[int, int]:

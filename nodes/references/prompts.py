@@ -23,7 +23,8 @@ from .encoding import (
     with_shown,
 )
 from .limits import ReferenceRegions, read_by_region
-from .pictures import Reference, with_sentences
+from .numbering import with_numbers, with_sentences
+from .pictures import Reference
 from .ranges import pieces_of_schedule
 
 
@@ -74,7 +75,9 @@ class Encoding:
 
     def text(self, sources: Sequence[Reference]) -> str:
         """The prompt with the sentences of these references."""
-        return with_sentences(self.texts.prompt, sources, self.family.pictures.word, self.texts.sentences)
+        word = self.family.pictures.word
+        prompt = with_numbers(self.texts.prompt, "Prompt (prompt)", self.cast, sources, word)
+        return with_sentences(prompt, sources, word, self.texts.sentences)
 
     def prompts(self, people: Collection[int]) -> Prompts:
         """The prompts with the references of some people, and with those that show nobody of the cast.
@@ -90,7 +93,10 @@ class Encoding:
         if self.model is not None and record.is_weighted and shown:
             record = with_shown(self.clip, self.family, shown, record)
         positive = self._encoded(self.text(sources), shown, record)
-        negative = self._encoded(self.texts.negative_prompt, shown, record)
+        negative_prompt = with_numbers(
+            self.texts.negative_prompt, "Negative prompt (negative_prompt)", self.cast, sources, family.word
+        )
+        negative = self._encoded(negative_prompt, shown, record)
         return Prompts(positive, negative, record, self.regions if people else None)
 
     def _encoded(self, text: str, shown: Sequence[Tensor], record: PeopleReferences) -> Conditioning:

@@ -1,11 +1,16 @@
 """Who stands where in words, and sizes of pictures that become references."""
 
+from dataclasses import replace
+
 import pytest
 import torch
-from pack.core.cast import Cast, PlacedCast, Slot
+from pack.core import taking_part
+from pack.core.cast import Cast, PlacedCast, RowCast, Slot
+from pack.core.checks.errors import BadSetup
 from pack.core.parts.parts import Part
+from pack.nodes.references.numbering import with_numbers, with_sentences
 from pack.nodes.references.parts import OwnedPart, words_of
-from pack.nodes.references.pictures import Fit, fitted, references, resized, with_sentences
+from pack.nodes.references.pictures import Fit, fitted, references, resized
 from tiny import people_made
 
 
@@ -96,3 +101,38 @@ def test_the_first_photos_of_everybody_become_references_in_their_order():
         assert len(reference.pictures) == 2
         for picture, photo in zip(reference.pictures, photos, strict=True):
             assert torch.equal(picture[0], photo)
+
+
+def named_cast(*weights, photos=1, kind=Cast, **more):
+    """Anna, Ben, and somebody without a name, of these weights."""
+    names = ("Anna", "Ben", "person")
+    people = []
+    for number, (name, weight) in enumerate(zip(names, weights, strict=True), 1):
+        member = people_made.a_member(number, photos, Slot((0, 0)), weight)
+        people.append(replace(member, person=replace(member.person, name=name)))
+    return kind(tuple(people), **more)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "cast", "said"),
+    [
+        ("{Anna} greets { BEN }.", named_cast(1, 1, 1), "the person from Picture 1 greets the person from Picture 2."),
+        ("{3} and {person 3}", named_cast(1, 1, 1), "the person from Picture 3 and the person from Picture 3"),
+        ("{Ben}", named_cast(1, 1, 1, photos=2), "the person from Picture 3 and Picture 4"),
+        ("{Anna}, {Ben}, {3}", named_cast(0, 1, 0), "Anna, the person from Picture 1, the person"),
+        ("{Anna} and Ben", named_cast(1, 1, 1, kind=RowCast, width=64, height=64), "Anna and Ben"),
+        ('{"who": "{Anna}", "no": {}}', named_cast(1, 1, 1), '{"who": "the person from Picture 1", "no": {}}'),
+    ],
+    ids=["names", "numbers", "photos", "absent", "rows", "JSON"],
+)  # fmt: skip
+def test_whoever_is_named_in_braces_is_the_number_of_their_picture(prompt, cast, said):
+    sources = references(taking_part.present(cast), photos=2, size=64)
+    assert with_numbers(prompt, "Prompt", cast, sources, "Picture {}") == said
+
+
+@pytest.mark.parametrize("braces", ["{Cleo}", "{4}", "{day|night}"])
+def test_braces_that_mean_nobody_are_named_with_who_there_is(braces):
+    with pytest.raises(BadSetup) as refused:
+        with_numbers(f"{{Anna}} by {braces}", "Prompt", named_cast(1, 0, 1), [], "Picture {}")
+    assert refused.value.problem == f"Prompt has '{braces}', which is nobody in the cast."
+    assert "1 Anna, 2 Ben, 3 person. Choices as day|night are not made" in refused.value.advice

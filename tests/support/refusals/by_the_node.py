@@ -404,6 +404,8 @@ BY_THE_NODE: dict[str, list[Refused]] = {
         ),
         refused(NotPlaced, "People as References.*Boris has", cast=with_one_unplaced(), pose_picture=True),
         refused(BadSetup, "'ostris edit': FLUX.2 klein knows own", training="ostris edit"),
+        refused(BadSetup, r"Prompt \(prompt\) has '{Cleo}'.*: 1 ", prompt="{Cleo}"),
+        refused(BadSetup, r"Negative prompt \(negative_prompt\) has '{Cleo}'", negative_prompt="{Cleo}"),
         refused(BadPrompts, "Line 1 of reference_ranges: no person.*called 'Zoe'", reference_ranges="Zoe: 0 - 1"),
         # In proportion to its length: each item was read anew with all before it, for minutes.
         refused(BadPrompts, "Line 1 of reference_ranges: it has no colon", reference_ranges="ab," * 30_000),
