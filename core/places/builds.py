@@ -27,20 +27,23 @@ class _Age(NamedTuple):
 _AGES = tuple(
     _Age(*row)
     for row in (
-        (2, 86.5, 85.0, 4.90, 0.577), (3, 95.0, 93.9, 5.20, 0.567), (4, 102.2, 100.8, 5.50, 0.560),
-        (5, 108.9, 107.7, 5.75, 0.555), (6, 115.4, 114.7, 6.00, 0.550), (7, 121.8, 121.5, 6.20, 0.545),
-        (8, 127.9, 127.6, 6.35, 0.540), (9, 133.5, 132.9, 6.50, 0.535), (10, 138.6, 138.0, 6.65, 0.530),
-        (11, 143.5, 144.0, 6.80, 0.525), (12, 149.1, 151.2, 6.95, 0.522), (13, 156.1, 157.2, 7.10, 0.520),
-        (14, 163.8, 160.4, 7.20, 0.519), (15, 169.9, 161.9, 7.30, 0.520), (16, 173.5, 162.6, 7.40, 0.521),
-        (17, 175.3, 162.9, 7.45, 0.523), (18, 176.2, 163.1, 7.50, 0.526),
+        (1, 75.7, 74.0, 4.50, 0.590), (2, 86.5, 85.0, 4.90, 0.577), (3, 95.0, 93.9, 5.20, 0.567),
+        (4, 102.2, 100.8, 5.50, 0.560), (5, 108.9, 107.7, 5.75, 0.555), (6, 115.4, 114.7, 6.00, 0.550),
+        (7, 121.8, 121.5, 6.20, 0.545), (8, 127.9, 127.6, 6.35, 0.540), (9, 133.5, 132.9, 6.50, 0.535),
+        (10, 138.6, 138.0, 6.65, 0.530), (11, 143.5, 144.0, 6.80, 0.525), (12, 149.1, 151.2, 6.95, 0.522),
+        (13, 156.1, 157.2, 7.10, 0.520), (14, 163.8, 160.4, 7.20, 0.519), (15, 169.9, 161.9, 7.30, 0.520),
+        (16, 173.5, 162.6, 7.40, 0.521), (17, 175.3, 162.9, 7.45, 0.523), (18, 176.2, 163.1, 7.50, 0.526),
     )
 )  # fmt: skip
-"""Heights: the medians of the growth charts of the CDC (2000). Heads: read between the figures of drawing manuals
-(Loomis; NAVEDTRA 14262), newborns 4 and adults 7.5. Sitting: Bundak and others (2014) from 6 years on, and what
-continues it below; adults as bodies.STANDING, 0.527 in Huston's tables."""
+"""Heights: the medians of the growth charts of the CDC (2000), and at 1 of the WHO's standards (2006). Heads: read
+between the figures of drawing manuals (Loomis; NAVEDTRA 14262), newborns 4 and adults 7.5. Sitting: Bundak and others
+(2014) from 6 years on, and what continues it below; adults as bodies.STANDING, 0.527 in Huston's tables."""
 YOUNGEST, GROWN_UP = _AGES[0].years, _AGES[-1].years
-SHORTEST, TALLEST = 86, 230
+SHORTEST, TALLEST = 75, 230
 """Heights that can be asked for, cm."""
+_TOLD, _VERY = 0.04, 0.10
+"""From how much more or less than the usual height on somebody is called tall or short, and very tall or very short.
+One standard deviation of adults of one sex, and two and a half."""
 
 _NOSE = 0.70  # below the crown, heads
 _NOSE_TO_SHOULDER = 0.70  # of an adult; its part below the chin, 0.40, grows as the arms do
@@ -111,6 +114,18 @@ def build(years: float, sex: str, centimetres: float) -> Build:
         trunk=_trunk(age) / _trunk(grown_up),
         legs=_leg(age) / _leg(grown_up),
     )
+
+
+def stature(years: float, sex: str, centimetres: float) -> str:
+    """What a height is called beside the usual one: "very tall", "tall", "short", "very short", or "" for a usual one.
+
+    Arguments as of `build`.
+    """
+    more = centimetres / _height(_age(years), sex) - 1 if centimetres else 0.0
+    if abs(more) < _TOLD:
+        return ""
+    word = "tall" if more > 0 else "short"
+    return f"very {word}" if abs(more) >= _VERY else word
 
 
 def usual_age(centimetres: float) -> float:

@@ -12,6 +12,7 @@ from .builds import ADULT, Build
 
 EXAMPLE = "adult, girl 6 waving, woman 150 cm"
 _OLDEST = 120
+_TODDLERS_END = 3
 _TEENAGER = 13
 """Years from which somebody of whom only a height or an age is written is called a teenager."""
 
@@ -30,7 +31,19 @@ _NOUNS = {
     "adult": _Noun(30, youngest=builds.GROWN_UP), "woman": _Noun(30, "f", builds.GROWN_UP),
     "man": _Noun(30, "m", builds.GROWN_UP), "teenager": _Noun(15, youngest=10, oldest=19),
     "child": _Noun(6, oldest=builds.GROWN_UP - 1), "girl": _Noun(6, "f"), "boy": _Noun(6, "m"),
+    "toddler": _Noun(1.5, oldest=_TODDLERS_END),
 }  # fmt: skip
+_CHINESE = {
+    "成人": "adult", "女人": "woman", "男人": "man", "少年": "teenager", "孩子": "child", "女孩": "girl", "男孩": "boy",
+    "幼儿": "toddler", "岁": " ", "厘米": "cm", "公分": "cm",
+    "搭肩": "arms around shoulders", "牵手": "holding hands", "举手": "hands up", "挥手": "waving",
+    "抱臂": "arms crossed", "走路": "walking", "坐着": "sitting", "跪着": "kneeling", "拥抱": "hug",
+    "手放肩上": "hand on shoulder", "站着": "standing",
+}  # fmt: skip
+"""The same words as a Chinese editor has them."""
+_CHINESE_WORD = re.compile("|".join(_CHINESE))
+_CHILDREN = ("child", "girl", "boy")
+"""Of whom a prompt says the years, also where they are not written."""
 _PERSON = re.compile(
     f"(?P<noun>{'|'.join(_NOUNS)})?"
     r"\s*(?:of\s+)?(?:(?P<years>\d{1,3})(?!\d|\s*cm))?\s*(?:(?P<height>\d{1,3})\s*cm)?\s*"
@@ -127,7 +140,9 @@ def _read_item(item: str) -> tuple[int, dict[str, str]]:
             raise _bad(item, "it is about place 0, and places are counted from 1")
         place = number
     # Full-width letters become plain ones.
-    match = _PERSON.fullmatch(plain(unicodedata.normalize("NFKC", person)).lower())
+    words = unicodedata.normalize("NFKC", person).lower()
+    words = _CHINESE_WORD.sub(lambda word: f" {_CHINESE[word[0]]} ", words)
+    match = _PERSON.fullmatch(" ".join(plain(words).split()))
     if match is None:
         raise _bad(item, "it is not understood")
     return place, match.groupdict(default="")
@@ -166,24 +181,26 @@ def _described(entry: _Entry) -> Described:
         told_years = round(years)  # an age by the height has decimals, and the prompt is to have whole years
     else:
         return Described(action=action, words=action)
-    build = builds.build(years, noun.sex if noun else "", height)
-    return Described(build, action, _words(said["noun"], told_years, bool(said["years"]), action))
+    sex = noun.sex if noun else ""
+    person = _person(said["noun"] or _noun_by(told_years), builds.stature(years, sex, height))
+    if said["years"] or said["noun"] in _CHILDREN or (not noun and told_years < _TEENAGER):
+        person += f" of {told_years:g}"
+    return Described(builds.build(years, sex, height), action, ", ".join(filter(None, (person, action))))
 
 
-def _words(noun: str, years: float, is_age_written: bool, action: str) -> str:
-    """What a prompt says of a person: "a girl of 6, waving". noun, action: as the text has them, "" for none.
+def _noun_by(years: float) -> str:
+    """What somebody is called of whom only a height or an age is written."""
+    if years < 2:
+        return "toddler"
+    if years < _TEENAGER:
+        return "child"
+    return "teenager" if years < builds.GROWN_UP else "adult"
 
-    Without a noun one is chosen by the years. The years themselves are said where they are written, and of children.
-    """
-    if not noun and years < _TEENAGER:
-        noun = "child"
-    elif not noun:
-        noun = "teenager" if years < builds.GROWN_UP else "adult"
-    article = "an" if noun == "adult" else "a"
-    person = f"{article} {noun}"
-    if is_age_written or noun in ("child", "girl", "boy"):
-        person += f" of {years:g}"
-    return ", ".join(filter(None, (person, action)))
+
+def _person(noun: str, stature: str) -> str:
+    """What a prompt calls a person: "a very tall man". stature: as builds.stature gives it."""
+    words = f"{stature} {noun}".strip()
+    return f"{'an' if words.startswith('adult') else 'a'} {words}"
 
 
 def _bad(item: str, why: str) -> BadLayout:
