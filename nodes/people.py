@@ -149,10 +149,14 @@ class BlendTwoPeople(io.ComfyNode):
         name: str,
         steps: int = 1,
     ) -> io.NodeOutput:
-        amounts = [amount]
-        if steps > 1:  # then `amount` is not used: the list goes from 0, which is a, to 1, which is b
-            amounts = [step / (steps - 1) for step in range(steps)]
-        return io.NodeOutput([blending.blend(a, b, amount_of_b, method, name) for amount_of_b in amounts])
+        if steps == 1:
+            return io.NodeOutput([blending.blend(a, b, amount, method, name)])
+        people: list[Person] = []
+        for step in range(steps):  # `amount` is not used: the list goes from 0, which is a, to 1, which is b
+            name_of_step = plain(name, MOST_NAME_LETTERS - len(" 20"))
+            name_of_step = f"{name_of_step} {step + 1}" if name_of_step else ""
+            people.append(blending.blend(a, b, step / (steps - 1), method, name_of_step))
+        return io.NodeOutput(people)
 
 
 class SavePerson(io.ComfyNode):

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ..cast import Lora, Person, Portraits
-from ..checks.text import plain
+from ..checks.text import MOST_NAME_LETTERS, plain
 from .checks import check, lengths
 from .combining import EmbeddingMissing, combine
 from .matching import known_by
@@ -23,7 +23,7 @@ def blend(a: Person, b: Person, amount: float, method: str, name: str) -> Person
 
     method: one of BLENDS. lerp mixes the two mean embeddings linearly. slerp turns the direction at an even pace and
     interpolates the length, so that embeddings in the middle are not shorter than at the ends.
-    name: of the new person, "" for "Anna + Ben".
+    name: of the new person, "" for "Anna 75 % Ben 25 %".
     Of crops and portraits the first photo of each person is mixed; portraits only where both have them. The new person
     has the LoRAs of both: the strengths of a's are multiplied by 1 - amount, those of b's by amount.
     Raises BadEmbedding, and EmbeddingMissing where the two have no recogniser in common, unless both have portraits
@@ -42,7 +42,7 @@ def blend(a: Person, b: Person, amount: float, method: str, name: str) -> Person
     mix = slerp if method == "slerp" else torch.lerp
     return check(
         Person(
-            name=plain(name) or f"{a.name} + {b.name}",
+            name=plain(name) or f"{_share(a, 1 - amount)} {_share(b, amount)}",
             embeddings={recogniser: mix(means_a[recogniser], means_b[recogniser], amount) for recogniser in common},
             crops=torch.lerp(a.crops[:1], b.crops[:1], amount),
             portraits=_blended_portraits(a.portraits, b.portraits, amount),
@@ -50,6 +50,11 @@ def blend(a: Person, b: Person, amount: float, method: str, name: str) -> Person
             one_person_from={**a.one_person_from, **b.one_person_from},  # of a recogniser in both, that of b
         )
     )
+
+
+def _share(person: Person, share: float) -> str:
+    """A person's share in the name of a blended one: "Anna 75 %". Two of them are one name, which is cut."""
+    return f"{plain(person.name, MOST_NAME_LETTERS // 3)} {share * 100:.0f} %"
 
 
 def _means(person: Person, recognisers: list[str]) -> dict[str, Tensor]:

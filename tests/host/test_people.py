@@ -452,6 +452,14 @@ def test_a_strip_goes_from_one_person_to_the_other_at_an_even_pace():
     assert angles(0.3, 1) == pytest.approx([0.3 * between], abs=1e-3)
 
 
+@pytest.mark.parametrize("names", [("Anna", "Ben", ""), ("a" * 100, "b" * 100, ""), ("Anna", "Ben", "c" * 100)])
+def test_every_person_of_a_strip_has_a_name_of_its_own(names):
+    *ends, name = names
+    a, b = (Person(end, {"antelopev2": torch.ones(1, 512)}, torch.zeros(1, 112, 112, 3)) for end in ends)
+    (people,) = BlendTwoPeople.execute(a, b, 0.5, "slerp", name, 20).args
+    assert len({person.name for person in people}) == 20
+
+
 def test_nobody_is_neither_saved_nor_a_cast(nobody):
     for unsaved in (nobody, person_without_photo("Nobody")):
         with pytest.raises(errors.CannotSave, match=r"Nobody .*no photo"):

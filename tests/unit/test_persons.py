@@ -169,9 +169,10 @@ def test_blend_ends_are_the_people_themselves(method):
         ("a.safetensors", 0.75),
         ("b.safetensors", 0.125),
     ]
+    assert mostly_a.name == "Anna 75 % Ben 25 %"
     for amount, end in ((0.0, a), (1.0, b)):
         blended = blending.blend(a, b, amount, method, "")
-        assert (list(blended.embeddings), blended.name, blended.crops.shape[0]) == (["antelopev2"], "Anna + Ben", 1)
+        assert (list(blended.embeddings), blended.crops.shape[0]) == (["antelopev2"], 1)
         rows = end.embeddings["antelopev2"].mean(dim=0, keepdim=True)
         assert torch.allclose(blended.embeddings["antelopev2"], rows, atol=1e-5)
         assert torch.equal(blended.portraits.aligned, end.portraits.aligned[:1])
