@@ -25,6 +25,19 @@ const PACKS = [
     template: "ip_adapter_without_insightface",
   },
   {
+    name: "ComfyUI_IPAdapter_plus",
+    nodes: /^IPAdapter(Advanced|UnifiedLoader|ModelLoader)?$/,
+    values: /(plus|full)[ -_]face/i, // in the name of a file, or in that of a preset
+    page: "coming_from_ipadapter_plus.md#plus-face",
+    template: "ip_adapter_without_insightface",
+  },
+  {
+    name: "ReActor",
+    nodes: /^ReActor(FaceSwap\w*|RestoreFace\w*|(Load|Save|Build)FaceModel|FaceBoost)$/,
+    page: "coming_from_reactor.md",
+    template: "start_person_in_photo",
+  },
+  {
     name: "PuLID",
     nodes: /^(Apply)?Pulid(Flux)?(Advanced|ModelLoader|EvaClipLoader|InsightFaceLoader)?$/,
     page: "coming_from_ipadapter_plus.md#pulid",
@@ -33,6 +46,9 @@ const PACKS = [
 ];
 
 const closed = new Set(); // packs of which somebody has closed it
+
+const isOf = ({ nodes, values }, { type, widgets_values: set }) =>
+  nodes.test(type) && (!values || values.test(JSON.stringify(set ?? "")));
 
 async function tell({ name, page, template }) {
   const title = new Map(await templateTitles()).get(template) ?? template;
@@ -49,9 +65,9 @@ app.registerExtension({
   afterConfigureGraph() {
     const saved = (app.rootGraph ?? app.graph).serialize();
     const groupNodes = Object.values(saved.extra?.groupNodes ?? {}); // older than subgraphs
-    const types = [saved, ...groupNodes].flatMap(nodesOf).map(({ type }) => type);
-    const missing = types.filter((type) => !LiteGraph.registered_node_types[type]);
-    const pack = PACKS.find(({ name, nodes }) => !closed.has(name) && missing.some((type) => nodes.test(type)));
+    const all = [saved, ...groupNodes].flatMap(nodesOf);
+    const missing = all.filter(({ type }) => !LiteGraph.registered_node_types[type]);
+    const pack = PACKS.find((one) => !closed.has(one.name) && missing.some((node) => isOf(one, node)));
     if (pack) tell(pack);
     else hide(MOVING);
   },

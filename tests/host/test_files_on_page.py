@@ -57,17 +57,20 @@ OF_OTHER_PACKS = [
     ("ApplyPulid", "coming_from_ipadapter_plus.md#pulid"),
     ("ApplyPulidFlux", "coming_from_ipadapter_plus.md#pulid"),
     ("PulidEvaClipLoader", "coming_from_ipadapter_plus.md#pulid"),
+    ("IPAdapterUnifiedLoader: PLUS FACE (portraits)", "coming_from_ipadapter_plus.md#plus-face"),
+    ("IPAdapterModelLoader: ip-adapter_sd15.safetensors", ""),
+    ("ReActorFaceSwap", "coming_from_reactor.md"),
     ("Other", ""),
 ]
-"""A node of another pack, and the page that the message names."""
+"""A node of another pack, with what is set on it, and the page that the message names."""
 
 
 @newest_often
 def test_a_workflow_of_another_pack_is_told_which_page_helps(visit: Visit) -> None:
     """For as long as the pack is not installed and nobody has closed it."""
     visit.close_dialogs()
-    for boxed, (kind, page) in itertools.product((False, True), OF_OTHER_PACKS):
-        visit.open_file(holding(kind, boxed))
+    for boxed, (old, page) in itertools.product((False, True), OF_OTHER_PACKS):
+        visit.open_file(holding(old, boxed))
         visit.toasts.await_count("are not installed", 1 if page else 0)
         if not page:
             continue
@@ -84,9 +87,10 @@ def test_a_workflow_of_another_pack_is_told_which_page_helps(visit: Visit) -> No
 IN_A_BOX = "b4cd86c0-7b80-5f9c-9131-16be92605862"
 
 
-def holding(kind: str, boxed: bool) -> Graph:
-    """A workflow with one node of this kind, inside of a subgraph where it is boxed."""
-    old = {"id": 1, "type": kind, "pos": [400, 0], "size": [200, 80]}
+def holding(node_and_value: str, boxed: bool) -> Graph:
+    """A workflow with one node of OF_OTHER_PACKS, inside of a subgraph where it is boxed."""
+    kind, _, value = node_and_value.partition(": ")
+    old = {"id": 1, "type": kind, "pos": [400, 0], "size": [200, 80], "widgets_values": [value]}
     graph: Graph = {"nodes": [old], "links": [], "version": 0.4}
     if boxed:
         inside = {
