@@ -105,6 +105,14 @@ class Lora:
 
 
 @dataclass(frozen=True)
+class Share:
+    """What a blended person has of one of the people. loose: (LOOSE, LOOSE, 3) uint8, as in Portraits. share: 0..1."""
+
+    loose: Tensor
+    share: float
+
+
+@dataclass(frozen=True)
 class Person:
     """One person, from one or more photos, or known to LoRAs or words alone.
 
@@ -114,6 +122,7 @@ class Person:
     name: one line of at most MOST_NAME_LETTERS letters.
     portraits: None for a person without a photo.
     one_person_from: recogniser id -> the least cosine at which it takes two photos for one person, as in `Face`.
+    blended_of: for a blended person with portraits, each of whom the portraits are a mixture; they are 1 in all.
     """
 
     name: str
@@ -122,6 +131,7 @@ class Person:
     portraits: Portraits | None = None
     loras: tuple[Lora, ...] = ()
     one_person_from: Mapping[str, float] = field(default_factory=dict[str, float])
+    blended_of: tuple[Share, ...] = ()
 
     def __post_init__(self) -> None:
         # A name also comes out of files that others have made.

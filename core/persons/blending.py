@@ -5,7 +5,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from ..cast import Lora, Person, Portraits
+from ..cast import Lora, Person, Portraits, Share
 from ..checks.text import MOST_NAME_LETTERS, plain
 from .checks import check, lengths
 from .combining import EmbeddingMissing, combine
@@ -24,7 +24,8 @@ def blend(a: Person, b: Person, amount: float, method: str, name: str) -> Person
     method: one of BLENDS. lerp mixes the two mean embeddings linearly. slerp turns the direction at an even pace and
     interpolates the length, so that embeddings in the middle are not shorter than at the ends.
     name: of the new person, "" for "Anna 75 % Ben 25 %".
-    Of crops and portraits the first photo of each person is mixed; portraits only where both have them. The new person
+    Of crops and portraits the first photo of each person is mixed, pixel by pixel; portraits only where both have them,
+    and then `blended_of` has those of each. The new person
     has the LoRAs of both: the strengths of a's are multiplied by 1 - amount, those of b's by amount.
     Raises BadEmbedding, and EmbeddingMissing where the two have no recogniser in common, unless both have portraits
     and no embeddings.
@@ -48,6 +49,7 @@ def blend(a: Person, b: Person, amount: float, method: str, name: str) -> Person
             portraits=_blended_portraits(a.portraits, b.portraits, amount),
             loras=(*_weakened(a.loras, 1 - amount), *_weakened(b.loras, amount)),
             one_person_from={**a.one_person_from, **b.one_person_from},  # of a recogniser in both, that of b
+            blended_of=_blended_of(a, b, amount),
         )
     )
 
@@ -71,6 +73,17 @@ def _blended_portraits(a: Portraits | None, b: Portraits | None, amount: float) 
         _blended_pictures(a.loose, b.loose, amount),
         _blended_pictures(a.ffhq, b.ffhq, amount),
     )
+
+
+def _blended_of(a: Person, b: Person, amount: float) -> tuple[Share, ...]:
+    """Of whom a blended person is, without those who have no share; nobody where either has no portraits."""
+    if not a.portraits or not b.portraits:
+        return ()
+    shares: list[Share] = []
+    for person, portraits, of_blend in ((a, a.portraits, 1 - amount), (b, b.portraits, amount)):
+        people = person.blended_of or (Share(portraits.loose[0], 1.0),)
+        shares += [Share(one.loose, one.share * of_blend) for one in people if of_blend]
+    return tuple(shares)
 
 
 def _blended_pictures(a: Tensor, b: Tensor, amount: float) -> Tensor:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..cast import CROP, Lora, Person, Portraits
+from ..cast import CROP, LOOSE, Lora, Person, Portraits, Share
 from ..checks.errors import UnsupportedCheckpoint
 from ..checks.text import plain
 from ..models.formats import identify
@@ -27,6 +27,8 @@ CROPS_KEY = "crops"
 ALIGNED_KEY = "portraits.aligned"
 LOOSE_KEY = "portraits.loose"
 FFHQ_KEY = "portraits.ffhq"
+BLENDED_KEY, SHARES_KEY = "blended_of.loose", "blended_of.shares"
+"""(people, 512, 512, 3) uint8 and (people,) of a blended person."""
 _PORTRAIT_KEYS = {ALIGNED_KEY, LOOSE_KEY, FFHQ_KEY}
 """The three kinds of portraits. Files of people without portraits have none of them."""
 
@@ -50,6 +52,9 @@ def to_tensors(person: Person) -> PersonFile:
         tensors[ALIGNED_KEY] = person.portraits.aligned
         tensors[LOOSE_KEY] = person.portraits.loose
         tensors[FFHQ_KEY] = person.portraits.ffhq
+    if person.blended_of:
+        tensors[BLENDED_KEY] = torch.stack([one.loose for one in person.blended_of])
+        tensors[SHARES_KEY] = torch.tensor([one.share for one in person.blended_of], dtype=torch.float32)
     metadata = {"format": FORMAT, "version": VERSION, "name": person.name}
     if person.loras:
         metadata["loras"] = json.dumps([(lora.file, lora.strength, lora.words) for lora in person.loras])
@@ -81,6 +86,7 @@ def from_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str], pat
         portraits=portraits,
         loras=_loras(metadata, path),
         one_person_from={recogniser: float(cosine) for recogniser, cosine in below(ONE_PERSON_PREFIX, tensors).items()},
+        blended_of=_blended_of(tensors, path),
     )
     check(person)
     _check_same_photos(person, tensors, path)
@@ -126,6 +132,25 @@ def _loras(metadata: Mapping[str, str], path: str) -> tuple[Lora, ...]:
     except (OverflowError, TypeError, ValueError) as error:
         raise _damaged(path, "its LoRAs cannot be read") from error
     return tuple(loras)
+
+
+def _blended_of(tensors: Mapping[str, Tensor], path: str) -> tuple[Share, ...]:
+    """Of whom a blended person is. Raises UnsupportedCheckpoint for what cannot be used."""
+    pictures, shares = tensors.get(BLENDED_KEY), tensors.get(SHARES_KEY)
+    if pictures is None and shares is None:
+        return ()
+    if (
+        pictures is None
+        or shares is None
+        or shares.dtype != torch.float32
+        or pictures.dtype != torch.uint8
+        or shares.ndim != 1
+        or pictures.shape != (len(shares), LOOSE, LOOSE, 3)
+        or not (shares >= 0).all()
+        or not torch.isclose(shares.float().sum(), torch.tensor(1.0))
+    ):
+        raise _damaged(path, "the people of whom it is blended cannot be read")
+    return tuple(Share(picture, float(share)) for picture, share in zip(pictures, shares, strict=True))
 
 
 def _check_same_photos(person: Person, tensors: Mapping[str, Tensor], path: str) -> None:

@@ -173,13 +173,17 @@ def encoded_pictures(
     infinity.
     """
     encoded: list[EncodedPicture] = []
-    pairs = [(reference, picture) for reference in sources for picture in reference.pictures]
-    for source, picture in stepwise(pairs):
+    with_strengths: list[tuple[Reference, Tensor, float]] = []
+    for source in sources:
+        of_part = 1.0 if source.part is None else source.part.part.weight
+        strengths = source.strengths or [of_part] * len(source.pictures)
+        with_strengths += [(source, *one) for one in zip(source.pictures, strengths, strict=True)]
+    for source, picture, strength in stepwise(with_strengths):
         latent = ReferenceLatent(
             _latent(vae, family, _at_its_size(family, picture, source.area, canvas)),
             owner=source.person,
             region=source.region,
-            strength=1.0 if source.part is None else source.part.part.weight,
+            strength=strength,
             boost=boost if source.of_people else 1.0,
             kept=_kept(family, source, picture, canvas),
             of_rows=source.of_rows,

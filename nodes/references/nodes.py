@@ -214,6 +214,7 @@ class _Given:
             return
         weights = [member.weight for member in taking.people] + [part.part.weight for part in self.owned]
         is_changed = settings.reference_boost != 1 or settings.portrait_masks is not None
+        weights += [strength for source in self.sources for strength in source.strengths]
         is_changed = is_changed or any(weight != 1 for weight in weights)
         needs_run = is_changed or are_limited(taking, settings)
         # A family without a transformer can have no run.

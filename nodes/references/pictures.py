@@ -47,9 +47,10 @@ class Reference:
     to no person. captions: for each row who is in it, and where. before_numbers, after_numbers: the two ends of the
     sentence in the prompt, between which the numbers of the pictures stand: "left: Anna, from " Picture 1 ".". Both are
     empty where there is no sentence. of_rows: whether each row of the pictures shows the person of that row of the
-    batch. kept: (1 or rows, h, w), 0..1, which of the pictures is read; None for all. part: what of the person they
-    show, where it is no photo; the sentence of the person in front names it. region: the number of the region in which
-    the picture reads it; None for one that all of it reads.
+    batch. strengths: how strongly each picture is read, () for 1; they are the shares of a blended person. kept: (1 or
+    rows, h, w), 0..1, which of the pictures is read; None for all. part: what of the person they show, where it is no
+    photo; the sentence of the person in front names it. region: the number of the region in which the picture reads it;
+    None for one that all of it reads.
     """
 
     pictures: Sequence[Tensor]
@@ -59,6 +60,7 @@ class Reference:
     before_numbers: str = ""
     after_numbers: str = ""
     of_rows: bool = False
+    strengths: tuple[float, ...] = ()
     kept: Tensor | None = None
     part: OwnedPart | None = None
     region: int | None = None
@@ -190,16 +192,19 @@ def _references_of_people(cast: Cast, photos: int, size: int, parts: Sequence[Ow
         if place:
             subject = f"{place}: {subject}"
             caption = f"{member.name}, {place}"
-        sources.append(
-            Reference(
-                _portraits(member, photos),
-                area=size * size,
-                person=number,
-                captions=(caption,),
-                before_numbers=f"{subject}, from ",
-                after_numbers=".",
-            )
+        of_person = Reference(
+            _portraits(member, photos),
+            area=size * size,
+            person=number,
+            captions=(caption,),
+            before_numbers=f"{subject}, from ",
+            after_numbers=".",
         )
+        if member.person.blended_of:  # a mixture of pixels would be a double exposure
+            blended_of = member.person.blended_of
+            pictures = [one.loose[None].float() / 255 for one in blended_of]  # (1, H, W, 3) each
+            of_person = replace(of_person, pictures=pictures, strengths=tuple(one.share for one in blended_of))
+        sources.append(of_person)
         sources += [_reference_of_part(part, member.name, size) for part in parts if part.person == number]
     return sources
 
@@ -428,6 +433,6 @@ def unused_weights(cast: Cast, parts: Sequence[OwnedPart], has_model: bool) -> l
     """
     if has_model:
         return []
-    weighted = [member for member in cast.people if member.weight not in (0, 1)]
+    weighted = [member for member in cast.people if member.weight not in (0, 1) or len(member.person.blended_of) > 1]
     labels = [part.part.label for part in parts if part.part.weight != 1]
     return gathered("Weights other than 0 and 1 need model, so they change nothing", [*names(weighted), *labels])

@@ -19,6 +19,7 @@ from pack.bridge.sampling.carried import carried_in
 from pack.core.cast import Cast, PlacedCast, RowCast
 from pack.core.checks.errors import BadSetup
 from pack.core.parts.parts import Part, Parts
+from pack.core.persons import blending
 from pack.core.places import group
 from pack.core.places.region_settings import RegionSettings
 from pack.nodes.references.encoding import family_as_set, family_of, pictures_for_encoder
@@ -128,6 +129,20 @@ class PooledTwice:
 
     def encode(self, pictures):
         return torch.nn.functional.avg_pool2d(pictures.movedim(-1, 1), 16).repeat(1, 22, 1, 1)[:, :64]
+
+
+def test_a_blended_person_has_the_portraits_of_both_by_their_shares():
+    """In place of a mixture of their pixels; the sentence names both."""
+    anna, ben = pair().people
+    blended = blending.blend(anna.person, ben.person, 0.25, "slerp", "Mia")
+    cast = PlacedCast((replace(anna, person=blended),), 256, 256)
+    positive, _negative, text, _model = apply(cast=cast, vae=Pooled())
+    assert text.splitlines()[0] == "Mia, from Picture 1 and Picture 2."
+    record = positive[0][1][REFERENCES]
+    assert [(one.owner, one.strength) for one in record.references] == [(0, 0.75), (0, 0.25)]
+    alone, _negative, _text, _model = apply(cast=pair(), vae=Pooled())
+    for latent, of_one in zip(positive[0][1][LATENTS], alone[0][1][LATENTS], strict=True):
+        assert torch.equal(latent, of_one)
 
 
 @cache

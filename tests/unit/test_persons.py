@@ -170,6 +170,10 @@ def test_blend_ends_are_the_people_themselves(method):
         ("b.safetensors", 0.125),
     ]
     assert mostly_a.name == "Anna 75 % Ben 25 %"
+    of_three = blending.blend(mostly_a, replace(a, portraits=pictures(seed=2)), 0.5, method, "")
+    assert [one.share for one in saved(of_three).blended_of] == [0.375, 0.125, 0.5]
+    for one, first in zip(saved(of_three).blended_of, (a.portraits, b.portraits, pictures(seed=2)), strict=True):
+        assert torch.equal(one.loose, first.loose[0])
     for amount, end in ((0.0, a), (1.0, b)):
         blended = blending.blend(a, b, amount, method, "")
         assert (list(blended.embeddings), blended.crops.shape[0]) == (["antelopev2"], 1)
@@ -209,6 +213,10 @@ def test_slerp_turns_at_an_even_pace_and_keeps_the_length(angle):
         ({"format": "", **dict.fromkeys({"crops", "embedding.antelopev2"} | PORTRAITS)},
          rf'\["embedding\.{ARC}"\] and no person'),
         ({"loras": '[["a"]]'}, "its LoRAs cannot be read"),
+        *(({"blended_of.loose": torch.zeros(2, 512, side, 3).byte(), "blended_of.shares": shares}, "is blended cannot")
+          for side, shares in ((512, None), (512, torch.ones(2)), (512, torch.ones(1)), (500, torch.ones(2) / 2),
+                               (512, torch.tensor([2.0, -1.0])), (512, torch.full((2,), torch.nan)),
+                               (512, torch.ones(2).cfloat() / 2), (512, torch.tensor(1.0)))),
         *(({"embedding.antelopev2": torch.ones(3, 512).to(kind)}, f"holds numbers of type {kind} instead of float")
           for kind in (torch.int8, torch.int64, torch.bool, torch.complex64)),
         *(({"embedding.antelopev2": torch.ones(3, 512).to(torch.int8).view(kind)}, f"of type {kind} instead of float")
