@@ -5,6 +5,7 @@ A server is a stranger: what it answers has limits, comes under endings of a lis
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import socket
 import ssl
@@ -19,6 +20,7 @@ from shared.host_server import OF_PROXIES, Ended, HostError, Lost, Overdue, Runn
 from shared.host_server import Run as HostRun
 
 from core.checks.text import plain
+from core.models.files import is_text
 
 from .faults import Fault, Happened, failure
 from .folders import Folder
@@ -29,13 +31,17 @@ from .worker import MOST_SAID, SavedFile, Worker, named_files, too_slow
 _MOST_BYTES = 4 * 10**9
 """Of all that a row saves."""
 _MOST_VERSION_LETTERS = 40
-_ENDINGS = (
-    ".png", ".jpg", ".jpeg", ".webp", ".gif", ".avif", ".heic", ".jxl", ".tif", ".tiff", ".bmp", ".exr", ".hdr", ".psd",
+_BYTES = (
+    ".png", ".jpg", ".jpeg", ".webp", ".gif", ".avif", ".heic", ".jxl", ".tif", ".tiff", ".bmp", ".exr", ".psd",
     ".mp4", ".webm", ".mov", ".mkv", ".avi", ".m4v", ".flac", ".mp3", ".opus", ".ogg", ".wav", ".m4a", ".aac",
-    ".glb", ".gltf", ".obj", ".ply", ".stl", ".fbx", ".usdz", ".splat", ".ksplat", ".spz",
-    ".latent", ".safetensors", ".txt", ".json", ".csv",
+    ".glb", ".usdz", ".splat", ".ksplat", ".spz", ".latent", ".safetensors",
 )  # fmt: skip
+"""Endings of files that do not begin as a text."""
+_NO_PAGES = (".hdr", ".gltf", ".obj", ".ply", ".stl", ".fbx", ".json")
+"""Endings of files that may begin as a text, and do not begin as a page."""
+_ENDINGS = (*_BYTES, *_NO_PAGES, ".txt", ".csv")
 """Of files that no system runs or opens as a page."""
+_HEAD = 512
 _LOGIN = "it wants a login: write http://NAME:PASSWORD@HOST, or http://HOST/?token=TOKEN as it was started with"
 _ADVICE = (
     (socket.gaierror, "no machine is called so: look at its name"),
@@ -169,6 +175,9 @@ class ServerWorker(Worker):
                 self._fetch(entry, file.path, left)
                 if not file.size:
                     raise Fault(Happened.FAILED, f"The server sent {ascii(entry['filename'])[:80]} without a byte.")
+                if _is_message(file):
+                    what = f"a text in the place of {ascii(entry['filename'])[:80]}"
+                    raise Fault(Happened.FAILED, f"The server sent {what}, such as the page of a proxy.")
                 left -= file.size
                 files.append(file)
         return files
@@ -187,6 +196,15 @@ class ServerWorker(Worker):
             if cause.code == HTTPStatus.NOT_FOUND:
                 raise FileNotFoundError(entry["filename"]) from cause
             raise
+
+
+def _is_message(file: SavedFile) -> bool:
+    """Whether a file is a page or another text that says why the one of its name does not come."""
+    with file.path.open("rb") as content:
+        head = content.read(_HEAD)
+    if file.ending in _NO_PAGES:
+        return head.removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"<")
+    return file.ending in _BYTES and is_text(head)
 
 
 def _no_answer(what: str, cause: Exception) -> SetupError:

@@ -34,7 +34,8 @@ SAVER = {"Save": {"output": [], "output_node": True, "python_module": "nodes"}}
 LONG_TEXT = "\x1b[2J\n" + "long " * 20_000
 BAD_NAMES: dict[str, Any] = {
     "saves a page": "x.html", "saves a list": ["x.txt"], "saves a NUL": "x.t\0xt",
-    "saves 300 letters": "x." + "t" * 300,
+    "saves 300 letters": "x." + "t" * 300, "saves a text as a picture": "\ufeff<html>.png",
+    "saves a text as a model": "[].glb", "saves a page as a model": "\ufeff\n<html>.obj",
 }  # fmt: skip
 
 
