@@ -281,7 +281,7 @@ def _moved_mask(mask: Tensor, fit: Fit, canvas: CanvasSize) -> Tensor:
 
 EXAMPLE = "Anna: 60, 80, 300, 500"
 """A line of text: name, x, y, width, height."""
-WRITE = f"Write a line per person, a name, a colon, x, y, width and height in pixels: {EXAMPLE}"
+WRITE = f"Write a line per person, a name, a colon, x, y, width and height in whole pixels: {EXAMPLE}"
 
 
 class BadBoxes(LikenessError):

@@ -207,6 +207,6 @@ def _bad(item: str, why: str) -> BadLayout:
     """The error for what a text says of one person. item: the whole item. why: the end of a sentence about it."""
     return BadLayout(
         f"People (people): {plain(item, 60)!r} cannot be used: {why}.",
-        f"Write a line per person, as girl 6 waving, or 3: girl 6 for place 3; ages in years, heights in cm. People: "
-        f"{listed(tuple(_NOUNS))}. Actions: {listed(tuple(ACTIONS))}.",
+        f"Write a line per person, as girl 6 waving, or 3: girl 6 for place 3; whole years, and heights in whole cm. "
+        f"People: {listed(tuple(_NOUNS))}. Actions: {listed(tuple(ACTIONS))}.",
     )

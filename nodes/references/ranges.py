@@ -14,8 +14,13 @@ from ...core.checks.text import AS_NUMBER, COLON, items_in, pieces, plain
 from ...core.taking_part import TakingPart
 
 INPUT = "reference_ranges"
-_RANGE = re.compile(r"(\d*\.?\d+)\s*(?:[-\u2014\u2015~\u301c\uff5e]|to)\s*(\d*\.?\d+)", re.IGNORECASE)
+_NUMBER = r"(?:\d+(?:\.\d+)?|\.\d+)"
+_TO = r"\s*(?:[-\u2014\u2015~\u301c\uff5e]|to)\s*"
+_RANGE = re.compile(f"({_NUMBER}){_TO}({_NUMBER})", re.IGNORECASE)
 """Two numbers with a dash, a tilde or a "to" between them."""
+_DECIMALS = re.compile(rf"\d+(?:{_TO}{_NUMBER})?", re.IGNORECASE)
+"""What the comma that many countries have before decimals cuts off from a range: the 5 of 0 - 0,5, and the 5 - 1 of
+0,5 - 1."""
 
 
 def ranges_of_people(text: str, taking: TakingPart, of_others: ScheduleRange) -> list[ScheduleRange]:
@@ -41,20 +46,21 @@ def ranges_of_people(text: str, taking: TakingPart, of_others: ScheduleRange) ->
 
 
 def _items(text: str) -> list[str]:
-    """The items of a text, each with its colon: what has none is the beginning of a name with a comma."""
-    items: list[str] = []
-    begun: list[str] = []
+    """The items of a text, each with its colon: what has none is decimals, or the beginning of a name with a comma."""
+    items: list[list[str]] = []
+    is_whole = True
     for item in items_in(text):
-        begun.append(item)
-        if len(pieces(item, COLON)) > 1:
-            items.append(", ".join(begun))
-            begun = []
-    return [*items, ", ".join(begun)] if begun else items
+        is_more = bool(items) and _DECIMALS.fullmatch(item.translate(AS_NUMBER)) is not None
+        if is_whole and not is_more:
+            items.append([])
+        items[-1].append(item)
+        is_whole = (is_whole and is_more) or len(pieces(item, COLON)) > 1
+    return [", ".join(item) for item in items]
 
 
 def _range(text: str, name: str) -> ScheduleRange:
     """The range that stands behind the name of a person. Raises BadRange."""
-    numbers = _RANGE.fullmatch(text.translate(AS_NUMBER))
+    numbers = _RANGE.fullmatch(text.translate(AS_NUMBER).replace(", ", "."))
     schedule = ScheduleRange(*map(float, numbers.groups())) if numbers else None
     if schedule is None or max(schedule.start, schedule.end) > 1:
         why = f"{INPUT} says {plain(text, 40)!r} of {plain(name, 40)}, which is no range of the schedule."

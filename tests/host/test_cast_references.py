@@ -347,7 +347,7 @@ def test_outside_of_their_own_range_a_person_is_as_of_weight_0(family):
         return apply(family, PlacedCast(people, width, height), **given, **ranges)
 
     start = tiny_dits.latent(family, width, height, rows=2)
-    by_lines = read(anna, ben, reference_ranges="Anna: 0.3 - 1\u061b 2\uff1a0 ~ .6")
+    by_lines = read(anna, ben, reference_ranges="Anna: 0,3 - 1\u061b 2\uff1a0 ~ .6")
     both = read(anna, ben)
     without = [read(replace(anna, weight=0.0), ben), both, read(anna, replace(ben, weight=0.0))]
     ranges = [(0.0, 0.3), (0.3, 0.6), (0.6, 1.0)]
@@ -382,7 +382,7 @@ def test_a_person_s_parts_go_with_the_person_and_rows_have_one_range():
     first, second = apply(FLUX_2, rows, reference_ranges="'1': 0 - 0.5\u060c\u0662\uff1a0 - 0.5")[0]
     assert [len(options.get(LATENTS, ())) for _, options in (first, second)] == [1, 0]
     lee = Cast(tuple(replace(member, person=replace(member.person, name="Lee, Jo")) for member in pair().people[:1]))
-    (until_half, _) = apply(FLUX_2, lee, size=128, reference_ranges="Lee, Jo: 0 - 0.5")[0]
+    (until_half, _) = apply(FLUX_2, lee, size=128, reference_ranges="Lee, Jo: 0 - 0,5,")[0]
     assert until_half[1]["clip_end_percent"] == pytest.approx(0.5, abs=1e-5)
 
 

@@ -217,6 +217,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "too many": ({"link": [box(0, 0, 99, 99)] * 65}, "there are 65, at most 64"),
     "a width below nothing": ({"link": [box(0, 0, -9, 9)]}, "The width of box 1 is -9"),
     "a line of five numbers": ({"text": "1,2,3,4,5"}, "line 1 of the text is '1,2,3,4,5'"),
+    "decimals behind a comma": ({"text": "10,5; 20,5; 100; 200"}, "'10,5; 20,5; 100; 200'.*in whole pixels"),
 }
 
 

@@ -197,6 +197,7 @@ def test_faces_stay_apart_and_in_the_picture() -> None:
         ("9: 6", "about place 9"), ("2: 6\n2: 7", "described already"), ("Anna: 6", "no number of a place"),
         ("6 hug hug", "not understood"), ("121", "from 1 to 120"), ("2: girl 6, adult, man", "about place 4"),
         ("99999: 6", "about place 99999"), ("s\u0130tting", "not understood"), ("3 m", "not understood"),
+        ("woman 162,5 cm", "whole cm"), ("girl 6,5", "whole years"), ("woman 1,65 m", "whole cm"),
         ("adult 2", "of adult is from 18 to 120"), ("child 40", "of child is from 1 to 17"),
         ("girl 6, 40", "'girl 6, 40' .*with two ages"), ("woman 150 cm, 35, 185 cm", "with two heights"),
         ("woman, man\ngirl", "'woman, man' .*two words for one"), ("waving, hug\ngirl", "two actions"),

@@ -409,7 +409,7 @@ BY_THE_NODE: dict[str, list[Refused]] = {
         refused(BadPrompts, "Line 1 of reference_ranges: no person.*called 'Zoe'", reference_ranges="Zoe: 0 - 1"),
         # In proportion to its length: each item was read anew with all before it, for minutes.
         refused(BadPrompts, "Line 1 of reference_ranges: it has no colon", reference_ranges="ab," * 30_000),
-        refused(BadRange, "'0.5' of Boris.*is no range", reference_ranges="2: 0.5"),
+        refused(BadRange, "'0, 5' of Boris.*is no range", reference_ranges="2: 0,5; 1: 0 - 1"),
         refused(BadRange, "'0 - 1.5' of Boris.*is no range", reference_ranges="2: 0 - 1.5"),
         refused(BadRange, "The reference of Boris starts at 0.6 and ends at 0.5", reference_ranges="2: 0.6 - 0.5"),
         refused(BadSetup, "reference_ranges has different ranges", cast=three_rows(), reference_ranges="1: 0 - 0.5"),
