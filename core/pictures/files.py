@@ -33,7 +33,8 @@ ENDINGS = (
 """Endings of photos. Pillow does not read all of them: such a photo is named, not left out."""
 
 _HEAD = 1 << 20
-"""First bytes of a file that are looked at: profiles and texts may stand before the header of a JPEG 2000."""
+"""First bytes of a file that are looked at: a profile may stand before what says that a PNG is animated."""
+_JPEG_2000 = (b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51")
 _IN_PLACE_OF_A_PHOTO = (*IN_PLACE_OF_A_FILE, (b"<!doctype html", "a web page"), (b"<html", "a web page"))
 """The beginning of a file in small letters, without blanks before it, and what it is."""
 
@@ -131,6 +132,8 @@ def _not_opened(name: str, head: bytes) -> BadPhoto:
             return _unreadable(name, f"it is {kind}", _CHOOSE_ANOTHER)
     if is_text(head[:512]):
         return _unreadable(name, "it is a text", _CHOOSE_ANOTHER)
+    if head.startswith(_JPEG_2000):
+        return _unreadable(name, "it is a JPEG 2000 picture, which is not read here")
     if head[4:8] == b"ftyp" and head[8:11] in (b"hei", b"hev", b"mif", b"msf"):  # ISO 14496-12: the file's brand
         return _unreadable(name, "it is a HEIC photo, as iPhones save them, which Pillow does not read")
     return _unreadable(name, "it is cut off or damaged, or no picture of a kind that Pillow reads")
@@ -192,9 +195,9 @@ _TIMES_ALPHA = 1
 def _refuse_what_is_misread(opened: Image.Image, head: bytes, name: str) -> None:
     """Raise BadPhoto for what Pillow reads wrong and without an error. opened: not loaded yet.
 
-    Of the raw photo of a camera it reads the small preview; of 16 bits in a JPEG 2000 the lower byte, which makes white
-    black; of 16 bits in the planes of a TIFF (all of red, then all of green and so on) the two bytes as two numbers.
-    And it divides colours in planes by their alpha in one kind of compression and not in another.
+    Of the raw photo of a camera it reads the small preview; of 16 bits in the planes of a TIFF (all of red,
+    then all of green and so on) the two bytes as two numbers. And it divides colours in planes by their alpha
+    in one kind of compression and not in another.
     """
     # Of a raw photo one of three signs is enough: the tag of Adobe's DNG, Canon's mark, or that the first picture of
     # the file is a reduced one, as in files of Nikon and Sony; the lowest bit of the tag says so.
@@ -202,9 +205,6 @@ def _refuse_what_is_misread(opened: Image.Image, head: bytes, name: str) -> None
     is_raw_photo = _tag(opened, Tag.DNGVersion) is not None or head[8:10] == b"CR" or is_reduced
     if opened.format == "TIFF" and is_raw_photo:
         raise _unreadable(name, "it is a raw photo of a camera, of which Pillow reads the preview alone")
-    jpeg_bits = _bits_of_jpeg_2000(head) if opened.format == "JPEG2000" else 0
-    if jpeg_bits > 8 and len(opened.getbands()) > 1:
-        raise _unreadable(name, f"it is a JPEG 2000 picture of {jpeg_bits} bits a colour")
     bits = _tag(opened, Tag.BitsPerSample) or 0
     channels = _tag(opened, Tag.SamplesPerPixel) or 1
     is_in_planes = channels > 1 and _tag(opened, Tag.PlanarConfiguration) == _IN_PLANES
@@ -212,22 +212,6 @@ def _refuse_what_is_misread(opened: Image.Image, head: bytes, name: str) -> None
         raise _unreadable(name, f"it is a TIFF of {bits} bits a colour in planes, or with colours multiplied by alpha")
     if opened.mode == "F":
         raise _unreadable(name, "its pixels are floats")
-
-
-def _bits_of_jpeg_2000(head: bytes) -> int:
-    """The bits of a colour in a JPEG 2000 file, 0 where it does not say. head: its first bytes.
-
-    They stand in the SIZ marker at the beginning of the codestream, ISO 15444-1, A.5.1: 40 bytes behind the markers the
-    number of components (2 bytes), then three bytes for each, of which the first says how many bits it has. Its upper
-    bit says whether the numbers are signed.
-    """
-    start = head.find(b"\xff\x4f\xff\x51")
-    if start < 0:
-        return 0
-    count = int.from_bytes(head[start + 40 : start + 42], "big")
-    first_bytes = head[start + 42 : start + 42 + 3 * count : 3]  # of the components
-    # Without the upper bit it is the number of bits less 1.
-    return max(((first_byte & 0x7F) + 1 for first_byte in first_bytes), default=0)
 
 
 _PROBE = Image.frombytes("RGB", (6, 36), bytes(sum(product(range(0, 256, 51), repeat=3), ())))
@@ -318,7 +302,7 @@ def _in_srgb(picture: Image.Image, opened: Image.Image) -> Image.Image:
 
     cms: Any = ImageCms  # a part of it has no types
     with suppress(Exception):
-        own = cms.ImageCmsProfile(io.BytesIO(profile))
+        own = cms.ImageCmsProfile(io.BytesIO(_without_chains(profile)))
         srgb = cms.createProfile("sRGB")
         kind = own.profile.xcolor_space.strip()
         if kind == "GRAY":
@@ -329,6 +313,15 @@ def _in_srgb(picture: Image.Image, opened: Image.Image) -> Image.Image:
         if not _are_alike(_PROBE, cms.profileToProfile(_PROBE, own, srgb)):
             cms.profileToProfile(picture, own, srgb, inPlace=True)
     return picture
+
+
+def _without_chains(profile: bytes) -> bytes:
+    """An ICC profile without its tags D2B0 to D2B3 and B2D0 to B2D3: each is a chain of any number of steps in floats,
+    which LittleCMS takes in the place of what other programs read. A chain of 400 bytes may take half a minute."""
+    # Behind the head and the number of tags stand their names, places and sizes, ICC.1, 7.3.
+    end = 132 + 12 * int.from_bytes(profile[128:132], "big")
+    table = profile[:end].replace(b"D2B", b"\0\0\0").replace(b"B2D", b"\0\0\0")
+    return table + profile[end:]
 
 
 def _are_alike(picture: Image.Image, other: Image.Image) -> bool:

@@ -27,10 +27,8 @@ from PIL import (
     Image,
     ImageChops,
     ImageFile,
-    Jpeg2KImagePlugin,
     JpegImagePlugin,
     PngImagePlugin,
-    PpmImagePlugin,
     TiffImagePlugin,
     UnidentifiedImageError,
     WebPImagePlugin,
@@ -43,6 +41,7 @@ except ImportError:  # Pillow before 11.3
 
 JPEG_START = b"\xff\xd8"
 PNG_START = b"\x89PNG\r\n\x1a\n"
+GIF_START = b"GIF8"
 
 
 class CutOff(Exception):
@@ -60,15 +59,13 @@ _OPENERS: tuple[tuple[bytes, Opener], ...] = (
     (JPEG_START, JpegImagePlugin.JpegImageFile),
     (PNG_START, PngImagePlugin.PngImageFile),
     (b"RIFF", WebPImagePlugin.WebPImageFile),
-    (b"GIF8", GifImagePlugin.GifImageFile),
+    (GIF_START, GifImagePlugin.GifImageFile),
     (b"BM", BmpImagePlugin.BmpImageFile),
     (b"II", TiffImagePlugin.TiffImageFile),
     (b"MM", TiffImagePlugin.TiffImageFile),
-    (b"\0\0\0\x0cjP  \r\n\x87\n", Jpeg2KImagePlugin.Jpeg2KImageFile),
-    (b"\xff\x4f\xff\x51", Jpeg2KImagePlugin.Jpeg2KImageFile),
-    (b"P", PpmImagePlugin.PpmImageFile),
 )
-"""The first bytes of a file, and Pillow's class for such files."""
+"""The first bytes of a file, and Pillow's class for such files. JPEG 2000 is none of them, of which a kilobyte may take
+all memory, nor are PPM and its kin, of which a megabyte may take a minute."""
 
 
 def _openers(head: bytes) -> list[Opener]:
@@ -84,7 +81,7 @@ def _openers(head: bytes) -> list[Opener]:
 class Source:
     """A file with a picture. scans: of a JPEG, else 1.
 
-    Raises CutOff for a file that Pillow would need too much memory to open.
+    Raises CutOff for a file that Pillow would need too much memory or time to open.
     """
 
     def __init__(self, file: io.BufferedIOBase, head: bytes) -> None:
@@ -97,6 +94,8 @@ class Source:
             self._pieces = _of_jpeg(file.read())
         elif head.startswith(PNG_START):
             self._pieces = _of_png(file.read())
+        elif head.startswith(GIF_START):
+            self._pieces = _Pieces(_gif_without_comments(file.read()))
         elif head.startswith((b"II", b"MM")):
             self._require_fit_directories(starts=[0])
         elif head[4:8] == b"ftyp":
@@ -164,12 +163,12 @@ _NOISE = np.random.default_rng(0).integers(1, 255, 300, dtype=np.uint8).tobytes(
 """Bytes that decode to other pixels. None is 0xFF, so that they are no markers of a JPEG."""
 
 
-# --- The pieces of a JPEG and a PNG
+# --- The pieces of a JPEG, a PNG and a GIF
 
 
 @dataclass
 class _Pieces:
-    """What makes up the picture of a JPEG or a PNG.
+    """What makes up the picture of a JPEG or a PNG, and the pictures of a GIF.
 
     file: a file without anything else. info: what Pillow's Image.info is to have: "exif", "icc_profile", _RAW_EXIF.
     The others are of a JPEG. scans: how many it has. had_end: whether the mark of its end was there. without_end:
@@ -238,13 +237,20 @@ def _segments(data: bytes) -> Iterator[_Segment]:
             return
 
 
+_MOST_SEGMENTS = 10_000
+"""Photos have some hundred. A million fit into 4 MB, and Pillow takes ten seconds for them."""
+
+
 def _of_jpeg(data: bytes) -> _Pieces:
-    """The pieces of a JPEG, of several in one file (MPO) the first one. data: the file."""
+    """The pieces of a JPEG, of several in one file (MPO) the first one. data: the file. Raises CutOff for more than
+    _MOST_SEGMENTS."""
     kept = [JPEG_START]
     left_out: list[_Segment] = []
     scans: list[_Segment] = []
     end = -1  # where the mark of the end begins
-    for segment in _segments(data):
+    for number, segment in enumerate(_segments(data)):
+        if number == _MOST_SEGMENTS:
+            raise CutOff(f"it is damaged: it has more than {_MOST_SEGMENTS} segments")
         if segment.whole == _JPEG_END:
             end = segment.start
         elif segment.marker == _SCAN:
@@ -355,6 +361,38 @@ def _chunk(name: bytes, content: bytes) -> bytes:
     """A chunk of a PNG as its file has it: the length of the content, name, content and checksum."""
     checksum = zlib.crc32(content, zlib.crc32(name))
     return len(content).to_bytes(4, "big") + name + content + checksum.to_bytes(4, "big")
+
+
+def _gif_without_comments(data: bytes) -> bytes:
+    """A GIF without its comments, for which Pillow 11.0 copies all that it has read at every 255 letters."""
+    kept: list[bytes] = []
+    kept_from = 0
+    place = 13 + _color_table_bytes(data, 10)
+    while place < len(data) and data[place : place + 1] != b";":
+        kind = data[place : place + 2]
+        if kind[:1] == b"!":
+            end = _end_of_blocks(data, place + 2)
+        elif kind[:1] == b",":  # a picture: its place (9 bytes), flags, colours, how many bits its codes have
+            end = _end_of_blocks(data, place + 11 + _color_table_bytes(data, place + 9))
+        else:  # Pillow passes it over, too
+            end = place + 1
+        if kind == b"!\xfe":
+            kept.append(data[kept_from:place])
+            kept_from = end
+        place = end
+    return b"".join([*kept, data[kept_from:]])
+
+
+def _color_table_bytes(data: bytes, flags_place: int) -> int:
+    flags = _number("B", data[flags_place : flags_place + 1])
+    return 3 << (flags & 7) + 1 if flags & 0x80 else 0
+
+
+def _end_of_blocks(data: bytes, place: int) -> int:
+    """Where blocks of a GIF end, which each begin with their length, the last with 0."""
+    while place < len(data) and data[place]:
+        place += data[place] + 1
+    return place + 1
 
 
 _MOST_BYTES = 1 << 22
