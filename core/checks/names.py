@@ -10,9 +10,12 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from .text import BLANK, MOST_NAME_LETTERS, UNNAMED, items_in, number_in, pieces, plain, unquoted
+
+NameT = TypeVar("NameT")
+FormT = TypeVar("FormT")
 
 _FOLDER_ITSELF = re.compile(r"^(?:\./+)+")
 """What a name may begin with that leads nowhere: a dot for the folder itself."""
@@ -131,9 +134,9 @@ class Names:
         return grouped(self._offered, folded)
 
 
-def grouped(names: Iterable[str], form: Callable[[str], str]) -> dict[str, list[str]]:
-    """The names grouped by a form that several may have: form -> the names that have it, in their order."""
-    groups: dict[str, list[str]] = {}
+def grouped(names: Iterable[NameT], form: Callable[[NameT], FormT]) -> dict[FormT, list[NameT]]:
+    """Names, or their numbers, grouped by a form that several may have: form -> those that have it, in their order."""
+    groups: dict[FormT, list[NameT]] = {}
     for name in names:
         groups.setdefault(form(name), []).append(name)
     return groups

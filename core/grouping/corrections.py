@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ..checks.errors import BadCast, counted, listed
-from ..checks.names import folded, of_person, same_name
+from ..checks.names import folded, grouped, of_person, spelled
 from ..checks.text import AS_NUMBER, COLON, MOST_NAME_LETTERS, items_in, number_in, pieces, plain, unquoted
 from .naming import one_spelling
 from .photo_faces import LEFT_OUT, PhotoFace
@@ -35,10 +35,16 @@ def apply_corrections(faces: Sequence[PhotoFace], names: Sequence[str], files: S
     Raises BadCast for a correction that means no face or photo, and for one without a name or a left side.
     """
     corrected = list(names)
+    people = list(map(of_person, names))  # the form of each name in which people are compared
+    photos = _Photos(faces, files)
     for correction in _parsed(text):
+        person = of_person(correction.name)
         for key in correction.keys:
-            for face in _faces_meant(key, correction.name, faces, corrected, files):
+            named = of_person(key)
+            of_name = [face for face, form in enumerate(people) if form == named and corrected[face] != LEFT_OUT]
+            for face in of_name or photos.faces_meant(key, correction.name):
                 corrected[face] = correction.name
+                people[face] = person
     return one_spelling(corrected, known=names)
 
 
@@ -72,80 +78,72 @@ def _checked_name(item: str, key: str, name: str) -> str:
     return name
 
 
-def _faces_meant(
-    key: str, name: str, faces: Sequence[PhotoFace], names: Sequence[str], files: Sequence[str]
-) -> list[int]:
-    """The indices of the faces that the left side of a correction means.
+class _Photos:
+    """The faces and photos that left sides of corrections may mean. Their names are written alike once, for all
+    corrections of a text."""
 
-    key: the left side. It is read as the name of a person, who may have several faces, else as the number of a face,
-    else as a photo. A photo of several faces can be given only to leave all of them out.
-    name: the right side. names: for each face the name of its person, as corrected so far. files: of all photos.
-    Raises BadCast where the left side is none of these, and, unless the right side is LEFT_OUT, where it is a photo
-    without a face or with several.
-    """
-    meant = _faces_of_person(key, names) or _faces_of_number(key, faces)
-    if meant:
-        return meant
-    photo = _photo_number(key, files)
-    if photo is None:
-        raise _useless(
-            f"{key}: {name}",
-            f"speaks of {plain(key, MOST_NAME_LETTERS)}, but of {counted(len(files), 'photo')} none has that number or "
-            "name, and no person",
-            f"Write a number from 1 to {len(files)}, the name of a file, or a person's name as the preview shows it.",
-        )
-    in_photo = [index for index, face in enumerate(faces) if face.photo_number == photo]
-    if name == LEFT_OUT:
-        return in_photo
-    if not in_photo:
-        raise _useless(f"{key}: {name}", f"speaks of photo {photo}, in which no face was found", "Take that line out.")
-    if len(in_photo) > 1:
-        written = listed([faces[index].number for index in in_photo])
-        raise _useless(f"{key}: {name}", f"speaks of photo {photo} with {len(in_photo)} faces", f"Write {written}.")
-    return in_photo
-
-
-def _faces_of_person(key: str, names: Sequence[str]) -> list[int]:
-    """The indices of the faces of a person of this name. names: as of `_faces_meant`."""
-    person = of_person(key)
-    return [face for face, name in enumerate(names) if name != LEFT_OUT and of_person(name) == person]
-
-
-def _faces_of_number(key: str, faces: Sequence[PhotoFace]) -> list[int]:
-    """The indices of the faces of this number, 5.2, or of this file and number, anna.jpg.2."""
-    numbers = _numbers_in(key)  # with a None in it they equal those of no face
-    meant: list[int] = []
-    for index, face in enumerate(faces):
-        has_number = numbers == _numbers_in(face.number)
+    def __init__(self, faces: Sequence[PhotoFace], files: Sequence[str]) -> None:
+        """files: of all photos."""
+        self._faces = faces
+        self._by_number = grouped(range(len(faces)), lambda index: _numbers_in(faces[index].number))
         # Without a file the name would be ".2", which no key may mean.
-        has_file = face.file and same_name(key, f"{face.file}.{face.number_in_photo}")
-        if has_number or has_file:
-            meant.append(index)
-    return meant
+        with_file = [index for index, face in enumerate(faces) if face.file]
+        self._by_file = grouped(
+            with_file, lambda index: spelled(f"{faces[index].file}.{faces[index].number_in_photo}")
+        )
+        self._files = [folded(file) for file in files]
+        # anna.jpg and anna.png are two photos: anna alone names neither.
+        self._stems = grouped(range(len(files)), lambda index: os.path.splitext(self._files[index])[0])
+
+    def faces_meant(self, key: str, name: str) -> list[int]:
+        """The indices of the faces that the left side of a correction means, where it is no name of a person.
+
+        key: the left side. It is read as the number of a face, else as a photo. A photo of several faces can be given
+        only to leave all of them out. name: the right side. Raises BadCast where the left side is none of these, and,
+        unless the right side is LEFT_OUT, where it is a photo without a face or with several.
+        """
+        meant = {*self._by_number.get(_numbers_in(key), []), *self._by_file.get(spelled(key), [])}
+        if meant:
+            return sorted(meant)
+        photo = self._photo_number(key)
+        if photo is None:
+            raise _useless(
+                f"{key}: {name}",
+                f"speaks of {plain(key, MOST_NAME_LETTERS)}, but of {counted(len(self._files), 'photo')} none has that "
+                "number or name, and no person",
+                f"Write a number from 1 to {len(self._files)}, the name of a file, or a person's name as the preview "
+                "shows it.",
+            )
+        in_photo = [index for index, face in enumerate(self._faces) if face.photo_number == photo]
+        if name == LEFT_OUT:
+            return in_photo
+        if not in_photo:
+            why = f"speaks of photo {photo}, in which no face was found"
+            raise _useless(f"{key}: {name}", why, "Take that line out.")
+        if len(in_photo) > 1:
+            written = listed([self._faces[index].number for index in in_photo])
+            raise _useless(f"{key}: {name}", f"speaks of photo {photo} with {len(in_photo)} faces", f"Write {written}.")
+        return in_photo
+
+    def _photo_number(self, key: str) -> int | None:
+        """The number, from 1, of the photo that a left side means; None for none.
+
+        It is read as a number, else as a file's name, else as a file's name without its ending, if only one file has
+        it.
+        """
+        number = number_in(key)
+        if number is not None and 1 <= number <= len(self._files):
+            return number
+        folded_key = folded(key)
+        if folded_key in self._files:
+            return self._files.index(folded_key) + 1
+        photos = self._stems.get(folded_key, [])
+        return photos[0] + 1 if len(photos) == 1 else None
 
 
-def _numbers_in(key: str) -> list[int | None]:
+def _numbers_in(key: str) -> tuple[int | None, ...]:
     """The numbers of "5" or of "5.2", in any script; a None for each part that is no number."""
-    return [number_in(part) for part in key.translate(AS_NUMBER).split(".")]
-
-
-def _photo_number(key: str, files: Sequence[str]) -> int | None:
-    """The number, from 1, of the photo that a left side means; None for none.
-
-    It is read as a number, else as a file's name, else as a file's name without its ending, if only one file has it.
-    """
-    number = number_in(key)
-    if number is not None and 1 <= number <= len(files):
-        return number
-    names = [folded(file) for file in files]
-    folded_key = folded(key)
-    if folded_key in names:
-        return names.index(folded_key) + 1
-    stems = [os.path.splitext(name)[0] for name in names]
-    # anna.jpg and anna.png are two photos: anna alone names neither.
-    if stems.count(folded_key) == 1:
-        return stems.index(folded_key) + 1
-    return None
+    return tuple(number_in(part) for part in key.translate(AS_NUMBER).split("."))
 
 
 def _useless(text: str, why: str, advice: str) -> BadCast:
