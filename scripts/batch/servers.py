@@ -9,6 +9,7 @@ import codecs
 import contextlib
 import socket
 import ssl
+import time
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from pathlib import Path, PurePosixPath
@@ -30,6 +31,8 @@ from .worker import MOST_SAID, SavedFile, Worker, named_files, too_slow
 
 _MOST_BYTES = 4 * 10**9
 """Of all that a row saves."""
+_LONGEST_SECONDS = 7200
+"""So long its files may come, of which there may be any number."""
 _MOST_VERSION_LETTERS = 40
 _BYTES = (
     ".png", ".jpg", ".jpeg", ".webp", ".gif", ".avif", ".heic", ".jxl", ".tif", ".tiff", ".bmp", ".exr", ".psd",
@@ -165,8 +168,11 @@ class ServerWorker(Worker):
     def _taken(self, run: HostRun, folder: Path) -> list[SavedFile]:
         files: list[SavedFile] = []
         left = _MOST_BYTES
+        give_up = time.monotonic() + _LONGEST_SECONDS
         for node, entry in named_files(run):
             if entry.get("type") == "output":
+                if time.monotonic() > give_up:
+                    raise Fault(Happened.FAILED, f"Its files have not all come after {_LONGEST_SECONDS:g} s.")
                 ending = PurePosixPath(entry["filename"]).suffix.lower()
                 if ending not in _ENDINGS:
                     kinds = "pictures, films, sounds, models and texts are taken"

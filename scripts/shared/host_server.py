@@ -276,6 +276,7 @@ class RunningHost:
     ) -> Run:
         """`run`, but what the host says against the prompt comes back as its `error`."""
         waiting = None
+        sent = time.monotonic()
         try:
             answer = self._queue(prompt, client)
             # The host may accept a prompt and leave out the outputs that have something wrong before them.
@@ -286,6 +287,8 @@ class RunningHost:
             run.id = waiting.id
             self._unfinished[run.id] = waiting
             _note(self._end_of(waiting, time.monotonic() + timeout, while_waiting), run)
+            # By its clock, which may say anything.
+            run.seconds = min(run.seconds, time.monotonic() - sent)
             return run
         except OSError as why:
             if isinstance(why, HTTPError) and why.code not in OF_PROXIES:
