@@ -21,7 +21,7 @@ from ...bridge.host import folders, load
 from ...core.checks.errors import ModelMissing, UnsupportedCheckpoint, counted
 from ...core.checks.memory import is_out_of_memory
 from ...core.checks.names import among, ending, same_name
-from ...core.checks.text import in_one_line
+from ...core.checks.text import in_one_line, plain
 from ...core.models import manifest
 from ...core.models.files import SAFETENSORS, listing
 from ...core.models.formats import identify, require
@@ -298,29 +298,32 @@ def _depths(state: Mapping[str, Tensor], block_name: str) -> list[int]:
     return depths
 
 
-_SCHEDULE = {"beta_schedule": "linear", "prediction_type": "epsilon", "rescale_betas_zero_snr": False}
-"""The kind of noise schedule of the release; no other is read. It is linear in beta. The host's schedule "linear" is
+_FIRST_BETA, _LAST_BETA, _STEPS = 0.00085, 0.012, 1000
+_SCHEDULE = {
+    "beta_schedule": "linear", "prediction_type": "epsilon", "rescale_betas_zero_snr": False,
+    "beta_start": _FIRST_BETA, "beta_end": _LAST_BETA, "num_train_timesteps": _STEPS,
+}  # fmt: skip
+"""The noise schedule of the release; no other is read. It is linear in beta. The host's schedule "linear" is
 linear in the square root of beta, so the betas are made here."""
 
 
 def _sampling(model: ModelPatcher, scheduler: Mapping[str, Any], path: str) -> Any:
-    """The host's object for the noise schedule of a MODEL, with the betas of a diffusers scheduler_config.json.
+    """The host's object for the noise schedule of a MODEL, with the betas of the release.
 
-    scheduler: the values of that file. Raises UnsupportedCheckpoint for another kind of schedule than the release's.
+    scheduler: the values of a diffusers scheduler_config.json. Raises UnsupportedCheckpoint for another schedule than
+    the release's.
     """
     for name, released in _SCHEDULE.items():
         value = scheduler.get(name, released)
         if value != released:
-            raise UnsupportedCheckpoint(path, f"a model with {name} = {value!r}", f"{name} = {released!r}", ADVICE)
-    steps = int(scheduler.get("num_train_timesteps", 1000))
-    start = float(scheduler.get("beta_start", 0.00085))
-    end = float(scheduler.get("beta_end", 0.012))
+            other = f"a model with {name} = {plain(repr(value), 40)}"
+            raise UnsupportedCheckpoint(path, other, f"{name} = {released!r}", ADVICE)
 
     class Sampling(comfy.model_sampling.ModelSamplingDiscrete, comfy.model_sampling.EPS):
         """A model with discrete training steps that predicts noise, put together as the host does for SD1.5."""
 
     sampling = Sampling(model.model.model_config)
-    sampling._register_schedule(given_betas=torch.linspace(start, end, steps, dtype=torch.float64))
+    sampling._register_schedule(given_betas=torch.linspace(_FIRST_BETA, _LAST_BETA, _STEPS, dtype=torch.float64))
     return sampling
 
 
@@ -335,7 +338,7 @@ def schedule(config: str | bytes, path: str) -> dict[str, Any]:
     )
     try:
         settings: Any = json.loads(config)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise no_schedule from None
     if not isinstance(settings, dict):
         raise no_schedule

@@ -228,6 +228,9 @@ NO_SCHEDULE = r"scheduler_config\.json .*no noise schedule"
 SPOILED = [
     (written("decoupled_attn.pth", None), r"not found: decoupled_attn\.pth is not in .*\(77 MB\)"),
     (written(SCHEDULE, "[]"), NO_SCHEDULE),
+    (written(SCHEDULE, "[" * 10**5), NO_SCHEDULE),
+    (written(SCHEDULE, '{"num_train_timesteps": 1e12}'), r"num_train_timesteps = 1000000000000\.0; .*= 1000"),
+    (written(SCHEDULE, '{"beta_end": null}'), r"beta_end = None; .* needs beta_end = 0\.012"),
     (plain_sd15, r"is a plain SD1\.5 diffusers folder \(no reference_unet, pose_guider or decoupled_attn\)"),
     (tensors("unet", wide), r"no SD1\.5 UNet .*diffusers UNet .*2048"),
     (tensors("unet", without_up), r"SD1\.5 UNet \(\d+ tensors .*unknown"),
