@@ -88,9 +88,7 @@ class _Photos:
         self._by_number = grouped(range(len(faces)), lambda index: _numbers_in(faces[index].number))
         # Without a file the name would be ".2", which no key may mean.
         with_file = [index for index, face in enumerate(faces) if face.file]
-        self._by_file = grouped(
-            with_file, lambda index: spelled(f"{faces[index].file}.{faces[index].number_in_photo}")
-        )
+        self._by_file = grouped(with_file, lambda index: spelled(f"{faces[index].file}.{faces[index].number_in_photo}"))
         self._files = [folded(file) for file in files]
         # anna.jpg and anna.png are two photos: anna alone names neither.
         self._stems = grouped(range(len(files)), lambda index: os.path.splitext(self._files[index])[0])
