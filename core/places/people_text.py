@@ -13,6 +13,8 @@ from .builds import ADULT, Build
 EXAMPLE = "adult, girl 6 waving, woman 150 cm"
 _OLDEST = 120
 _TODDLERS_END = 3
+_YOUNGEST_ALONE = 2
+"""The youngest of whom a number alone may be the age: 1,65 is a height in metres, and not the ages 1 and 65."""
 _TEENAGER = 13
 """Years from which somebody of whom only a height or an age is written is called a teenager."""
 
@@ -171,7 +173,7 @@ def _described(entry: _Entry) -> Described:
         raise _bad(entry.item, f"heights are from {builds.SHORTEST} to {builds.TALLEST} cm")
     if said["years"]:
         years = told_years = float(said["years"])
-        youngest, oldest = (noun.youngest, noun.oldest) if noun else (builds.YOUNGEST, _OLDEST)
+        youngest, oldest = (noun.youngest, noun.oldest) if noun else (_YOUNGEST_ALONE, _OLDEST)
         if not youngest <= years <= oldest:
             raise _bad(entry.item, f"the age of {said['noun'] or 'people'} is from {youngest} to {oldest} years")
     elif noun:
