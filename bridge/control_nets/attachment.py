@@ -28,7 +28,7 @@ from ..sampling.conditioning import Conditioning, SamplerInputs
 from ..sampling.missing_people import NodeNotes, NoteSubject, marked
 from ..sampling.node_of_run import Pictures
 from ..sampling.on_model import OnModel, RunHook
-from ..sampling.run_notes import SamplingCall, tell_of_picture_count, tell_of_piece
+from ..sampling.run_notes import SamplingCall, tell_of_picture_count
 from .attached_net import AttachedNet
 
 
@@ -63,8 +63,6 @@ class Attachment:
         notes: list[Callable[[CFGGuider, SamplingCall], None]] = [
             partial(tell_of_picture_count, self.pictures, len(self.hint))
         ]
-        if self.net.settings.canvas is not None:
-            notes.append(partial(tell_of_piece, self.net.settings.canvas))
         if self.note_subject is not None:
             notes.append(NodeNotes(self.note_subject).tell)
         return notes

@@ -5,7 +5,7 @@ Each note has a topic. A run replaces the note of an earlier run about the same 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -16,32 +16,18 @@ from comfy.samplers import CFGGuider
 from torch import Tensor
 
 from ...core import families
-from ...core.pictures import geometry, tensors
+from ...core.pictures import tensors
 from ..host import notes
-from ..host.shared_network import model_of
-from ..host.unet import pixels_of
-from .areas import in_pixels, latent_size
-from .canvas_check import Canvas, canvases_of
 from .carried import Carried
 from .conditioning import factor_between
 from .node_of_run import Pictures
 
 PICTURES = "pictures"
 """The topic of notes about pose pictures: their number does not fit that of the rows."""
-PIECE = "piece"
-"""The topic of notes about a latent that may be a piece of the picture, as a tile is."""
 WORDS = "words"
 """The topic of notes about words of people that are not as strong as the prompt, or not changed with it."""
 CHECKPOINT = "checkpoint"
 """The topic of notes about a checkpoint for which the files of a method were not made."""
-
-_LEFT_OUT_OVER_A_PICTURE = 0.1
-"""A run that leaves out more than this share of the schedule starts from a picture (denoise 0.9), if its latent is not
-empty. ddim_uniform at denoise 1 leaves out something as well, because its first sigma is lower than the schedule's
-highest, but not so much."""
-_LEFT_OUT_OVER_AN_UNSEEN_PICTURE = 0.35
-"""The same for a latent that is empty. ddim_uniform with four steps leaves out a quarter, and a detailer's usual
-denoise of 0.5 leaves out half."""
 
 
 @dataclass(frozen=True)
@@ -50,13 +36,11 @@ class SamplingCall:
 
     noise, latent_image: (B, C, h, w) or (B, C, T, h, w).
     sigmas: (steps + 1,).
-    denoise_mask: where the picture may change, or None: everywhere.
     """
 
     noise: Tensor
     latent_image: Tensor
     sigmas: Tensor
-    denoise_mask: Tensor | None
 
     @classmethod
     def of_call(cls, args: Sequence[Any], options: Mapping[str, Any]) -> SamplingCall:
@@ -64,31 +48,14 @@ class SamplingCall:
 
         args: the arguments by position. options: the arguments by name; some packs give all of them so.
         """
-        names = ("noise", "latent_image", "sampler", "sigmas", "denoise_mask")
+        names = ("noise", "latent_image", "sampler", "sigmas")
         arguments = {**dict(zip(names, args, strict=False)), **options}
-        return cls(arguments["noise"], arguments["latent_image"], arguments["sigmas"], arguments.get("denoise_mask"))
+        return cls(arguments["noise"], arguments["latent_image"], arguments["sigmas"])
 
     @cached_property
     def has_noise(self) -> bool:
-        """Whether the sampler begins with noise of its own. Every apply node and canvas of a sampling asks for it."""
+        """Whether the sampler begins with noise of its own. Every apply node of a sampling asks for it."""
         return bool(self.noise.any())
-
-    def over_a_picture(self, percent_to_sigma: Callable[[float], float]) -> bool:
-        """Whether the run changes a picture that is there already, as samplers of tiles and of detailers do.
-
-        A first pass does not: it starts from an empty latent and has all of the schedule. Nor does a sampler that goes
-        on where another one has stopped, since it is given no noise.
-        percent_to_sigma: the sigma at a part of the MODEL's schedule, 0..1. A run that leaves out this part of the
-        schedule begins below that sigma.
-        """
-        if not self.has_noise:
-            return False
-        if self.denoise_mask is not None:
-            return True
-        first_sigma = float(self.sigmas[0])
-        if self.latent_image.any():
-            return first_sigma < percent_to_sigma(_LEFT_OUT_OVER_A_PICTURE)
-        return first_sigma < percent_to_sigma(_LEFT_OUT_OVER_AN_UNSEEN_PICTURE)
 
 
 _MUCH_STRONGER = 2.0
@@ -129,8 +96,6 @@ def tell_of_start(carried: Sequence[Carried], guider: CFGGuider, call: SamplingC
             pose_counts[item.poses] = item.pose_count  # the same on both sides of the node
     for poses, pose_count in pose_counts.items():
         tell_of_picture_count(poses, pose_count, guider, call)
-    for canvas in canvases_of(carried):
-        tell_of_piece(canvas, guider, call)
 
 
 def tell_of_picture_count(pictures: Pictures, picture_count: int, guider: CFGGuider, call: SamplingCall) -> None:
@@ -144,24 +109,6 @@ def tell_of_picture_count(pictures: Pictures, picture_count: int, guider: CFGGui
     sentence = tensors.without_row(pictures.name, picture_count, len(call.latent_image))
     text = f"{pictures.owner.node_name}: {sentence}" if sentence else ""
     notes.tell_of_run(pictures.owner.node_id, PICTURES, text)
-
-
-def tell_of_piece(canvas: Canvas, guider: CFGGuider, call: SamplingCall) -> None:
-    """Write a note where a latent may be a piece of the picture: it is smaller than the canvas and holds a picture.
-
-    Where people have a row of the batch each (`row_count`), as with the cast of Crop Faces, it is one on purpose.
-    """
-    if canvas.size is None or canvas.node.row_count:
-        return
-    model: Any = guider.model_patcher
-    size = in_pixels(latent_size(call.latent_image), pixels_of(model_of(model)))
-    text = ""  # takes the note of an earlier run away
-    # over_a_picture comes last, because it looks at every pixel of the latent.
-    if geometry.clearly_smaller(size, canvas.size) and call.over_a_picture(
-        model.get_model_object("model_sampling").percent_to_sigma
-    ):
-        text = geometry.perhaps_a_piece(canvas.node.node_name, size, canvas.size)
-    notes.tell_of_run(canvas.node.node_id, PIECE, text)
 
 
 def tell_of_checkpoint(node_name: str, node_id: str | None, guider: CFGGuider) -> None:

@@ -74,26 +74,6 @@ def check_shape(title: str, size: tuple[int, int], latent: tuple[int, int], cell
         raise BadSize("The latent", latent, expected, advice)
 
 
-def clearly_smaller(latent: tuple[int, int], canvas: tuple[int, int]) -> bool:
-    """Whether both sides of a latent are below 95 % (19/20) of the canvas's, more than rounding can make.
-
-    latent, canvas: (width, height) in pixels.
-    """
-    return all(20 * side < 19 * canvas_side for side, canvas_side in zip(latent, canvas, strict=True))
-
-
-def perhaps_a_piece(node_name: str, latent: tuple[int, int], canvas: tuple[int, int]) -> str:
-    """The note for a latent that starts from a picture and is smaller than the canvas: it may be a tile of a picture.
-
-    node_name: the name of the node that has the canvas. latent, canvas: (width, height) in pixels.
-    """
-    return (
-        f"The latent is {latent[0]}x{latent[1]} px and starts from a picture, and the canvas of {node_name} is "
-        f"{canvas[0]}x{canvas[1]} px, so everyone is drawn smaller. That is right for the whole picture at a smaller "
-        f"size. In a piece of it everyone would be squeezed into the piece. {OF_A_PIECE}"
-    )
-
-
 FITS = ("crop", "pad", "stretch")
 
 

@@ -1,5 +1,5 @@
-"""What a sampling run tells under a node: pictures that no row is drawn with, pieces of a picture, checkpoints that a
-file was not made for. And that it stays quiet where all is well."""
+"""What a sampling run tells under a node: pictures that no row is drawn with, checkpoints that a file was not made for.
+And that it stays quiet where all is well."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,14 +13,14 @@ import torch
 from comfy_api.latest import io
 from figures import relative
 from graph_run import run, run_as
-from graphs import DEFAULTS, UNCONNECTED, Node, node, ours, value
+from graphs import DEFAULTS, Node, node, value
 from logged import messages_of_the_pack
 from marks import each
 from method_rows import OFTEN, Row, rows
 from pack.bridge.host import notes
 from pack.bridge.sampling import missing_people
 from pack.core.checks.errors import LikenessError
-from sample_values import a_person, cast, image, layout, playground, refiner, refiner_clip, slot, thin_refiner
+from sample_values import a_person, image, playground, refiner, refiner_clip, thin_refiner
 from torch import Tensor
 
 ROWS = [row for row in rows() if row.runs_here and not row.variant]
@@ -62,19 +62,12 @@ def picture(model: Any, width: int = WIDTH, height: int = HEIGHT) -> Tensor:
     return torch.randn(latent.shape, generator=torch.Generator().manual_seed(8))
 
 
-def drawn(
-    applied: tuple[Any, Any, Any],
-    latent: Tensor,
-    denoise: float = 1.0,
-    mask: Tensor | None = None,
-    noise: bool = True,
-    steps: int = 2,
-) -> Tensor:
+def drawn(applied: tuple[Any, Any, Any], latent: Tensor, denoise: float = 1.0, steps: int = 2) -> Tensor:
     """As KSampler does it."""
     model, positive, negative = applied
-    start = comfy.sample.prepare_noise(latent, 1) if noise else torch.zeros_like(latent)
+    start = comfy.sample.prepare_noise(latent, 1)
     sampler = comfy.samplers.KSampler(model, steps, "cpu", "euler", "normal", denoise, model.model_options)
-    return sampler.sample(start, positive, negative, 4.0, latent, denoise_mask=mask, seed=1, disable_pbar=True)
+    return sampler.sample(start, positive, negative, 4.0, latent, seed=1, disable_pbar=True)
 
 
 # Notes from a run, under the node
@@ -182,43 +175,8 @@ def half(row: Row) -> tuple[tuple[Any, Any, Any], int, int]:
     return outputs(row, row.node()), WIDTH // 2, HEIGHT // 2
 
 
-@pytest.mark.parametrize("row", each(PLACED, OFTEN), ids=str)
-def test_a_piece_of_the_canvas_is_told_of_under_the_node_that_has_placed_people(
-    row: Row, caplog: pytest.LogCaptureFixture, recorder: Recorder
-) -> None:
-    applied = outputs(row, row.node(), "8")
-    caplog.clear()
-    for _ in range(2):
-        drawn(applied, picture(applied[0], WIDTH // 2, HEIGHT // 2), 0.4)
-    texts = messages_of_the_pack(caplog)
-    assert len(set(texts)) == len(texts)
-    (told,) = recorder.texts("8")
-    for text in (*texts, told):
-        assert text.startswith("The latent is 64x48 px and starts from a picture, and the canvas of ")
-        assert "is 128x96 px" in text
-        assert "Ultimate SD Upscale" in text
-        assert "Crop Faces and Paste Faces" in text
-
-
-@pytest.mark.parametrize("row", [row for row in PLACED if row.kind in ("LikenessApplyIDPatch", *ADAPTERS)], ids=str)
-def test_a_square_tile_with_a_mask_at_full_denoise_is_told_of(row: Row, caplog: pytest.LogCaptureFixture) -> None:
-    square = layout(slot(32.0, 40.0), slot(96.0, 40.0), width=128, height=128)
-    changed: dict[str, Any] = {"cast": cast(a_person("Anna"), a_person("Boris"), places=square)}
-    if row.kind == "LikenessApplyIDPatch":
-        changed["image"] = UNCONNECTED
-    elif "image" in row.inputs:
-        changed["image"] = ours(
-            "LikenessDrawSkeletons", draw="face keypoints", layout=UNCONNECTED, cast=changed["cast"]
-        )
-    applied = outputs(row, row.node(**changed))
-    caplog.clear()
-    drawn(applied, picture(applied[0], 64, 64), 1.0, torch.ones(1, 1, 64, 64))
-    (text,) = messages_of_the_pack(caplog)
-    assert text.startswith("The latent is 64x64 px and starts from a picture, and the canvas of ")
-
-
 @pytest.mark.parametrize("row", each(PLACED, TWO), ids=str)
-def test_a_first_pass_at_half_size_and_a_second_at_twice_the_size_are_not_told_of(
+def test_a_first_pass_at_half_size_and_a_second_at_twice_the_size_are_drawn_without_a_note(
     row: Row, caplog: pytest.LogCaptureFixture
 ) -> None:
     applied, width, height = half(row)
@@ -226,16 +184,6 @@ def test_a_first_pass_at_half_size_and_a_second_at_twice_the_size_are_not_told_o
     drawn(applied, empty(applied[0], width, height))
     drawn(applied, picture(applied[0]), 0.4)
     drawn(applied, picture(applied[0], 2 * WIDTH, 2 * HEIGHT), 0.4)
-    assert messages_of_the_pack(caplog) == []
-
-
-@pytest.mark.parametrize("kind", ["LikenessApplyIDPatch", "LikenessApplyIPAdapter", "LikenessApplyPuLID"])
-def test_a_sampler_that_goes_on_from_the_noise_of_another_is_not_told_of(
-    kind: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    applied, width, height = half(BY_KIND[kind])
-    caplog.clear()
-    drawn(applied, picture(applied[0], width, height), 0.4, noise=False)
     assert messages_of_the_pack(caplog) == []
 
 
