@@ -148,7 +148,7 @@ def _with_loras(acting: ActingPeople, people_loras: _PeopleLoras, given: Sampler
         names=tuple(acting.taking.names_apart),
         layers=people_loras.layers,
         regions=acting.regions,
-        canvas_node=acting.canvas_node,
+        canvas=acting.canvas,
         by_row=acting.by_row,
     )
     positive = carry(given.positive, carried_loras)

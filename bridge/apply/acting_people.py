@@ -17,7 +17,7 @@ from ..image_tokens.unet_tokens import UNET_IMAGE_TOKENS, UNetImageTokens
 from ..sampling.carried import InBoxes, carry_both
 from ..sampling.conditioning import SamplerInputs
 from ..sampling.missing_people import NamedRange, NoteSubject, marked
-from ..sampling.node_of_run import NodeOfRun
+from ..sampling.node_of_run import Canvas, NodeOfRun
 from ..sampling.on_model import with_kinds_and_notes
 from ..sampling.runs import Kind
 
@@ -53,13 +53,15 @@ class ActingPeople(InBoxes):
         return self.cast.by_row
 
     @property
-    def canvas_node(self) -> NodeOfRun | None:
-        """The node whose canvas and rows a run compares with the latent; None where there is nothing to compare.
+    def canvas(self) -> Canvas | None:
+        """The canvas that a run compares with the latent, with the rows; None where there is nothing to compare.
 
         Regions of a placed cast are parts of its canvas, and by_row each row belongs to a person. Masks alone fit any
         picture.
         """
-        return self.node_of_run if self.placed or self.by_row else None
+        if not self.placed and not self.by_row:
+            return None
+        return Canvas.of_regions(self.node_of_run, self.boxes if self.by_row else self.acting_regions)
 
     def weights(self, weight: float) -> Tensor:
         """The weight of each person, times that of the node: (people,) float32."""
@@ -85,7 +87,7 @@ class ActingPeople(InBoxes):
             layers,
             boxes=self.boxes,
             by_row=self.by_row,
-            canvas_node=self.canvas_node,
+            canvas=self.canvas,
         )
 
     def note_subject(

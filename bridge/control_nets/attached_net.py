@@ -1,16 +1,16 @@
-"""Our own ControlNet, made of the user's. It checks in each run whether net, MODEL, latent and hint fit each other.
+"""Our own ControlNet, made of the user's.
 
 The net reads the same text and the same timestep as the UNet, and of the hint only the part that shows what the UNet
-denoises. It checks the size of the latent and the number of rows. Its notes come from attachment.py.
+denoises. That the net fits the MODEL, and the hint the latent, a run has checked, by what the entries with the net
+carry (AttachedEntry).
 
 It is a plain ControlNet of the host, with the network and the settings of the user's net: whoever walks along a chain
 (the host, Tiled Diffusion, AnimateDiff-Evolved) finds the fields of one, and what it writes to them counts.
 
 The steps of one run, as the host calls them:
 
-    pre_run                 checks the MODEL; begins a new `in_run`
+    pre_run                 begins a new `in_run`
     get_control             of each forward:
-        _check_forward          checks rows and sizes
         get_control             of the chain before our net
         _part_of_hint           what of the hint a prompt's own area or a window of the batch shows
         _residuals              the host's get_control, on a copy of the net that belongs to this forward alone
@@ -23,7 +23,7 @@ from collections.abc import Callable, Sequence
 from copy import copy, deepcopy
 from dataclasses import dataclass, field
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from comfy.controlnet import ControlNet
@@ -31,42 +31,16 @@ from comfy.hooks import HookGroup
 from comfy.model_base import BaseModel
 from torch import Tensor
 
-from ...core.checks.errors import BadSetup, WrongBaseModel
-from ..host.unet import Options, advice_between, family, kind_of, pixels_of
-from ..sampling.areas import (
-    WHOLE_LATENT,
-    Area,
-    AreaHint,
-    LatentSize,
-    RowWindow,
-    hint_of_area,
-    in_pixels,
-    row_window,
-    whole_latent,
-)
+from ...core.checks.errors import BadSetup
+from ..host.unet import Options, pixels_of
+from ..sampling.areas import Area, AreaHint, RowWindow, hint_of_area, row_window
 from ..sampling.attached_entry import AttachedEntry, attached_entries
-from ..sampling.canvas_check import Canvas
 from ..sampling.carried import ConditioningLost
 from ..sampling.on_model import RunHook
 from ..words.unet.id_tokens import read_beside_others
 
 RowNumbers = tuple[int, ...]
 """The rows of a batch, from 0, that a window shows."""
-
-
-@dataclass(frozen=True, eq=False)
-class NetSettings:
-    """The settings that an apply node makes for all copies of a net.
-
-    canvas: that which the hint shows, and whose people's rows are compared with the latent. None where the run compares
-    them, by what the node has put into the conditioning.
-    width: of the texts that the net reads, and that the MODEL must read.
-    has_id_tokens: whether ID tokens stand in the texts, which the UNet reads, too.
-    """
-
-    canvas: Canvas | None
-    width: int
-    has_id_tokens: bool = False
 
 
 @dataclass
@@ -80,15 +54,15 @@ class NetInRun:
 
     cell: int
     model: BaseModel
-    hints: dict[tuple[Area | None, LatentSize, RowNumbers | None], AreaHint] = field(default_factory=dict)
+    hints: dict[tuple[Area | None, tuple[int, ...], RowNumbers | None], AreaHint] = field(default_factory=dict)
 
     def part_of_hint(
-        self, hint: Tensor, area: Area | None, latent: LatentSize, window: RowNumbers | None, scaling: str
+        self, hint: Tensor, area: Area | None, latent: tuple[int, ...], window: RowNumbers | None, scaling: str
     ) -> AreaHint:
         """The part of the whole hint, (B, C, H, W), that belongs to a forward: made once in a run, and kept in `hints`.
 
-        area: of the forward, None for the whole picture. latent: the size of the whole latent. window: the rows that
-        are shown, None for all. scaling: how the host fits a hint, its upscale_algorithm.
+        area, latent: of an AttachedEntry of the forward. window: the rows that are shown, None for all. scaling: how
+        the host fits a hint, its upscale_algorithm.
         """
         # The key has the size of the latent too: a sampler may enlarge the latent between two steps, and the area then
         # shows another part.
@@ -96,7 +70,8 @@ class NetInRun:
         if key not in self.hints:
             part = hint if window is None else hint[list(window)]
             if area is not None:
-                part = hint_of_area(part, latent, area, scaling, self.cell)
+                height, width = latent
+                part = hint_of_area(part, (height, width), area, scaling, self.cell)
             self.hints[key] = AreaHint(part)
         return self.hints[key]
 
@@ -131,24 +106,26 @@ class AttachedNet(ControlNet):
 
     previous_controlnet: the host's field, the net before this one in the chain, or None.
 
+    reads_text: whether it reads the text of the prompts, with the ID tokens that stand there.
+
     sub_idxs, full_latent_length: AnimateDiff-Evolved samples a batch in windows of some rows. Before each forward it
     writes here which rows it shows, and of how many. It refuses every net without the field sub_idxs.
     """
 
+    reads_text: ClassVar[bool] = True
     in_run: NetInRun  # from pre_run to cleanup
     sub_idxs: Sequence[int] | None = None
     full_latent_length: int = 0
 
-    def __init__(self, net: ControlNet, settings: NetSettings) -> None:
+    def __init__(self, net: ControlNet) -> None:
         # Given the network here, the host would put it into a second ModelPatcher.
         super().__init__(control_model=None, load_device=net.load_device, manual_cast_dtype=net.manual_cast_dtype)
         self.control_model = net.control_model
         self.control_model_wrapped = net.control_model_wrapped
         net.copy_to(self)
-        self.settings = settings
 
     def copy(self) -> AttachedNet:
-        return AttachedNet(self, self.settings)
+        return AttachedNet(self)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> AttachedNet:
         """A copy with the same network and settings, behind a deep copy of the chain before this net.
@@ -179,13 +156,10 @@ class AttachedNet(ControlNet):
         return groups
 
     def pre_run(self, model: BaseModel, percent_to_timestep_function: Callable[[float], float]) -> None:
-        """Called by the host before a run: it checks the MODEL, and begins a new `in_run`.
+        """Called by the host before a run: it begins a new `in_run`.
 
-        It also forgets the fitted hint and the window of an earlier run, and sets exact timesteps. Raises
-        WrongBaseModel where the MODEL reads other texts or has other blocks.
+        It also forgets the fitted hint and the window of an earlier run, and sets exact timesteps.
         """
-        _check_text_width(self.settings.width, model)
-        _check_blocks(self.control_model, model)
         # A cancelled run has not been cleaned up, so a fitted hint of that run may still be here.
         self.cond_hint = None
         self.sub_idxs = None
@@ -205,14 +179,18 @@ class AttachedNet(ControlNet):
         """The residuals of the chain up to this net for one forward, by the host's names; None where there are none.
 
         x_noisy: (B, C, h, w). t: (B,), sigmas. cond: what the entries of this batch bring, by name. batched_number: how
-        many entries those are, each with B / batched_number rows. Raises BadCast and BadSize, see `_check_forward`.
+        many entries those are, each with B / batched_number rows. Raises ConditioningLost where another pack has made
+        transformer_options of its own.
         """
         entries = attached_entries(cond, transformer_options)
         if not entries:
             # The host also hands the chain of an old Apply ControlNet to prompts that do not come from our node. In
             # their rows our net does nothing, and the chain before it gives all.
             return self._chain_before(x_noisy, t, cond, batched_number, transformer_options)
-        latent = self._check_forward(entries, x_noisy, cond, batched_number, transformer_options)
+        if self.reads_text:
+            # The UNet is to read the ID tokens in it, too, also where another pack is in the way of them.
+            id_tokens = [entry.tokens for entry in entries]
+            read_beside_others(self.in_run.model, id_tokens, cond["c_crossattn"], transformer_options)
         residuals_before = self._chain_before(x_noisy, t, cond, batched_number, transformer_options)
         # What this forward alone is to find is set on a copy, so no other forward sees it.
         net = copy(self)
@@ -221,7 +199,7 @@ class AttachedNet(ControlNet):
         # text, so the host is given neither these tokens nor the chain itself, but what came of it.
         net.previous_controlnet = SimpleNamespace(get_control=lambda *_: residuals_before)
         own_cond = {key: value for key, value in cond.items() if key != "crossattn_controlnet"}
-        part = self._part_of_hint(entries[0].area, latent, transformer_options)
+        part = self._part_of_hint(entries[0], transformer_options)
         if part is not None:
             net.cond_hint_original = part.picture
             net.cond_hint = part.fitted
@@ -246,49 +224,20 @@ class AttachedNet(ControlNet):
         """
         return super().get_control(x_noisy, t, cond, batched_number, transformer_options)
 
-    def _check_forward(
-        self,
-        entries: Sequence[AttachedEntry],
-        x_noisy: Tensor,
-        cond: dict[str, Any],
-        batched_number: int,
-        options: Options,
-    ) -> LatentSize:
-        """Check and prepare this forward. Returns the size of the whole latent, (height, width) in latent pixels.
-
-        It lets the UNet read the ID tokens where another pack is in the way of them. Raises BadCast where the number of
-        rows is not that of the people, BadSize where the canvas has another shape than the latent, and ConditioningLost
-        where another pack has made options of its own.
-        """
-        area = entries[0].area  # that of all, see AttachedEntry.can_join_batch
-        if area is not None and WHOLE_LATENT not in options:
-            raise ConditioningLost("", "asks the ControlNet with transformer_options of its own")
-        if self.settings.has_id_tokens:
-            id_tokens = [entry.tokens for entry in entries]
-            read_beside_others(self.in_run.model, id_tokens, cond["c_crossattn"], options)
-        latent = whole_latent(x_noisy, area, options)
-        self._check_rows(len(x_noisy) // batched_number, options)
-        self._check_canvas(area, latent)
-        return latent
-
-    def _check_rows(self, rows_per_entry: int, options: Options) -> None:
-        """Raise BadCast where the number of rows of the whole batch is known, and not that of the people."""
-        window = row_window(options)
-        row_count = rows_per_entry if window is None else self._rows_around(window)
-        if self.settings.canvas and row_count:
-            self.settings.canvas.node.check_rows(row_count)
-
-    def _part_of_hint(self, area: Area | None, latent: LatentSize, options: Options) -> AreaHint | None:
+    def _part_of_hint(self, entry: AttachedEntry, options: Options) -> AreaHint | None:
         """The part of the hint that belongs to a forward; None for all of it.
 
-        The host would fit the whole hint to every area, and take the first pictures of the hint in every window. area:
-        of the forward. latent: the size of the whole latent.
+        The host would fit the whole hint to every area, and take the first pictures of the hint in every window. entry:
+        one of the forward: all of them show one area, see AttachedEntry.can_join_batch. Raises ConditioningLost where
+        no run of ours knows of which latent the area is a part.
         """
         window = self._rows_of_hint(options)
-        if area is None and window is None:
+        if entry.area is None and window is None:
             return None
+        if entry.area is not None and not entry.latent:
+            raise ConditioningLost("", "asks the ControlNet with transformer_options of its own")
         whole_hint: Tensor = self.cond_hint_original  # (B, C, H, W)
-        return self.in_run.part_of_hint(whole_hint, area, latent, window, self.upscale_algorithm)
+        return self.in_run.part_of_hint(whole_hint, entry.area, entry.latent, window, self.upscale_algorithm)
 
     def _rows_of_hint(self, options: Options) -> RowNumbers | None:
         """The rows of the hint that belong to the window of rows that this forward shows.
@@ -303,44 +252,6 @@ class AttachedNet(ControlNet):
     def _rows_around(self, window: RowWindow) -> int:
         """How many rows the whole batch has, where a forward shows a window of it; 0 where that is unknown."""
         return window.total or self.full_latent_length
-
-    def _check_canvas(self, area: Area | None, latent: LatentSize) -> None:
-        """Raise BadSize where the canvas has another shape than the whole latent: the host would cut the hint to fit.
-
-        area: of the forward, or None. latent: (height, width) of the whole latent, in latent pixels.
-        """
-        width, height = in_pixels(latent, self.in_run.cell)
-        # A forward of the whole picture that finds a fitted hint takes it as it is. Either the net has fitted it in an
-        # earlier forward, which was checked; or a pack that samples in tiles has put the hint of a tile there.
-        is_fitted = self.cond_hint is not None and self.cond_hint.shape[-2:] == (height, width)
-        if self.settings.canvas and (area is not None or not is_fitted):
-            self.settings.canvas.check(latent, self.in_run.cell)
-
-
-def _check_text_width(width: int, model: BaseModel) -> None:
-    """Raise WrongBaseModel unless the model reads texts of this width. width: of the texts that the net reads."""
-    width_of_model = model.model_config.unet_config.get("context_dim")
-    if width_of_model == width:
-        return
-    advice = advice_between(width_of_model, width)
-    raise WrongBaseModel("The MODEL given to the sampler", kind_of(model, width_of_model), family(width), advice)
-
-
-def _check_blocks(network: Any, model: BaseModel) -> None:
-    """Raise WrongBaseModel unless a ControlNet's network gives one residual for each input block of the UNet.
-
-    The host itself raises nothing: it leaves out the residuals for which there is no block.
-    """
-    residual_count = len(network.zero_convs)
-    block_count = len(getattr(model.diffusion_model, "input_blocks", ()))
-    if residual_count != block_count:
-        name = type(model.model_config).__name__
-        raise WrongBaseModel(
-            "The ControlNet",
-            f"a UNet of {residual_count} input blocks",
-            f"one of {block_count} ({name})",
-            "Use a MODEL with SDXL's blocks: SDXL, Turbo, Lightning, LCM, SSD-1B, Vega and their fine-tunes.",
-        )
 
 
 class _Timesteps(Tensor):

@@ -5,15 +5,13 @@ With the net comes a hook, by which each run with a prompt that has the net writ
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import cycle
 from typing import Any
 
 from comfy.controlnet import ControlBase
 from comfy.hooks import HookGroup
-from comfy.samplers import CFGGuider
 from comfy.sd import VAE
 from comfy_api.latest import io
 from torch import Tensor
@@ -22,13 +20,12 @@ from ...core.models import net_names
 from ..host import notes
 from ..host.schedule import ScheduleRange
 from ..sampling.areas import will_have_area
-from ..sampling.attached_entry import AttachedEntry
+from ..sampling.attached_entry import ATTACHED_ENTRIES, AttachedEntry
 from ..sampling.carried import carry
 from ..sampling.conditioning import Conditioning, SamplerInputs
 from ..sampling.missing_people import NodeNotes, NoteSubject, marked
-from ..sampling.node_of_run import Pictures
+from ..sampling.node_of_run import Canvas, NodeOfRun, Pictures
 from ..sampling.on_model import OnModel, RunHook
-from ..sampling.run_notes import SamplingCall, tell_of_picture_count
 from .attached_net import AttachedNet
 
 
@@ -37,17 +34,19 @@ class Attachment:
     """One ControlNet that is put at the end of the chain of every entry, of several conditionings.
 
     Entries that had the same net before share one copy: the host evaluates positive and negative in one batch only
-    when they hold the same object. net: what is copied. hint: (B, H, W, 3), values may lie outside 0..1; its pictures
-    follow each other over the rows. pictures: the hint in the user's words. vae: for nets that read the hint as a
-    latent; None for others. note_subject: the node that attaches the net, for notes about its people; None where its
-    MODEL writes them. _copies: the copy for each chain, by the last net of the chain.
+    when they hold the same object. net: what is copied. hint: (B, H, W, 3), as large as the canvas, values may lie
+    outside 0..1; its pictures follow each other over the rows. hint_name: what one of these is, such as "keypoint
+    picture". node: that attaches the net. vae: for nets that read the hint as a latent; None for others. note_subject:
+    the node for notes about its people; None where its MODEL writes them. _copies: the copy for each chain, by the last
+    net of the chain.
     """
 
     net: AttachedNet
     hint: Tensor
     strength: float
     timestep_percent_range: tuple[float, float]
-    pictures: Pictures
+    hint_name: str
+    node: NodeOfRun
     vae: VAE | None = None
     note_subject: NoteSubject | None = None
     _copies: dict[ControlBase | None, AttachedNet] = field(default_factory=dict, init=False)
@@ -55,17 +54,9 @@ class Attachment:
     def __post_init__(self) -> None:
         schedule = ScheduleRange(*self.timestep_percent_range).checked("The ControlNet")
         self.timestep_percent_range = schedule.for_control_net
+        notes_of_run = () if self.note_subject is None else (NodeNotes(self.note_subject).tell,)
         self._hooks = HookGroup()  # one hook for all copies: the host begins it once
-        self._hooks.add(RunHook(OnModel(notes=tuple(self._notes()))))
-
-    def _notes(self) -> list[Callable[[CFGGuider, SamplingCall], None]]:
-        """What writes the notes about the net when a sampling begins."""
-        notes: list[Callable[[CFGGuider, SamplingCall], None]] = [
-            partial(tell_of_picture_count, self.pictures, len(self.hint))
-        ]
-        if self.note_subject is not None:
-            notes.append(NodeNotes(self.note_subject).tell)
-        return notes
+        self._hooks.add(RunHook(OnModel((ATTACHED_ENTRIES,), notes_of_run)))
 
     def attach_to(self, conditioning: Conditioning) -> Conditioning:
         """The conditioning with the net at the end of each entry's chain, and an AttachedEntry in each.
@@ -73,10 +64,14 @@ class Attachment:
         Where an Apply ControlNet (OLD) has asked for it, the host also hands the whole chain to other prompts. Their
         entries have no AttachedEntry, and so the net does nothing there.
         """
+        canvas = Canvas(self.node, (self.hint.shape[2], self.hint.shape[1]))
+        pictures = Pictures(self.hint_name, len(self.hint), self.node)
+        block_count = len(self.net.control_model.zero_convs)
         entries: Conditioning = []
         for text, options in conditioning:
             options_with_net = {**options, "control": self._copy_after(options.get("control"))}
-            entries += carry([[text, options_with_net]], AttachedEntry.of_entry(text, options))
+            entry = AttachedEntry.of_entry(text, options, block_count, canvas, pictures)
+            entries += carry([[text, options_with_net]], entry)
         return entries
 
     def attach_to_both(self, given: SamplerInputs) -> SamplerInputs:

@@ -17,7 +17,7 @@ from ..networks.file_attention import attend_with
 from ..networks.row_tracking import repeat_rows
 from ..sampling.carried import ConditioningLost, carried_by_chunk
 from ..sampling.code_of_others import who_stands_around
-from .attached_net import AttachedNet, NetSettings, other_object
+from .attached_net import AttachedNet, other_object
 
 
 class ReadByNet(NamedTuple):
@@ -40,15 +40,17 @@ class TokenControlNet(AttachedNet):
     regions read.
     """
 
-    def __init__(self, net: ControlNet, settings: NetSettings, source: object, outside: Tensor) -> None:
-        super().__init__(net, settings)
+    reads_text = False
+
+    def __init__(self, net: ControlNet, source: object, outside: Tensor) -> None:
+        super().__init__(net)
         self.source = source
         self.outside = outside
         self._ready: dict[tuple[tuple[UNetImageTokens, ...], int], ReadByNet] = {}
         """What forwards of this run have been computed with, by the image tokens of their chunks and their rows."""
 
     def copy(self) -> "TokenControlNet":
-        return TokenControlNet(self, self.settings, self.source, self.outside)
+        return TokenControlNet(self, self.source, self.outside)
 
     def cleanup(self) -> None:
         """Called by the host after a run, which is forgotten."""

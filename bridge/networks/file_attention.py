@@ -156,8 +156,8 @@ def tell_of_file_attention(run: Run, carried: Carried, kind: str = "") -> None:
 
     carried: what the node has put in. kind: of a UNet's attentions, attn1 or attn2; "" for a transformer.
     """
-    node = carried.canvas_node
-    if node is not None:
+    if carried.canvas is not None:
+        node = carried.canvas.node
         run.once((TOPIC, node), lambda: _tell(node, is_replaced=_is_replaced(run.model, kind)))
 
 

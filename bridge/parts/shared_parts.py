@@ -10,6 +10,7 @@ from ...core.checks.errors import BadParts, BadSize
 from ...core.parts.bank import Bank, PartTokens, PartWeights
 from ...core.pictures.geometry import OF_A_PIECE
 from ..networks.file_attention import tell_of_file_attention
+from ..sampling.areas import in_pixels
 from ..sampling.carried import Carried, carried_in, carry_both
 from ..sampling.conditioning import SamplerInputs
 from ..sampling.runs import Run
@@ -40,19 +41,13 @@ class SharedParts(Carried):
         return bool(self.bank) or self.live is not None or self.pose is not None
 
     @property
-    def pose_count(self) -> int:
-        if self.pose is None:
-            return 0
-        return len(self.pose)
-
-    @property
     def by_place(self) -> bool:
         return self.pose is not None or self.weights.targets is not None
 
     @property
     def different_pictures(self) -> int:
         """One for each of several poses."""
-        return self.pose_count if self.pose_count > 1 else 0
+        return 0 if self.pose is None or len(self.pose) == 1 else len(self.pose)
 
     def of_picture(self, number: int) -> "SharedParts":
         """A copy with one of the poses alone, (1, C, h, w)."""
@@ -72,23 +67,24 @@ class SharedParts(Carried):
         return self.bank.get(block, ())
 
     def begin(self, run: Run) -> None:
-        """Write the note about the file's attention. Raises WrongBaseModel as is_inpainting does."""
+        """Write the note about the file's attention.
+
+        Raises BadSize where the parts were encoded for a picture of another size, and WrongBaseModel as is_inpainting
+        does.
+        """
+        size = in_pixels(run.latent, run.cell)
+        if self.size is not None and self.size != size:
+            width, height = self.size
+            raise BadSize(
+                "The latent",
+                size,
+                f"the parts were encoded for {width}x{height} px",
+                "Give the latent and the node that the parts go through the same width and height; a second pass at "
+                f"another size needs that node once more, at that size. {OF_A_PIECE}",
+            )
         tell_of_file_attention(run, self, "attn1")
         if self.live is not None:
             is_inpainting_in(run, self.live)
-
-    def check_size(self, size: tuple[int, int]) -> None:
-        """Raise BadSize where the parts were encoded for a picture of another size, (width, height) in pixels."""
-        if self.size is None or self.size == size:
-            return
-        width, height = self.size
-        raise BadSize(
-            "The latent",
-            size,
-            f"the parts were encoded for {width}x{height} px",
-            "Give the latent and the node that the parts go through the same width and height; a second pass at "
-            f"another size needs that node once more, at that size. {OF_A_PIECE}",
-        )
 
 
 def _cut(picture: Tensor | None, area: Sequence[int]) -> Tensor | None:

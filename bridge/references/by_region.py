@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import torch
@@ -41,6 +41,7 @@ from ..networks.attention import attending_parts, untraced, with_reading
 from ..networks.file_attention import patched_file_attention, tell_of_file_attention
 from ..networks.forward_layout import layout_of
 from ..networks.model_family import TOKEN, cells_per_token, network_of, regions_on_tokens, taken_family
+from ..sampling.areas import in_pixels
 from ..sampling.carried import (
     CarriedOfPeople,
     ConditioningLost,
@@ -50,7 +51,6 @@ from ..sampling.carried import (
 from ..sampling.conditioning import RunEntry
 from ..sampling.current_forward import CurrentReferences, current
 from ..sampling.forward import Batch, ForwardInput, ForwardShape
-from ..sampling.node_of_run import NodeOfRun
 from ..sampling.runs import Kind, Run
 from ..sampling.watch import DueCalls
 from .record import LATENTS, PeopleReferences, ReferenceLatent
@@ -80,7 +80,7 @@ class RegionalReferences(CarriedOfPeople):
     record: the latents and their people. regions: (regions, H, W), 0..1, of the whole picture: in the order of
     record.present, and then those of single latents; None at a strength of 0. names: of the regions. strength:
     how far references are limited to regions, 0..1. everybody_outside: whether picture tokens outside of all regions
-    read the references of all people, or of none. canvas_node: the node whose canvas the regions are parts of.
+    read the references of all people, or of none.
     numbers: for every reference latent of the entry its number in the record, or None for a latent of another node;
     empty until a run has begun, because other nodes may still add latents to the entry.
     """
@@ -90,7 +90,6 @@ class RegionalReferences(CarriedOfPeople):
     names: tuple[str, ...]
     strength: float
     everybody_outside: bool
-    canvas_node: NodeOfRun = field(kw_only=True)
     numbers: tuple[int | None, ...] = ()
 
     @property
@@ -123,6 +122,11 @@ class RegionalReferences(CarriedOfPeople):
         return self is other or (self.by_row and (self.source, self.numbers) == (other.source, other.numbers))
 
     def begin(self, run: Run) -> None:
+        """Raise BadRegion where a region has no token of the picture. At a strength of 0 there are no regions."""
+        if self.regions is not None:
+            width, height = in_pixels(run.latent, run.cell)
+            tokens = belongs(on_tokens(self.regions, height, width, TOKEN))
+            check_tokens(tokens, self.names, height, width)
         # Attention is divided where not all tokens read all references alike.
         if self.strength or not self.record.is_read_as_it_is:
             tell_of_file_attention(run, self)
@@ -146,17 +150,6 @@ class RegionalReferences(CarriedOfPeople):
                 "Take that node out, or disconnect model of People as References.",
             )
         return of_entry
-
-    def check_size(self, size: tuple[int, int]) -> None:
-        """Raise BadRegion where a region has no token of a picture of this size, (width, height) in pixels.
-
-        Nothing is checked at a strength of 0, where there are no regions.
-        """
-        if self.regions is None:
-            return
-        width, height = size
-        tokens = belongs(on_tokens(self.regions, height, width, TOKEN))
-        check_tokens(tokens, self.names, height, width)
 
 
 def _count_of_people(references: Sequence[ReferenceLatent]) -> int:

@@ -13,15 +13,11 @@ from comfy.utils import common_upscale
 from torch import Tensor
 
 from ...core.checks.errors import BadSetup
-from ..host.unet import Options
 
 Area = tuple[int, int, int, int]
 """(height, width, y, x) in latent pixels."""
 LatentSize = tuple[int, int]
 """(height, width) in latent pixels."""
-
-WHOLE_LATENT = "likeness_whole_latent"
-"""The key of the LatentSize of what is denoised, among transformer_options. runs.py writes it at each step."""
 
 
 @dataclass(frozen=True)
@@ -78,15 +74,6 @@ def will_have_area(options: Mapping[str, Any]) -> bool:
 def latent_size(x: Tensor) -> LatentSize:
     """The size of latents, (..., h, w)."""
     return int(x.shape[-2]), int(x.shape[-1])
-
-
-def whole_latent(x: Tensor, area: Area | None, options: Options) -> LatentSize:
-    """The size of the whole latent in one forward of a run.
-
-    x: (B, C, h, w), of the whole picture where area is None, else of this area of the picture. options: the
-    transformer_options of the forward.
-    """
-    return latent_size(x) if area is None else options[WHOLE_LATENT]
 
 
 def in_pixels(latent: LatentSize, cell: int) -> tuple[int, int]:

@@ -22,7 +22,7 @@ from ...core.checks.errors import LikenessError, ModelNotPatched
 from ..host.schedule import ScheduleRange
 from .areas import area_of
 from .conditioning import Conditioning, NeverCopied, RunEntry, SamplerInputs, is_zeroed
-from .node_of_run import NodeOfRun, Pictures
+from .node_of_run import Canvas, NodeOfRun, Pictures
 
 
 class ConditioningLost(LikenessError):
@@ -58,10 +58,10 @@ class Carried(NeverCopied):
     key: of its kind, see runs.Kind. is_for_nets: whether ControlNets of ours read it, and no run.
     source: the same object on both sides of one node.
     schedule: the part of the schedule in which it works; the run makes sigmas of it.
-    canvas_node: the node whose canvas its regions are parts of, which a run compares with the latent; None where there
+    canvas: that of its node, of which its regions are parts and which a run compares with the latent; None where there
     is nothing to compare.
     words_note_node: the node which has encoded `words`, for notes of a run; None for no note.
-    poses: the pose pictures that it has from the user, or None; `pose_count` says how many.
+    poses: the pose pictures that it has from the user, or None.
     of_negative: what its node puts on the negative side, where that is something else; see read_as_negative.
     """
 
@@ -70,7 +70,7 @@ class Carried(NeverCopied):
     source: object
     schedule: ScheduleRange
     _made: dict[Hashable, Any] = field(default_factory=dict, init=False)  # see made_once
-    canvas_node: NodeOfRun | None = field(default=None, kw_only=True)
+    canvas: Canvas | None = field(default=None, kw_only=True)
     words_note_node: NodeOfRun | None = field(default=None, kw_only=True)
     poses: Pictures | None = field(default=None, kw_only=True)
     of_negative: Self | None = field(default=None, kw_only=True)
@@ -100,11 +100,6 @@ class Carried(NeverCopied):
         return self
 
     @property
-    def pose_count(self) -> int:
-        """How many pose pictures it has: one for all rows of the batch, or one for each."""
-        return 0
-
-    @property
     def by_place(self) -> bool:
         """Whether it matters which part of the picture the UNet is given."""
         return self.acting_regions is not None
@@ -114,7 +109,10 @@ class Carried(NeverCopied):
         return self
 
     def begin(self, run: Any) -> None:
-        """Called when a sampling has begun that reads this, before the host loads the MODEL. run: a runs.Run."""
+        """Called when a sampling has begun that reads this, before the host loads the MODEL. run: a runs.Run.
+
+        Raises BadSize or BadRegion where this does not fit the picture. Its canvas has been held against it before.
+        """
 
     def cells_added(self, model: BaseModel) -> int:
         """How many cells (latent pixels) have as many tokens as this adds to every row, for the host's estimate of
@@ -127,12 +125,6 @@ class Carried(NeverCopied):
         By default they can where both come from one node, as its positive and its negative side do.
         """
         return self.source is other.source
-
-    def check_size(self, size: tuple[int, int]) -> None:
-        """Raise BadSize or BadRegion where this does not fit a picture of this size, (width, height) in pixels.
-
-        Here anything fits: subclasses say what does not. Canvases are checked elsewhere, see check_canvases.
-        """
 
     def cut(self, area: Sequence[int], latent: Sequence[int]) -> Self:
         """A copy for one area of the latent; this object itself where it acts everywhere.

@@ -22,7 +22,7 @@ from ..host.unet import Options
 from .carried import KEY
 from .conditioning import Conditioning, NeverCopied, named_as_one
 from .missing_people import NodeNotes, NoteSubject
-from .run_notes import SamplingCall, tell_of_start
+from .run_notes import SamplingCall, tell_of_pictures
 from .runs import Kind, Run
 
 _WRAPPERS = comfy.patcher_extension.WrappersMP
@@ -101,7 +101,7 @@ def _sample(on_model: OnModel, executor: WrapperExecutor, *args: Any, **kwargs: 
     options = guider.model_options["transformer_options"]
     begun: Run | None = options.get(KEY)  # by the wrapper of the MODEL, where this one comes with a ControlNet
     run = begun or _begun(guider, call.latent_image)
-    tell_of_start(run.add_kinds(on_model.kinds, guider, call.latent_image), guider, call)
+    tell_of_pictures(run.add_kinds(on_model.kinds, guider, call.latent_image), len(call.latent_image))
     for tell in on_model.notes:
         tell(guider, call)
     try:

@@ -20,7 +20,6 @@ from ...core.pictures import tensors
 from ..host import notes
 from .carried import Carried
 from .conditioning import factor_between
-from .node_of_run import Pictures
 
 PICTURES = "pictures"
 """The topic of notes about pose pictures: their number does not fit that of the rows."""
@@ -88,27 +87,18 @@ def _strength(text: Tensor) -> float:
     return float(lengths.median()) if len(lengths) else 1.0
 
 
-def tell_of_start(carried: Sequence[Carried], guider: CFGGuider, call: SamplingCall) -> None:
-    """Write the notes that are known before the first step. carried: all that the sampling's conditioning carries."""
-    pose_counts: dict[Pictures, int] = {}
-    for item in carried:
-        if item.poses is not None:
-            pose_counts[item.poses] = item.pose_count  # the same on both sides of the node
-    for poses, pose_count in pose_counts.items():
-        tell_of_picture_count(poses, pose_count, guider, call)
-
-
-def tell_of_picture_count(pictures: Pictures, picture_count: int, guider: CFGGuider, call: SamplingCall) -> None:
-    """Write a note unless the rows divide evenly among the pictures of poses, see `without_row` in
+def tell_of_pictures(carried: Sequence[Carried], row_count: int) -> None:
+    """Write a note under each node with pose pictures unless the rows divide evenly among these, see `without_row` in
     core/pictures/tensors.py. Where there is nothing to say, the note of an earlier run is taken away.
 
-    Not of a node whose people have a row of the batch each, as with the cast of Crop Faces: it checks that itself.
+    Not under a node whose people have a row of the batch each, as with the cast of Crop Faces: it checks that itself.
+    carried: all that a sampling's conditioning carries. row_count: of its latent.
     """
-    if pictures.owner.row_count:
-        return
-    sentence = tensors.without_row(pictures.name, picture_count, len(call.latent_image))
-    text = f"{pictures.owner.node_name}: {sentence}" if sentence else ""
-    notes.tell_of_run(pictures.owner.node_id, PICTURES, text)
+    for pictures in dict.fromkeys(item.poses for item in carried):
+        if pictures is not None and not pictures.owner.row_count:
+            sentence = tensors.without_row(pictures.name, pictures.count, row_count)
+            text = f"{pictures.owner.node_name}: {sentence}" if sentence else ""
+            notes.tell_of_run(pictures.owner.node_id, PICTURES, text)
 
 
 def tell_of_checkpoint(node_name: str, node_id: str | None, guider: CFGGuider) -> None:

@@ -40,8 +40,7 @@ from ..host import notes
 from ..host.schedule import ScheduleRange, SigmaRange
 from ..host.shared_network import model_of, network_within
 from ..host.unet import pixels_of
-from .areas import WHOLE_LATENT, LatentSize, in_pixels, latent_size, row_window
-from .canvas_check import check_canvases
+from .areas import LatentSize, in_pixels, latent_size, row_window
 from .carried import (
     KEY,
     Carried,
@@ -140,8 +139,8 @@ class Run(NeverCopied):
     def add_kinds(self, kinds: Iterable[Kind], guider: CFGGuider, latent: Tensor) -> list[Carried]:
         """From now on read these kinds too. Gives all that the conditioning carries of them.
 
-        Raises BadCast, BadSize or BadRegion where something carried does not fit the latent, (B, C, h, w), and what
-        `in_entry` of a Carried raises.
+        Raises BadCast or BadSize where the canvas of something carried does not fit the latent, (B, C, h, w), and what
+        `in_entry` and `begin` of a Carried raise.
         """
         new = {kind.key: kind for kind in kinds if kind.key not in self.kinds}
         self.kinds.update(new)
@@ -152,10 +151,9 @@ class Run(NeverCopied):
             carry_instead(entry, CarriedCond(carried, run=self))
             self._entries.append(carried)
             everything += [item for item in carried if item.key in new]
-        check_canvases(everything, latent, self.cell)
-        height, width = self.latent
-        for item in everything:
-            item.check_size((self.cell * width, self.cell * height))
+        for canvas in dict.fromkeys(item.canvas for item in everything):
+            if canvas is not None:
+                canvas.check(latent, self.cell)
         for item in everything:
             item.begin(self)
         return everything
@@ -261,7 +259,7 @@ class Run(NeverCopied):
 
         x_in: what is denoised, (B, C, h, w): a sampler may enlarge it between two steps.
         """
-        self.latent = options[WHOLE_LATENT] = latent_size(x_in)
+        self.latent = latent_size(x_in)
         window = row_window(options)
         self.row_tables.window = () if window is None else window.rows
         self.schedule = options.get("sample_sigmas")

@@ -125,7 +125,7 @@ def _words_of_unet(people: _PeopleWithWords, words: PeopleWords) -> UnetWords:
         regions=people.strengths,
         texts=tuple(words.tokens),
         by_row=people.acting.by_row,
-        canvas_node=people.acting.canvas_node,
+        canvas=people.acting.canvas,
         words_note_node=people.acting.node_of_run,
     )
 
@@ -141,6 +141,6 @@ def _words_of_transformer(people: _PeopleWithWords, words: PeopleWords) -> Trans
         names=tuple(names_apart[number] for number in people.numbers),
         by_row=people.acting.by_row,
         t5=tuple(words.t5) if any(words.t5) else (),
-        canvas_node=people.acting.canvas_node,
+        canvas=people.acting.canvas,
         words_note_node=people.acting.node_of_run,
     )

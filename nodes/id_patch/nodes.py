@@ -14,16 +14,14 @@ from torch import Tensor
 from ...bridge.apply import optional_model
 from ...bridge.apply.acting_people import ActingPeople
 from ...bridge.apply.begin import OnBodies, begin_acting
-from ...bridge.control_nets.attached_net import AttachedNet, NetSettings, other_object, require_plain
+from ...bridge.control_nets.attached_net import AttachedNet, other_object, require_plain
 from ...bridge.control_nets.attachment import Attachment, other_net
 from ...bridge.host import notes, schema
 from ...bridge.host.load import FileLoader, Loaded, Published
 from ...bridge.host.schedule import ScheduleRange
 from ...bridge.sampling import conditioning
-from ...bridge.sampling.canvas_check import Canvas
 from ...bridge.sampling.conditioning import ID_TOKENS, Conditioning, IDTokens, SamplerInputs
 from ...bridge.sampling.missing_people import NamedRange, NoteSubject
-from ...bridge.sampling.node_of_run import Pictures
 from ...bridge.words.unet.run import UNET_WORDS
 from ...bridge.words.unet.words import id_tokens_by_region
 from ...core.cast import Cast, Member, in_order_of_places, require_places, require_somebody
@@ -230,12 +228,12 @@ class ApplyIDPatch(io.ComfyNode):
         people = _People(id_patch, settings, participants, id_patch.faces(participants.people, settings.photos), acting)
         hint = people.own_hint() if image is None else _checked_hint(image, participants)
         given = people.put_into(given)
-        net = AttachedNet(control_net, people.net_settings(hint))
-        pictures = Pictures("condition picture", acting.node_of_run)
+        net = AttachedNet(control_net)
         percents = (settings.start_percent, settings.end_percent)
         # Where ID tokens are read by region, the MODEL writes the notes about people.
         note_subject = people.note_subject() if acting.regions is None else None
-        attachment = Attachment(net, hint, settings.strength, percents, pictures, vae, note_subject)
+        name, node = "condition picture", acting.node_of_run
+        attachment = Attachment(net, hint, settings.strength, percents, name, node, vae, note_subject)
         with_net = attachment.attach_to_both(given)
         model_out = optional_model.model_out(with_net.model, APPLY)
         previews = _previews(cls, hint if image is None else None, acting)
@@ -331,11 +329,6 @@ class _People:
                 cast_people = counted(count, "person", "people")
                 why = f"The conditioning already holds the ID tokens of {text_people}, and this cast has {cast_people}."
                 raise BadPatches(why, "Put all people into one Apply ID-Patch, or disconnect its model.")
-
-    def net_settings(self, hint: Tensor) -> NetSettings:
-        """The settings of the ControlNet. hint: (B, H, W, 3), of the size of the canvas."""
-        canvas = Canvas(self.acting.node_of_run, (hint.shape[2], hint.shape[1]))
-        return NetSettings(canvas, self.id_patch.width, has_id_tokens=True)
 
     def note_subject(self) -> NoteSubject:
         """The node and what it puts in, for the notes of a run."""

@@ -13,17 +13,15 @@ from torch import Tensor
 from ...bridge.apply.acting_people import ActingPeople
 from ...bridge.apply.adapters import UNetAdapter
 from ...bridge.apply.begin import AtFaces, When, begin
-from ...bridge.control_nets.attached_net import NetSettings, require_plain
+from ...bridge.control_nets.attached_net import require_plain
 from ...bridge.control_nets.attachment import Attachment, other_net
 from ...bridge.control_nets.sdxl_net import TokenControlNet, other_network
 from ...bridge.host import notes, schema
 from ...bridge.host.load import FileLoader, Published
 from ...bridge.host.schedule import ScheduleRange
 from ...bridge.image_tokens.unet_tokens import UNetImageTokens
-from ...bridge.sampling.canvas_check import Canvas
 from ...bridge.sampling.conditioning import Conditioning, SamplerInputs, check_control_net
 from ...bridge.sampling.missing_people import NamedRange
-from ...bridge.sampling.node_of_run import Pictures
 from ...core.cast import Cast, Person, PlacedCast, is_a, rows_missing
 from ...core.checks.errors import BadSetup
 from ...core.families import SDXL
@@ -141,9 +139,9 @@ class ApplyInstantID(io.ComfyNode):
             # IdentityNet reads the tokens that have this source. Positive and negative have the same one.
             source = carried[0].source
             require_plain(other_network(control_net), "IdentityNet", METHOD.title)
-            net = TokenControlNet(control_net, _net_settings(acting, hint, instant_id.width), source, no_face_tokens)
-            pictures = Pictures("keypoint picture", acting.node_of_run)
-            attachment = Attachment(net, hint, settings.control_strength, net_percents, pictures)
+            net = TokenControlNet(control_net, source, no_face_tokens)
+            name = "keypoint picture"
+            attachment = Attachment(net, hint, settings.control_strength, net_percents, name, acting.node_of_run)
             given = attachment.attach_to_both(given)
         return acting.applied(given, carried, ranges)
 
@@ -162,14 +160,6 @@ def _image_tokens(
     no_faces = no_face_tokens.expand(len(people), -1, -1)  # (people, T, width)
     # What each person's values in attention are multiplied with is their weight.
     return loaded.image_tokens(acting, (face_tokens, no_faces), acting.weights(weight))
-
-
-def _net_settings(acting: ActingPeople, hint: Tensor, width: int) -> NetSettings:
-    """The settings of IdentityNet. hint: (B, H, W, 3). width: of one token."""
-    # Where the acting people are placed, the run compares the canvas of what is carried with the latent, so the net
-    # need not check it again when it reads the hint.
-    canvas = None if acting.placed else Canvas(acting.node_of_run, (hint.shape[2], hint.shape[1]))
-    return NetSettings(canvas, width)
 
 
 def _hint(image: Tensor | None, cast: Cast, control_net: ControlBase | None, strength: float) -> Tensor:

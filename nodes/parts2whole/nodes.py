@@ -24,7 +24,7 @@ from ...bridge.parts.sharing_run import SHARED_PARTS
 from ...bridge.sampling.carried import carry_both
 from ...bridge.sampling.conditioning import Conditioning, SamplerInputs, check_conditioning
 from ...bridge.sampling.missing_people import NamedRange
-from ...bridge.sampling.node_of_run import NodeOfRun, Pictures
+from ...bridge.sampling.node_of_run import Canvas, NodeOfRun, Pictures
 from ...core.attention.cross_attention import Block
 from ...core.checks.errors import BadParts, BadSize, WrongBaseModel, counted
 from ...core.parts.bank import Bank, PartTokens, PartWeights, token_mask, tokens_inside
@@ -246,8 +246,8 @@ def put_in(
         weights=PartWeights([weight * strength for weight in features.weights], features.targets),
         pose=pose,
         size=features.size,
-        poses=None if pose is None else Pictures("pose picture", node_of_run),
-        canvas_node=node_of_run,
+        poses=None if pose is None else Pictures("pose picture", len(pose), node_of_run),
+        canvas=Canvas(node_of_run),
     )
     if not strength:
         return share_with(given, without_parts, without_parts)

@@ -25,6 +25,7 @@ from ...bridge.loras.adapter_files import with_lora
 from ...bridge.sampling.carried import carry
 from ...bridge.sampling.conditioning import Conditioning, SamplerInputs, changed_in_turn, check_conditioning
 from ...bridge.sampling.missing_people import NamedRange
+from ...bridge.sampling.node_of_run import Canvas
 from ...bridge.words.unet.run import UNET_WORDS
 from ...bridge.words.unet.words import UnetWords
 from ...core import taking_part
@@ -331,7 +332,7 @@ def _sides(encoded: EncodedPrompt, negative: Conditioning, acting: ActingPeople)
             regions=region[None],  # (1, H, W)
             inline_counts=(word.copies,),
             start=word.position,
-            canvas_node=acting.node_of_run,
+            canvas=Canvas.of_regions(acting.node_of_run, region[None]),
         )
         # The host may compute texts with and without people in one batch, so those without say that they have none.
         no_words = words.without_people()

@@ -13,7 +13,7 @@ from ...bridge.references.by_region import REFERENCES_BY_REGION, RegionalReferen
 from ...bridge.references.record import PeopleReferences
 from ...bridge.sampling.carried import carry
 from ...bridge.sampling.conditioning import SamplerInputs
-from ...bridge.sampling.node_of_run import NodeOfRun
+from ...bridge.sampling.node_of_run import Canvas, NodeOfRun
 from ...bridge.sampling.on_model import with_kinds
 from ...core import taking_part
 from ...core.attention.cross_attention import on_tokens
@@ -121,6 +121,7 @@ def read_by_region(
     given: with a MODEL. record: the references of both conditionings. read_regions: None where nothing is limited to
     regions: then the whole picture reads them, by people's weights.
     """
+    node = NodeOfRun(NAME, node_id)
     regional = RegionalReferences(
         source=object(),
         schedule=WHOLE_SCHEDULE,
@@ -130,13 +131,14 @@ def read_by_region(
         strength=0.0,
         everybody_outside=False,
         by_row=record.cast.by_row,
-        canvas_node=NodeOfRun(NAME, node_id),
+        canvas=Canvas(node),
     )
     if read_regions is not None:
         regional = replace(
             regional,
             schedule=read_regions.schedule,
             regions=read_regions.regions,
+            canvas=Canvas.of_regions(node, read_regions.regions),
             names=tuple(read_regions.names),
             strength=read_regions.settings.region_strength,
             everybody_outside=read_regions.settings.outside == EVERYBODY_OUTSIDE,

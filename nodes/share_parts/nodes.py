@@ -26,6 +26,7 @@ from ...bridge.parts.shared_parts import SharedParts, share_with
 from ...bridge.parts.sharing_run import SHARED_PARTS
 from ...bridge.sampling.conditioning import Conditioning, SamplerInputs, check_texts_of_unet
 from ...bridge.sampling.missing_people import NamedRange
+from ...bridge.sampling.node_of_run import Canvas
 from ...core.parts.bank import PartWeights, window
 from ...core.parts.parts import Parts
 from ...core.parts.resizing import prepare, targets
@@ -175,7 +176,7 @@ class SharePartsAttention(io.ComfyNode):
                 [weight * settings.strength for weight in parts.weights], targets(parts.present, *size)
             ),
             size=size,
-            canvas_node=acting.node_of_run,
+            canvas=Canvas(acting.node_of_run),
         )
         # For the positive. Unlike in Parts2Whole the parts are recorded while sampling (live), and not before.
         with_parts = replace(without_parts, live=self_reference)

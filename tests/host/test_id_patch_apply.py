@@ -211,7 +211,6 @@ def test_a_deep_copy_has_the_network_of_the_net_and_a_chain_of_its_own(apply, co
     copied = deepcopy(net)
     assert copied is not net
     assert type(copied) is type(net)
-    assert copied.settings is net.settings
     assert copied.control_model is net.control_model
     assert torch.equal(copied.cond_hint_original, net.cond_hint_original)
     assert copied.previous_controlnet is not first

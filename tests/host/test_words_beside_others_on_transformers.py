@@ -18,7 +18,7 @@ from marks import EACH, families
 from pack.bridge.host import notes
 from pack.bridge.sampling import on_model
 from pack.bridge.sampling.carried import carry
-from pack.bridge.sampling.node_of_run import NodeOfRun
+from pack.bridge.sampling.node_of_run import Canvas, NodeOfRun
 from pack.bridge.words.transformer.run import TRANSFORMER_WORDS
 from peers import apply
 from tiny import devices, people_made, tiny_dits
@@ -138,7 +138,7 @@ def test_the_memory_of_the_words_is_asked_for(setting, by_row):
             texts,
             torch.ones(2, 1, 1),
             ["Anna", "Ben"],
-            canvas_node=NodeOfRun("Prompt per Person", row_count=2),
+            canvas=Canvas(NodeOfRun("Prompt per Person", row_count=2)),
             by_row=True,
         )
         tokens = max(lengths)

@@ -23,7 +23,7 @@ from ...host.schedule import WHOLE_SCHEDULE
 from ...networks.file_attention import tell_of_file_attention
 from ...sampling.carried import WordsOfPeople, carry
 from ...sampling.conditioning import ID_TOKENS, Entry, IDTokens, RunEntry, SamplerInputs
-from ...sampling.node_of_run import NodeOfRun
+from ...sampling.node_of_run import Canvas, NodeOfRun
 from ...sampling.runs import Run
 
 
@@ -91,11 +91,11 @@ class UnetWords(WordsOfPeople):
         return numbers.repeat_interleave(torch.tensor(counts, dtype=torch.long))
 
 
-def id_tokens_by_region(given: SamplerInputs, regions: Tensor, canvas_node: NodeOfRun) -> SamplerInputs:
+def id_tokens_by_region(given: SamplerInputs, regions: Tensor, node: NodeOfRun) -> SamplerInputs:
     """The same MODEL, and both sides with the ID tokens of each entry read by region. An entry without ID tokens stays
     as it is.
 
-    given: as Apply ID-Patch has made it. regions: (people, H, W). canvas_node: see Carried.
+    given: as Apply ID-Patch has made it. regions: (people, H, W), on the canvas of `node`.
     """
     # One object for both sides: by it nodes and runs know that they belong together, see Carried.
     source = object()
@@ -112,7 +112,7 @@ def id_tokens_by_region(given: SamplerInputs, regions: Tensor, canvas_node: Node
             regions=regions,
             inline_counts=counts,
             start=id_tokens.start,
-            canvas_node=canvas_node,
+            canvas=Canvas.of_regions(node, regions),
         )
         return carry([entry], words)[0]
 

@@ -39,7 +39,7 @@ class RefusedBySampler:
 
 
 ANOTHER_CANVAS = " 256x96 px.*canvas of {}.* 128x96 px"
-OF_SDXL = r"MODEL given to the sampler is made for {}, but SDXL .*FLUX\.1 there is PuLID, References"
+NO_UNET = r"The MODEL is made for {}, but a UNet of the SD family .*FLUX\.1 there is PuLID, References"
 TILES = "other_packs.* 64x96 of 128x96 px"
 MIXED = "other_packs.* makes 8 rows of 4 inside attention.* Bypass"
 MOVED = "tokens of the 16x24 of a layer.*target_mask"
@@ -111,11 +111,11 @@ BY_THE_SAMPLER = [
         ours("LikenessPeopleAsReferences", model=value(klein)),
         latent_of("FLUX.2", 256),
     ),
-    RefusedBySampler(WrongBaseModel, r"MODEL .*sampler .*text width 48\)", ID_PATCH, model=value(sd15)),
-    RefusedBySampler(WrongBaseModel, OF_SDXL.format("Flux"), ID_PATCH, latent_of("FLUX.1"), transformer("FLUX.1")),
-    RefusedBySampler(WrongBaseModel, OF_SDXL.format("Flux2"), ID_PATCH, latent_of("FLUX.2"), transformer("FLUX.2")),
+    RefusedBySampler(WrongBaseModel, r"of 9 input blocks, but one of 12 \(SD15\)", ID_PATCH, model=value(sd15)),
+    RefusedBySampler(WrongBaseModel, NO_UNET.format("Flux"), ID_PATCH, latent_of("FLUX.1"), transformer("FLUX.1")),
+    RefusedBySampler(WrongBaseModel, NO_UNET.format("Flux2"), ID_PATCH, latent_of("FLUX.2"), transformer("FLUX.2")),
     RefusedBySampler(
-        WrongBaseModel, OF_SDXL.format("QwenImage"), ID_PATCH, latent_of("Qwen-Image"), transformer("Qwen-Image")
+        WrongBaseModel, NO_UNET.format("QwenImage"), ID_PATCH, latent_of("Qwen-Image"), transformer("Qwen-Image")
     ),
     RefusedBySampler(TokensMoved, MOVED, ON_A_HIGH_CANVAS, latent(128, 192), pack=hyper_tile),
     RefusedBySampler(TokensMoved, MOVED, ON_A_HIGH_CANVAS, latent(128, 192), pack=token_merging),
