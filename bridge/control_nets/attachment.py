@@ -18,11 +18,11 @@ from torch import Tensor
 
 from ...core.models import net_names
 from ..host import notes
-from ..host.schedule import ScheduleRange
+from ..host.schedule import WHOLE_SCHEDULE, ScheduleRange
 from ..sampling.areas import will_have_area
 from ..sampling.attached_entry import ATTACHED_ENTRIES, AttachedEntry
 from ..sampling.carried import carry
-from ..sampling.conditioning import Conditioning, SamplerInputs
+from ..sampling.conditioning import ID_TOKENS, Conditioning, SamplerInputs
 from ..sampling.missing_people import NodeNotes, NoteSubject, marked
 from ..sampling.node_of_run import Canvas, NodeOfRun, Pictures
 from ..sampling.on_model import OnModel, RunHook
@@ -70,7 +70,8 @@ class Attachment:
         entries: Conditioning = []
         for text, options in conditioning:
             options_with_net = {**options, "control": self._copy_after(options.get("control"))}
-            entry = AttachedEntry.of_entry(text, options, block_count, canvas, pictures)
+            tokens = options.get(ID_TOKENS)
+            entry = AttachedEntry(object(), WHOLE_SCHEDULE, block_count, tokens, canvas=canvas, poses=pictures)
             entries += carry([[text, options_with_net]], entry)
         return entries
 

@@ -5,32 +5,19 @@ The host asks a ControlNet for the rows of several entries at once, and tells it
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import torch
-from torch import Tensor
 from typing_extensions import Self
 
 from ...core.checks.errors import WrongBaseModel
-from ..host.schedule import WHOLE_SCHEDULE
 from ..host.unet import advice_on, unet_of
 from .areas import Area, area_of
 from .carried import Carried, carried_by_chunk, carried_in
-from .conditioning import ID_TOKENS, IDTokens, RunEntry
-from .node_of_run import Canvas, Pictures
+from .conditioning import IDTokens, RunEntry
 from .runs import Kind, Run
-
-CHANNELS = 8
-"""How many channels of a token are compared to see whether ID tokens have changed."""
-
-
-def sample_of(context: Tensor, tokens: IDTokens) -> Tensor:
-    """The first channels of the ID tokens in a text: (1, ID tokens, CHANNELS). context: the text, (B, T, width)."""
-    end = tokens.start + tokens.people_count * tokens.tokens_per_person
-    # Of the first row alone, which is enough to see that another node has changed the tokens.
-    return context[:1, tokens.start : end, :CHANNELS]
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,9 +25,7 @@ class AttachedEntry(Carried):
     """A conditioning entry as it was when a net of ours was attached.
 
     block_count: how many input blocks of a UNet the net has residuals for.
-    tokens: where ID tokens stand in its text, or None.
-    sample: the first channels of these tokens, (1, ID tokens, CHANNELS). By them a run sees whether the tokens are
-    still the same. All channels would tell no more, and a run would hold a copy of them.
+    tokens: where ID tokens stand in its text, or None. is_text_changed: whether another node has changed it since.
     area: the area of the picture that its rows show, or None for the whole picture. latent: with an area, the size of
     the whole latent, or () where no run of ours knows it.
     """
@@ -49,18 +34,9 @@ class AttachedEntry(Carried):
     is_for_nets = True
     block_count: int
     tokens: IDTokens | None
-    sample: Tensor | None
+    is_text_changed: bool = False
     area: Area | None = None
     latent: tuple[int, ...] = ()
-
-    @classmethod
-    def of_entry(
-        cls, text: Tensor, options: Mapping[str, Any], block_count: int, canvas: Canvas, poses: Pictures
-    ) -> AttachedEntry:
-        """An entry as it is now. text: (B, T, width). options: of the entry. canvas, poses: of the hint."""
-        tokens: IDTokens | None = options.get(ID_TOKENS)
-        sample = None if tokens is None else sample_of(text, tokens).clone()
-        return cls(object(), WHOLE_SCHEDULE, block_count, tokens, sample, canvas=canvas, poses=poses)
 
     @property
     def active(self) -> bool:
@@ -69,6 +45,10 @@ class AttachedEntry(Carried):
     @property
     def by_place(self) -> bool:
         return True
+
+    def beside_changed_text(self, factor: float | None) -> Self:
+        is_as_before = factor is not None and math.isclose(factor, 1, rel_tol=1e-3)  # it may have been rounded
+        return self if is_as_before else replace(self, is_text_changed=True)
 
     def begin(self, run: Run) -> None:
         """Raise WrongBaseModel unless the MODEL has a UNet with the blocks that the net has residuals for.
@@ -112,14 +92,9 @@ def attached_entries(cond: Mapping[str, Any], options: Mapping[str, Any]) -> lis
 
 
 def holds_id_tokens(entry: RunEntry) -> bool:
-    """Whether the text of an entry still holds the ID tokens that it had when a net of ours was attached.
+    """Whether the text of an entry still holds the ID tokens that it had when nets of ours were attached.
 
-    True for an entry without ID tokens, and without a net of ours. Of all tokens a sample is compared.
+    True for an entry without ID tokens, and without a net of ours.
     """
     attached: tuple[AttachedEntry, ...] = carried_in(entry, AttachedEntry.key)
-    if not attached or attached[-1].tokens is None or attached[-1].sample is None:
-        return True
-    sample = sample_of(entry["cross_attn"], attached[-1].tokens)
-    if sample.shape != attached[-1].sample.shape:
-        return False
-    return torch.allclose(sample, attached[-1].sample.to(sample), rtol=1e-3, atol=1e-5)
+    return not any(item.tokens is not None and item.is_text_changed for item in attached)

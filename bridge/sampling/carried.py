@@ -95,8 +95,11 @@ class Carried(NeverCopied):
         """What is read beside the prompt and encoded as the prompt is, (1, T, width) each."""
         return ()
 
-    def multiplied(self, factor: float) -> Self:
-        """This with its `words` times a factor: for a prompt that Conditioning (Multiply) has multiplied."""
+    def beside_changed_text(self, factor: float | None) -> Self:
+        """This beside a text that another node has changed since, as Conditioning (Multiply) and (Average) do.
+
+        factor: by which the text was multiplied; None where it was changed in another way.
+        """
         return self
 
     @property
@@ -272,8 +275,9 @@ class WordsOfPeople(CarriedOfPeople):
     def words(self) -> Sequence[Tensor]:
         return [text for text in self.texts if text.shape[1]]
 
-    def multiplied(self, factor: float) -> Self:
-        if not self.words:
+    def beside_changed_text(self, factor: float | None) -> Self:
+        """This with its words times the factor."""
+        if factor is None or not self.words:
             return self
         key = "times", factor
         return self.made_once(key, lambda: replace(self, texts=tuple(text * factor for text in self.texts)))

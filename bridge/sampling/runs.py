@@ -134,7 +134,7 @@ class Run(NeverCopied):
         self._times_called = 0
         """How often a sampler has called the MODEL, at least once a step."""
         read_as_negative(guider)
-        _scale_with_texts(guider)
+        _follow_texts(guider)
 
     def add_kinds(self, kinds: Iterable[Kind], guider: CFGGuider, latent: Tensor) -> list[Carried]:
         """From now on read these kinds too. Gives all that the conditioning carries of them.
@@ -416,8 +416,8 @@ def _check_row_count(x: Tensor, row_count: int) -> None:
         raise ConditioningLost("", why)
 
 
-def _scale_with_texts(guider: CFGGuider) -> None:
-    """Another node may have scaled an entry's text by a factor since. Scale what the entry carries alike.
+def _follow_texts(guider: CFGGuider) -> None:
+    """Tell what each entry carries how another node has changed the entry's text since, by `beside_changed_text`.
 
     The entries are changed in place. Notes about words of people that no longer fit a text are written, too, see
     note_on_words.
@@ -427,14 +427,13 @@ def _scale_with_texts(guider: CFGGuider) -> None:
         text: Tensor | None = entry.get("cross_attn")
         if text is None:
             continue
-        scaled: list[Carried] = []
+        beside_text: list[Carried] = []
         for item, text_before in zip(cond.cond, cond.texts, strict=True):
             if item.words_note_node is not None:  # the first entry with a note counts
                 before = notes_of_nodes.get(item.words_note_node, "")
                 notes_of_nodes[item.words_note_node] = before or note_on_words(item, text_before, text)
             factor = factor_between(text_before, text)
-            # None for a text that has been changed in another way.
-            scaled.append(item if factor is None or factor == 1 else item.multiplied(factor))
-        carry_instead(entry, CarriedCond(tuple(scaled)))
+            beside_text.append(item if factor == 1 else item.beside_changed_text(factor))
+        carry_instead(entry, CarriedCond(tuple(beside_text)))
     for node, note in notes_of_nodes.items():
         notes.tell_of_run(node.node_id, WORDS, note)

@@ -369,7 +369,9 @@ def test_every_field_of_people_follows_whom_it_is_of(kind):
         assert by_field(everybody.cropped((3, 2, y, x), (7, 5))) == made(0, 1, 2, **parts)
     if issubclass(kind, WordsOfPeople):
         for factor in (2.5, 0.5):
-            assert by_field(everybody.multiplied(factor)) == made(0, 1, 2, texts=tuple(text * factor for text in TEXTS))
+            assert by_field(everybody.beside_changed_text(factor)) == made(
+                0, 1, 2, texts=tuple(text * factor for text in TEXTS)
+            )
         assert by_field(everybody.without_people()) == made()
 
 
