@@ -45,11 +45,6 @@ REFINER = (
     "What is made for SDXL does not fit the SDXL refiner. Leave the refiner out, or give it a second sampler of its "
     "own, with prompts that its own CLIP has encoded and that go through no node of Likeness."
 )
-PLAYGROUND = (
-    "this MODEL is Playground v2.5, or is set to sample like it. It has SDXL's layers but latents and a noise schedule "
-    "of its own, and the files of this method were trained with SDXL's, so people may look wrong or not appear. Use an "
-    "SDXL checkpoint, or take ModelSamplingContinuousEDM (edm_playground_v2.5) out."
-)
 
 
 def family_of_text_width(width: int | None) -> Family | None:

@@ -96,7 +96,6 @@ class ActingPeople(InBoxes):
         names: Sequence[str] = (),
         *,
         in_negative: bool = False,
-        for_sdxl: bool = False,
         has_id_tokens: bool = False,
     ) -> NoteSubject:
         """The node, and what it puts in, for the notes of a run.
@@ -107,7 +106,7 @@ class ActingPeople(InBoxes):
         names = names or taking_part.names(self.people)
         node = self.node_of_run
         what = joined(names)
-        return NoteSubject(node.node_name, node.node_id, what, tuple(ranges), in_negative, for_sdxl, has_id_tokens)
+        return NoteSubject(node.node_name, node.node_id, what, tuple(ranges), in_negative, has_id_tokens)
 
     def preview(self) -> ui.PreviewImage | None:
         """The preview under the node: where each person acts. None where they act everywhere, or nobody acts."""
@@ -130,7 +129,7 @@ class ActingPeople(InBoxes):
         """
         of_positive, of_negative = carried  # in the order of `image_tokens`
         carrying = carry_both(given, of_positive, of_negative)
-        note_subject = self.note_subject(ranges, in_negative=of_negative.active, for_sdxl=True)
+        note_subject = self.note_subject(ranges, in_negative=of_negative.active)
         return self.outputs(carrying, [kind], note_subject)
 
     def with_kinds(self, given: SamplerInputs, kinds: Sequence[Kind], note_subject: NoteSubject) -> SamplerInputs:

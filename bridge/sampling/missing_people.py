@@ -19,7 +19,7 @@ from ..host import notes
 from ..host.schedule import ScheduleRange, is_unfinished, steps_of
 from .attached_entry import holds_id_tokens
 from .conditioning import Conditioning, NeverCopied, RunEntry, SamplerInputs, is_zeroed
-from .run_notes import SamplingCall, tell_of_checkpoint
+from .run_notes import SamplingCall
 
 TOPIC = "presence"
 """The topic of the notes about a run, see notes.tell_of_run."""
@@ -58,8 +58,8 @@ class NoteSubject(NeverCopied):
     """An apply node of the graph, and what it has put into the conditioning, in the words of notes.
 
     node_id: None outside of a graph. names: such as "Anna and Ben" or "the parts". ranges: those in which it works.
-    in_negative: whether a negative prompt that does not come from the node gives another picture. for_sdxl: whether
-    what it puts in was made for SDXL's own latents. has_id_tokens: whether ID tokens of it stand in the texts.
+    in_negative: whether a negative prompt that does not come from the node gives another picture. has_id_tokens:
+    whether ID tokens of it stand in the texts.
     """
 
     node_name: str
@@ -67,7 +67,6 @@ class NoteSubject(NeverCopied):
     names: str
     ranges: tuple[NamedRange, ...] = ()
     in_negative: bool = False
-    for_sdxl: bool = False
     has_id_tokens: bool = False
 
     def lost(self, side: Side) -> str:
@@ -117,13 +116,10 @@ class NodeNotes(NeverCopied):
     context: Tensor | None = None
 
     def tell(self, guider: CFGGuider, call: SamplingCall) -> None:
-        """Write under the node what of it is lost, does nothing or does not fit the checkpoint in this sampling."""
-        node = self.note_subject
-        prompts = _PromptsAndSteps(guider, call)
-        # Also where there are no sentences: an empty text takes away what an earlier sampling has left under the node.
-        notes.tell_of_run(node.node_id, TOPIC, "\n".join(prompts.sentences(self)))
-        if node.for_sdxl and prompts.has_any_of(node):
-            tell_of_checkpoint(node.node_name, node.node_id, guider)
+        """Write under the node what of it is lost or does nothing in this sampling."""
+        sentences = _PromptsAndSteps(guider, call).sentences(self)
+        # Also where there are none: an empty text takes away what an earlier sampling has left under the node.
+        notes.tell_of_run(self.note_subject.node_id, TOPIC, "\n".join(sentences))
 
 
 class _PromptsAndSteps:
@@ -138,10 +134,6 @@ class _PromptsAndSteps:
         for name, prompt in guider.conds.items():
             if name != "negative":
                 self._drawn.extend(prompt)
-
-    def has_any_of(self, note_subject: NoteSubject) -> bool:
-        """Whether any prompt has an entry that the node has given out."""
-        return any(_given_out(self._drawn + self._negative, note_subject, side) for side in Side)
 
     def sentences(self, of_node: NodeNotes) -> list[str]:
         """The sentences to show under the node; [] where there is nothing to say.

@@ -10,12 +10,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import comfy.latent_formats
 import torch
-from comfy.samplers import CFGGuider
 from torch import Tensor
 
-from ...core import families
 from ...core.pictures import tensors
 from ..host import notes
 from .carried import Carried
@@ -25,8 +22,6 @@ PICTURES = "pictures"
 """The topic of notes about pose pictures: their number does not fit that of the rows."""
 WORDS = "words"
 """The topic of notes about words of people that are not as strong as the prompt, or not changed with it."""
-CHECKPOINT = "checkpoint"
-"""The topic of notes about a checkpoint for which the files of a method were not made."""
 
 
 @dataclass(frozen=True)
@@ -99,16 +94,3 @@ def tell_of_pictures(carried: Sequence[Carried], row_count: int) -> None:
             sentence = tensors.without_row(pictures.name, pictures.count, row_count)
             text = f"{pictures.owner.node_name}: {sentence}" if sentence else ""
             notes.tell_of_run(pictures.owner.node_id, PICTURES, text)
-
-
-def tell_of_checkpoint(node_name: str, node_id: str | None, guider: CFGGuider) -> None:
-    """Write a note under a node where a MODEL has SDXL's layers and the latents of Playground v2.5.
-
-    The files of SDXL's methods were not made for these. The host gives a MODEL this latent format by numbers in its
-    file, and where ModelSamplingContinuousEDM asks for it.
-    """
-    model: Any = guider.model_patcher
-    text = ""  # takes the note of an earlier run away
-    if isinstance(model.get_model_object("latent_format"), comfy.latent_formats.SDXL_Playground_2_5):
-        text = f"{node_name}: {families.PLAYGROUND}"
-    notes.tell_of_run(node_id, CHECKPOINT, text)

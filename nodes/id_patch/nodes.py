@@ -339,7 +339,7 @@ class _People:
         has_faces = bool(self.faces)
         # Without people the ControlNet acts by the skeletons in the places. (): the acting people.
         names = () if has_faces else ("the places",)
-        return self.acting.note_subject(ranges, names, for_sdxl=True, has_id_tokens=has_faces)
+        return self.acting.note_subject(ranges, names, has_id_tokens=has_faces)
 
 
 LOADER = FileLoader(FILE, lambda path: IDPatch(FILE.build(path, IDPatchNet, FILE.read(path))))

@@ -291,7 +291,7 @@ class ApplyPhotoMaker(io.ComfyNode):
         made = SamplerInputs(model_with_lora, positive, sides.negative)
         photo_range = NamedRange("the photos", ScheduleRange(settings.start_percent, 1.0), "start_percent")
         kinds = [] if acting.regions is None else [UNET_WORDS]
-        return acting.outputs(made, kinds, acting.note_subject([photo_range], for_sdxl=True))
+        return acting.outputs(made, kinds, acting.note_subject([photo_range]))
 
 
 def _with_weight(cast: Cast, weight: float) -> Cast:

@@ -1,12 +1,11 @@
-"""What a sampling run tells under a node: pictures that no row is drawn with, checkpoints that a file was not made for.
-And that it stays quiet where all is well."""
+"""What a sampling run tells under a node of pictures that no row is drawn with, and that it stays quiet where all is
+well; what is refused of tiles and of the SDXL refiner."""
 
 from collections.abc import Callable
 from typing import Any
 
 import comfy.sample
 import comfy.samplers
-import host_sampling
 import pytest
 import sample_values
 import torch
@@ -18,9 +17,8 @@ from logged import messages_of_the_pack
 from marks import each
 from method_rows import OFTEN, Row, rows
 from pack.bridge.host import notes
-from pack.bridge.sampling import missing_people
 from pack.core.checks.errors import LikenessError
-from sample_values import a_person, image, playground, refiner, refiner_clip, thin_refiner
+from sample_values import image, refiner, refiner_clip, thin_refiner
 from torch import Tensor
 
 ROWS = [row for row in rows() if row.runs_here and not row.variant]
@@ -201,7 +199,7 @@ def test_a_tile_of_parts_is_refused_with_advice_for_tiles(row: Row) -> None:
         drawn(applied, picture(applied[0], width, height), 0.4)
 
 
-# Checkpoints of SDXL's shape
+# The SDXL refiner
 
 
 @pytest.mark.parametrize("kind", ["LikenessApplyIDPatch", *ADAPTERS])
@@ -241,24 +239,6 @@ def test_the_refiners_clip_in_photo_maker_is_named() -> None:
         run(node(applied.kind, **{**applied.inputs, "clip": refiner_clip()}), {})
 
 
-@pytest.mark.parametrize("row", each(UNETS, OFTEN), ids=str)
-def test_playground_is_told_of_once_where_a_file_was_not_made_for_it(
-    row: Row, caplog: pytest.LogCaptureFixture, recorder: Recorder
-) -> None:
-    """Under the node as well."""
-    model, positive, negative = outputs(row, row.node(), "8")
-    drawn((playground(model), positive, negative), empty(model))
-    assert recorder.told["8"][missing_people.TOPIC] == "", "what an earlier run has left there goes"
-    texts = [text for text in messages_of_the_pack(caplog) if "Playground" in text]
-    if row.kind in OWN_FILES:
-        assert texts == []
-    else:
-        (logged,), (told,) = texts, recorder.texts("8")
-        for text in (logged, told):
-            assert "this MODEL is Playground v2.5, or is set to sample like it" in text
-            assert "SDXL checkpoint" in text
-
-
 # What a note is
 
 
@@ -269,20 +249,20 @@ def test_a_note_from_a_run_is_logged_once_and_told_until_it_is_no_longer_true(
     for _ in range(4):
         notes.tell_of_run("7", "pictures", "four for one")
     assert caplog.messages == ["four for one"]
-    notes.tell_of_run("7", "piece", "a tile")
-    assert recorder.texts("7") == ["four for one", "a tile"]
+    notes.tell_of_run("7", "words", "not alike")
+    assert recorder.texts("7") == ["four for one", "not alike"]
     recorder.last_prompt_id = "second"
-    notes.tell_of_run("7", "piece", "")
+    notes.tell_of_run("7", "words", "")
     notes.tell_of_run("7", "pictures", "four for one")
-    assert recorder.told["7"] == {"pictures": "four for one", "piece": ""}
-    assert caplog.messages == ["four for one", "a tile", "four for one"]
+    assert recorder.told["7"] == {"pictures": "four for one", "words": ""}
+    assert caplog.messages == ["four for one", "not alike", "four for one"]
 
 
 @pytest.mark.both_hosts
 def test_a_run_that_no_browser_has_started_is_told_to_none(recorder: Recorder) -> None:
     """The host would send it to all of them."""
     recorder.client_id = None
-    notes.tell_of_run("7", "piece", "a tile")
+    notes.tell_of_run("7", "words", "not alike")
     notes.show("7", torch.zeros(1, 8, 8, 3))
     assert recorder.told == {}
 
@@ -301,17 +281,6 @@ def test_of_a_list_every_item_has_the_keys_of_the_first() -> None:
     first, second = notes.with_notes(with_a_note), notes.with_notes(without_a_note)
     assert first.ui == {"images": [], notes.NOTE: ["of the first"]}
     assert second.ui == {"images": [], notes.NOTE: [""]}
-
-
-def test_playground_is_told_of_where_photo_maker_samples_nothing_by_region(caplog: pytest.LogCaptureFixture) -> None:
-    """Of one person in the whole picture it leaves words and a LoRA alone. A plain prompt has nothing of the node."""
-    row = BY_KIND["LikenessApplyPhotoMaker"]
-    model, positive, negative = outputs(row, row.node(cast=a_person("Anna"), text="a woman img"))
-    plain = host_sampling.plain(row)
-    for sides, times in (((plain.positive, plain.negative), 0), ((positive, negative), 1)):
-        caplog.clear()
-        drawn((playground(model), *sides), empty(model))
-        assert sum("this MODEL is Playground v2.5" in text for text in messages_of_the_pack(caplog)) == times
 
 
 def test_the_pictures_that_are_not_used_are_not_used() -> None:

@@ -28,7 +28,6 @@ import tiny_vaes
 import torch
 from comfy.ldm.flux.controlnet import ControlNetFlux
 from comfy.model_patcher import ModelPatcher
-from comfy_extras.nodes_model_advanced import ModelSamplingContinuousEDM
 from families import RECORDS
 from pack.bridge.host import unet
 from pack.bridge.people import saved_people
@@ -534,11 +533,6 @@ def thin_refiner() -> ModelPatcher:
 @cache
 def refiner_clip() -> Any:
     return family_encoders.refiner(1280)
-
-
-def playground(model: ModelPatcher) -> ModelPatcher:
-    """A MODEL behind the host's node that samples as Playground v2.5 does."""
-    return ModelSamplingContinuousEDM().patch(model, "edm_playground_v2.5", 80.0, 0.002)[0]
 
 
 def latent(width: int = WIDTH, height: int = HEIGHT, batch: int = 1) -> dict[str, torch.Tensor]:
