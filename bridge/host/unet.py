@@ -199,10 +199,7 @@ def own_shape(model: ModelPatcher, name: str) -> tuple[int, ...]:
 def text_width(model: ModelPatcher) -> int:
     """The width of the text that a MODEL's UNet reads. Raises WrongBaseModel for a MODEL without a UNet or without
     cross-attention."""
-    unet = unet_of(model)
-    transformers(unet)  # raises for a UNet without cross-attention
-    layer = next(name for name in modules_of_network(unet) if name.endswith("attn2.to_k"))
-    return weight_shape(model, f"{NETWORK}{layer}{WEIGHT}")[1]  # of (out, in)
+    return transformers(unet_of(model))[0].module.attn2.to_k.in_features
 
 
 class Transformer(NamedTuple):
