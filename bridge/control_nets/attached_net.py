@@ -9,19 +9,17 @@ It is a plain ControlNet of the host, with the network and the settings of the u
 
 The steps of one run, as the host calls them:
 
-    pre_run                 begins a new `in_run`
+    pre_run                 forgets what an earlier run has left
     get_control             of each forward:
         get_control             of the chain before our net
         _part_of_hint           what of the hint a prompt's own area or a window of the batch shows
         _residuals              the host's get_control, on a copy of the net that belongs to this forward alone
-    cleanup                 forgets the run
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from copy import copy, deepcopy
-from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
@@ -32,48 +30,16 @@ from comfy.model_base import BaseModel
 from torch import Tensor
 
 from ...core.checks.errors import BadSetup
-from ..host.unet import Options, pixels_of
-from ..sampling.areas import Area, AreaHint, RowWindow, hint_of_area, row_window
+from ..host.unet import Options
+from ..sampling.areas import AreaHint, RowWindow, hint_of_area, row_window
 from ..sampling.attached_entry import AttachedEntry, attached_entries
-from ..sampling.carried import ConditioningLost
+from ..sampling.carried import KEY
 from ..sampling.on_model import RunHook
+from ..sampling.runs import Run
 from ..words.unet.id_tokens import read_beside_others
 
 RowNumbers = tuple[int, ...]
 """The rows of a batch, from 0, that a window shows."""
-
-
-@dataclass
-class NetInRun:
-    """What one copy of a net knows of one run, and works out in it.
-
-    cell: the side of a latent pixel of the MODEL, in pixels.
-    model: the MODEL that samples.
-    hints: the part of the hint that a forward shows, by area, size of the whole latent and window.
-    """
-
-    cell: int
-    model: BaseModel
-    hints: dict[tuple[Area | None, tuple[int, ...], RowNumbers | None], AreaHint] = field(default_factory=dict)
-
-    def part_of_hint(
-        self, hint: Tensor, area: Area | None, latent: tuple[int, ...], window: RowNumbers | None, scaling: str
-    ) -> AreaHint:
-        """The part of the whole hint, (B, C, H, W), that belongs to a forward: made once in a run, and kept in `hints`.
-
-        area, latent: of an AttachedEntry of the forward. window: the rows that are shown, None for all. scaling: how
-        the host fits a hint, its upscale_algorithm.
-        """
-        # The key has the size of the latent too: a sampler may enlarge the latent between two steps, and the area then
-        # shows another part.
-        key = area, latent, window
-        if key not in self.hints:
-            part = hint if window is None else hint[list(window)]
-            if area is not None:
-                height, width = latent
-                part = hint_of_area(part, (height, width), area, scaling, self.cell)
-            self.hints[key] = AreaHint(part)
-        return self.hints[key]
 
 
 def require_plain(connected: str, name: str, method_title: str) -> None:
@@ -113,7 +79,6 @@ class AttachedNet(ControlNet):
     """
 
     reads_text: ClassVar[bool] = True
-    in_run: NetInRun  # from pre_run to cleanup
     sub_idxs: Sequence[int] | None = None
     full_latent_length: int = 0
 
@@ -156,22 +121,14 @@ class AttachedNet(ControlNet):
         return groups
 
     def pre_run(self, model: BaseModel, percent_to_timestep_function: Callable[[float], float]) -> None:
-        """Called by the host before a run: it begins a new `in_run`.
-
-        It also forgets the fitted hint and the window of an earlier run, and sets exact timesteps.
-        """
+        """Called by the host before a run: it forgets the fitted hint and the window of an earlier run, and sets exact
+        timesteps."""
         # A cancelled run has not been cleaned up, so a fitted hint of that run may still be here.
         self.cond_hint = None
         self.sub_idxs = None
-        self.in_run = NetInRun(pixels_of(model), model)
         super().pre_run(model, percent_to_timestep_function)
         # In place of the MODEL's schedule, which the host's own pre_run has just set, see _Timesteps.
         self.model_sampling_current = _with_exact_timesteps(model.model_sampling)
-
-    def cleanup(self) -> None:
-        """Called by the host after a run, which is forgotten."""
-        self.__dict__.pop("in_run", None)  # there is none where no run has begun
-        super().cleanup()
 
     def get_control(
         self, x_noisy: Tensor, t: Tensor, cond: dict[str, Any], batched_number: int, transformer_options: Options
@@ -180,17 +137,18 @@ class AttachedNet(ControlNet):
 
         x_noisy: (B, C, h, w). t: (B,), sigmas. cond: what the entries of this batch bring, by name. batched_number: how
         many entries those are, each with B / batched_number rows. Raises ConditioningLost where another pack has made
-        transformer_options of its own.
+        conditions or transformer_options of its own.
         """
         entries = attached_entries(cond, transformer_options)
         if not entries:
             # The host also hands the chain of an old Apply ControlNet to prompts that do not come from our node. In
             # their rows our net does nothing, and the chain before it gives all.
             return self._chain_before(x_noisy, t, cond, batched_number, transformer_options)
+        run: Run = transformer_options[KEY]
         if self.reads_text:
             # The UNet is to read the ID tokens in it, too, also where another pack is in the way of them.
             id_tokens = [entry.tokens for entry in entries]
-            read_beside_others(self.in_run.model, id_tokens, cond["c_crossattn"], transformer_options)
+            read_beside_others(run.model.model, id_tokens, cond["c_crossattn"], transformer_options)
         residuals_before = self._chain_before(x_noisy, t, cond, batched_number, transformer_options)
         # What this forward alone is to find is set on a copy, so no other forward sees it.
         net = copy(self)
@@ -199,7 +157,7 @@ class AttachedNet(ControlNet):
         # text, so the host is given neither these tokens nor the chain itself, but what came of it.
         net.previous_controlnet = SimpleNamespace(get_control=lambda *_: residuals_before)
         own_cond = {key: value for key, value in cond.items() if key != "crossattn_controlnet"}
-        part = self._part_of_hint(entries[0], transformer_options)
+        part = self._part_of_hint(run, entries[0], transformer_options)
         if part is not None:
             net.cond_hint_original = part.picture
             net.cond_hint = part.fitted
@@ -224,20 +182,31 @@ class AttachedNet(ControlNet):
         """
         return super().get_control(x_noisy, t, cond, batched_number, transformer_options)
 
-    def _part_of_hint(self, entry: AttachedEntry, options: Options) -> AreaHint | None:
-        """The part of the hint that belongs to a forward; None for all of it.
+    def _part_of_hint(self, run: Run, entry: AttachedEntry, options: Options) -> AreaHint | None:
+        """The part of the hint that belongs to a forward, made once in a run; None for all of it.
 
         The host would fit the whole hint to every area, and take the first pictures of the hint in every window. entry:
-        one of the forward: all of them show one area, see AttachedEntry.can_join_batch. Raises ConditioningLost where
-        no run of ours knows of which latent the area is a part.
+        one of the forward: all of them show one area, see AttachedEntry.can_join_batch.
         """
         window = self._rows_of_hint(options)
         if entry.area is None and window is None:
             return None
-        if entry.area is not None and not entry.latent:
-            raise ConditioningLost("", "asks the ControlNet with transformer_options of its own")
-        whole_hint: Tensor = self.cond_hint_original  # (B, C, H, W)
-        return self.in_run.part_of_hint(whole_hint, entry.area, entry.latent, window, self.upscale_algorithm)
+        # The size of the latent too: a sampler may enlarge it between two steps, and the area then shows another part.
+        key = self, entry.area, entry.latent, window
+        return run.once(key, lambda: AreaHint(self._cut_hint(run.cell, entry, window)))
+
+    def _cut_hint(self, cell: int, entry: AttachedEntry, window: RowNumbers | None) -> Tensor:
+        """The pictures of a window, or of the whole batch, where they show the area of an entry: (B, C, H, W).
+
+        cell: the side of a latent pixel, in pixels.
+        """
+        hint: Tensor = self.cond_hint_original
+        if window is not None:
+            hint = hint[list(window)]
+        if entry.area is None:
+            return hint
+        height, width = entry.latent
+        return hint_of_area(hint, (height, width), entry.area, self.upscale_algorithm, cell)
 
     def _rows_of_hint(self, options: Options) -> RowNumbers | None:
         """The rows of the hint that belong to the window of rows that this forward shows.

@@ -26,8 +26,8 @@ class AttachedEntry(Carried):
 
     block_count: how many input blocks of a UNet the net has residuals for.
     tokens: where ID tokens stand in its text, or None. is_text_changed: whether another node has changed it since.
-    area: the area of the picture that its rows show, or None for the whole picture. latent: with an area, the size of
-    the whole latent, or () where no run of ours knows it.
+    area: the area of the picture that its rows show, or None for the whole picture. latent: with an area, (height,
+    width) of the whole latent.
     """
 
     key = "likeness_attached"

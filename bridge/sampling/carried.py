@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar
 
 import comfy.conds
+import torch
 from comfy.model_base import BaseModel
 from comfy.samplers import CFGGuider
 from torch import Tensor
@@ -55,7 +56,7 @@ class ConditioningLost(LikenessError):
 class Carried(NeverCopied):
     """What one apply node puts on one side (positive or negative) of the conditioning. Immutable.
 
-    key: of its kind, see runs.Kind. is_for_nets: whether ControlNets of ours read it, and no run.
+    key: of its kind, see runs.Kind. is_for_nets: whether ControlNets of ours read it, and no MODEL.
     source: the same object on both sides of one node.
     schedule: the part of the schedule in which it works; the run makes sigmas of it.
     canvas: that of its node, of which its regions are parts and which a run compares with the latent; None where there
@@ -447,17 +448,12 @@ class CarriedCond(comfy.conds.CONDRegular):
 
         batch_size: pictures of the batch. area: of the entry as the host has it, or None.
         """
-        if area is None:
+        if area is None or self.run is None:
             return CarriedCond(self.cond, (), self.run, batch_size)
         area_of_entry = area_of(area)
         height, width = area_of_entry[:2]
-        latent = () if self.run is None else self.run.latent
-        cropped: list[Carried] = []
-        for carried in self.cond:
-            # Without a run its size is unknown, and nothing else than what is for nets will be read.
-            is_read = carried.is_for_nets or self.run is not None
-            cropped.append(carried.cropped(area_of_entry, latent) if is_read else carried)
-        return CarriedCond(tuple(cropped), (), self.run, batch_size, area=(height, width))
+        cropped = tuple(carried.cropped(area_of_entry, self.run.latent) for carried in self.cond)
+        return CarriedCond(cropped, (), self.run, batch_size, area=(height, width))
 
     def can_concat(self, other: CarriedCond) -> bool:
         """Whether the host may compute rows of both in one batch: what each node has put into them is on at the same
@@ -471,11 +467,11 @@ class CarriedCond(comfy.conds.CONDRegular):
                 return False
         return True
 
-    def concat(self, others: Sequence[CarriedCond]) -> Tensor | Rows:
-        """The row table of this entry and of others, (rows, 2), see runs.Run.row_table.
+    def concat(self, others: Sequence[CarriedCond]) -> Tensor:
+        """The row table of this entry and of others, (rows, 2), see runs.Run.row_table. An empty tensor for entries of
+        which another node has taken the nets out: nobody reads it.
 
-        The Rows themselves where there is no run: then a net alone reads them. Raises ModelNotPatched where no run of
-        ours reads what is carried.
+        Raises ModelNotPatched where no run of ours reads what is carried.
         """
         # The host calls `concat` right before each forward. Without a run of ours it would hand what it gets to a UNet
         # that ignores it, and nobody would learn that the people are lost.
@@ -488,9 +484,9 @@ class CarriedCond(comfy.conds.CONDRegular):
                 "nodes may stand between. A sampler of another MODEL, such as the SDXL refiner, needs prompts that its "
                 "own CLIP has encoded and that go through no node of Likeness.",
             )
-        chunks = tuple(Chunk(cond.cond, cond.area) for cond in (self, *others))
         if self.run is None:
-            return Rows(chunks, tuple(range(self.picture_count)) * len(chunks), are_whole=True)
+            return torch.empty(0, dtype=torch.int64)
+        chunks = tuple(Chunk(cond.cond, cond.area) for cond in (self, *others))
         return self.run.row_table(chunks, self.picture_count)
 
     def size(self) -> list[int]:
@@ -573,11 +569,9 @@ def carried_by_chunk(cond: Mapping[str, Any], options: Mapping[str, Any], kind: 
     options: the transformer_options, with the run among them. Empty where nothing of ours is in the batch. Raises
     ConditioningLost where the run is missing there.
     """
-    rows: Tensor | Rows | None = cond.get(KEY)
-    if rows is None:
+    row_table: Tensor | None = cond.get(KEY)
+    if row_table is None:
         return []
-    if isinstance(rows, Rows):
-        return rows.of_kind(kind)
-    if KEY not in options:
-        raise ConditioningLost("", "asks the ControlNet with transformer_options of its own")
-    return options[KEY].row_tables.rows_of(rows).of_kind(kind)
+    if KEY not in options or not len(row_table):
+        raise ConditioningLost("", "asks the ControlNet with conditions or transformer_options of its own")
+    return options[KEY].row_tables.rows_of(row_table).of_kind(kind)

@@ -22,7 +22,7 @@ from pack.core.places import bodies
 from pack.nodes.control_images import DrawSkeletons
 from pack.nodes.id_patch.net import BadPatches
 from pack.nodes.id_patch.nodes import ApplyIDPatch, IDPatchConditionImage
-from tiny import devices, people_made, tiny_networks
+from tiny import people_made, tiny_networks
 
 import nodes
 
@@ -273,18 +273,21 @@ def test_faces_that_another_pack_gives_to_the_chain_are_not_read(apply, control_
 
 def test_packs_that_sample_in_tiles_and_cut_the_hint_themselves(apply, model):
     """ComfyUI-TiledDiffusion sets cond_hint before it asks the net for a tile."""
-    (tensor, options), *_ = apply()[0]
-    net = options["control"]
-    comfy.model_management.load_models_gpu(net.get_models())
-    sampling = model.get_model_object("model_sampling")
-    net.pre_run(model.model, sampling.percent_to_sigma)
-    conds = {key: cond.process_cond(batch_size=1).concat([]) for key, cond in options["model_conds"].items()}
-    with devices.DEVICE:
-        net.cond_hint = torch.zeros(1, 3, 64, 64)
-        sigma = torch.tensor([sampling.percent_to_sigma(0.5)])
-        conditions = {**conds, "c_crossattn": tensor.to(devices.DEVICE), "y": torch.zeros(1, 2816)}
-        assert net.get_control(torch.zeros(1, 4, 8, 8), sigma, conditions, 1, {})["output"]
-    net.cleanup()
+    sides = apply()
+    net = sides[0][0][1]["control"]
+    tiles = []
+
+    def with_a_tile(apply_model, arguments):
+        x, timestep, conditions = arguments["input"], arguments["timestep"], arguments["c"]
+        net.cond_hint = torch.zeros(1, 3, 64, 64, device=x.device)
+        tile = x[..., :8, :8]
+        tiles.append(net.get_control(tile, timestep, conditions, 2, conditions["transformer_options"])["output"][0])
+        return apply_model(x, timestep, **conditions)
+
+    tiled = model.clone()
+    tiled.set_model_unet_function_wrapper(with_a_tile)
+    sample(tiled, *sides, steps=1)
+    assert [tile.shape[-2:] for tile in tiles] == [(8, 8)]
 
 
 def test_for_a_latent_of_another_scale_the_picture_is_scaled(apply, id_patch, model):
