@@ -42,9 +42,8 @@ class RowTables:
     def __init__(self, device: torch.device) -> None:
         self.window: tuple[int, ...] = ()
         self._device = device
-        self._number_by_chunk: dict[Chunk, int] = {}
-        """The number of each chunk, as it stands in the lines of a table."""
-        self._chunk_by_number: dict[int, Chunk] = {}
+        self._chunks: list[Chunk] = []
+        """All chunks. The lines of a table have their numbers in this list."""
         self._tables: dict[tuple[tuple[Chunk, ...], tuple[int, ...]], Tensor] = {}
         """The table of each batch, by its chunks and by the numbers of the pictures that each of them has. Tables stay
         here until the run ends, so that no other tensor can get the id of one of them."""
@@ -76,9 +75,10 @@ class RowTables:
         """
         lines: list[_Line] = []
         for chunk in chunks:
-            chunk_number = self._number_by_chunk.setdefault(chunk, len(self._number_by_chunk))
-            self._chunk_by_number[chunk_number] = chunk
-            lines.extend(_Line(chunk_number, picture) for picture in pictures)
+            if chunk not in self._chunks:
+                self._chunks.append(chunk)
+            number = self._chunks.index(chunk)
+            lines.extend(_Line(number, picture) for picture in pictures)
         table = torch.tensor(lines, device=self._device)
         # Readers of a chunk count its pictures from 0 on. A window may begin later, so each row is a chunk there.
         rows = self._rows_by_line(lines) if self.window else Rows(chunks, pictures * len(chunks), are_whole=True)
@@ -97,6 +97,6 @@ class RowTables:
 
     def _rows_by_line(self, lines: Sequence[_Line]) -> Rows:
         """What rows carry of which each is a chunk."""
-        chunks = [self._chunk_by_number[line.chunk] for line in lines]
         # A table that another pack has changed may hold floats.
+        chunks = [self._chunks[int(line.chunk)] for line in lines]
         return Rows(chunks, [int(line.picture) for line in lines], are_whole=False)
