@@ -9,10 +9,10 @@ It is a plain ControlNet of the host, with the network and the settings of the u
 
 The steps of one run, as the host calls them:
 
-    pre_run                 forgets what an earlier run has left
+    pre_run                 forgets the hint that an earlier run has left
     get_control             of each forward:
         get_control             of the chain before our net
-        _part_of_hint           what of the hint a prompt's own area or a window of the batch shows
+        _net_of_part            with what of the hint a prompt's own area or a window of the batch shows
         _residuals              the host's get_control, on a copy of the net that belongs to this forward alone
 """
 
@@ -31,15 +31,12 @@ from torch import Tensor
 
 from ...core.checks.errors import BadSetup
 from ..host.unet import Options
-from ..sampling.areas import AreaHint, RowWindow, hint_of_area, row_window
+from ..sampling.areas import RowNumbers, hint_of_area, row_window
 from ..sampling.attached_entry import AttachedEntry, attached_entries
 from ..sampling.carried import KEY
 from ..sampling.on_model import RunHook
 from ..sampling.runs import Run
 from ..words.unet.id_tokens import read_beside_others
-
-RowNumbers = tuple[int, ...]
-"""The rows of a batch, from 0, that a window shows."""
 
 
 def require_plain(connected: str, name: str, method_title: str) -> None:
@@ -74,13 +71,12 @@ class AttachedNet(ControlNet):
 
     reads_text: whether it reads the text of the prompts, with the ID tokens that stand there.
 
-    sub_idxs, full_latent_length: AnimateDiff-Evolved samples a batch in windows of some rows. Before each forward it
-    writes here which rows it shows, and of how many. It refuses every net without the field sub_idxs.
+    sub_idxs: AnimateDiff-Evolved samples a batch in windows of some rows. It writes here which ones, and refuses every
+    net without this field.
     """
 
     reads_text: ClassVar[bool] = True
     sub_idxs: Sequence[int] | None = None
-    full_latent_length: int = 0
 
     def __init__(self, net: ControlNet) -> None:
         # Given the network here, the host would put it into a second ModelPatcher.
@@ -121,11 +117,9 @@ class AttachedNet(ControlNet):
         return groups
 
     def pre_run(self, model: BaseModel, percent_to_timestep_function: Callable[[float], float]) -> None:
-        """Called by the host before a run: it forgets the fitted hint and the window of an earlier run, and sets exact
-        timesteps."""
+        """Called by the host before a run: it forgets the fitted hint of an earlier run, and sets exact timesteps."""
         # A cancelled run has not been cleaned up, so a fitted hint of that run may still be here.
         self.cond_hint = None
-        self.sub_idxs = None
         super().pre_run(model, percent_to_timestep_function)
         # In place of the MODEL's schedule, which the host's own pre_run has just set, see _Timesteps.
         self.model_sampling_current = _with_exact_timesteps(model.model_sampling)
@@ -150,23 +144,16 @@ class AttachedNet(ControlNet):
             id_tokens = [entry.tokens for entry in entries]
             read_beside_others(run.model.model, id_tokens, cond["c_crossattn"], transformer_options)
         residuals_before = self._chain_before(x_noisy, t, cond, batched_number, transformer_options)
+        net_of_part = self._net_of_part(run, entries[0], transformer_options)
         # What this forward alone is to find is set on a copy, so no other forward sees it.
-        net = copy(self)
+        net = copy(net_of_part)
         # The host's get_control calls the net before it, too. The chain has been called already, with the tokens of
         # faces that another pack (ComfyUI_InstantID) gives it to read under crossattn_controlnet. Our net reads the
         # text, so the host is given neither these tokens nor the chain itself, but what came of it.
         net.previous_controlnet = SimpleNamespace(get_control=lambda *_: residuals_before)
         own_cond = {key: value for key, value in cond.items() if key != "crossattn_controlnet"}
-        part = self._part_of_hint(run, entries[0], transformer_options)
-        if part is not None:
-            net.cond_hint_original = part.picture
-            net.cond_hint = part.fitted
         residuals = net._residuals(x_noisy, t, own_cond, batched_number, transformer_options)
-        # The hint as the host has fitted it, for the next forward.
-        if part is None:
-            self.cond_hint = net.cond_hint
-        else:
-            part.fitted = net.cond_hint
+        net_of_part.cond_hint = net.cond_hint  # as the host has fitted it, for the next forward
         return residuals
 
     def _chain_before(self, *arguments: Any) -> Any:
@@ -182,45 +169,36 @@ class AttachedNet(ControlNet):
         """
         return super().get_control(x_noisy, t, cond, batched_number, transformer_options)
 
-    def _part_of_hint(self, run: Run, entry: AttachedEntry, options: Options) -> AreaHint | None:
-        """The part of the hint that belongs to a forward, made once in a run; None for all of it.
+    def _net_of_part(self, run: Run, entry: AttachedEntry, options: Options) -> AttachedNet:
+        """The net with the part of the hint that belongs to a forward, made once in a run; this net for all of it.
 
         The host would fit the whole hint to every area, and take the first pictures of the hint in every window. entry:
         one of the forward: all of them show one area, see AttachedEntry.can_join_batch.
         """
-        window = self._rows_of_hint(options)
+        window = row_window(options)
+        if len(self.cond_hint_original) != run.pictures:  # the hint has no picture for each row
+            window = None
         if entry.area is None and window is None:
-            return None
+            return self
         # The size of the latent too: a sampler may enlarge it between two steps, and the area then shows another part.
         key = self, entry.area, entry.latent, window
-        return run.once(key, lambda: AreaHint(self._cut_hint(run.cell, entry, window)))
+        return run.once(key, lambda: self._with_part(run.cell, entry, window))
 
-    def _cut_hint(self, cell: int, entry: AttachedEntry, window: RowNumbers | None) -> Tensor:
-        """The pictures of a window, or of the whole batch, where they show the area of an entry: (B, C, H, W).
+    def _with_part(self, cell: int, entry: AttachedEntry, window: RowNumbers | None) -> AttachedNet:
+        """A copy whose hint is the pictures of a window, or of the whole batch, where they show the area of an entry.
 
         cell: the side of a latent pixel, in pixels.
         """
-        hint: Tensor = self.cond_hint_original
+        hint: Tensor = self.cond_hint_original  # (B, C, H, W)
         if window is not None:
             hint = hint[list(window)]
-        if entry.area is None:
-            return hint
-        height, width = entry.latent
-        return hint_of_area(hint, (height, width), entry.area, self.upscale_algorithm, cell)
-
-    def _rows_of_hint(self, options: Options) -> RowNumbers | None:
-        """The rows of the hint that belong to the window of rows that this forward shows.
-
-        None to leave the hint whole: no window, or a hint without one picture per row.
-        """
-        window = row_window(options)
-        if window is None or len(self.cond_hint_original) != self._rows_around(window):
-            return None
-        return window.rows
-
-    def _rows_around(self, window: RowWindow) -> int:
-        """How many rows the whole batch has, where a forward shows a window of it; 0 where that is unknown."""
-        return window.total or self.full_latent_length
+        if entry.area is not None:
+            height, width = entry.latent
+            hint = hint_of_area(hint, (height, width), entry.area, self.upscale_algorithm, cell)
+        net = copy(self)
+        net.cond_hint_original = hint
+        net.cond_hint = None
+        return net
 
 
 class _Timesteps(Tensor):

@@ -6,7 +6,6 @@ Set Area and a mask with `set_area_to_bounds` let the host compute a prompt in a
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from comfy.utils import common_upscale
@@ -18,23 +17,14 @@ Area = tuple[int, int, int, int]
 """(height, width, y, x) in latent pixels."""
 LatentSize = tuple[int, int]
 """(height, width) in latent pixels."""
+RowNumbers = tuple[int, ...]
+"""Numbers of rows of a batch, from 0."""
 
 
-@dataclass(frozen=True)
-class RowWindow:
-    """The rows of a batch that a forward shows, where it is sampled in windows of some rows.
+def row_window(options: Mapping[str, Any]) -> RowNumbers | None:
+    """The rows of the batch that a forward shows, in a window of the host (Context Windows) or of AnimateDiff-Evolved.
 
-    rows: their numbers, from 0. total: how many rows the batch has; None where that is unknown.
-    """
-
-    rows: tuple[int, ...]
-    total: int | None
-
-
-def row_window(options: Mapping[str, Any]) -> RowWindow | None:
-    """The rows that a forward shows, in a window of the host (Context Windows) or of AnimateDiff-Evolved.
-
-    None where it shows all rows of the batch. options: the transformer_options of the forward. Raises BadSetup for a
+    None where it shows all of them. options: the transformer_options of the forward. Raises BadSetup for a
     window over a side of the picture: in each of them everybody would act, for regions are those of the whole picture.
     """
     window: Any = options.get("context_window")
@@ -48,10 +38,10 @@ def row_window(options: Mapping[str, Any]) -> RowWindow | None:
         # The host may show a row before the window's first as well, and drop what comes of it.
         anchor: int | None = getattr(window, "causal_anchor_index", None)
         in_front = [] if anchor is None or anchor < 0 else [anchor]
-        return RowWindow((*in_front, *window.index_list), window.total_frames)
+        return (*in_front, *window.index_list)
     of_pack: Mapping[str, Any] = options.get("ad_params") or {}
     rows: Sequence[int] | None = of_pack.get("sub_idxs")
-    return None if rows is None else RowWindow(tuple(rows), of_pack.get("full_length"))
+    return None if rows is None else tuple(rows)
 
 
 def area_of(area: Sequence[int]) -> Area:
@@ -93,14 +83,3 @@ def hint_of_area(hint: Tensor, latent: LatentSize, area: Area, upscale_algorithm
     fitted_hint = common_upscale(hint, cell * latent_width, cell * latent_height, upscale_algorithm, "center")
     height, width, y, x = (cell * side for side in area)  # in pixels
     return fitted_hint[..., y : y + height, x : x + width]
-
-
-@dataclass
-class AreaHint:
-    """The part of a ControlNet's picture that an area shows.
-
-    picture: (B, C, H, W) in pixels. fitted: what the host has made of it for the net; None before the first forward.
-    """
-
-    picture: Tensor
-    fitted: Tensor | None = None

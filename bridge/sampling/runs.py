@@ -260,8 +260,7 @@ class Run(NeverCopied):
         x_in: what is denoised, (B, C, h, w): a sampler may enlarge it between two steps.
         """
         self.latent = latent_size(x_in)
-        window = row_window(options)
-        self.row_tables.window = () if window is None else window.rows
+        self.row_tables.window = row_window(options) or ()
         self.schedule = options.get("sample_sigmas")
         self._times_called += 1
 
