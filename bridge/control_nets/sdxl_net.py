@@ -15,8 +15,9 @@ from ..host.unet import Grid, Options, Replacement, grid_of, layers_of
 from ..image_tokens.unet_tokens import UNetImageTokens
 from ..networks.file_attention import attend_with
 from ..networks.row_tracking import repeat_rows
-from ..sampling.carried import ConditioningLost, carried_by_chunk
+from ..sampling.carried import KEY, ConditioningLost, carried_by_chunk
 from ..sampling.code_of_others import who_stands_around
+from ..sampling.runs import Run
 from .attached_net import AttachedNet, other_object
 
 
@@ -46,16 +47,9 @@ class TokenControlNet(AttachedNet):
         super().__init__(net)
         self.source = source
         self.outside = outside
-        self._ready: dict[tuple[tuple[UNetImageTokens, ...], int], ReadByNet] = {}
-        """What forwards of this run have been computed with, by the image tokens of their chunks and their rows."""
 
     def copy(self) -> "TokenControlNet":
         return TokenControlNet(self, self.source, self.outside)
-
-    def cleanup(self) -> None:
-        """Called by the host after a run, which is forgotten."""
-        super().cleanup()
-        self._ready = {}
 
     def _residuals(
         self, x_noisy: Tensor, t: Tensor, cond: dict[str, Any], batched_number: int, transformer_options: Options
@@ -67,11 +61,11 @@ class TokenControlNet(AttachedNet):
             image_tokens += [item for item in of_nodes if item.source is self.source]
         if not image_tokens:
             return self._chain_before()
-        key = tuple(image_tokens), len(x_noisy)
-        if key not in self._ready:
-            self._ready[key] = self._read_by_net(image_tokens, x_noisy)
+        run: Run = transformer_options[KEY]
+        # By the hint too: a TokenNetwork keeps what it makes of it. The nets of two chains, and of parts, have others.
+        key = self.control_model, id(self.cond_hint_original), tuple(image_tokens), len(x_noisy)
         # Of the copy for this forward. The host reads the context instead of the text.
-        self.control_model, context = self._ready[key]
+        self.control_model, context = run.once(key, lambda: self._read_by_net(image_tokens, x_noisy))
         cond = {**cond, "crossattn_controlnet": context}
         return super()._residuals(x_noisy, t, cond, batched_number, transformer_options)
 
