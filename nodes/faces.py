@@ -13,7 +13,7 @@ from ..bridge.people.face_model import BACKENDS, TORCH, FindsFaces, HostedFaceMo
 from ..core.cast import Faces
 from ..core.checks.errors import BadPhoto
 from ..core.faces import analysis, landmarks, onnx_session
-from ..core.faces.bgr_pictures import to_picture
+from ..core.pictures.tensors import eight_bits
 from .categories import IN_FILES, IN_PEOPLE
 from .sockets import FaceLandmarksSocket, FaceModelSocket, FacesSocket
 
@@ -99,7 +99,7 @@ class DetectFaces(FindsFaces, io.ComfyNode):
         # With face_landmarks the faces are already found, and the default face model needs no detector.
         face_model = face_model or default_face_model(detects=face_landmarks is None)
         (mesh,) = landmarks.meshes_of_pictures(face_landmarks, image)  # of the one picture; None without landmarks
-        picture = to_picture(image[0])
+        picture = eight_bits(image[0])
         photo = photos.Photo(image[0], mesh)
         picture_name = "the picture of Image (image) of Detect Faces"
         detections = photos.detected(face_model, picture, picture_name, photo, boxable=False)

@@ -18,12 +18,12 @@ from ..core.cast import Cast, Face, Member, Person
 from ..core.checks.errors import BadCast, BadPhoto, FaceNotFound, LikenessError, first_few, gathered
 from ..core.checks.text import logger, names_in
 from ..core.faces import analysis
-from ..core.faces.bgr_pictures import to_picture
 from ..core.grouping import clusters, sorting
 from ..core.grouping.photo_faces import PhotoFace
 from ..core.grouping.sorting import SortedFaces
 from ..core.persons import combining, lookalikes
 from ..core.pictures import previews
+from ..core.pictures.tensors import eight_bits
 from .categories import IN_PEOPLE
 from .sockets import CastSocket, FaceLandmarksSocket, FaceModelSocket
 
@@ -151,7 +151,7 @@ def _photos_of_image(
 def _faces_of_linked_photo(
     photo: photos.Photo, label: str, face_model: HostedFaceModel, largest_only: bool
 ) -> Sequence[Face]:
-    return photos.faces_in(face_model, to_picture(photo.pixels), label, largest_only, photo)
+    return photos.faces_in(face_model, eight_bits(photo.pixels), label, largest_only, photo)
 
 
 def _photos_of_album(album: photos.Album, face_model: HostedFaceModel, largest_only: bool) -> list[_PhotoToSort]:

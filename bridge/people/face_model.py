@@ -23,9 +23,9 @@ from ...core.checks.errors import (
 from ...core.checks.names import among
 from ...core.faces import model, onnx_session
 from ...core.faces.analysis import Recogniser
-from ...core.faces.bgr_pictures import Picture
 from ...core.faces.finding import Detection, Detector
 from ...core.faces.model import Files
+from ...core.faces.pictures import Picture
 from ...core.methods import recognisers_read
 from ...core.models import formats, packs
 from ...core.models.files import WEIGHTS, Stamp, by_name, dead_link, listing, stamp

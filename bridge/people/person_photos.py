@@ -9,11 +9,11 @@ from torch import Tensor
 from ...core.cast import Face
 from ...core.checks.errors import BadPhoto, FaceNotFound, gathered
 from ...core.faces import analysis, which
-from ...core.faces.bgr_pictures import Picture, to_picture
 from ...core.faces.finding import Detection
+from ...core.faces.pictures import Picture
 from ...core.grouping import sorting
 from ...core.pictures.geometry import Fit
-from ...core.pictures.tensors import LONGER_SIDE, MULTIPLE_OF, resized_photo
+from ...core.pictures.tensors import LONGER_SIDE, MULTIPLE_OF, eight_bits, resized_photo
 from ..host import notes
 from ..host.schema import advanced
 from . import photos
@@ -60,7 +60,7 @@ class FaceReader:
         shows the faces with their numbers.
         """
         pixels = self._as_read(photo)  # (H, W, C)
-        picture = to_picture(pixels)
+        picture = eight_bits(pixels)
         faces = [boxed_face] if boxed_face else self._found(photo, picture, word, label)
         size_read = (pixels.shape[1], pixels.shape[0])  # (width, height)
         if boxed_face is not None or photo.mesh is not None:

@@ -20,9 +20,9 @@ from ...core.checks.errors import BadPhoto, FaceNotFound, counted, first_few, ga
 from ...core.checks.names import among, ending
 from ...core.checks.text import logger
 from ...core.faces import analysis, landmarks
-from ...core.faces.bgr_pictures import Picture, from_file
 from ...core.faces.finding import Detection
 from ...core.faces.landmarks import Mesh
+from ...core.faces.pictures import Picture, from_file
 from ...core.models.files import Listing, Stamp, dead_link, is_of_system, listing, stamp, write_whole
 from ...core.pictures.files import ENDINGS, has_several
 from ..host import folders

@@ -13,8 +13,8 @@ from ..checks.errors import BadEmbedding, BadPhoto, counted, first_few, gathered
 from ..persons.checks import why_bad
 from ..pictures.geometry import area, shorter_side, square_around, upright
 from ..pictures.previews import Sheet, as_picture, color_of
-from .bgr_pictures import Picture, align, align_ffhq, no_face, to_image
 from .finding import Detection, Detector, find_faces, missed_below
+from .pictures import Picture, align, align_ffhq, no_face, to_image
 from .which import LARGEST, ONLY
 
 ORDERS = ("left to right", "top to bottom", "largest", "score")
@@ -34,7 +34,7 @@ class Recogniser(Protocol):
     one_person_from: float | None
 
     def embed(self, crops: Sequence[Picture]) -> Tensor:
-        """The embeddings of n crops, BGR of crop_size pixels: (n, 512) float32 on the CPU."""
+        """The embeddings of n crops, (crop_size, crop_size, 3) each: (n, 512) float32 on the CPU."""
         ...
 
 
@@ -221,23 +221,18 @@ def _portraits(picture: Picture, face: Detection, aligned: Picture) -> Portraits
     """The portraits of one face. aligned: its crop of ALIGNED px."""
     loose = _loose_picture(picture, face)
     ffhq = align_ffhq(picture, face.keypoints)
-    return Portraits(_as_rgb_batch(aligned), _as_rgb_batch(loose), _as_rgb_batch(ffhq))
+    return Portraits(*(torch.as_tensor(portrait[None]) for portrait in (aligned, loose, ffhq)))
 
 
 def _loose_picture(picture: Picture, face: Detection) -> Picture:
-    """A square around a face with its surroundings, turned upright, (LOOSE, LOOSE, 3) BGR."""
+    """A square around a face with its surroundings, turned upright, (LOOSE, LOOSE, 3)."""
     height, width = picture.shape[:2]
     x0, y0, x1, y1 = square_around(face.box, _MARGIN, width, height)
     quarter_turns = upright(face.keypoints)  # counter-clockwise, as rot90 counts them
     turned = np.rot90(picture[y0:y1, x0:x1], quarter_turns)
     square = Image.fromarray(np.ascontiguousarray(turned))
     # Pillow widens its filter where a picture becomes smaller, so that nothing of a large photo is skipped.
-    return np.asarray(square.resize((LOOSE, LOOSE), Image.Resampling.BICUBIC))
-
-
-def _as_rgb_batch(picture: Picture) -> Tensor:
-    """A picture (H, W, 3) BGR of 8 bits as a batch of one in RGB: (1, H, W, 3)."""
-    return torch.as_tensor(np.ascontiguousarray(picture[None, ..., ::-1]))
+    return np.array(square.resize((LOOSE, LOOSE), Image.Resampling.BICUBIC))
 
 
 def numbered_faces(image: Tensor, faces: Sequence[Detection | Face]) -> Tensor:

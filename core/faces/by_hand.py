@@ -8,8 +8,8 @@ from ..cast import Box, CanvasSize
 from ..checks.errors import counted
 from ..pictures.geometry import Fit, middle_of, shorter_side
 from ..places.from_boxes import LEAST, BadBoxes, Marked, read, written
-from .bgr_pictures import TEMPLATE
 from .finding import Detection
+from .pictures import TEMPLATE
 
 CANVAS = (1024, 1024)
 """Width and height, in pixels, of the canvas of ComfyUI's editor of boxes on a node that has no inputs for width and

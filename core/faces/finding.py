@@ -15,7 +15,7 @@ from typing_extensions import Self
 from ..cast import CROP, Box, FacePoints, Keypoints, Point
 from ..pictures.geometry import Rect, area, longer_side, middle_of, shared_area, shorter_side
 from ..places.vectors import middle
-from .bgr_pictures import Picture
+from .pictures import Picture
 
 
 @dataclass(frozen=True)
@@ -232,7 +232,7 @@ class _Photo:
         None where there is none. Its `unseen_below` is that of `face`.
         """
         left, top, right, bottom = _square_around(face.box, closer_look.around, self._picture)
-        square = np.ascontiguousarray(self._picture[top:bottom, left:right])
+        square = self._picture[top:bottom, left:right]
         view = View(size=closer_look.size, turns=turns)
 
         def onto_picture(point: Point) -> Point:
@@ -329,8 +329,8 @@ def _look(detector: Detector, picture: Picture, view: View) -> tuple[Detection, 
     if min(height, width) * view.size < max(height, width):
         return ()  # fitted into the square, the shorter side would have no pixel left
     border = round(view.border * max(height, width))
-    # Without a border a copy of a large photo is saved.
-    padded = np.pad(turned, ((border, border), (border, border), (0, 0)), constant_values=_GREY) if border else turned
+    # Without a border no copy of a large photo is made.
+    pixels = np.pad(turned, ((border, border), (border, border), (0, 0)), constant_values=_GREY) if border else turned
 
     def onto_picture(point: Point) -> Point:
         """A point of the padded and turned picture in pixels of the picture itself."""
@@ -345,7 +345,6 @@ def _look(detector: Detector, picture: Picture, view: View) -> tuple[Detection, 
             right, bottom = bottom, right
         return x, y
 
-    pixels = np.ascontiguousarray(padded)
     faces = detector(pixels, view.size)
     if view.size == _FIRST and not border:
         faces = _with_small_faces(detector, pixels, faces)

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from ..cast import FacePoints
 from ..checks.errors import BadPhoto, counted
-from .bgr_pictures import Picture, no_face
 from .finding import Detection
+from .pictures import Picture, no_face
 
 # Numbers of the points on the rims of the eyes, the eye on the picture's left first. The mean of a rim is nearer to
 # where SCRFD puts an eye than the iris, which follows the gaze, and than the middle between the corners of the eye.

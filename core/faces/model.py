@@ -19,11 +19,12 @@ from ..models.manifest import is_standin
 from ..models.onnx_file import Graph, Kind, Program, inspect, read
 from ..models.tensors import State
 from ..pictures.geometry import shorter_side
+from ..pictures.tensors import eight_bits
 from . import analysis, ir_se50, onnx_session, scrfd
 from .analysis import Recogniser
-from .bgr_pictures import Picture, to_picture
 from .finding import Detector, find_faces
 from .onnx_network import Held, Holder, opened
+from .pictures import Picture
 
 # How many bytes at the beginning of a file are searched for a key of IR-SE50: the names of tensors stand there in
 # safetensors files and in both kinds of torch's pickles.
@@ -53,7 +54,7 @@ def faces_in(face_model: FaceModel, image: Tensor, min_size: int = 0) -> Faces:
 
     min_size: shorter side of the smallest box, in pixels.
     """
-    picture = to_picture(image)
+    picture = eight_bits(image)
     detections = find_faces(face_model.detector, picture)
     in_order = analysis.arrange(detections, analysis.NUMBERED)
     large = [detection for detection in in_order if shorter_side(detection.box) >= min_size]
@@ -203,9 +204,9 @@ class IRSE50Recogniser:
         self.one_person_from = one_person_from(state)
 
     def embed(self, crops: Sequence[Picture]) -> Tensor:
-        """The embeddings of n aligned crops, BGR of crop_size pixels: (n, 512) float32 of length 1."""
-        # (n, side, side, 3) 0..255 -> (n, 3, side, side) -1..1
-        pixels = 2 * (torch.as_tensor(np.stack(crops)).permute(0, 3, 1, 2).float() / 255) - 1
+        """The embeddings of n aligned crops, (crop_size, crop_size, 3) each: (n, 512) float32 of length 1."""
+        # (n, side, side, 3) RGB 0..255 -> (n, 3, side, side) BGR -1..1, as facexlib's network was trained
+        pixels = 2 * (torch.as_tensor(np.stack(crops)).flip(-1).permute(0, 3, 1, 2).float() / 255) - 1
         embeddings = _embed_one_by_one(self.network, pixels)
         return functional.normalize(embeddings, eps=0)  # facexlib divides by the length, however short it is
 
@@ -227,9 +228,9 @@ class ArcFace:
         self.one_person_from = one_person_from
 
     def embed(self, crops: Sequence[Picture]) -> Tensor:
-        """The embeddings of n aligned crops, BGR of crop_size pixels: (n, 512) float32."""
-        # (n, side, side, 3) BGR -> (n, 3, side, side) RGB
-        pixels = torch.as_tensor(np.stack(crops)).flip(-1).permute(0, 3, 1, 2).float()
+        """The embeddings of n aligned crops, (crop_size, crop_size, 3) each: (n, 512) float32."""
+        # (n, side, side, 3) -> (n, 3, side, side)
+        pixels = torch.as_tensor(np.stack(crops)).permute(0, 3, 1, 2).float()
         if not self._scales:
             pixels = (pixels - 127.5) / 127.5
         return _embed_one_by_one(self.network, pixels)

@@ -8,8 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .bgr_pictures import Picture, fitted
 from .finding import Detection
+from .pictures import Picture, fitted
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,8 @@ class Scrfd:
         """Faces in pixels of the picture, the surest first. side: of the square that it is fitted into, px."""
         width, height = self._fixed_size or _canvas(picture, side)
         pixels, scale = fitted(picture, width, height)
-        # (height, width, 3) BGR -> (1, 3, height, width) RGB, -1..1 as insightface scales it
-        network_input = (pixels.flip(-1).permute(2, 0, 1)[None].float() - 127.5) / 128
+        # (height, width, 3) -> (1, 3, height, width), -1..1 as insightface scales it
+        network_input = (torch.as_tensor(pixels).permute(2, 0, 1)[None].float() - 127.5) / 128
         outputs = self.network(network_input)
         scores, boxes, keypoints = _candidates([output.cpu() for output in outputs], width, height)
         # pixels of the network's input -> of the picture

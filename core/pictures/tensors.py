@@ -30,22 +30,22 @@ def as_rgb(image: Tensor) -> Tensor:
     return _opaque(image, background=1.0)
 
 
-_STRIP = 64
-"""Rows of a picture that are converted at once: in whole, a photo of 24 million pixels takes 300 MB for each step."""
-RGB, BGR = (0, 1, 2), (2, 1, 0)
+_STRIP = 16
+"""Rows of a picture that are converted at once: they stay in the cache of a CPU, while a photo of 24 million pixels in
+whole takes 300 MB for each step."""
 
 
-def eight_bits(image: Tensor, channels: Sequence[int] = RGB) -> npt.NDArray[np.uint8]:
+def eight_bits(image: Tensor) -> npt.NDArray[np.uint8]:
     """One picture as `as_rgb` gives it, in 8 bits: (H, W, 3).
 
-    image: (H, W, 1|3|4), 0..1, of any float type. channels: RGB or BGR.
+    image: (H, W, 1|3|4), 0..1, of any float type.
     """
     pixels = np.empty((*image.shape[:2], 3), np.uint8)
     for start in range(0, len(image), _STRIP):
-        numbers = as_rgb(image[start : start + _STRIP]) * 255
-        rgb = numbers.round_().clamp_(0, 255).to(torch.uint8).numpy()
-        for place, channel in enumerate(channels):
-            pixels[start : start + _STRIP, :, place] = rgb[..., channel]
+        # In numpy: waking torch's threads for each strip costs more than they save.
+        numbers = as_rgb(image[start : start + _STRIP]).numpy() * np.float32(255)
+        np.rint(numbers, out=numbers)
+        pixels[start : start + _STRIP] = numbers.clip(0, 255, out=numbers)
     return pixels
 
 

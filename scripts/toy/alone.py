@@ -22,11 +22,11 @@ from torch import Tensor
 
 from core.cast import Cast, Layout, Member, Person
 from core.faces import analysis
-from core.faces.bgr_pictures import to_picture
 from core.faces.model import FaceModel, IRSE50Recogniser, on_cpu, open_detector
 from core.models.packs import IR_SE50
 from core.persons import combining
 from core.pictures.previews import as_picture, contact_sheet
+from core.pictures.tensors import eight_bits
 from core.places import control_images, group, place_previews, placing
 
 from . import avatars, garments, measure, net, parts2whole, places, recogniser, stored
@@ -71,7 +71,7 @@ def face_model() -> FaceModel:
 
 def a_person(faces: FaceModel, name: str, photo: Tensor) -> Person:
     """The one person in a photo, (H, W, 3) from 0 to 1. Raises FaceNotFound and BadPhoto, as the nodes do."""
-    picture = to_picture(photo)
+    picture = eight_bits(photo)
     where = f"the photo of {name}"
     chosen = analysis.choose(analysis.detect(faces.detector, picture, where), "only", where)
     seen = analysis.recognise(faces.recognisers, picture, [chosen], where, portraits=True)

@@ -11,12 +11,13 @@ import torch
 from insightface.utils.face_align import norm_crop
 from pack.core.cast import NOSE
 from pack.core.checks.errors import BadEmbedding, BadPhoto, FaceNotFound, LikenessError
-from pack.core.faces import analysis, bgr_pictures
-from pack.core.faces.bgr_pictures import to_image, to_picture
+from pack.core.faces import analysis, pictures
 from pack.core.faces.finding import find_faces
+from pack.core.faces.pictures import to_image
 from pack.core.pictures import geometry
 from pack.core.pictures.geometry import area, longer_side
 from pack.core.pictures.previews import color_of
+from pack.core.pictures.tensors import eight_bits
 from PIL import Image
 from real_faces import picture
 from shared import photos
@@ -33,8 +34,8 @@ FFHQ_POINTS = np.array(
 """Of facexlib's template of 512 px."""
 
 
-def turned(bgr, turns):
-    return np.ascontiguousarray(np.rot90(bgr, turns))
+def turned(photo, turns):
+    return np.ascontiguousarray(np.rot90(photo, turns))
 
 
 @pytest.fixture(scope="module")
@@ -44,9 +45,9 @@ def six(detector):
 
 @pytest.fixture(scope="module")
 def embed(detector, recogniser):
-    def faces(bgr, portraits=False):
-        detected = analysis.arrange(analysis.detect(detector, bgr, "the photo"), "left to right")
-        return analysis.recognise([recogniser], bgr, detected, "the photo", portraits)
+    def faces(photo, portraits=False):
+        detected = analysis.arrange(analysis.detect(detector, photo, "the photo"), "left to right")
+        return analysis.recognise([recogniser], photo, detected, "the photo", portraits)
 
     return faces
 
@@ -65,22 +66,22 @@ def test_portraits_are_the_face_doubled_and_head_and_shoulders_upright(embed):
     left = (x0 + x1) / 2 - half
     top = (max(y0, 2 * half - y1) + y1) / 2 - half
     around_the_face = (left, top, left + 2 * half, top + 2 * half)
-    expected = Image.fromarray(photo[..., ::-1]).resize((512, 512), box=around_the_face)
+    expected = Image.fromarray(photo).resize((512, 512), box=around_the_face)
     for turns in range(4):
         lying = turned(photo, -turns)
         (face,) = embed(lying, portraits=True)
         assert face.portrait.aligned.shape == (1, 224, 224, 3)
         assert face.portrait.loose.shape == (1, 512, 512, 3)
-        aligned = norm_crop(lying, np.asarray(face.keypoints), 224)[..., ::-1].astype(int)
+        aligned = norm_crop(lying, np.asarray(face.keypoints), 224).astype(int)
         assert np.abs(face.portrait.aligned[0].numpy() - aligned).max() <= 1
-        expected_crop = norm_crop(lying, np.asarray(face.keypoints), 112)[..., ::-1] / 255  # what previews show, in RGB
+        expected_crop = norm_crop(lying, np.asarray(face.keypoints), 112) / 255  # what previews show
         assert face.crop.shape == (112, 112, 3)
         assert np.abs(face.crop.numpy() - expected_crop).max() <= 1.01 / 255
         head = face.portrait.ffhq[0].numpy()
         assert head.shape == (512, 512, 3)
         transform, _ = cv2.estimateAffinePartial2D(np.asarray(face.keypoints), FFHQ_POINTS, method=cv2.LMEDS)
-        grey = cv2.warpAffine(lying, transform, (512, 512), borderValue=(135, 133, 132))  # as facexlib fills the border
-        assert np.abs(head - grey[..., ::-1].astype(int)).max() <= 1
+        grey = cv2.warpAffine(lying, transform, (512, 512), borderValue=(132, 133, 135))  # as facexlib fills the border
+        assert np.abs(head - grey.astype(int)).max() <= 1
         difference = np.abs(face.portrait.loose[0].numpy() - np.asarray(expected).astype(int)).mean()
         assert difference < 6, "grey levels; a wrong turn: 70"
 
@@ -109,24 +110,24 @@ def test_each_face_has_a_box_in_its_own_colour(six):
 
 def test_heads_of_five_points_anywhere_are_turned_as_by_facexlib():
     """No point of its template is read in vain: with another one the two would turn or scale otherwise."""
-    targets = [complex(*point) for point in bgr_pictures._FFHQ_TEMPLATE]
+    targets = [complex(*point) for point in pictures._FFHQ_TEMPLATE]
     for points in FFHQ_POINTS / 3 + np.random.default_rng(4).normal(0, 15, (60, 5, 2)):
         transform, _ = cv2.estimateAffinePartial2D(points, FFHQ_POINTS, method=cv2.LMEDS)
-        fit = bgr_pictures._robust_fit([complex(*point) for point in points], targets)
+        fit = pictures._robust_fit([complex(*point) for point in points], targets)
         assert (fit.factor, fit.shift) == pytest.approx(tuple(transform[0, ::2] + 1j * transform[1, ::2]), rel=1e-4)
 
 
 @pytest.mark.parametrize("path", [real_faces.TIGHT, real_faces.YAO, real_faces.ASTRONAUT], ids=lambda path: path.stem)
 def test_tight_crop_is_found_in_a_later_view(detector, embed, path):
-    bgr = picture(path)
+    photo = picture(path)
     uncut_face = None
     if path is not real_faces.TIGHT:
-        (uncut_face,) = embed(bgr)
+        (uncut_face,) = embed(photo)
         x0, y0, x1, y1 = (round(edge) for edge in uncut_face.box)
-        bgr = np.ascontiguousarray(bgr[y0:y1, x0:x1])
-    assert len(find_faces(detector, bgr)) == 1
-    assert not detector(bgr, 640)
-    assert uncut_face is None or likeness(uncut_face, embed(bgr)[0]) > 0.8
+        photo = np.ascontiguousarray(photo[y0:y1, x0:x1])
+    assert len(find_faces(detector, photo)) == 1
+    assert not detector(photo, 640)
+    assert uncut_face is None or likeness(uncut_face, embed(photo)[0]) > 0.8
 
 
 @pytest.fixture(scope="module")
@@ -142,10 +143,10 @@ EIGHT = [0, 2, *(pytest.param(number, marks=pytest.mark.thorough) for number in 
 @pytest.mark.parametrize("turns", [1, *(pytest.param(n, marks=pytest.mark.thorough) for n in (2, 3))])
 def test_turned_photo_gives_the_same_person_in_the_same_place(embed, eight, number, turns):
     """Upside down this detector reports a face with the eyes on the mouth, or one on its side: found is not enough."""
-    bgr = picture(eight[number])
-    (upright,), (turned_face,) = embed(bgr), embed(turned(bgr, turns))
+    photo = picture(eight[number])
+    (upright,), (turned_face,) = embed(photo), embed(turned(photo, turns))
     assert likeness(upright, turned_face) > 0.999
-    height, width = bgr.shape[:2]
+    height, width = photo.shape[:2]
     x, y = upright.keypoints[NOSE]
     nose = {1: (y, width - 1 - x), 2: (width - 1 - x, height - 1 - y), 3: (height - 1 - y, x)}[turns]
     assert turned_face.keypoints[NOSE] == pytest.approx(nose, abs=2)
@@ -165,8 +166,8 @@ def squares(eight):
 
 
 def _cut_around_the_face(photo):
-    bgr = np.ascontiguousarray(np.asarray(photo)[..., ::-1])
-    x0, y0, x1, y1 = analysis.arrange(find_faces(real_faces.detector(), bgr), "largest")[0].box
+    faces = find_faces(real_faces.detector(), np.array(photo))
+    x0, y0, x1, y1 = analysis.arrange(faces, "largest")[0].box
     x = (x0 + x1) / 2
     y = (y0 + y1) / 2
     half = int(min(1.1 * max(x1 - x0, y1 - y0), x, y, photo.width - x, photo.height - y))
@@ -174,11 +175,11 @@ def _cut_around_the_face(photo):
 
 
 def side_by_side(*cuts):
-    """BGR of squares of 400 px in a row."""
+    """Squares of 400 px in a row."""
     sheet = Image.new("RGB", (400 * len(cuts), 400), "grey")
     for number, cut in enumerate(cuts):
         sheet.paste(cut, (400 * number, 0))
-    return np.ascontiguousarray(np.asarray(sheet)[..., ::-1])
+    return np.array(sheet)
 
 
 def by_column(faces):
@@ -219,10 +220,10 @@ def test_a_face_that_is_not_seen_at_all_is_found_where_somebody_has_counted_it(d
     """On its head, beside an upright one. Nobody is told of it, until face 2 is asked for."""
     neighbour = squares[number + 1]
     upright_face = embed(side_by_side(squares[number]))[0]
-    bgr = side_by_side(neighbour, squares[number].rotate(180))
-    assert len(find_faces(detector, bgr)) == 1
-    detected = analysis.detect(detector, bgr, "the photo", expected=2)
-    face = by_column(analysis.recognise([real_faces.recogniser()], bgr, detected, "the photo"))[1]
+    photo = side_by_side(neighbour, squares[number].rotate(180))
+    assert len(find_faces(detector, photo)) == 1
+    detected = analysis.detect(detector, photo, "the photo", expected=2)
+    face = by_column(analysis.recognise([real_faces.recogniser()], photo, detected, "the photo"))[1]
     assert likeness(upright_face, face) > 0.95
     assert face.certain
     assert geometry.upright(face.keypoints) == -2 % 4
@@ -237,17 +238,17 @@ def test_a_face_that_is_not_seen_at_all_is_found_where_somebody_has_counted_it(d
 
 @pytest.mark.parametrize("path", [real_faces.SIX_FRIENDS, real_faces.ASTRONAUT, real_faces.YAO], ids=lambda p: p.stem)
 def test_who_counts_too_many_is_given_no_other_faces(detector, path):
-    bgr = picture(path)
-    assert find_faces(detector, bgr, expected=99) == tuple(detector(bgr, 640))
+    photo = picture(path)
+    assert find_faces(detector, photo, expected=99) == tuple(detector(photo, 640))
 
 
 def test_three_faces_of_three_turns_and_one_that_is_seen_in_its_own_turn_alone(detector, embed, squares):
     """The last is reported by the detector in no other turn: it is found because another face lies."""
     upright_faces = [embed(side_by_side(squares[number]))[0] for number in (0, 1, 2, 3)]
     row = [squares[0], squares[1].rotate(90), squares[2].rotate(270), squares[3].rotate(180)]
-    bgr = side_by_side(*row)
-    assert 3 not in by_column(detector(bgr, 640))
-    faces = by_column(embed(bgr))
+    photo = side_by_side(*row)
+    assert 3 not in by_column(detector(photo, 640))
+    faces = by_column(embed(photo))
     assert sorted(faces) == [0, 1, 2, 3]
     for column, face in faces.items():
         assert likeness(upright_faces[column], face) > 0.95, column
@@ -266,16 +267,16 @@ class Counting:
         self.detector = detector
         self.sizes = []
 
-    def __call__(self, bgr, size):
+    def __call__(self, photo, size):
         self.sizes.append(size)
-        return self.detector(bgr, size)
+        return self.detector(photo, size)
 
 
 @pytest.mark.parametrize("path", [real_faces.SIX_FRIENDS, real_faces.ASTRONAUT, real_faces.YAO], ids=lambda p: p.stem)
 def test_upright_faces_are_looked_at_once_and_stay_as_they_are(detector, path):
     counting = Counting(detector)
-    bgr = picture(path)
-    assert find_faces(counting, bgr) == tuple(detector(bgr, 640))
+    photo = picture(path)
+    assert find_faces(counting, photo) == tuple(detector(photo, 640))
     assert counting.sizes == [640]
 
 
@@ -291,7 +292,7 @@ def large_group(size, across):
     side = min(width, height) * 6 // 10
     with Image.open(photos.pair()[0]) as front:
         photo.paste(front.convert("RGB").resize((side, side)), (50, height - side))
-    return np.ascontiguousarray(np.asarray(photo)[..., ::-1])
+    return np.array(photo)
 
 
 @pytest.mark.parametrize(
@@ -306,8 +307,8 @@ def large_group(size, across):
 def test_small_faces_of_large_photos_are_found_and_numbered(detector, embed, size, across, unseen_below):
     """A face of a hundred pixels, which a recogniser reads, has eleven of them at the detector's own size."""
     six = embed(picture(real_faces.SIX_FRIENDS))
-    bgr = large_group(size, across)
-    found = embed(bgr)
+    photo = large_group(size, across)
+    found = embed(photo)
     assert len(found) == 7
     friends = [face for face in found if longer_side(face.box) < 250]
     likenesses = [likeness(face, friend) for face, friend in zip(six, friends, strict=True)]
@@ -322,7 +323,7 @@ def test_small_faces_of_large_photos_are_found_and_numbered(detector, embed, siz
 def test_of_a_photo_too_wide_for_its_faces_it_is_said(size, advice):
     width, height = size
     with pytest.raises(FaceNotFound) as error:
-        analysis.detect(lambda bgr, side: [], np.zeros((height, width, 3), np.uint8), "the photo")
+        analysis.detect(lambda photo, side: [], np.zeros((height, width, 3), np.uint8), "the photo")
     assert re.search(advice, error.value.advice)
 
 
@@ -337,8 +338,8 @@ def test_a_large_photo_is_looked_at_twice_and_no_other(detector):
 def test_small_upright_faces_stay_as_they_are(detector):
     """Of 22 faces six score below 0.7. Each is looked at in four turns, at a quarter of the work: all are upright."""
     counting = Counting(detector)
-    bgr = picture(real_faces.TEAM)
-    assert find_faces(counting, bgr) == tuple(detector(bgr, 640))
+    photo = picture(real_faces.TEAM)
+    assert find_faces(counting, photo) == tuple(detector(photo, 640))
     assert counting.sizes == [640] + [320] * 24
 
 
@@ -346,8 +347,8 @@ def test_a_face_that_no_turn_shows_clearly_is_named(embed, squares):
     """It leans by 225 degrees, of which no quarter turn makes it upright: a face with the eyes beside the mouth."""
     neighbour = squares[1]
     leaning = squares[0].rotate(225, fillcolor=(90, 90, 90))
-    bgr = side_by_side(neighbour, leaning.resize((60, 60)).resize((400, 400)))
-    faces = embed(bgr)
+    photo = side_by_side(neighbour, leaning.resize((60, 60)).resize((400, 400)))
+    faces = embed(photo)
     assert [face.certain for face in faces] == [True, False]
     (line,) = analysis.unsure_faces(analysis.numbered(faces))
     assert line == "Not sure which way up these faces are: face 2; turn the photo until they are upright"
@@ -385,7 +386,7 @@ def test_what_is_no_face_of_the_photo_is_refused(six, act, error, words):
 
 def test_photos_are_kept_to_the_bit_and_transparent_pixels_are_white():
     rgb = real_faces.image(real_faces.ASTRONAUT)[0]
-    assert torch.equal(to_image(to_picture(rgb)), rgb)
-    assert (to_picture(rgb.half()) == to_picture(rgb)).all()
+    assert torch.equal(to_image(eight_bits(rgb)), rgb)
+    assert (eight_bits(rgb.half()) == eight_bits(rgb)).all()
     rgba = torch.tensor([[[0.2, 0.4, 0.6, 0.0], [0.2, 0.4, 0.6, 1.0]]])
-    assert to_picture(rgba).tolist() == [[[255, 255, 255], [153, 102, 51]]]
+    assert eight_bits(rgba).tolist() == [[[255, 255, 255], [51, 102, 153]]]

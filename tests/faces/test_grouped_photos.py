@@ -10,7 +10,7 @@ import real_faces
 import torch
 from pack.core.cast import Faces
 from pack.core.faces import analysis
-from pack.core.faces.bgr_pictures import from_file, to_image
+from pack.core.faces.pictures import from_file, to_image
 from pack.core.grouping.clusters import SAME_PERSON, allowed_pairs, clusters, similarities
 from pack.core.grouping.photo_faces import PhotoFace
 from pack.core.measure import measuring
@@ -53,15 +53,14 @@ def named_faces(
     names_of_faces: list[str] = []
     photo_number = 0
     for path, names in names_on.items():
-        picture = Image.fromarray(np.ascontiguousarray(from_file(str(path))[..., ::-1]))
+        picture = Image.fromarray(from_file(str(path)))
         is_group = len(names) > 1
         photos = [picture]
         if not is_group:
             photos += [change(picture) for change in worse]
         for photo in photos:
             photo_number += 1
-            pixels = np.asarray(photo.convert("RGB"))
-            faces = faces_of(to_image(np.ascontiguousarray(pixels[..., ::-1]))).faces
+            faces = faces_of(to_image(np.asarray(photo.convert("RGB")))).faces
             if not is_group:
                 faces = analysis.arrange(faces, "largest")[:1]
             for number, face in enumerate(faces, 1):

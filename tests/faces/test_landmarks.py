@@ -8,9 +8,9 @@ import real_faces
 import torch
 from pack.core.checks.errors import BadPhoto, FaceNotFound
 from pack.core.checks.value_checks import face_landmarks
-from pack.core.faces import analysis, bgr_pictures, landmarks
-from pack.core.faces.bgr_pictures import to_picture
+from pack.core.faces import analysis, landmarks, pictures
 from pack.core.pictures.geometry import area, shorter_side
+from pack.core.pictures.tensors import eight_bits
 from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file
@@ -53,7 +53,7 @@ def test_faces_are_those_of_scrfd(detector, recogniser):
     overlaps = []
     cosines = {}
     for name, points in load_file(GOLDEN).items():
-        picture = to_picture(image(name)[0])
+        picture = eight_bits(image(name)[0])
         scrfd_faces = analysis.detect(detector, picture, name)
         for face in landmarks.detect(meshes(points.numpy()), picture, name):
             nearest = max(scrfd_faces, key=lambda candidate, box=face.box: overlap(candidate.box, box))
@@ -62,8 +62,8 @@ def test_faces_are_those_of_scrfd(detector, recogniser):
             overlaps.append(overlap(nearest.box, face.box))
             assert face.keypoints[0][0] < face.keypoints[1][0], "nobody is mirrored"
             crops = [
-                bgr_pictures.align(picture, nearest.keypoints, 112),
-                bgr_pictures.align(picture, face.keypoints, 112),
+                pictures.align(picture, nearest.keypoints, 112),
+                pictures.align(picture, face.keypoints, 112),
             ]
             cosines[name, len(distances)] = float(torch.cosine_similarity(*recogniser.embed(crops), dim=0))
     assert len(distances) == 14

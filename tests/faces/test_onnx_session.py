@@ -25,16 +25,16 @@ def in_onnxruntime():
 
 @pytest.mark.parametrize("path", [real_faces.SIX_FRIENDS, real_faces.TIGHT], ids=lambda path: path.stem)
 def test_boxes_points_and_embeddings_are_those_of_torch(detector, recogniser, in_onnxruntime, path):
-    bgr = picture(path)
+    photo = picture(path)
     detector_in_onnxruntime, recogniser_in_onnxruntime = in_onnxruntime
-    found = find_faces(detector_in_onnxruntime, bgr)
-    expected = find_faces(detector, bgr)
+    found = find_faces(detector_in_onnxruntime, photo)
+    expected = find_faces(detector, photo)
     for face, expected_face in zip(found, expected, strict=True):
         assert face.score == pytest.approx(expected_face.score, abs=1e-4)
         assert np.abs(np.subtract(face.box, expected_face.box)).max() < 0.01
         assert np.abs(np.subtract(face.keypoints, expected_face.keypoints)).max() < 0.01
-    recognised = analysis.recognise([recogniser_in_onnxruntime], bgr, expected[:4], "it")
-    expected_faces = analysis.recognise([recogniser], bgr, expected[:4], "it")
+    recognised = analysis.recognise([recogniser_in_onnxruntime], photo, expected[:4], "it")
+    expected_faces = analysis.recognise([recogniser], photo, expected[:4], "it")
     for face, expected_face in zip(recognised, expected_faces, strict=True):
         embedding = face.embeddings["w600k_mbf"]
         expected_embedding = expected_face.embeddings["w600k_mbf"]

@@ -12,10 +12,10 @@ from pack.bridge.people.face_model import HostedFaceModel
 from pack.core.cast import Cast, Member, PlacedCast, Slot
 from pack.core.checks.errors import BadParts, BadPhoto
 from pack.core.faces import analysis
-from pack.core.faces.bgr_pictures import to_picture
 from pack.core.measure.figures import score
 from pack.core.parts.parts import Part, Parts, make_part
 from pack.core.persons import combining
+from pack.core.pictures.tensors import eight_bits
 from pack.nodes import measure
 from tiny import tiny_encoders
 
@@ -37,7 +37,7 @@ def photos() -> torch.Tensor:
 def cast(face_model: HostedFaceModel) -> Cast:
     people = []
     for name, path, x in (("Eileen", real_faces.ASTRONAUT, 220.0), ("Yao", real_faces.YAO, 768.0)):
-        picture = to_picture(real_faces.image(path)[0])
+        picture = eight_bits(real_faces.image(path)[0])
         face = analysis.detect(face_model.detector, picture, name)[0]
         faces = analysis.recognise(face_model.recognisers, picture, [face], name)
         slot = Slot((x, 130.0), (x - 150, 0.0, x + 150, 300.0))

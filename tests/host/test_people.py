@@ -17,10 +17,9 @@ from arcface_seeded import published_state
 from pack.bridge.host.folders import UnsafePath
 from pack.core.cast import Absent, Person, person_without_photo
 from pack.core.checks import errors
-from pack.core.faces.bgr_pictures import to_picture
 from pack.core.faces.ir_se50 import published_shapes
 from pack.core.persons.combining import EmbeddingMissing, combine
-from pack.core.pictures.tensors import resized_photo
+from pack.core.pictures.tensors import eight_bits, resized_photo
 from pack.nodes import people
 from pack.nodes.casts import CastFromPhotos, CastNode
 from pack.nodes.faces import TORCH, DetectFaces, LoadFaceEmbedder
@@ -344,7 +343,7 @@ def test_a_drawn_face_that_no_detector_finds_is_taken_from_its_box(face_model):
     assert "1 of 1 photo used" in report
     assert "used, in its box, face of 122x156 px" in report
     assert torch.equal(crops[0, ::2, ::2], drawing[0, 166:334:3, 121:289:3]), "every second pixel is a third one of it"
-    assert torch.equal(embedded(person), face_model.recognisers[0].embed([to_picture(crops[0])]))
+    assert torch.equal(embedded(person), face_model.recognisers[0].embed([eight_bits(crops[0])]))
     assert person.portraits.aligned.shape[0] == 1
     assert person.portraits.loose.float().std() > 10
     box = {"x": 144, "y": 187, "width": 122, "height": 156}

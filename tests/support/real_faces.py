@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from pack.core.faces import model, scrfd
-from pack.core.faces.bgr_pictures import to_picture
 from pack.core.faces.onnx_network import Holder
+from pack.core.pictures.tensors import eight_bits
 from PIL import Image
 from torch import Tensor
 
@@ -49,8 +49,8 @@ def image(path: Path) -> Tensor:
 
 
 def picture(path: Path) -> np.ndarray:
-    """(H, W, 3) 8-bit BGR, as insightface takes it."""
-    return to_picture(image(path)[0])
+    """(H, W, 3) of 8 bits."""
+    return eight_bits(image(path)[0])
 
 
 def detector(hold: Holder = model.on_cpu) -> scrfd.Scrfd:

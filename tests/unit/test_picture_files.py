@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from drawn import photo
 from pack.core.checks.errors import BadPhoto
-from pack.core.faces.bgr_pictures import from_file
+from pack.core.faces.pictures import from_file
 from pack.core.pictures import opening
 from pack.core.pictures.files import has_several, read_picture
 from PIL import Image, ImageCms, ImageFile, PngImagePlugin, TiffImagePlugin, features

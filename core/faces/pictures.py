@@ -1,4 +1,4 @@
-"""IMAGE tensors to what face networks read: fitted into a square for detectors, cut out for recognisers; and back."""
+"""Pictures as face networks read them: fitted into a square for detectors, cut out for recognisers; and back."""
 
 import math
 from collections.abc import Sequence
@@ -13,23 +13,14 @@ from torch import Tensor
 from ..cast import FFHQ, Keypoints
 from ..checks.errors import FaceNotFound
 from ..pictures.files import read_picture
-from ..pictures.tensors import BGR, eight_bits
 
 Picture = npt.NDArray[np.uint8]
-"""(H, W, 3) BGR, as OpenCV and insightface read pictures."""
-
-
-def to_picture(image: Tensor) -> Picture:
-    """One picture of an IMAGE in 8-bit BGR, (H, W, 3). Transparent pixels are white.
-
-    image: (H, W, 1|3|4) float of any precision, 0..1.
-    """
-    return eight_bits(image, BGR)
+"""(H, W, 3) RGB, as `eight_bits` makes it of an IMAGE."""
 
 
 def from_file(path: str) -> Picture:
-    """The first picture of a file as 8-bit BGR: see `read_picture`, whose BadPhoto it raises."""
-    return np.ascontiguousarray(np.asarray(read_picture(path))[..., ::-1])
+    """The first picture of a file: see `read_picture`, whose BadPhoto it raises."""
+    return np.array(read_picture(path))
 
 
 def no_face(picture: Picture, where: str, boxable: bool = True) -> FaceNotFound:
@@ -39,9 +30,9 @@ def no_face(picture: Picture, where: str, boxable: bool = True) -> FaceNotFound:
 
 
 def to_image(picture: Picture) -> Tensor:
-    """A picture in 8-bit BGR as (H, W, 3) float32 RGB, 0..1."""
+    """A picture as a tensor, (H, W, 3) float32, 0..1."""
     # In numpy: for so few pixels waking torch's threads costs more than the recogniser does.
-    return torch.as_tensor(picture[..., ::-1].astype(np.float32) / np.float32(255))
+    return torch.as_tensor(picture.astype(np.float32) / np.float32(255))
 
 
 # Where ArcFace wants the eyes, the nose and the corners of the mouth, in pixels of 112x112 (insightface).
@@ -51,8 +42,8 @@ _FFHQ_TEMPLATE = (
     (192.98138, 239.94708), (318.90277, 240.1936), (256.63416, 314.01935), (201.26117, 371.41043),
     (313.08905, 371.15118),
 )  # fmt: skip
-_FFHQ_OUTSIDE = (135, 133, 132)
-"""The grey that facexlib puts outside of a photo, BGR."""
+_FFHQ_OUTSIDE = (132, 133, 135)
+"""The grey that facexlib puts outside of a photo."""
 _DRAWN_PAIRS = (
     (0, 4), (0, 3), (1, 2), (1, 0), (3, 0), (0, 4), (1, 4), (3, 1), (0, 3), (0, 1), (0, 4), (4, 1), (0, 3),
 )  # fmt: skip
@@ -60,18 +51,18 @@ _DRAWN_PAIRS = (
 
 
 def align(picture: Picture, keypoints: Keypoints, size: int) -> Picture:
-    """The face turned and scaled to ArcFace's template, (size, size, 3) BGR, black outside of the picture.
+    """The face turned and scaled to ArcFace's template, (size, size, 3), black outside of the picture.
 
     size: px, a multiple of 112.
     """
     points = [complex(*point) for point in keypoints]
     targets = [complex(*point) * size / 112 for point in TEMPLATE]
     source = _source(_least_squares(points, targets), size)
-    return _sampled(torch.as_tensor(picture), source.real, source.imag)
+    return _sampled(picture, source.real, source.imag)
 
 
 def align_ffhq(picture: Picture, keypoints: Keypoints) -> Picture:
-    """The head turned and scaled to FFHQ's template, (FFHQ, FFHQ, 3) BGR, grey outside of the picture.
+    """The head turned and scaled to FFHQ's template, (FFHQ, FFHQ, 3), grey outside of the picture.
 
     facexlib's FaceRestoreHelper cuts the head out in the same way: with OpenCV's estimateAffinePartial2D by the least
     median of squares, see `_robust_fit`.
@@ -82,7 +73,7 @@ def align_ffhq(picture: Picture, keypoints: Keypoints) -> Picture:
     height, width = picture.shape[:2]
     x = _rounded_by_grid_sample(source.real, width)
     y = _rounded_by_grid_sample(source.imag, height)
-    return _sampled(torch.as_tensor(picture), x, y, _FFHQ_OUTSIDE)
+    return _sampled(picture, x, y, _FFHQ_OUTSIDE)
 
 
 def _rounded_by_grid_sample(coordinate: Tensor, side: int) -> Tensor:
@@ -157,13 +148,14 @@ def _source(fit: _Similarity, size: int) -> Tensor:
     return (torch.complex(x, y) - fit.shift) / fit.factor
 
 
-def _sampled(pixels: Tensor, x: Tensor, y: Tensor, outside: Sequence[int] = (0, 0, 0)) -> Picture:
-    """The colours of a picture (H, W, 3) at points, each a mixture of its four nearest pixels (bilinear).
+def _sampled(picture: Picture, x: Tensor, y: Tensor, outside: Sequence[int] = (0, 0, 0)) -> Picture:
+    """The colours of a picture at points, each a mixture of its four nearest pixels (bilinear).
 
     x, y: of the points in pixels of the picture, (h, w) each. outside: the colour outside of the picture. Returns (h,
     w, 3) of 8 bits.
     """
-    height, width = pixels.shape[:2]
+    height, width = picture.shape[:2]
+    pixels = torch.as_tensor(picture).flatten(0, 1)  # (H * W, 3): one index is read faster than two
     # Colours are mixed as differences from the background, so that a neighbour outside counts as background.
     background = torch.tensor(outside, dtype=x.dtype)
     left = x.floor()
@@ -176,18 +168,17 @@ def _sampled(pixels: Tensor, x: Tensor, y: Tensor, outside: Sequence[int] = (0, 
         for column, column_share in ((left, 1 - right_share), (left + 1, right_share)):
             inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
             share = column_share * row_share * inside
-            rows = row.clamp(0, height - 1).long()
-            columns = column.clamp(0, width - 1).long()
-            colors = pixels[rows, columns] - background  # (h, w, 3)
+            pixel = row.clamp(0, height - 1).long() * width + column.clamp(0, width - 1).long()  # its number, (h, w)
+            colors = pixels.index_select(0, pixel.flatten()).view(*pixel.shape, 3) - background  # (h, w, 3)
             total += share[..., None] * colors
     return (total + background).round().to(torch.uint8).numpy()
 
 
-def fitted(picture: Picture, width: int, height: int) -> tuple[Tensor, float]:
+def fitted(picture: Picture, width: int, height: int) -> tuple[Picture, float]:
     """A picture scaled to fit into a canvas, as (the canvas, the factor by which the picture was scaled).
 
-    The canvas is (height, width, 3) 8-bit BGR, with the picture in its top left corner and the rest black. Sides are
-    rounded as insightface and OpenCV do it, so that detectors see what they see there.
+    The canvas is (height, width, 3), with the picture in its top left corner and the rest black. Sides are rounded as
+    insightface and OpenCV do it, so that detectors see what they see there. picture: may be a view in any order.
     """
     height_per_width = picture.shape[0] / picture.shape[1]
     if height_per_width > height / width:  # taller than the canvas: its height decides
@@ -196,58 +187,68 @@ def fitted(picture: Picture, width: int, height: int) -> tuple[Tensor, float]:
     else:
         inner_height = int(width * height_per_width)
         inner_width = width
-    canvas = torch.zeros(height, width, 3, dtype=torch.uint8)
-    canvas[:inner_height, :inner_width] = _resized(torch.as_tensor(picture), inner_height, inner_width)
+    canvas = np.zeros((height, width, 3), np.uint8)
+    _resize(picture, canvas[:inner_height, :inner_width])
     return canvas, inner_height / picture.shape[0]
 
 
-def _resized(pixels: Tensor, height: int, width: int) -> Tensor:
-    """OpenCV's bilinear resize of 8-bit pictures to the bit, (H, W, 3) -> (height, width, 3).
+_STRIP = 32
+"""Rows that are resized at once, so that they stay in the cache of a CPU."""
+
+
+def _resize(picture: Picture, resized: Picture) -> None:
+    """Fill `resized`, (height, width, 3), with the picture: OpenCV's bilinear resize of 8-bit pictures to the bit.
 
     OpenCV computes in whole numbers that stand for fractions (imgproc/src/resize.cpp, VResizeLinear for 8 bits). A
     weight is a number of 2048ths, so it has 11 fractional bits. First the two neighbours in a row are mixed: the sum
     has 11 fractional bits, of which 4 are cut off. Then two rows are mixed: times the weight of its row a number has
     7 + 11 = 18 fractional bits, of which 16 are cut off, and the last 2 are rounded.
     """
-    columns = _neighbours(pixels.shape[1], width)
-    rows = _neighbours(pixels.shape[0], height)
+    height, width = resized.shape[:2]
+    columns = _neighbours(picture.shape[1], width)
+    rows = _neighbours(picture.shape[0], height)
 
-    def mixed_in_rows(row_numbers: Tensor) -> Tensor:
-        """The rows of the picture with these numbers, (height,), each resized to the new width by mixing two pixels:
-        (height, width, 3) with 7 fractional bits."""
-        chosen = pixels.index_select(0, row_numbers)  # (height, W, 3)
-        mixed = chosen.index_select(1, columns.first) * columns.first_weight[:, None]
-        mixed += chosen.index_select(1, columns.second) * columns.second_weight[:, None]
+    def mixed_in_rows(row_numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.int32]:
+        """The rows of the picture with these numbers, (n,), each resized to the new width by mixing two pixels:
+        (n, width, 3) with 7 fractional bits."""
+        chosen = picture[row_numbers]  # (n, W, 3); of a turned view too, no more of it is copied
+        mixed = chosen.take(columns.first, 1) * columns.first_weight[:, None]
+        mixed += chosen.take(columns.second, 1) * columns.second_weight[:, None]
         mixed >>= 4
         return mixed
 
-    upper = mixed_in_rows(rows.first).mul_(rows.first_weight[:, None, None])  # 18 fractional bits
-    lower = mixed_in_rows(rows.second).mul_(rows.second_weight[:, None, None])
-    upper >>= 16
-    lower >>= 16
-    upper += lower  # 2 fractional bits
-    upper += 2
-    upper >>= 2
-    return upper.to(torch.uint8)
+    for start in range(0, height, _STRIP):
+        strip = slice(start, start + _STRIP)
+        upper = mixed_in_rows(rows.first[strip])
+        upper *= rows.first_weight[strip, None, None]  # 18 fractional bits
+        lower = mixed_in_rows(rows.second[strip])
+        lower *= rows.second_weight[strip, None, None]
+        upper >>= 16
+        lower >>= 16
+        upper += lower  # 2 fractional bits
+        upper += 2
+        upper >>= 2
+        resized[strip] = upper
 
 
 class _Neighbours(NamedTuple):
     """The two old pixels between which each new pixel lies along a side, (new,) each: their indices, and their weights
     in 2048ths."""
 
-    first: Tensor
-    second: Tensor
-    first_weight: Tensor
-    second_weight: Tensor
+    first: npt.NDArray[np.int64]
+    second: npt.NDArray[np.int64]
+    first_weight: npt.NDArray[np.int32]
+    second_weight: npt.NDArray[np.int32]
 
 
 def _neighbours(old: int, new: int) -> _Neighbours:
     """The neighbours of each new pixel along a side of `old` pixels that is resized to `new`."""
     # The centre of each new pixel in old pixels, 0 at the centre of the first old pixel: centres lie half a pixel from
     # the edge. OpenCV keeps it as a float of 32 bits.
-    center = ((torch.arange(new).double() + 0.5) * (old / new) - 0.5).float()
-    floor = center.floor()
-    second_weight = ((center - floor) * 2048).round().int()
-    first = floor.long().clamp(0, old - 1)
-    second = (floor.long() + 1).clamp(0, old - 1)
+    center = ((np.arange(new) + 0.5) * (old / new) - 0.5).astype(np.float32)
+    floor = np.floor(center)
+    second_weight = np.rint((center - floor) * 2048).astype(np.int32)
+    before = floor.astype(np.int64)
+    first = before.clip(0, old - 1)
+    second = (before + 1).clip(0, old - 1)
     return _Neighbours(first, second, 2048 - second_weight, second_weight)
