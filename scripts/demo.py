@@ -194,7 +194,7 @@ def with_host(host: Host, python: Path, keeps: bool) -> int:
             say("Drawing two people.")
             report = generate(server, stand_ins)
             if stand_ins:
-                say("Drawing an outfit.")
+                say(f"They are in {OUTPUT / 'result.png'}. Drawing an outfit.")
                 report["pictures"].append(draw(server, stand_ins, install.OUTFIT, "outfit"))
     except (HostError, WorkflowError) as problem:
         raise SetupError(
