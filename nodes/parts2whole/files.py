@@ -298,33 +298,47 @@ def _depths(state: Mapping[str, Tensor], block_name: str) -> list[int]:
     return depths
 
 
-_FIRST_BETA, _LAST_BETA, _STEPS = 0.00085, 0.012, 1000
+_STEPS = 1000
 _SCHEDULE = {
-    "beta_schedule": "linear", "prediction_type": "epsilon", "rescale_betas_zero_snr": False,
-    "beta_start": _FIRST_BETA, "beta_end": _LAST_BETA, "num_train_timesteps": _STEPS,
-}  # fmt: skip
-"""The noise schedule of the release; no other is read. It is linear in beta. The host's schedule "linear" is
+    "beta_schedule": "linear",
+    "prediction_type": "epsilon",
+    "rescale_betas_zero_snr": False,
+    "num_train_timesteps": _STEPS,
+}
+"""The kind of noise schedule of the release; no other is read. It is linear in beta. The host's schedule "linear" is
 linear in the square root of beta, so the betas are made here."""
+_BETAS = {"beta_start": 0.00085, "beta_end": 0.012}
+"""The first and the last beta of the release."""
 
 
 def _sampling(model: ModelPatcher, scheduler: Mapping[str, Any], path: str) -> Any:
-    """The host's object for the noise schedule of a MODEL, with the betas of the release.
+    """The host's object for the noise schedule of a MODEL, with the betas of a diffusers scheduler_config.json.
 
-    scheduler: the values of a diffusers scheduler_config.json. Raises UnsupportedCheckpoint for another schedule than
-    the release's.
+    scheduler: the values of that file. Raises UnsupportedCheckpoint for another kind of schedule than the release's,
+    and for what is no beta.
     """
     for name, released in _SCHEDULE.items():
         value = scheduler.get(name, released)
         if value != released:
-            other = f"a model with {name} = {plain(repr(value), 40)}"
-            raise UnsupportedCheckpoint(path, other, f"{name} = {released!r}", ADVICE)
+            raise _other_schedule(path, name, value, f"{name} = {released!r}")
+    betas: list[float] = []
+    for name, released in _BETAS.items():
+        beta = scheduler.get(name, released)
+        if not isinstance(beta, float) or not 0 < beta < 1:
+            raise _other_schedule(path, name, beta, f"a {name} between 0 and 1")
+        betas.append(beta)
+    first, last = betas
 
     class Sampling(comfy.model_sampling.ModelSamplingDiscrete, comfy.model_sampling.EPS):
         """A model with discrete training steps that predicts noise, put together as the host does for SD1.5."""
 
     sampling = Sampling(model.model.model_config)
-    sampling._register_schedule(given_betas=torch.linspace(_FIRST_BETA, _LAST_BETA, _STEPS, dtype=torch.float64))
+    sampling._register_schedule(given_betas=torch.linspace(first, last, _STEPS, dtype=torch.float64))
     return sampling
+
+
+def _other_schedule(path: str, name: str, value: object, expected: str) -> UnsupportedCheckpoint:
+    return UnsupportedCheckpoint(path, f"a model with {name} = {plain(repr(value), 40)}", expected, ADVICE)
 
 
 def schedule(config: str | bytes, path: str) -> dict[str, Any]:
