@@ -10,7 +10,6 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
 import translations
 
 ROOT = translations.ROOT
@@ -77,27 +76,3 @@ def test_a_label_beside_an_input_is_that_of_the_editor() -> None:
 def test_no_input_stands_before_its_label() -> None:
     turned = [f"{name} ({label})" for name, labels in LABELS.items() for label in labels if name != label.lower()]
     assert [text for text in TEXTS if any(words in text for words in turned)] == []
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "Set width and height to 512x384.", "Lower feather or raise margin.", "with framing = {} in {}",
-        "Set rows to 0.", "No line, or strength is 0.", "or set strength to 0.", "training is {}: {}",
-        "Raise margin, paint a larger mask.", "with people set to 'one'",
-    ],
-)  # fmt: skip
-def test_what_was_bare_is_found(text: str) -> None:
-    assert set_bare(text)
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "Set Width (width) to 512 and Height (height) to 384.",
-        "The layout has a width of {}.",
-        "Raise a weight in Part.",
-    ],
-)
-def test_words_of_other_sentences_are_left(text: str) -> None:
-    assert not set_bare(text)
