@@ -10,18 +10,15 @@ from typing import Any
 
 import pytest
 import torch
-from comfy_extras.nodes_differential_diffusion import DifferentialDiffusion
-from comfy_extras.nodes_mask import composite
-from pack.core.cast import Box, Cast, Layout, Member, Person, PlacedCast
+from pack.core.cast import Box, Cast, Layout, Person, PlacedCast
 from pack.core.models.packs import ANTELOPE, IR_SE50
-from pack.core.places import bodies, extra_places, mannequin
+from pack.core.places import bodies, mannequin
 from pack.core.places.region_settings import RegionSettings
 from pack.nodes.control_images import DrawSkeletons
 from pack.nodes.id_patch.nodes import LOADER as ID_PATCH
 from pack.nodes.id_patch.nodes import ApplyIDPatch, IDPatchConditionImage
 from pack.nodes.instant_id.nodes import LOADER as INSTANT_ID
 from pack.nodes.instant_id.nodes import ApplyInstantID
-from pack.nodes.places import MaskOfAPersonsPlace, PlaceCast
 from torch import Tensor
 from toy import (
     avatars,
@@ -53,8 +50,6 @@ from toy_in_host import (
     standing,
     worn,
 )
-
-import nodes as host_nodes
 
 SMALL, LARGE = places.SMALL, places.LARGE
 WITH_ID_PATCH = ("control_net", ID_PATCH.load_file, "id_patch")
@@ -157,11 +152,6 @@ def away(picture: Tensor, cartoon: Tensor, face: Box, most: int = 8) -> float:
     return math.hypot(*min(errors, key=errors.__getitem__)) / (face[3] - face[1])
 
 
-def far(a: Tensor, b: Tensor) -> float:
-    """Between nine colours and nine."""
-    return float((a - b).square().nanmean().sqrt())
-
-
 @pytest.mark.parametrize(
     ("width", "order", "size", "settings"),
     [
@@ -187,41 +177,6 @@ def test_everybody_is_in_their_place_as_without_a_host(
     hint = net.hint(control, small.patches(embeddings), [member.slot.center for member in cast.people])
     alone = small.decoder(net.sample(small, hint, [small.tokens(embeddings)], settings))[0]
     check_alike(pixels, alone)
-
-
-@torch.no_grad()
-def painted_anew(host: Host, pictures: Tensor, masks: Tensor, sides: Any) -> Tensor:
-    """The pictures, sampled again where the masks are 1."""
-    (latent,) = host_nodes.VAEEncode().encode(host.vae, pictures)
-    (latent,) = host_nodes.SetLatentNoiseMask().set_mask(latent, masks)
-    (made,) = host_nodes.common_ksampler(host.model, 1, 4, 1.0, "euler", "normal", *sides, latent)
-    return host.vae.decode(made["samples"])
-
-
-@torch.no_grad()
-def test_the_absent_friend_stands_in_the_free_place(loaded: Host, small: net.ToyModel, people: list[Person]) -> None:
-    """By the steps of that workflow: with their own look, and a picture of two bit for bit as it was where the mask is
-    0."""
-    looks_of_all = looks_of(small, people[:3])
-    _, three = standing(people[:3])
-    two = replace(three, slots=(three.slots[0], three.slots[2]))
-    photo = avatars.picture(places.of_slots(two.slots), looks_of_all[:2], SMALL)[0].permute(1, 2, 0)
-    every = extra_places.add(two, "free place", (0.0, 0.0), 0.0, "half", 1)
-    cast = PlaceCast.execute(every, "last places", "", Cast((Member(people[2]),))).args[0]
-    region = MaskOfAPersonsPlace.execute(cast, 1, "body", 0.5, 16, every).args[0]
-    (model,) = DifferentialDiffusion.execute(loaded.model).args
-    sides = sides_of(loaded, cast, DrawSkeletons.execute(every).args[0], PLAIN)
-    made = painted_anew(loaded._replace(model=model), photo[None], region, sides)
-    pasted = composite(photo[None].movedim(-1, 1).clone(), made.movedim(-1, 1), 0, 0, region, 1).movedim(1, -1)
-    pixels, region = pasted[0], region[0]
-    assert (region == 0).float().mean() > 0.4
-    assert torch.equal(pixels[region == 0], photo[region == 0])
-    assert (pixels - photo).abs()[region == 1].mean() > 0.1
-
-    shown = seen(pixels, every, looks_of_all)
-    assert measure.association([shown]) == 1
-    found, meant = shown.found[2], shown.meant
-    assert min(far(found, meant[0]), far(found, meant[1])) > 2 * far(found, meant[2])
 
 
 def test_pictures_become_latents_as_the_small_net_makes_them(loaded: Host, small: net.ToyModel) -> None:
