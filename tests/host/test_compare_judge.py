@@ -77,27 +77,6 @@ def judged(judge: Judge) -> Callable[..., Judged]:
 
 
 @pytest.mark.usefixtures("at_noses")
-def test_people_in_their_places_are_right(judged: Callable[..., Judged]) -> None:
-    said = figures([judged(real_faces.YAO, real_faces.ASTRONAUT)])
-    assert said["association"] == 1 and said["missing"] == 0 and said["swapped"] == 0 and said["dominance"] == 0
-    assert said["resemblance"] is not None and said["resemblance"] > 0.8
-    assert said["leakage"] is not None and said["leakage"] < 0.2
-
-
-@pytest.mark.usefixtures("at_noses")
-def test_exchanged_people_are_swapped(judged: Callable[..., Judged]) -> None:
-    said = figures([judged(real_faces.ASTRONAUT, real_faces.YAO)])
-    assert said["association"] == 0 and said["swapped"] == 1 and said["dominance"] == 0
-    assert said["leakage"] is not None and said["leakage"] > 0.8
-
-
-@pytest.mark.usefixtures("at_noses")
-def test_one_person_in_both_places_dominates(judged: Callable[..., Judged]) -> None:
-    said = figures([judged(real_faces.YAO, real_faces.YAO)])
-    assert said["dominance"] == 0.5 and said["association"] == 0.5
-
-
-@pytest.mark.usefixtures("at_noses")
 def test_figures_of_several_pictures_are_means(judged: Callable[..., Judged]) -> None:
     right = judged(real_faces.YAO, real_faces.ASTRONAUT, seconds=1.0, step_seconds=0.5)
     exchanged = judged(real_faces.ASTRONAUT, real_faces.YAO)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 import re
@@ -313,23 +312,6 @@ def test_what_a_page_says_to_programs_has_no_names_of_people_and_no_paths(tmp_pa
     assert said["not measured"] == {"collapse": "no <file>."}
     assert [column["name"] for column in said["columns"]] == [column.name for column in COLUMNS]
     assert "alert" not in json.dumps(said) and str(tmp_path) not in json.dumps(said)
-
-
-def test_a_table_for_programs_has_every_figure_under_its_name(tmp_path: Path) -> None:
-    from comparison import page
-    from comparison.rows import Row
-
-    rows = [Row("=first", 2, [], figures(ROW)), Row("second", 4, note="Missing.")]
-    (tmp_path / "crowd.csv").write_bytes(page.as_csv(rows, COLUMNS))
-    with (tmp_path / "crowd.csv").open(encoding="utf-8") as file:
-        first, second = csv.DictReader(file)
-    assert first["method"] == "'=first" and second["note"] == "Missing."
-    for column in COLUMNS:
-        assert float(first[column.name]) == pytest.approx(EXPECTED[column.name](), abs=5e-5)
-        assert second[column.name] == ""
-    header, _, *lines = page.as_markdown(rows, COLUMNS).splitlines()
-    assert header.count("|") == lines[0].count("|") == lines[1].count("|")
-    assert f"| {EXPECTED['association']():.2f} |" in lines[0]
 
 
 def test_columns_that_compare_people_are_those_that_need_two() -> None:

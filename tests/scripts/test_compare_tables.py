@@ -86,6 +86,7 @@ def test_a_table_has_every_figure_under_its_name(tmp_path: Path) -> None:
     assert [row["method"] for row in rows] == ["first", "second"]
     assert [row["association"] for row in rows] == ["0.5000", "1.0000"]
     assert [row["leakage"] for row in rows] == ["-0.2500", "0.1250"]
+    assert [row["missing"] for row in rows] == ["", ""]
     assert not (tmp_path / "question.jpg").exists(), "no picture is shown"
 
 
@@ -119,6 +120,7 @@ def test_association_stands_by_the_number_of_people_beside_chance(tmp_path: Path
 def test_a_table_has_notes_only_where_there_are_any() -> None:
     for rows, has_notes in ((ROWS, False), ([*ROWS, Row("PuLID", 2, note="Missing.")], True)):
         assert page.as_markdown(rows, COLUMNS).splitlines()[0].endswith(" note |") == has_notes
+        assert (b"Missing." in page.as_csv(rows, COLUMNS)) == has_notes
 
 
 def test_the_page_has_the_columns_of_which_anything_is_known(tmp_path: Path) -> None:
