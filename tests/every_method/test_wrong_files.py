@@ -12,6 +12,7 @@ from format_files import TABLE, state_of
 from graph_run import OURS
 from logged import messages_of_the_pack
 from method_rows import Condition, applies_to
+from pack.bridge.host.folders import UnsafePath
 from pack.core.checks.errors import BadSetup, LikenessError, ModelMissing, UnsupportedCheckpoint
 from pack.core.methods import Format, Method, methods
 from pack.core.models import licences, manifest
@@ -145,8 +146,10 @@ def test_a_missing_file_is_named_linked_and_sized_by_its_own_row(method, folder)
 
 
 def test_a_name_that_leads_elsewhere_is_refused_and_a_linked_one_left_to_the_run(method, folder):
-    with pytest.raises(LikenessError, match=re.escape("../x.bin")):
-        LOAD_ADAPTER.validate_inputs("../x.bin")
+    for name in ("../x.bin", "/etc/passwd", "a/../../x.bin"):
+        for chosen in (LOAD_ADAPTER.validate_inputs, execute):
+            with pytest.raises(UnsafePath, match="leads outside of"):
+                chosen(name)
     with pytest.raises(ModelMissing):
         LOAD_ADAPTER.validate_inputs("x.bin")
     assert LOAD_ADAPTER.validate_inputs(None) is True

@@ -451,11 +451,3 @@ def test_people_are_read_where_place_cast_says():
 def weights_zero():
     cast = pair()
     return replace(cast, people=tuple(replace(member, weight=0.0) for member in cast.people))
-
-
-def test_without_a_limit_the_model_passes_through():
-    model = klein()
-    positive, negative, _text, given_on = apply(FLUX_2, model=model, region_strength=0.0)
-    assert given_on is model
-    assert not regional(positive)
-    assert not regional(negative)

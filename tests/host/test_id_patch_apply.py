@@ -290,17 +290,6 @@ def test_packs_that_sample_in_tiles_and_cut_the_hint_themselves(apply, model):
     assert [tile.shape[-2:] for tile in tiles] == [(8, 8)]
 
 
-def test_for_a_latent_of_another_scale_the_picture_is_scaled(apply, id_patch, model):
-    size = (192, 144)
-    applied = apply()
-    image = comfy.utils.common_upscale(drawn(id_patch, people()).movedim(-1, 1), *size, "nearest-exact", "disabled")
-    net = applied[0][0][1]["control"].copy().set_cond_hint(image, DEFAULTS["strength"], (0.0, 1.0))
-    by_hand = [with_net(side, net) for side in applied]
-    assert torch.equal(sample(model, *applied, size=size), sample(model, *by_hand, size=size))
-    area = [text(1, area=(HEIGHT // 8, WIDTH // 16, 0, WIDTH // 16)), text(3)]
-    assert sample(model, *apply(positive=area), steps=1).isfinite().all()
-
-
 def without_names(cast):
     members = []
     for number, person in enumerate(cast.people, 1):

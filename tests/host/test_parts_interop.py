@@ -15,7 +15,7 @@ from marks import each
 from pack.bridge.host.schedule import WHOLE_SCHEDULE
 from pack.bridge.parts.shared_parts import SharedParts
 from pack.bridge.parts.sharing_run import step_of
-from pack.bridge.sampling.carried import ConditioningLost, carried_in
+from pack.bridge.sampling.carried import ConditioningLost
 from pack.bridge.sampling.conditioning import SamplerInputs
 from pack.bridge.sampling.node_of_run import NodeOfRun
 from pack.core.checks import errors
@@ -100,24 +100,6 @@ def test_a_replacement_that_makes_rows_is_named(model, features):
     clone.set_model_attn1_output_patch(lambda out, _: (out[: len(out) // 2] + out[len(out) // 2 :]) / 2)
     with pytest.raises(ConditioningLost, match=r"test_parts_interop\) makes \d rows of \d inside attention"):
         picture(*with_parts(clone, features))
-
-
-def test_prompts_with_masks_areas_and_ranges(networks, model):
-    """Only the entries that went through Apply Parts2Whole look at them."""
-    area = (8, 6, 4, 2)
-    features = encode(networks, parts_made.parts(3))
-    half = torch.zeros(1, parts_made.HEIGHT, parts_made.WIDTH)
-    half[..., : parts_made.WIDTH // 2] = 1
-    prompts = [text(1, mask=half), text(3, area=area, strength=1.0), text(4, start_percent=0.0, end_percent=0.5)]
-    patched, with_parts, negative = apply(model, features, prompts)
-    first = sample(patched, with_parts, negative)
-    assert first.isfinite().all()
-    assert torch.equal(first, sample(patched, with_parts, negative))
-    assert not torch.equal(first, sample(patched, [*with_parts, text(3, mask=1 - half)], negative))
-    parts_of_the_picture = carried_in(with_parts[1][1], SharedParts.key)[0]
-    cut = parts_of_the_picture.cropped(area, (15, 11))
-    assert torch.equal(cut.pose, parts_of_the_picture.pose[..., 4:12, 2:8])
-    assert parts_of_the_picture.cropped(area, (15, 11)) is cut, "found again at the next step"
 
 
 def parts_alone(**fields):

@@ -5,7 +5,6 @@ from itertools import permutations
 
 import comfy.sample
 import comfy.samplers
-import compiled
 import marks
 import pytest
 import sample_values
@@ -364,25 +363,6 @@ def test_words_and_references_are_what_a_dense_mask_gives(family, masks):
     expected = tiny_dits.sample(dense.clone, whole, negative, start, cfg=1.0)
     assert relative(found, expected) <= TOLERANCE
     assert relative(tiny_dits.sample(model, positive, negative, start, cfg=1.0), expected) > 100 * TOLERANCE
-
-
-@pytest.mark.thorough
-@pytest.mark.parametrize("letters", ["r", "wlr"])
-def test_a_compiled_model_gives_the_same_picture(setting, letters):
-    """And another run compiles nothing. References alone are compiled once for all steps, too."""
-    record = record_of(setting, replace_words(cast(setting)), (0, None, 1))
-    plain = setting.sample(applied_in(letters, setting, record, APART))
-    with compiled.counting() as counted:
-        made = applied_in(letters, setting, record, APART)
-        built = compiled.whole(made[0]), made[1], made[2]
-        assert relative(setting.sample(built, steps=1), setting.sample(made, steps=1)) <= TOLERANCE
-        first = counted()[0]
-        assert relative(setting.sample(built), plain) <= TOLERANCE
-        in_a_run = counted()[0]
-        if letters == "r":
-            assert in_a_run == first
-        assert relative(setting.sample(built), plain) <= TOLERANCE
-        assert counted()[0] == in_a_run
 
 
 @families("setting", FLUX_2, of=tiny_dits.REFERENCES)

@@ -10,7 +10,7 @@ from typing import Any
 import marks
 import pytest
 from graph_run import brought, linked_inputs, run
-from graphs import PULID_ON_FLUX, Node, ours, sampled, value
+from graphs import Node, ours, sampled, value
 from logged import messages_of_the_pack
 from pack.core.cast import Cast, Person
 from pack.core.checks.errors import LikenessError
@@ -18,7 +18,6 @@ from pack.core.taking_part import as_cast
 from refusals.by_the_node import BY_THE_NODE, Refused
 from refusals.by_the_sampler import BY_THE_SAMPLER, RefusedBySampler
 from refusals.remarks import REMARKS, Remark
-from sample_values import latent
 
 pytestmark = marks.transformers
 
@@ -76,13 +75,3 @@ def test_what_works_but_could_be_better_is_told(kind: str, remark: Remark, caplo
     for text in texts:
         assert re.search(remark.says, text)
         assert_named_by_fault(node, outputs_by_node, text)
-
-
-@pytest.mark.parametrize(
-    ("kind", "links"),
-    [("ApplyInstantID", {}), ("ApplyIDPatch", {}), ("PromptPerPerson", {}), ("ApplyPuLID", PULID_ON_FLUX)],
-)
-def test_another_size_of_the_same_shape_is_a_picture(kind: str, links: dict[str, Any]) -> None:
-    applied = ours(f"Likeness{kind}", **links)
-    picture = run(sampled(applied, latent(256, 192), steps=2), {})[0]["samples"]
-    assert picture.isfinite().all()

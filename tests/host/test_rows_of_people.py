@@ -131,13 +131,6 @@ def test_on_a_unet_every_row_reads_its_own_words(unet):
     same_rows(rows, [unet.plain(row, words=words) for row, words in enumerate(WORDS)])
 
 
-@pytest.mark.both_hosts
-def test_on_a_unet_every_row_has_its_own_lora_and_the_loras_words(unet):
-    rows = unet.sample(unet.applied("LikenessLoRAPerPerson", rows_of(people_of(unet.files, WORDS))))
-    expected = [unet.plain(row, file, words) for row, (file, words) in enumerate(zip(unet.files, WORDS, strict=True))]
-    same_rows(rows, expected)
-
-
 def test_on_a_unet_words_and_loras_come_together_in_either_order(unet):
     """Words of Prompt per Person are read with the person's LoRA, and encoded without, as in one picture."""
     cast = rows_of(people_of(unet.files))
@@ -170,13 +163,6 @@ def both_nodes(setting, cast):
     """Prompt per Person and behind it LoRA per Person."""
     words = setting.applied("LikenessPromptPerPerson", cast, prompts=SAID)
     return setting.applied("LikenessLoRAPerPerson", cast, model=words[0], sides=words[1:3])
-
-
-@pytest.mark.parametrize("around", each(OTHERS, [other_packs.reversed_rows]))
-def test_on_a_unet_rows_that_another_pack_moves_keep_their_person(unet, around):
-    model, *sides = both_nodes(unet, rows_of(people_of(unet.files, WORDS)))
-    moved = unet.sample((other_packs.around(model, around), *sides))
-    assert relative(moved, unet.sample((model, *sides))) <= TOLERANCE
 
 
 # On transformers

@@ -1,7 +1,5 @@
 """Prompt per Person, and Apply ID-Patch by region, in the real host: who is heard where, beside whom, every misuse."""
 
-from dataclasses import replace
-
 import comfy.ldm.modules.attention as attention
 import photo_maker_made
 import pytest
@@ -173,14 +171,6 @@ def test_without_a_model_there_is_none_at_model_out(sdxl):
         assert blocker.message.startswith("Apply ID-Patch has no MODEL for its model_out. Connect the MODEL to model")
 
 
-def test_off_or_without_people_the_model_passes_through(sdxl):
-    assert with_tokens(sdxl, model=sdxl[0], strength=0.0)[2] is sdxl[0]
-    nobody = people_made.cast(CENTERS, WIDTH, HEIGHT)
-    nobody = replace(nobody, people=tuple(replace(member, weight=0.0) for member in nobody.people))
-    inputs = {"positive": [text(1)], "negative": [text(2)], "control_net": sdxl[1], "cast": nobody, "image": None}
-    assert apply("LikenessApplyIDPatch", **inputs, model=sdxl[0])[2] is sdxl[0]
-
-
 def test_id_tokens_are_bound_in_a_text_that_the_host_repeats(sdxl):
     """A negative that says everything twice is the same negative, and makes the host repeat the positive."""
     model, positive, negative = bind(sdxl)
@@ -218,11 +208,6 @@ def test_a_text_cut_behind_it_is_refused(sdxl):
     cut = [[tensor[:, :100], options] for tensor, options in positive]
     with pytest.raises(BadSetup, match="has cut a prompt to 100 of the 109 tokens"):
         sample(model, cut, negative, steps=1)
-
-
-def test_an_area(sdxl):
-    area = [text(1, area=(HEIGHT // 8, WIDTH // 16, 0, WIDTH // 16), strength=1.0), text(4)]
-    assert sample(*speak(sdxl[0], "1: up\n2: down", positive=area)).isfinite().all()
 
 
 def test_one_text_of_a_row_each_makes_a_chunk_of_every_row():
