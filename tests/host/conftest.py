@@ -13,6 +13,7 @@ from browser import fixtures, launch
 from browser.fixtures import browser, newest, people, visit, watched  # noqa: F401
 from browser.newest_frontend import newest_frontend
 from environment import Host, SetupError
+from small_templates import known, pictures, small  # noqa: F401
 
 if TYPE_CHECKING:
     from comfy.controlnet import ControlNet

@@ -106,6 +106,13 @@ def parts_alone(**fields):
     return SharedParts(**{"source": object(), "schedule": WHOLE_SCHEDULE, "bank": None, "weights": None, **fields})
 
 
+def test_an_area_has_its_part_of_pose_and_targets():
+    pose, targets = torch.rand(1, 1, 15, 11), torch.rand(1, 120, 88)
+    cut = parts_alone(pose=pose, weights=PartWeights((1.0,), targets)).cropped((8, 6, 4, 2), (15, 11))
+    assert torch.equal(cut.pose, pose[..., 4:12, 2:8])
+    assert torch.equal(cut.weights.targets, targets[..., 32:96, 16:64])
+
+
 def test_pictures_of_a_batch_have_the_poses_in_turn_and_one_pose_is_of_all():
     poses = torch.arange(3.0).reshape(3, 1, 1, 1)
     several, one = parts_alone(pose=poses), parts_alone(pose=poses[:1])

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
-import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,23 +10,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-import real_faces
 import templates
 import torch
 from environment import Host
 from marks import each
-from pack.core.faces import analysis
-from pack.core.faces.finding import find_faces
-from pack.core.methods import methods
-from pack.core.models import saved_workflow
-from pack.core.pictures.tensors import eight_bits
-from pack.core.places import bodies
-from PIL import Image, ImageOps
+from PIL import Image
 from prompts import node
 from shared import photos, workflow
-from shared.host_server import HostError, HostServer, Run
+from shared.host_server import HostError, HostServer
 from shared.workflow import Prompt
-from standin_server import kept_waiting, said_against, write_lora, write_transformer_lora
+from small_templates import TABLE, classes, prepared, read, require_host, result, shown_by, size_of, too_old
+from standin_server import kept_waiting, said_against
 from standins_made import Standins
 from toy import built, install
 
@@ -42,11 +34,6 @@ FOUND = {"LikenessFindPlaces", "LikenessPromptPerPerson", "LikenessLoRAPerPerson
 """Where places are found while sampling: they are another seed's, with all that acts in them."""
 SHOWN = {"LikenessSavePerson", "LikenessPeopleAsReferences"}
 """They show a picture of what they decide, as all of ours do that have one among their outputs."""
-TWO_STEPS = {
-    "compare_methods", "parts2whole_with_pose", "photo_maker_two_people",
-    "pulid_two_people", "references_qwen_three_people", "start_outfit",
-}  # fmt: skip
-"""After one step of these the picture is nearly black."""
 WITHOUT_PICTURE = {"check_files"}
 """They generate nothing."""
 BEFORE = -10
@@ -60,181 +47,6 @@ PHOTO_OF = {
     "start_person_in_photo": "likeness_carla.png",
 }
 """By template: the photo whose own size its result has."""
-PAINTED_BOXES = {"left.png": (58, 106, 238, 512), "right.png": (274, 106, 454, 512), "shirt.png": (114, 130, 286, 325)}
-"""Pictures of which a box is painted over, for inputs of masks: left, top, right, bottom."""
-DRAWN = {"DA3Render", "SDPoseDrawKeypoints"}
-"""By networks of a gigabyte, which no small file stands in for: the picture they look at takes the drawing's place."""
-TABLE = json.loads(Path(__file__).with_name("workflows.json").read_text("utf-8"))
-"""sizes: by words of a name, width and height, the least that two people take, six and four; parts take any; a photo's
-shape, or a pose's. standins: for what is loaded, the name of one of shared.standins. transformers: by a part of a name,
-other ones. repainted: by template, the title of what loads the photo, kind or title of what makes the mask, what is
-set, and titles of what Ctrl+B switches. offered: by template, which kind of node is dragged to which, there to which
-input, what is set, and titles of what goes off. instead: by template and option, the title of the box that draws in the
-place of the template's own model, what is set, kinds that then do not run, the kind that acts on people in it, and what
-switches that one off. loaders: by template and model, what is set, and titles of what Ctrl+B switches. said: by such a
-template, what a measuring names. sheets: by template that saves one, its width and height."""
-LORA = "lcm-lora-sdxl.safetensors"
-"""That of every LoRA's stand-in for SDXL."""
-FLUX_2_LORA = "klein.safetensors"
-"""That of every LoRA's stand-in for FLUX.2."""
-Z_IMAGE_LORA = "z-image.safetensors"
-"""That of every LoRA's stand-in for Z-Image."""
-CHROMA_LORA = "chroma.safetensors"
-"""That of every LoRA's stand-in for Chroma."""
-ANIMA_LORA = "anima.safetensors"
-"""That of every LoRA's stand-in for Anima."""
-KREA_2_LORA = "krea-2.safetensors"
-"""The stand-in of Identity Edit."""
-
-
-@pytest.fixture(scope="module")
-def pictures(host_server: HostServer, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """Names of uploaded photos: of one person each, and last one of six people."""
-    folder = tmp_path_factory.mktemp("pictures")
-    for name, box in PAINTED_BOXES.items():
-        with Image.open(ROOT / "pictures" / "likeness_full_length.png") as photo:
-            painted = photo.resize((512, 512)).convert("RGBA")
-        painted.paste((0, 0, 0, 0), box)
-        painted.save(folder / name)
-        host_server.upload_image(folder / name)
-    return [host_server.upload_image(path) for path in (*real_faces.six(folder), photos.group())]
-
-
-@pytest.fixture(scope="module")
-def known(host_server: HostServer, standin_models: Standins) -> dict[str, Any]:
-    loras = host_server.base / "models" / "loras"
-    write_lora(loras / LORA, standin_models.checkpoint)
-    write_transformer_lora(loras / FLUX_2_LORA, standin_models.flux2)
-    write_transformer_lora(loras / Z_IMAGE_LORA, standin_models.of_transformer("z-image"))
-    write_transformer_lora(loras / CHROMA_LORA, standin_models.of_transformer("chroma"))
-    write_transformer_lora(loras / ANIMA_LORA, standin_models.of_transformer("anima"))
-    write_transformer_lora(loras / KREA_2_LORA, standin_models.of_transformer("krea-2"))
-    return host_server.object_info()
-
-
-@pytest.fixture
-def small(known: dict[str, Any], standin_models: Standins, pictures: list[str]) -> Callable[..., Prompt]:
-    """small(name of a template, titles of what Ctrl+B switches) -> its prompt with stand-ins, small, of few steps"""
-    folder = ROOT / "workflows"
-    return lambda name, *switched: prepared(folder / f"{name}.json", known, standin_models, pictures, *switched)
-
-
-def size_of(file: Path) -> tuple[int, int]:
-    return next(tuple(size) for words, size in TABLE["sizes"].items() if re.search(words, file.stem))
-
-
-def prepared(
-    file: Path, known: dict[str, Any], models: Standins, pictures: list[str], *switched: str, all_on: bool = False
-) -> Prompt:
-    """models: those whose names take the place of the published ones. all_on: so are nodes that are off. switched:
-    titles of what is on instead of off, or off instead of on."""
-    graph = workflow.load(file)
-    templates.skip_unless_known(file, known)
-    for one in workflow.all_nodes(graph):
-        mode = 0 if all_on else one["mode"]
-        one["mode"] = saved_workflow.BYPASSED - mode if one.get("title") in switched else mode
-    prompt = workflow.to_prompt(graph, known)
-    parts = workflow.nodes_of(prompt, "LikenessLoadParts2Whole")
-    names = standins_for(file, prompt, models)
-    width, height = size_of(file)
-    # klein's second pass has half as many.
-    steps = 2 if file.stem in TWO_STEPS or parts or "klein" in file.stem else 1
-    best_of_several = workflow.nodes_of(prompt, "LikenessPickBestLikeness")
-    measured = file.stem.startswith("references") and best_of_several
-    size = {"*.width": width, "*.height": height, "*.batch_size": 2 if measured else 1}
-    boxes = {"text": "20, 40, 150, 304\n200, 30, 160, 314", "boxes": {"__value__": []}}
-    size |= {f"LikenessLayoutFromBoxes.{name}": value for name, value in boxes.items()}
-    size |= {"LikenessCropFaces.size": 256, "LikenessPeopleAsReferences.size": 128}
-    size |= {"LikenessResizePhoto.longer_side": max(width, height)}
-    if file.stem in TABLE["sheets"]:
-        size |= own_sizes(prompt, "EmptyImage", "ImageScale")
-    prompt = templates.substitute(prompt, {**names, **size, "*.steps": steps})
-    for number in workflow.nodes_of(prompt, "KSampler"):
-        if prompt[number]["inputs"]["scheduler"] == "ddim_uniform":  # of one step it keeps the least noisy
-            prompt[number]["inputs"]["scheduler"] = "normal"
-    for number in workflow.nodes_of(prompt, "LikenessScenes"):
-        lines = prompt[number]["inputs"]["text"].splitlines()
-        prompt[number]["inputs"]["text"] = "\n".join(lines[:2])
-    sides = {"Width": width, "Height": height}
-    for number in workflow.nodes_of(prompt, "PrimitiveInt"):
-        value = prompt[number]["inputs"]
-        value["value"] = sides.get(prompt[number]["_meta"]["title"], value["value"])
-    return without_networks(prompt, width, pictures[-1])
-
-
-def own_sizes(prompt: Prompt, *kinds: str) -> dict[str, int]:
-    """What leaves all nodes of these kinds their own sizes: labels and photos of a sheet are as they are published."""
-    values: dict[str, int] = {}
-    for kind in kinds:
-        for number in workflow.nodes_of(prompt, kind):
-            for side in ("width", "height"):
-                value = prompt[number]["inputs"][side]
-                values[f"{kind}.{side}={value}"] = value
-    return values
-
-
-def standins_for(file: Path, prompt: Prompt, models: Standins) -> dict[str, str]:
-    """What its loaders have chosen -> the stand-ins' names."""
-    parts = workflow.nodes_of(prompt, "LikenessLoadParts2Whole")
-    chosen = {prompt[number]["inputs"]["file"] for number in workflow.nodes_of(prompt, "LikenessLoadAdapter")}
-    adapters = sorted(name for name in chosen if name.startswith("ip-adapter") and name != "ip-adapter.bin")
-    sd15 = parts or any("sd15" in name for name in adapters)
-    names = {loader: getattr(models, one).name for loader, one in TABLE["standins"].items()}
-    names["LoraLoaderModelOnly.lora_name"] = FLUX_2_LORA if "klein" in file.stem else KREA_2_LORA
-    of_families = {"klein": FLUX_2_LORA, "anima": ANIMA_LORA}
-    names["LikenessAddLoRAToPerson.file"] = next((of_families[kind] for kind in of_families if kind in file.stem), LORA)
-    if sd15:
-        names["CheckpointLoaderSimple.ckpt_name"] = models.sd15.name
-    if parts:
-        names["CLIPVisionLoader.clip_name"] = models.clip_vision.name
-    for kind, inputs in TABLE["transformers"].items():
-        if kind in file.stem:
-            names |= {loader: models.of_transformer(published).name for loader, published in inputs.items()}
-    for name in adapters:
-        # SDXL's file for faces has the keys and shapes of the one for pictures, of which there is a stand-in.
-        published = Path(name).stem.replace("plus-face_sdxl", "plus_sdxl")
-        names[f"LikenessLoadAdapter.file={name}"] = models.ip_adapter(published).name
-    if workflow.nodes_of(prompt, "MediaPipeFaceLandmarker"):
-        del names["LikenessLoadFaceEmbedder.pack"]  # it goes without one
-    return names
-
-
-def instead(prompt: Prompt, kinds: set[str], source: list[Any], into: str = "") -> None:
-    """Wherever a node of these kinds, or numbers, is linked to, `source` is; into: only to nodes of this kind."""
-    for one in prompt.values():
-        for name, given in one["inputs"].items():
-            of = {given[0], prompt.get(given[0], {}).get("class_type")} if isinstance(given, list) else set()
-            if of & kinds and into in ("", one["class_type"]):
-                one["inputs"][name] = source
-
-
-def without_networks(prompt: Prompt, width: int, group: str) -> Prompt:
-    """What DRAWN draws is the picture itself, and the people found in it are two, side by side. SAM3 Detect, a network
-    of two gigabytes, is two painted masks in the form in which it gives them: in a batch, or in turn. Where faces are
-    looked for in a generated picture, there is the photo of a group: random weights draw none."""
-    if resized := workflow.nodes_of(prompt, "LikenessResizePhoto"):
-        instead(prompt, DRAWN, [resized[0], 0])
-    found = [bodies.openpose(bodies.body((width * share, 60), 50)) for share in (0.3, 0.7)]
-    people = [{"pose_keypoints_2d": [value for joint in body for value in joint]} for body in found]
-    for number in workflow.nodes_of(prompt, "LikenessLayoutFromPicture"):
-        if "poses" in prompt[number]["inputs"]:
-            frame = {"people": people, "canvas_width": width, "canvas_height": 256}
-            prompt[number]["inputs"]["poses"] = {"__value__": [frame]}
-    for number, side in zip(workflow.nodes_of(prompt, "SAM3_Detect"), itertools.cycle(("left", "right")), strict=False):
-        instead(prompt, {number}, ["found", 0] if prompt[number]["inputs"]["individual_masks"] else [side, 1])
-    instead(prompt, {"VAEDecode"}, ["photo", 0], "LikenessDetectFaces")
-    added = {
-        "found": node("BatchMasksNode", **{"masks.mask0": ["left", 1], "masks.mask1": ["right", 1]}),
-        "photo": node("LoadImage", image=group),
-        **{side: node("LoadImage", image=f"{side}.png") for side in ("left", "right")},
-    }
-    found = {"left", "right"} if "found" in read(prompt) else set[str]()
-    return prompt | {name: one for name, one in added.items() if name in {"photo", *read(prompt), *found}}
-
-
-def read(prompt: Prompt) -> set[str]:
-    """Those that others are linked to; what a note offers to drag somewhere is not yet."""
-    return {given[0] for one in prompt.values() for given in one["inputs"].values() if isinstance(given, list)}
 
 
 def reseeded(prompt: Prompt, seed: int) -> Prompt:
@@ -243,25 +55,11 @@ def reseeded(prompt: Prompt, seed: int) -> Prompt:
     return {**prompt, **templates.substitute(final, {"KSampler.seed": seed, "RandomNoise.noise_seed": seed})}
 
 
-def result(server: HostServer, prompt: Prompt, run: Run) -> np.ndarray:
-    saved = [image for saver in workflow.nodes_of(prompt, "SaveImage") for image in run.outputs[saver]["images"]]
-    return np.stack([np.asarray(Image.open(server.file(image))) for image in saved])
-
-
-def shown_by(server: HostServer, run: Run, number: str) -> np.ndarray:
-    """The first that a node shows or saves."""
-    return np.asarray(Image.open(server.file(run.outputs[number]["images"][0])))
-
-
 def count(prompt: Prompt) -> int:
     """How many pictures are saved."""
     if scenes := workflow.nodes_of(prompt, "LikenessScenes"):
         return len(prompt[scenes[0]]["inputs"]["text"].splitlines())
     return len(workflow.nodes_of(prompt, "SaveImage"))
-
-
-def classes(prompt: Prompt, numbers: list[str]) -> set[str]:
-    return {prompt[number]["class_type"] for number in numbers}
 
 
 @pytest.mark.both_hosts
@@ -276,20 +74,6 @@ def test_every_file_is_accepted(
     assert {stem: said for stem, said in wrong.items() if said} == {} and len(files) >= 20
     used = {node["type"] for file in files for node in workflow.nodes_in(workflow.load(file))} & known.keys()
     assert {name for name in used if known[name].get("deprecated")} == set()
-
-
-def too_old(host: Host, prompt: Prompt) -> bool:
-    """For a method of it."""
-    used = [method.host for method in methods() if method.used_by(classes(prompt, list(prompt)))]
-    return any(host.version < tuple(map(int, needed.split("."))) for needed in used)
-
-
-def require_host(host: Host, prompt: Prompt) -> None:
-    """Skips what this host cannot run."""
-    if too_old(host, prompt):
-        pytest.skip("this ComfyUI is too old for its method: test_an_older_host_says_what_it_needs")
-    if host.version < (0, 33) and workflow.nodes_of(prompt, "UNETLoader"):
-        pytest.skip("an older ComfyUI does not know its transformer")
 
 
 @pytest.mark.parametrize("file", templates.each())
@@ -549,156 +333,6 @@ def test_a_sheet_has_the_photos_and_every_method_that_is_on(
         assert f"\n\n{method}\nMeasured by w600k_r50, which {method} was not trained with." in said
     assert "ID-Patch" not in text_of_instant_id and "person 1" in text_of_instant_id
     assert text_of_three.startswith(text) and "\n\nIP-Adapter\nMeasured by w600k_r50." in text_of_three
-
-
-PAINTED, ALSO = (180, 150, 280, 300), (60, 200, 200, 280)
-"""Left, top, right, bottom in the photo of six: what its alpha has painted, as the mask editor saves it, and where a
-second garment is found, which lies partly under the first."""
-
-
-@pytest.mark.parametrize("template", each(TABLE["repainted"], ["start_person_in_photo"]))
-def test_all_but_what_is_meant_stays_bit_for_bit(
-    template: str, host_server: HostServer, small: Callable[..., Prompt], tmp_path: Path
-) -> None:
-    """An absent friend beside all faces, the last of six faces, two faces by references, and clothes with a soft edge
-    of 16 px, found by words or painted. The photo comes in and goes out at its own size."""
-    size, name = (448, 312), template.partition(",")[0]
-    require_host(host_server.host, small(name))
-    loads, masking, given, *switched = TABLE["repainted"][template]
-    sides = {"ImageScale.width": size[0], "ImageScale.height": size[1], "LikenessResizePhoto.longer_side": size[0]}
-    prompt = templates.substitute(small(name, *switched), {**sides, **given})
-    photo = ImageOps.fit(Image.open(photos.group()).convert("RGB"), size)
-    (loader,) = (number for number, one in prompt.items() if one["_meta"]["title"] == loads)
-    for number, box in ((loader, PAINTED), ("left", PAINTED), ("right", ALSO)):
-        picture = with_painted(photo, box, tmp_path / f"{number}.png")
-        if number in prompt:
-            prompt[number]["inputs"]["image"] = host_server.upload_image(picture)
-    if name.startswith("references"):
-        cast = [workflow.nodes_of(prompt, "LikenessPlaceCast")[-1], 0]
-        prompt["region"] = node(masking, cast=cast, person=0, extent="face", margin=0.75, feather=0)
-    (saver,) = workflow.nodes_of(prompt, "SaveImage")
-    prompt |= saved_masks(prompt, "Where the second is free") | saved_region(prompt, masking)
-    run = host_server.run(prompt)
-    new = shown_by(host_server, run, "mask")[..., 0] > 0
-    painted = (np.asarray(photo)[..., :3] != shown_by(host_server, run, saver)).any(-1)
-    least = 0.3 if name.startswith("references") else 0.85
-    assert not painted[~new].any() and painted[new].mean() > least and 0.01 < new.mean() < 0.5
-    faces = faces_in(tmp_path / f"{loader}.png")
-    kept = {"start_person_in_photo": faces[:5], "id_patch_absent_friend": faces}.get(name, [])
-    assert not any(painted[y0 + 2 : y1 - 2, x0 + 2 : x1 - 2].any() for x0, y0, x1, y1 in kept)
-    if name == "start_person_in_photo":
-        x0, y0, x1, y1 = faces[5]
-        assert painted[y0 + 2 : y1 - 2, x0 + 2 : x1 - 2].mean() > 0.9
-    if name == "parts_try_on":
-        places = (PAINTED,) if switched else (PAINTED, ALSO)
-        rows, columns = np.where(new.any(1))[0], np.where(new.any(0))[0]
-        assert (rows[0], rows[-1], columns[0], columns[-1]) == (134, 311, places[-1][0] - 16, 295)
-        assert all(painted[y0:y1, x0:x1].mean() > 0.9 for x0, y0, x1, y1 in places)
-        if not switched:
-            assert np.array_equal(shown_by(host_server, run, "Where the second is free")[..., 0], also_alone(size))
-
-
-def also_alone(size: tuple[int, int]) -> np.ndarray:
-    """The second garment without what lies under the first."""
-    mask = Image.new("L", size, 0)
-    mask.paste(255, ALSO)
-    mask.paste(0, PAINTED)
-    return np.asarray(mask)
-
-
-def with_painted(photo: Image.Image, box: tuple[int, int, int, int], to: Path) -> Path:
-    """The photo with the box painted in its alpha, as the mask editor saves it."""
-    alpha = Image.new("L", photo.size, 255)
-    alpha.paste(0, box)
-    photo.putalpha(alpha)
-    photo.save(to)
-    return to
-
-
-def saved_region(prompt: Prompt, masking: str) -> Prompt:
-    """Nodes that save, as "mask", where the mask of the node of this kind or title is more than 0."""
-    (region,) = (number for number, one in prompt.items() if masking in (one["class_type"], one["_meta"]["title"]))
-    return {
-        "more than 0": node("ThresholdMask", mask=[region, 0], value=0.0),
-        "as a picture": node("MaskToImage", mask=["more than 0", 0]),
-        "mask": node("SaveImage", images=["as a picture", 0], filename_prefix="mask"),
-    }
-
-
-def saved_masks(prompt: Prompt, title: str) -> Prompt:
-    """Nodes that save the masks of the node of this title, under its title; none where it is not there."""
-    added: Prompt = {}
-    for number, one in prompt.items():
-        if one["_meta"]["title"] == title:
-            added[f"{title}, as a picture"] = node("MaskToImage", mask=[number, 0])
-            added[title] = node("SaveImage", images=[f"{title}, as a picture", 0], filename_prefix="mask")
-    return added
-
-
-@pytest.mark.thorough
-@pytest.mark.parametrize(
-    ("template", "masking"), [("start_person_in_photo", "LikenessMaskOfAPersonsPlace"), ("parts_try_on", "Both places")]
-)
-def test_a_photo_comes_back_at_its_own_size(
-    template: str, masking: str, host_server: HostServer, small: Callable[..., Prompt], tmp_path: Path
-) -> None:
-    """The photo is twice as large as what is painted; outside of the mask every pixel stays, bit for bit.
-
-    masking: the kind or the title of the node whose mask says where the picture is painted anew.
-    """
-    width, height = 896, 624
-    picture = tmp_path / "photo.png"
-    photo = ImageOps.fit(Image.open(photos.group()).convert("RGB"), (width, height))
-    photo.save(picture)
-    prompt = small(template)
-    prompt = templates.substitute(prompt, {"LikenessResizePhoto.longer_side": width // 2})
-    (loader,) = (number for number, entry in prompt.items() if entry["_meta"]["title"] == "Photo")
-    prompt[loader]["inputs"]["image"] = host_server.upload_image(picture)
-    (region,) = (
-        number for number, entry in prompt.items() if masking in (entry["class_type"], entry["_meta"]["title"])
-    )
-    # As large as the photo, the way ComfyUI's own ImageCompositeMasked enlarges a mask.
-    prompt["white"] = node("EmptyImage", width=width, height=height, batch_size=1, color=0xFFFFFF)
-    prompt["black"] = node("EmptyImage", width=width, height=height, batch_size=1, color=0)
-    prompt["enlarged"] = node(
-        "ImageCompositeMasked", destination=["black", 0], source=["white", 0], mask=[region, 0], x=0, y=0,
-        resize_source=False,
-    )  # fmt: skip
-    prompt["red"] = node("ImageToMask", image=["enlarged", 0], channel="red")
-    prompt["more than 0"] = node("ThresholdMask", mask=["red", 0], value=0.0)
-    prompt["as a picture"] = node("MaskToImage", mask=["more than 0", 0])
-    prompt["mask"] = node("SaveImage", images=["as a picture", 0], filename_prefix="mask")
-    (saver,) = workflow.nodes_of(prompt, "SaveImage")[:1]
-    run = host_server.run(prompt)
-    swapped = shown_by(host_server, run, saver)
-    assert swapped.shape[:2] == (height, width)
-    inside = shown_by(host_server, run, "mask")[..., 0] > 0
-    painted = (np.asarray(photo) != swapped).any(-1)
-    assert not painted[~inside].any()
-    assert painted[inside].mean() > 0.85
-    least, most = 0.01, 0.6
-    if template == "parts_try_on":
-        garments = share_of_garments(width // 2, edge=17)  # 16 px of blur, and one of the resizing
-        least, most = garments - 0.01, garments + 0.01
-    assert least < inside.mean() < most
-
-
-def share_of_garments(side: int, edge: int) -> float:
-    """How much of a square picture lies in the places of the two garments or in the soft edges around them.
-
-    The pictures that stand for their masks are squares, and are stretched over the photo.
-    """
-    boxes = np.zeros((side, side), bool)
-    for name in ("left.png", "right.png"):
-        x0, y0, x1, y1 = (at * side // 512 for at in PAINTED_BOXES[name])
-        boxes[y0 - edge : y1 + edge, x0 - edge : x1 + edge] = True
-    return float(boxes.mean())
-
-
-def faces_in(picture: Path) -> list[tuple[int, ...]]:
-    """Where they are, left, top, right, bottom, from left to right."""
-    found = find_faces(real_faces.detector(), eight_bits(real_faces.image(picture)[0]))
-    return [tuple(round(edge) for edge in face.box) for face in analysis.arrange(found, "left to right")]
 
 
 def changed(one: dict[str, Any], **inputs: Any) -> dict[str, Any]:
