@@ -25,7 +25,7 @@ from environment import SetupError
 from PIL import Image
 from systems import posix
 
-from core.checks.names import among, ending, folded, spelled
+from core.checks.names import ending
 
 INPUTS: dict[str, dict[str, Any]] = {
     "Load Image": {"image": [["a.png"], {"image_upload": True}]},
@@ -177,19 +177,6 @@ def test_a_photo_is_found_in_another_spelling(tmp_path: Path, monkeypatch: pytes
     for cell, nearest in {"NET.png": r"Nearest: Net\.png, net\.png", "Set/Bem.png": r"Nearest: Set/Ben\.PNG"}.items():
         with pytest.raises(rows.BadRow, match=f"which is not in .*{nearest}"):
             of.job(Row(2, "a", {"First person": cell}))
-
-
-def test_a_name_means_itself_else_its_spelling_else_its_letters_if_only_one_has_them() -> None:
-    spellings = ["A/Jose\u0301.png", "a/jos\u00e9.png", "A\\x.png", "a/x.png", "./a/X.png", "b.png", "B.png", "c.PNG"]
-    for offered in [spellings, spellings[::2], spellings[1::2], [*spellings, *spellings[:2]]]:
-        for name in [*spellings, "A/x.png", "a\\x.png", "C.png", "d.png"]:
-            expected = None
-            for form in (str, spelled, folded):
-                alike = {entry for entry in offered if form(entry) == form(name)}
-                if alike:
-                    expected = alike.pop() if len(alike) == 1 else None
-                    break
-            assert among(name, offered) == expected, (name, offered)
 
 
 def calls(work: Callable[[], None]) -> int:
