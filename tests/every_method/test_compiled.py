@@ -1,6 +1,7 @@
 """Under torch.compile, by the host's own node: one graph, nothing compiled anew for other people, the same picture."""
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import compiled
@@ -9,7 +10,7 @@ import pytest
 from figures import relative
 from graphs import Node, Value, node, ours, value
 from method_rows import Row, in_front, latents, often, rows
-from sample_values import loaded, mask, sd15, sdxl, sdxl_clip, small_net, text, whole
+from sample_values import loaded, mask, net_for, sd15, sdxl, sdxl_clip, text, whole
 from sample_values import small as small_model
 from torch import Tensor
 
@@ -19,6 +20,12 @@ GRAPHS = {"LikenessSharePartsAttention": 2, "LikenessPromptPerPerson": 2}
 """A recording is one of its own, and so is another number of people who are spoken of."""
 WHOLE = "LikenessApplyParts2Whole"
 """Whose reference UNet is made for the larger one."""
+
+
+@cache
+def small_net() -> Any:
+    """A ControlNet for `small`."""
+    return net_for(compiled.SHAPE, num_heads=-1, num_head_channels=32)
 
 
 def small(row: Row) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import torch
 from graph_run import run
 from graphs import DEFAULTS, MODELS, SCHEMAS, Node, ours, sampled, value
 from pack.core.pictures.tensors import as_rgb
-from sample_values import image, with_hidden
+from sample_values import image
 from standins_made import Standins
 from tiny import tiny_dits
 
@@ -40,6 +40,14 @@ def outputs_by_node(standin_models: Standins, tmp_path_factory: pytest.TempPathF
         for key in ("insightface", "facexlib"):
             patch.setitem(folders_by_key, key, ([str(standin_models.root / key)], folders_by_key[key][1]))
         yield {}
+
+
+def with_hidden(picture: torch.Tensor, color: float) -> torch.Tensor:
+    """The same with alpha: its left quarter is transparent, and below it of this red."""
+    picture = torch.cat([picture[..., :3].float(), torch.ones(*picture.shape[:-1], 1)], dim=-1)
+    hidden = torch.tensor([color, 0.0, 0.0, 0.0])
+    picture[:, :, : picture.shape[2] // 4] = hidden
+    return picture
 
 
 def with_picture(kind: str, name: str, color: float) -> Node:

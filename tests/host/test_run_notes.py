@@ -2,13 +2,17 @@
 well; what is refused of tiles and of the SDXL refiner."""
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import comfy.sample
 import comfy.samplers
+import family_encoders
 import pytest
 import sample_values
+import tiny_sdxl
 import torch
+from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io
 from figures import relative
 from graph_run import run, run_as
@@ -18,7 +22,8 @@ from marks import each
 from method_rows import OFTEN, Row, rows
 from pack.bridge.host import notes
 from pack.core.checks.errors import LikenessError
-from sample_values import image, refiner, refiner_clip, thin_refiner
+from sample_values import image
+from tiny import tiny_networks
 from torch import Tensor
 
 ROWS = [row for row in rows() if row.runs_here and not row.variant]
@@ -200,6 +205,37 @@ def test_a_tile_of_parts_is_refused_with_advice_for_tiles(row: Row) -> None:
 
 
 # The SDXL refiner
+
+
+@cache
+def refiner() -> ModelPatcher:
+    """SDXL's refiner by what tells it from SDXL: the host's class, the width of its text, and where its layers are.
+
+    Published with four transformers where this has one.
+    """
+    config = {
+        **tiny_sdxl.HOST_CONFIG,
+        "context_dim": 1280,
+        "adm_in_channels": 2560,
+        "num_res_blocks": [2, 2, 2, 2],
+        "channel_mult": [1, 2, 4, 4],
+        "transformer_depth": [0, 0, 1, 1, 1, 1, 0, 0],
+        "transformer_depth_output": [0, 0, 0, 1, 1, 1, 1, 1, 1, 0, 0, 0],
+        "transformer_depth_middle": 1,
+    }
+    return tiny_networks.seeded_model("SDXLRefiner", config, 412)
+
+
+@cache
+def thin_refiner() -> ModelPatcher:
+    """A MODEL with SDXL's layers that reads the refiner's text: the width alone tells it."""
+    config = {**tiny_sdxl.HOST_CONFIG, "context_dim": 1280, "adm_in_channels": 2560}
+    return tiny_networks.seeded_model("SDXLRefiner", config, 412)
+
+
+@cache
+def refiner_clip() -> Any:
+    return family_encoders.refiner(1280)
 
 
 @pytest.mark.parametrize("kind", ["LikenessApplyIDPatch", *ADAPTERS])

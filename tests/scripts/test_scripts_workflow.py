@@ -1,19 +1,11 @@
-"""UI workflows to prompts, the choice between real weights and the toy model, and the stand-ins themselves."""
+"""Workflows as the editor saves them to prompts: subgraphs, bypassed nodes, widgets, nodes of the editor alone."""
 
-import sys
 import time
-from pathlib import Path
 from typing import Any
 
-import demo
 import pytest
 import sent_texts
-import standins_made
-import torch
-from batch.worker import packs_of
-from environment import Host
-from shared import shapes, workflow
-from shared.host_server import HostServer, link_pack
+from shared import workflow
 from shared.workflow import all_nodes
 
 
@@ -80,82 +72,6 @@ def test_nodes_inside_of_subgraphs_inside_of_subgraphs() -> None:
 
 def link(number: int, source: int, output: int, target: int, slot: int) -> dict[str, int]:
     return {"id": number, "origin_id": source, "origin_slot": output, "target_id": target, "target_slot": slot}
-
-
-def test_a_table_of_shapes_is_read() -> None:
-    """Numbers, products, sizes that are handed on or left as they are, tables within and behind a key."""
-    pulid = dict(shapes.of("pulid-flux", inside=6, blocks=4))
-    assert pulid["pulid_encoder.id_embedding_mapping.6.weight"] == (30, 6)
-    assert pulid["pulid_encoder.id_embedding_mapping.6.bias"] == (30,)
-    assert pulid["pulid_ca.3.to_kv.weight"] == (256, 64)
-    assert len([key for key in pulid if key.startswith("pulid_ca.")]) == 4 * 7
-    assert dict(shapes.of("flux"))["double_blocks.1.txt_attn.norm.key_norm.scale"] == (128,)
-    block = [key for key, _ in shapes.of("transformer_block", text=768)]
-    norms = [f"norm{number}.{name}" for number in (1, 2, 3) for name in ("weight", "bias")]
-    assert [key for key in block if key.startswith("norm")] == norms
-    assert dict(shapes.of("clip_layer", width=8, inner=5))["mlp.fc1.weight"] == (5, 8)
-    vision = dict(shapes.of("clip_vision", count=1, width=8, projection=2))
-    assert vision["vision_model.encoder.layers.0.mlp.fc1.weight"] == (32, 8)
-    assert dict(shapes.of("clip-g"))["logit_scale"] == ()
-    with pytest.raises(KeyError, match="width"):
-        list(shapes.of("clip_layer", inner=5))
-
-
-def test_a_host_without_its_own_files_of_a_kind(tmp_path: Path) -> None:
-    """As the demo starts it where the real recogniser is there and the rest is not."""
-    for folder in ("host/models/facexlib", "host/models/vae", "ours/facexlib"):
-        (tmp_path / folder).mkdir(parents=True)
-    (tmp_path / "host" / "requirements.txt").touch()
-    host = Host(tmp_path / "host", (0, 33, 0))
-    for without, own_kinds in (((), {"facexlib", "vae"}), (("facexlib",), {"vae"})):
-        server = HostServer(host, Path(sys.executable), tmp_path / "base", [tmp_path / "ours"], without=without)
-        own_paths, standin_paths = server._model_paths().values()
-        assert own_paths.keys() - {"base_path"} == own_kinds
-        assert "facexlib" in standin_paths
-
-
-def test_a_worker_has_all_packs_that_its_host_loads(tmp_path: Path) -> None:
-    """One-file packs, what they read beside them, links, and those of an extra_model_paths.yaml that the host finds; a
-    host made of links does not find it, as ComfyUI looks for it where main.py leads to."""
-    real, linked, packs = tmp_path / "real", tmp_path / "linked", tmp_path / "linked" / "custom_nodes"
-    for folder in (real, packs / "pack", packs / "old.disabled", packs / ".disabled", packs / "ComfyUI-Manager"):
-        folder.mkdir(parents=True)
-    files = (packs / "one_file.py", packs / "words.json", packs / "off.py.disabled")
-    for file in (real / "main.py", linked / "requirements.txt", *files):
-        file.touch()
-    (packs / "away").symlink_to(real)
-    (packs / "gone").symlink_to(tmp_path / "nowhere")
-    (linked / "main.py").symlink_to(real / "main.py")
-    (linked / "extra_model_paths.yaml").touch()
-    host = Host(linked, (0, 33, 0))
-    assert [path.name for path in packs_of(host)] == ["away", "one_file.py", "pack", "words.json"]
-    server = HostServer(host, Path(sys.executable), tmp_path / "base", packs=packs_of(host))
-    assert server._own_model_paths() == [str(linked / "extra_model_paths.yaml")]
-    (real / "extra_model_paths.yaml").touch()
-    assert server._own_model_paths() == []
-    link_pack(tmp_path / "one_file.py", packs / "one_file.py")
-    assert (tmp_path / "one_file.py").is_file()
-
-
-def test_both_kinds_of_projections(standin_models: standins_made.Standins) -> None:
-    resampler = torch.load(standin_models.id_patch, weights_only=True)
-    mlp = torch.load(standin_models.id_patch_mlp, weights_only=True)
-    assert resampler["patch_proj"]["latents"].shape == (1, 3, 64)
-    assert mlp["prompt_proj"]["proj.2.weight"].shape == (16 * 2048, 1024)
-
-
-def test_the_demo_says_how_far_it_is(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(demo, "SAY_SECONDS", -1)
-    (tmp_path / "host" / "models").mkdir(parents=True)
-    (tmp_path / "host" / "requirements.txt").touch()
-    server = HostServer(Host(tmp_path / "host", (0, 33, 0)), Path(sys.executable), tmp_path)
-    tell = demo.Progress(server)
-    for bar in ("loading", "loading\r 33%|###3      | 2/6 [00:01<00:02]\r 50%|#####     | 3/6 [00:02<00:02]"):
-        (tmp_path / "host.log").write_text(bar)
-        tell()
-    assert capsys.readouterr().err.splitlines() == ["[likeness]   step 3 of 6"]
 
 
 def typed(number: int, kind: str, values: list[Any], inputs: dict[str, int | None], outputs: str = "", mode: int = 0):

@@ -30,7 +30,6 @@ from comfy.ldm.flux.controlnet import ControlNetFlux
 from comfy.model_patcher import ModelPatcher
 from families import RECORDS
 from pack.bridge.host import unet
-from pack.bridge.people import saved_people
 from pack.core.cast import (
     ALIGNED,
     FFHQ,
@@ -51,7 +50,7 @@ from pack.core.methods import method
 from pack.core.places import bodies
 from pack.core.places.region_settings import RegionSettings
 from pack.nodes.adapters import LOADERS
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from seeded_files import (
     adapter_shapes,
     eva_file,
@@ -98,12 +97,6 @@ def net_for(shape: dict[str, Any], seed: int = 182, **changed: Any) -> Any:
     shape |= {"hint_channels": 3, "dtype": torch.float32, "operations": comfy.ops.disable_weight_init, **changed}
     net = comfy.cldm.cldm.ControlNet(**shape)
     return comfy.controlnet.ControlNet(fill(net, seed), load_device=devices.DEVICE)
-
-
-@cache
-def small_net() -> Any:
-    """A ControlNet for `small`."""
-    return net_for(compiled.SHAPE, num_heads=-1, num_head_channels=32)
 
 
 @cache
@@ -409,24 +402,6 @@ def by_row(names: Iterable[str] = ("Anna", "Boris")) -> RowCast:
     return RowCast(placed.people, 128, 128, region_settings=placed.region_settings)
 
 
-def in_the_bank(person: Person) -> str:
-    """The name of a file with this person, written without a look at them."""
-    file = Path(saved_people.folders.folders(saved_people.KEY)[0]) / "by_another_program.safetensors"
-    tensors = {f"embedding.{key}": rows.clone() for key, rows in person.embeddings.items()}
-    if person.portraits:
-        tensors |= {f"portraits.{key}": pictures for key, pictures in vars(person.portraits).items()}
-    metadata = {"format": "likeness identity", "version": "1", "name": person.name}
-    save_file({**tensors, "crops": person.crops}, file, metadata)
-    return file.name
-
-
-def bytes_in_the_bank(contents: bytes) -> str:
-    """The name of a file of anything among saved people."""
-    file = Path(saved_people.folders.folders(saved_people.KEY)[0]) / "by_another_program.safetensors"
-    file.write_bytes(contents)
-    return file.name
-
-
 def unplaced(*people: Person) -> Cast:
     return Cast(tuple(Member(person) for person in people or (a_person("Anna"), a_person("Boris"))))
 
@@ -472,21 +447,6 @@ def image(width: int = WIDTH, height: int = HEIGHT, channels: int = 3, batch: in
     return torch.rand(batch, height, width, channels, generator=torch.Generator().manual_seed(seed))
 
 
-def spoiled(picture: torch.Tensor, value: float = nan) -> torch.Tensor:
-    """One value in the middle of it is another."""
-    picture = picture.clone()
-    picture.view(-1)[picture.numel() // 2] = value
-    return picture
-
-
-def with_hidden(picture: torch.Tensor, color: float) -> torch.Tensor:
-    """The same with alpha: its left quarter is transparent, and below it of this red."""
-    picture = torch.cat([picture[..., :3].float(), torch.ones(*picture.shape[:-1], 1)], dim=-1)
-    hidden = torch.tensor([color, 0.0, 0.0, 0.0])
-    picture[:, :, : picture.shape[2] // 4] = hidden
-    return picture
-
-
 def first_row(pictures: torch.Tensor) -> torch.Tensor:
     return pictures[:1]
 
@@ -502,37 +462,6 @@ def mask(batch: int = 1, width: int = WIDTH, height: int = HEIGHT) -> torch.Tens
     for n, columns in enumerate(torch.arange(width).chunk(batch)):
         bands[n, :, columns] = 1
     return bands
-
-
-@cache
-def refiner() -> ModelPatcher:
-    """SDXL's refiner by what tells it from SDXL: the host's class, the width of its text, and where its layers are.
-
-    Published with four transformers where this has one.
-    """
-    config = {
-        **tiny_sdxl.HOST_CONFIG,
-        "context_dim": 1280,
-        "adm_in_channels": 2560,
-        "num_res_blocks": [2, 2, 2, 2],
-        "channel_mult": [1, 2, 4, 4],
-        "transformer_depth": [0, 0, 1, 1, 1, 1, 0, 0],
-        "transformer_depth_output": [0, 0, 0, 1, 1, 1, 1, 1, 1, 0, 0, 0],
-        "transformer_depth_middle": 1,
-    }
-    return tiny_networks.seeded_model("SDXLRefiner", config, 412)
-
-
-@cache
-def thin_refiner() -> ModelPatcher:
-    """A MODEL with SDXL's layers that reads the refiner's text: the width alone tells it."""
-    config = {**tiny_sdxl.HOST_CONFIG, "context_dim": 1280, "adm_in_channels": 2560}
-    return tiny_networks.seeded_model("SDXLRefiner", config, 412)
-
-
-@cache
-def refiner_clip() -> Any:
-    return family_encoders.refiner(1280)
 
 
 def latent(width: int = WIDTH, height: int = HEIGHT, batch: int = 1) -> dict[str, torch.Tensor]:

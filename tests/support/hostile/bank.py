@@ -5,14 +5,16 @@ import json
 import pickle
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 from graphs import value
+from pack.bridge.people.saved_people import KEY, folders
 from pack.core.cast import Person
 from pack.core.persons import saving
 from PIL import Image
-from safetensors.torch import save
-from sample_values import RECOGNISERS, a_person, bytes_in_the_bank, in_the_bank, nan, normal, portraits
+from safetensors.torch import save, save_file
+from sample_values import RECOGNISERS, a_person, nan, normal, portraits
 
 from hostile.cases import Case, bad, good
 
@@ -81,3 +83,21 @@ def foreign_files() -> Iterator[Case]:
     of_something_else["is damaged .* has the impossible shape"] = len(shape).to_bytes(8, "little") + shape
     for says, contents in of_something_else.items():
         yield bad(says, "LikenessLoadPerson", file=value(bytes_in_the_bank, contents))
+
+
+def in_the_bank(person: Person) -> str:
+    """The name of a file with this person, written without a look at them."""
+    file = Path(folders.folders(KEY)[0]) / "by_another_program.safetensors"
+    tensors = {f"embedding.{key}": rows.clone() for key, rows in person.embeddings.items()}
+    if person.portraits:
+        tensors |= {f"portraits.{key}": pictures for key, pictures in vars(person.portraits).items()}
+    metadata = {"format": "likeness identity", "version": "1", "name": person.name}
+    save_file({**tensors, "crops": person.crops}, file, metadata)
+    return file.name
+
+
+def bytes_in_the_bank(contents: bytes) -> str:
+    """The name of a file of anything among saved people."""
+    file = Path(folders.folders(KEY)[0]) / "by_another_program.safetensors"
+    file.write_bytes(contents)
+    return file.name

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 import torch
-from sample_values import image, inf, nan, normal, spoiled
+from sample_values import image, inf, nan, normal
 
 from hostile.cases import Case, bad, good
 from hostile.landmarks import face_landmarks
@@ -93,3 +93,10 @@ def conditioning() -> Iterator[Case]:
         yield bad(f"{name} .* is something else under this name", "LikenessApplyInstantID", positive=positive)
     for number in (nan, inf):
         yield bad(f"{name}.* NaN or infinity", "LikenessApplyInstantID", positive=[[text * number, {}]])
+
+
+def spoiled(picture: torch.Tensor, value: float = nan) -> torch.Tensor:
+    """One value in the middle of it is another."""
+    picture = picture.clone()
+    picture.view(-1)[picture.numel() // 2] = value
+    return picture
