@@ -4,16 +4,14 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 import translations
-from pack.core.checks.errors import BadSetup
 from pack.core.checks.text import as_typed
-from pack.core.models import file_check, file_findings, manifest, workflow_needs, workflow_nodes
+from pack.core.models import file_check, file_findings, manifest, workflow_needs
 from pack.core.models.file_findings import Diagnosis, Finding
 from pack.core.models.formats import IR_SE50_KEY
 from pack.core.models.model_folders import Folders, fetching
@@ -242,107 +240,6 @@ def test_any_pack_does_where_none_is_chosen(complete):
         assert finding.state == "missing"
 
 
-CHOSEN = {
-    "CheckpointLoaderSimple": ("checkpoints", "ckpt_name"), "LoraLoader": ("loras", "lora_name"),
-    "CLIPVisionLoader": ("clip_vision", "clip_name"), "ControlNetLoader": ("controlnet", "control_net_name"),
-    "VAELoader": ("vae", "vae_name"), "UNETLoader": ("diffusion_models", "unet_name"),
-    "DualCLIPLoader": ("text_encoders", "clip_name2"), "LikenessAddLoRAToPerson": ("loras", "file"),
-    "LikenessLoadAdapter": ("ipadapter", "file"),
-    "UpscaleModelLoader": ("upscale_models", "model_name"), "LoadLoraModel": ("loras", "loras.3.lora_name"),
-    "LoadLoraTextEncoder": ("loras", "loras.0.lora_name"),
-}  # fmt: skip
-
-
-def part(name, node, menu, slot=0):
-    """A subgraph of one node, 2, whose input is linked to the node's by link 7."""
-    link = {"id": 7, "origin_id": -10, "origin_slot": 0, "target_id": 2, "target_slot": slot}
-    return {"id": name, "nodes": [node], "inputs": [{"name": menu}], "links": [link]}
-
-
-@pytest.mark.parametrize("kind", CHOSEN)
-def test_a_file_of_ones_own_that_is_not_there(tmp_path, kind):
-    """Whichever menu chose it, in a prompt, on a node, and on a box around one, at any depth."""
-    key, menu = CHOSEN[kind]
-    slot = {"name": menu, "widget": {"name": menu}}
-    first = [] if menu != "clip_name2" else [{"name": "clip_name1", "widget": {"name": "clip_name1"}}]
-    first_values = ["mine.safetensors" for _ in first]
-    node = {"type": kind, "inputs": [*first, slot], "widgets_values": [*first_values, "mine.safetensors"]}
-    inner = {**node, "id": 2, "inputs": [*first, {**slot, "link": 7}]}
-    inner |= {"widgets_values": [*first_values, "before.safetensors"]}
-    middle = {"id": 2, "type": "inner", "inputs": [{**slot, "link": 7}], "widgets_values": ["older.safetensors"]}
-    box = {"type": "outer", "inputs": [slot], "widgets_values": ["mine.safetensors"]}
-    parts = [part("outer", middle, menu), part("inner", inner, menu, len(first))]
-    hidden = [part("outer", {**inner, "inputs": [*first, slot]}, menu)]
-    hidden[0]["links"] = []
-    primitive = {"id": 1, "type": "PrimitiveNode", "widgets_values": ["mine.safetensors", "fixed"]}
-    corner = {"id": 3, "type": "Reroute", "inputs": [{"link": 8}]}
-    damaged = {"id": 4, "type": "Reroute", "inputs": [{"link": {}}]}
-    setter = {"id": 3, "type": "SetNode", "inputs": [{"link": 8}], "widgets_values": ["file"]}
-    around_getter = {**part("box", inner, menu), "links": [[7, 5, 0, 2, len(first), ""]]}
-    around_getter["nodes"] = [inner, {"id": 5, "type": "GetNode", "widgets_values": ["file"]}]
-    bypassed = {"id": 3, "type": "Switch", "mode": 4, "inputs": [{"link": 8}], "outputs": [{}]}
-    in_picture = {**node, "inputs": []}  # a frontend leaves out the slots of widgets that are not linked
-    promoted = [["2", "other"], ["2", menu]]
-    graphs = [
-        {"1": {"class_type": kind, "inputs": {"zzz": "a text", menu: "mine.safetensors"}}},
-        {"nodes": [node]},
-        {"nodes": [in_picture]},
-        {"nodes": [{**in_picture, "widgets_values": [], "widgets_values_named": {menu: "mine.safetensors"}}]},
-        {"nodes": [box], "definitions": {"subgraphs": parts}},
-        {"nodes": [{**box, "widgets_values_named": {menu: "mine.safetensors"}}], "definitions": {"subgraphs": parts}},
-        {
-            "nodes": [{**box, "properties": {"proxyWidgets": promoted}, "widgets_values": [1, "mine.safetensors"]}],
-            "definitions": {"subgraphs": hidden},
-        },
-        {"nodes": [primitive, inner], "links": [[7, 1, 0, 2, 0, ""]]},
-        {
-            "nodes": [primitive, corner, damaged, inner],
-            "links": [[7, 3, 0, 2, 0, ""], [8, 1, 0, 3, 0, ""], [9, 4, 0, 5, 0, ""]],
-        },
-        {"nodes": [primitive, bypassed, inner], "links": [[7, 3, 0, 2, 0, ""], [8, 1, 0, 3, 0, ""]]},
-        {
-            "nodes": [primitive, setter, {"id": 6, "type": "box"}],
-            "links": [[8, 1, 0, 3, 0, ""]],
-            "definitions": {"subgraphs": [around_getter]},
-        },
-    ]
-    searched = Folders({**folders(tmp_path), key: (str(tmp_path / key),)})
-    for graph in graphs:
-        assert names_to_fix(graph, searched) == ["mine.safetensors"], graph
-    sparse(tmp_path / key / "mine.safetensors", INSTANT_ID)
-    for graph in graphs:
-        assert findings_to_fix(graph, Folders(searched)) == [], graph
-
-
-def test_a_file_of_ones_own_is_looked_for_where_the_method_of_the_workflow_has_its_own():
-    """Load Adapter does not say of which method it is."""
-    for apply_node, key in (("LikenessApplyInstantID", "instantid"), ("LikenessApplyPuLID", "pulid")):
-        graph = {"1": {"class_type": "LikenessLoadAdapter", "inputs": {"file": "mine.safetensors"}}}
-        graph["2"] = {"class_type": apply_node, "inputs": {}}
-        (file,) = workflow_needs.loaded(graph)
-        assert (file.key, file.name) == (key, "mine.safetensors")
-        assert key not in file.further and "ipadapter" in file.further
-
-
-def test_every_row_of_a_stack_of_loras_is_a_file():
-    named = {"loras.0.lora_name": "a", "loras.0.strength": 1, "loras.1.lora_name": "none", "loras.12.lora_name": "b"}
-    for node in ({"widgets_values": named}, {"widgets_values": ["a", 1, True, "a", 1, True, "none", 1, True, "b", 1]}):
-        graph = {"nodes": [{"type": "LoadLoraModel", "inputs": [{"name": "model", "link": 1}], **node}]}
-        assert [(file.key, file.name) for file in workflow_needs.loaded(graph)] == [("loras", "a"), ("loras", "b")]
-
-
-def test_two_boxes_of_one_kind_may_have_chosen_different_files():
-    slot = {"name": "ckpt_name", "widget": {"name": "ckpt_name"}}
-    inner = {"id": 2, "type": "CheckpointLoaderSimple", "inputs": [{**slot, "link": 7}], "widgets_values": ["a"]}
-    inside = part("box", inner, "ckpt_name")
-    boxes = [{"type": "box", "inputs": [slot], "widgets_values": [name]} for name in ("b.safetensors", "c.safetensors")]
-    graph = {"nodes": boxes, "definitions": {"subgraphs": [inside]}}
-    assert [file.name for file in workflow_needs.loaded(graph)] == ["b.safetensors", "c.safetensors"]
-    # A box that stands inside of itself is opened once.
-    inside["nodes"].append({"type": "box", "inputs": [slot], "widgets_values": ["d.safetensors"]})
-    assert len(workflow_needs.loaded(graph)) == 2
-
-
 def test_a_name_that_a_menu_of_the_host_does_not_have_is_to_be_chosen(complete):
     """A run is refused for it, although the file is there under another name."""
     (complete / CHECKPOINT).rename(complete / "checkpoints" / "other.safetensors")
@@ -378,13 +275,6 @@ def test_what_is_said_of_a_workflow(complete, case):
     for (subject, line), (name, words) in zip(lines, sorted(expected.items()), strict=True):
         assert subject.startswith(name), (subject, line)
         assert re.search(words, line), (subject, line)
-
-
-def test_bypassed_nodes_need_nothing():
-    graph = workflow("start_two_people")
-    for node in graph["nodes"]:
-        node["mode"] = 4
-    assert workflow_needs.wanted(graph) == ()
 
 
 def finding(subject: str, state: str, **fields):
@@ -459,15 +349,6 @@ def test_marks_that_turn_the_order_of_letters_are_not_shown(tmp_path):
     assert "\u202e" not in json.dumps(section, ensure_ascii=False)
 
 
-@pytest.mark.parametrize("name", [[], {}, None, 1, ["lora_name"]])
-def test_a_slot_whose_name_is_no_text_is_of_no_input(name):
-    graph = workflow("start_two_people")
-    for part in graph["definitions"]["subgraphs"]:
-        for slot in part["inputs"]:
-            slot["name"] = name
-    assert workflow_needs.wanted(workflow_nodes.workflow(json.dumps(graph)))
-
-
 # --- In Chinese: everything that it says has a sentence in locales
 
 ENGLISH = translations.ENGLISH
@@ -512,42 +393,3 @@ def test_every_sentence_has_the_same_names_in_both_languages():
     for english, chinese in translations.table("zh", translations.SENTENCES).items():
         names, names_in_chinese = (set(re.findall(r"\{(\w+)\}", text)) for text in (english, chinese))
         assert names == names_in_chinese, english
-
-
-def in_boxes(inside: Sequence[dict[str, Any]], count: int, links: int = 0) -> dict[str, Any]:
-    """A workflow of so many boxes of one kind, each with these nodes and so many links."""
-    boxes = [{"id": number, "type": "box", "inputs": [], "outputs": []} for number in range(count)]
-    link = {"id": 1, "origin_id": 1, "origin_slot": 0, "target_id": 2, "target_slot": 0, "type": "IMAGE"}
-    box = {"id": "box", "name": "", "nodes": [*inside], "links": [link] * links, "inputs": [], "outputs": []}
-    return {"nodes": boxes, "links": [], "definitions": {"subgraphs": [box]}}
-
-
-def through_a_bypassed_node(count: int) -> dict[str, Any]:
-    """A workflow of so many links through a bypassed node with as many inputs."""
-    outputs = [{"type": str(n)} for n in range(count)]
-    bypassed = {"id": 1, "type": "X", "mode": 4, "inputs": [{"name": str(n)} for n in range(count)], "outputs": outputs}
-    reader = {"id": 2, "type": "X", "inputs": [{"name": str(n), "type": "IMAGE", "link": n} for n in range(count)]}
-    return {"nodes": [bypassed, reader], "links": [[n, 1, n, 2, n, "IMAGE"] for n in range(count)]}
-
-
-def each_in_the_next(count: int) -> dict[str, Any]:
-    def node(number: int) -> dict[str, Any]:
-        return {"id": 1, "type": f"box {number}", "inputs": [], "outputs": []}
-
-    boxes = [{"id": f"box {n}", "name": "", "nodes": [node(n + 1)], "links": []} for n in range(count)]
-    return {"nodes": [node(0)], "links": [], "definitions": {"subgraphs": boxes}}
-
-
-@pytest.mark.parametrize(
-    ("graph", "says"),
-    [
-        (in_boxes([{"id": 1, "type": "Note"}] * 100, 101), "more than 10000 nodes"),
-        (in_boxes([], 30, links=4000), "more than 100000 links"),
-        (each_in_the_next(200), "more than 100 boxes, each in the next"),
-        (through_a_bypassed_node(1100), "more than 1000000 ways through bypassed nodes"),
-    ],
-    ids=["nodes", "links", "depth", "ways"],
-)
-def test_a_small_file_that_grows_without_end_is_refused_before_the_work(graph: dict[str, Any], says: str) -> None:
-    with pytest.raises(BadSetup, match=says):
-        workflow_needs.wanted(graph)
