@@ -182,18 +182,3 @@ def test_a_table_in_parquet(tmp_path: Path) -> None:
     parquet.write_table(texts_as_bytes, tmp_path / "jobs.parquet")
     (row,) = rows.rows(read(tmp_path, "jobs.parquet"), lambda _: False)
     assert row.problem.startswith("name is a list, an object or bytes")
-
-
-@pytest.mark.parametrize("quotes", ['""', "  "])
-@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
-def test_a_long_table_of_cells_with_several_lines(tmp_path: Path, quotes: str, end: str) -> None:
-    words = f"two{end}lines, each" if quotes.strip() else "one line"
-    lines = [
-        "name,Prompt,Seed",
-        *(f"row{number},{quotes[0]}{words} {number}{quotes[1]},{number}" for number in range(300)),
-    ]
-    (tmp_path / "jobs.csv").write_bytes((end.join(lines) + end).encode())
-    table_rows = list(rows.rows(read(tmp_path), lambda _: False))
-    assert [row.name for row in table_rows] == [f"row{number}" for number in range(300)]
-    assert [row.cells["Prompt"] for row in table_rows] == [f"{words} {number}" for number in range(300)]
-    assert [row.line for row in table_rows] == [2 + number * len(words.splitlines()) for number in range(300)]
