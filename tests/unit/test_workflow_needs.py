@@ -42,39 +42,15 @@ def test_a_file_is_what_a_node_or_a_box_around_it_has_chosen(kind):
     middle = {"id": 2, "type": "inner", "inputs": [{**slot, "link": 7}], "widgets_values": ["older.safetensors"]}
     box = {"type": "outer", "inputs": [slot], "widgets_values": ["mine.safetensors"]}
     parts = [part("outer", middle, menu), part("inner", inner, menu, len(first))]
-    hidden = [part("outer", {**inner, "inputs": [*first, slot]}, menu)]
-    hidden[0]["links"] = []
     primitive = {"id": 1, "type": "PrimitiveNode", "widgets_values": ["mine.safetensors", "fixed"]}
-    corner = {"id": 3, "type": "Reroute", "inputs": [{"link": 8}]}
-    damaged = {"id": 4, "type": "Reroute", "inputs": [{"link": {}}]}
-    setter = {"id": 3, "type": "SetNode", "inputs": [{"link": 8}], "widgets_values": ["file"]}
-    around_getter = {**part("box", inner, menu), "links": [[7, 5, 0, 2, len(first), ""]]}
-    around_getter["nodes"] = [inner, {"id": 5, "type": "GetNode", "widgets_values": ["file"]}]
-    bypassed = {"id": 3, "type": "Switch", "mode": 4, "inputs": [{"link": 8}], "outputs": [{}]}
     in_picture = {**node, "inputs": []}  # a frontend leaves out the slots of widgets that are not linked
-    promoted = [["2", "other"], ["2", menu]]
     graphs = [
         {"1": {"class_type": kind, "inputs": {"zzz": "a text", menu: "mine.safetensors"}}},
         {"nodes": [node]},
         {"nodes": [in_picture]},
         {"nodes": [{**in_picture, "widgets_values": [], "widgets_values_named": {menu: "mine.safetensors"}}]},
         {"nodes": [box], "definitions": {"subgraphs": parts}},
-        {"nodes": [{**box, "widgets_values_named": {menu: "mine.safetensors"}}], "definitions": {"subgraphs": parts}},
-        {
-            "nodes": [{**box, "properties": {"proxyWidgets": promoted}, "widgets_values": [1, "mine.safetensors"]}],
-            "definitions": {"subgraphs": hidden},
-        },
         {"nodes": [primitive, inner], "links": [[7, 1, 0, 2, 0, ""]]},
-        {
-            "nodes": [primitive, corner, damaged, inner],
-            "links": [[7, 3, 0, 2, 0, ""], [8, 1, 0, 3, 0, ""], [9, 4, 0, 5, 0, ""]],
-        },
-        {"nodes": [primitive, bypassed, inner], "links": [[7, 3, 0, 2, 0, ""], [8, 1, 0, 3, 0, ""]]},
-        {
-            "nodes": [primitive, setter, {"id": 6, "type": "box"}],
-            "links": [[8, 1, 0, 3, 0, ""]],
-            "definitions": {"subgraphs": [around_getter]},
-        },
     ]
     for graph in graphs:
         (file,) = workflow_needs.loaded(graph)
