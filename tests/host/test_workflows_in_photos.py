@@ -11,8 +11,8 @@ import real_faces
 import templates
 from marks import each
 from pack.core.faces import analysis
-from pack.core.faces.bgr_pictures import to_picture
 from pack.core.faces.finding import find_faces
+from pack.core.pictures.tensors import eight_bits
 from PIL import Image, ImageOps
 from prompts import node
 from shared import photos, workflow
@@ -166,5 +166,5 @@ def share_of_garments(side: int, edge: int) -> float:
 
 def faces_in(picture: Path) -> list[tuple[int, ...]]:
     """Where they are, left, top, right, bottom, from left to right."""
-    found = find_faces(real_faces.detector(), to_picture(real_faces.image(picture)[0]))
+    found = find_faces(real_faces.detector(), eight_bits(real_faces.image(picture)[0]))
     return [tuple(round(edge) for edge in face.box) for face in analysis.arrange(found, "left to right")]

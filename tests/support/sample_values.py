@@ -499,14 +499,3 @@ def drawn(value: dict[str, Any]) -> str | None:
     """A latent that is sound and not the same everywhere."""
     samples = value["samples"]
     return sound(samples) or ("the same value everywhere" if samples.min() == samples.max() else None)
-
-
-def alike(a: dict[str, Any], b: dict[str, Any], tolerance: float = 0.0) -> str | None:
-    """By the largest difference of two latents, in parts of the larger one's largest value."""
-    first, second = a["samples"], b["samples"]
-    largest = max(first.abs().max(), second.abs().max())
-    distance = float((first - second).abs().max() / largest)
-    unsound = drawn(a) or drawn(b)
-    if unsound or distance <= tolerance:
-        return unsound
-    return f"{distance:.2e} away from what it must equal"

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from graphs import DEFAULTS, SAMPLED, Node, node, ours, sampled, sampler, value
-from sample_values import alike, latent, normal, sdxl
+from sample_values import drawn, latent, normal, sdxl
 
 from hostile.cases import Case, is_drawn, is_not_drawn, right
 
@@ -25,6 +25,17 @@ def latents() -> Iterator[Case]:
 
 def ranged(conditioning: Any, start: float, end: float) -> Node:
     return node("ConditioningSetTimestepRange", conditioning=conditioning, start=start, end=end)
+
+
+def alike(a: dict[str, Any], b: dict[str, Any], tolerance: float = 0.0) -> str | None:
+    """By the largest difference of two latents, in parts of the larger one's largest value."""
+    first, second = a["samples"], b["samples"]
+    largest = max(first.abs().max(), second.abs().max())
+    distance = float((first - second).abs().max() / largest)
+    unsound = drawn(a) or drawn(b)
+    if unsound or distance <= tolerance:
+        return unsound
+    return f"{distance:.2e} away from what it must equal"
 
 
 def schedules() -> Iterator[Case]:
