@@ -104,7 +104,7 @@ def counted(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
         return
     for transformer in transformers.PUBLISHED:
         ways = chosen(options, people_in_pictures.ways_of(transformer))
-        yield from figures.count(transformers.for_counting(transformer), ways, (1, 2, 4))
+        yield from figures.count(transformers.for_counting(transformer), ways, (1, 2, 4, 8))
 
 
 def timed(options: argparse.Namespace) -> Iterator[dict[str, Any]]:

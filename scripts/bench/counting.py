@@ -1,4 +1,4 @@
-"""Operations, kernels, and bytes alive at once."""
+"""Operations, kernels, bytes that these read and write, and bytes alive at once."""
 
 import weakref
 from math import prod
@@ -11,6 +11,8 @@ from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 _NO_KERNELS = {"_unsafe_view", "empty", "empty_like", "empty_strided", "is_same_size", "new_empty", "new_empty_strided"}
 """Operators that are no views and launch nothing."""
+_OVERWRITES = {"copy_", "fill_", "zero_"}
+"""Operators that write into their first argument without reading it."""
 
 
 def counting() -> FlopCounterMode:
@@ -38,20 +40,24 @@ class LiveBytes(TorchDispatchMode):
 
     live: bytes now. peak: the most of them since `peak` was last set. older: those of `live` that were there before,
     such as a prompt, and are seen by a view of them. kernels: how many operators have run that are no views, each of
-    which a card has to launch. What a kernel takes for itself (workspaces of convolutions, pieces of fused attention)
-    and what the allocator rounds up is not seen.
+    which a card has to launch. moved: bytes that these have read and written, every argument and every result once.
+    What a kernel takes for itself (workspaces of convolutions, pieces of fused attention) and what the allocator rounds
+    up is not seen.
     """
 
     def __init__(self, device: str) -> None:
         super().__init__()
-        self.live = self.peak = self.kernels = self.older = 0
+        self.live = self.peak = self.kernels = self.moved = self.older = 0
         self._device = device
         self._followed = weakref.WeakSet[Any]()
 
     def __torch_dispatch__(self, func: Any, _types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
-        is_kernel = func.namespace == "aten" and not func.is_view
-        self.kernels += is_kernel and func.overloadpacket.__name__ not in _NO_KERNELS
+        name = func.overloadpacket.__name__
+        if func.namespace == "aten" and not func.is_view and name not in _NO_KERNELS:
+            self.kernels += 1
+            read = args[1:] if name in _OVERWRITES else args
+            self.moved += sum(leaf.nbytes for leaf in tree_leaves((read, kwargs, out)) if isinstance(leaf, torch.Tensor))
         for leaf in tree_leaves(out):
             if isinstance(leaf, torch.Tensor) and leaf.device.type == self._device:
                 self._follow(leaf.untyped_storage(), func.is_view)

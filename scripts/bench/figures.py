@@ -77,28 +77,41 @@ class Way:
 class Counted:
     """Of one step after the first.
 
-    tflop: operations, 1e12. kernels: as of LiveBytes. peak, resident: MiB beside the weights, the most at any moment
-    and what stays from step to step.
+    tflop: operations, 1e12. kernels, moved: as of LiveBytes. first_kernels: those of the first step, and of all that
+    comes before it, in the first sampling and in a second one. peak, resident: MiB beside the weights, the most at any
+    moment and what stays from step to step.
     """
 
     tflop: float
     kernels: int
+    first_kernels: tuple[int, int]
+    moved: int
     peak: float
     resident: float
 
 
 def counted(network: Network, applied: Applied) -> Counted:
     """Of the second step. network: in shapes alone."""
-    moments: list[tuple[int, int, int, int]] = []
+    moments: list[tuple[int, int, int, int, int]] = []
     with LiveBytes("cpu") as memory, counting() as counter:
 
         def note(*_: Any) -> None:
-            moments.append((counter.get_total_flops(), memory.kernels, memory.peak, memory.live - memory.older))
+            resident = memory.live - memory.older
+            moments.append((counter.get_total_flops(), memory.kernels, memory.moved, memory.peak, resident))
             memory.peak = memory.live
 
         network.sampled(applied, 2, callback=note)
-    (flop_before, kernels_before, _, resident), (flop, kernels, peak, _) = moments
-    return Counted((flop - flop_before) / 1e12, kernels - kernels_before, peak / MIB, resident / MIB)
+        kernels_before_again = memory.kernels
+        network.sampled(applied, 2, callback=note)
+    (flop_before, first_kernels, moved_before, _, resident), (flop, kernels, moved, peak, _), again, _ = moments
+    return Counted(
+        tflop=(flop - flop_before) / 1e12,
+        kernels=kernels - first_kernels,
+        first_kernels=(first_kernels, again[1] - kernels_before_again),
+        moved=moved - moved_before,
+        peak=peak / MIB,
+        resident=resident / MIB,
+    )
 
 
 def count(network: Network, ways: Mapping[str, Way], numbers: Iterable[int]) -> Iterator[Line]:
@@ -121,6 +134,9 @@ def count(network: Network, ways: Mapping[str, Way], numbers: Iterable[int]) -> 
             "call_tflop": round(call.tflop, 6),
             "kernels": call.kernels,
             "plain_kernels": plain.kernels,
+            "first_kernels": call.first_kernels,
+            "moved_ratio": round(call.moved / plain.moved, 4),
+            "plain_gib_moved": round(plain.moved / 2**30, 2),
             "peak_mib": round(call.peak),
             "kept_mib": round(call.resident),
         }
@@ -282,7 +298,7 @@ def tables(lines: Iterable[Line], titles: Mapping[str, str]) -> str:
             rows.append([{NOBODY: "without people", **titles}[method], *ratios, _gib(by_people.get(most))])
         texts.append(_table(rows))
         if "kernels" in plain:
-            texts.append(_table(_kernels(figures, numbers, titles)))
+            texts += [_table(_kernels(figures, numbers, titles)), _table(_moved(figures, numbers, titles))]
         if "device" in plain:
             at_once = "one picture" if plain["pictures"] == 1 else f"{plain['pictures']} pictures at once"
             spread = max(figure.get("spread", 0.0) for figure in figures)
@@ -294,13 +310,36 @@ def tables(lines: Iterable[Line], titles: Mapping[str, str]) -> str:
 
 
 def _kernels(figures: Sequence[Line], numbers: Sequence[int], titles: Mapping[str, str]) -> list[list[str]]:
-    """The rows of a table of kernels, relative to a plain step."""
-    plain = figures[0]["plain_kernels"]
-    rows = [[f"{figures[0]['network']}: kernels, of which a plain step has {plain}; people", *map(str, numbers)]]
-    rows.append(["---"] * (len(numbers) + 1))
+    """The rows of a table of kernels: of a step, of the first step, and of the first step of a second sampling."""
+    plain = figures[0]
+    head = f"{plain['network']}: kernels of a step, of the first and of that of a second sampling; people"
+
+    def cell(figure: Line) -> str:
+        return " / ".join(map(str, (figure["kernels"], *figure["first_kernels"])))
+
+    of_plain = ["without people", *[cell(plain)] * len(numbers)]
+    return [*_rows(head, figures, numbers, titles, cell), of_plain]
+
+
+def _moved(figures: Sequence[Line], numbers: Sequence[int], titles: Mapping[str, str]) -> list[list[str]]:
+    """The rows of a table of bytes read and written, relative to a plain step."""
+    plain = figures[0]
+    head = f"{plain['network']}: bytes read and written, in {plain['plain_gib_moved']} GiB of a plain step; people"
+    return _rows(head, figures, numbers, titles, lambda figure: f"{figure['moved_ratio']:.3f}")
+
+
+def _rows(
+    head: str,
+    figures: Sequence[Line],
+    numbers: Sequence[int],
+    titles: Mapping[str, str],
+    cell: Callable[[Line], str],
+) -> list[list[str]]:
+    """The rows of a table with a cell of every method and number of people, which is empty where there is no figure."""
+    rows = [[head, *map(str, numbers)], ["---"] * (len(numbers) + 1)]
     for method in dict.fromkeys(figure["method"] for figure in figures if figure["method"] != NOBODY):
-        by_people = {figure["people"]: figure["kernels"] for figure in figures if figure["method"] == method}
-        rows.append([titles[method], *(f"{by_people[n] / plain:.2f}" if n in by_people else "" for n in numbers)])
+        by_people = {figure["people"]: figure for figure in figures if figure["method"] == method}
+        rows.append([titles[method], *(cell(by_people[n]) if n in by_people else "" for n in numbers)])
     return rows
 
 
