@@ -14,7 +14,8 @@ from ..bridge.host.inputs import ChoosesFile
 from ..bridge.loras.layer_names import layers_of
 from ..bridge.loras.lora_files import LoraFile, LoraLayers, path_of, read_lora_file
 from ..bridge.loras.loras_run import LORAS
-from ..bridge.loras.people_layers import LayerLora, PersonLoras
+from ..bridge.loras.people_layers import LayerLora
+from ..bridge.loras.person_loras import PersonLoras
 from ..bridge.people.face_model import NONE_FOUND
 from ..bridge.sampling.carried import carry
 from ..bridge.sampling.conditioning import Conditioning, SamplerInputs

@@ -52,17 +52,31 @@ def in_patcher(build: Callable[..., nn.Module], state: Mapping[str, Tensor]) -> 
     build: called as build(ops=..., device=..., dtype=...), it gives the network without weights. state: the weights, by
     the names of the network's parameters. Raises what torch raises unless names and shapes are those of the network.
     """
-    # Looked up at call time: with DynamicVRAM the host rebinds the class at start-up, 0.3.64 has only the plain one.
-    patcher_class = getattr(comfy.model_patcher, "CoreModelPatcher", comfy.model_patcher.ModelPatcher)
-    offload = comfy.model_management.unet_offload_device()
-    module = build(ops=comfy.ops.manual_cast, device=offload, dtype=comfy.utils.weight_dtype(dict(state)))
-    patcher = patcher_class(module, load_device=comfy.model_management.get_torch_device(), offload_device=offload)
+    dtype = comfy.utils.weight_dtype(dict(state))
+    patcher = in_memory_management(
+        lambda offload_device: build(ops=comfy.ops.manual_cast, device=offload_device, dtype=dtype),
+        comfy.model_management.get_torch_device(),
+    )
+    module = patcher.model
     # A dynamic patcher wants the file's own tensors, which may be mapped from the disk, as parameters: `assign`.
     # 0.3.64 has no is_dynamic: then bool() is called instead, which is False.
     assign = getattr(patcher, "is_dynamic", bool)()
     module.load_state_dict(dict(state), strict=True, assign=assign)
     module.eval().requires_grad_(False)
     return patcher
+
+
+def in_memory_management(
+    build: Callable[[torch.device], nn.Module], device: torch.device
+) -> comfy.model_patcher.ModelPatcher:
+    """A module in a ModelPatcher of the host's memory management, for the host to load to a device.
+
+    build: makes it on the device where the host puts aside what it does not need.
+    """
+    # Looked up at call time: with DynamicVRAM the host rebinds the class at start-up, 0.3.64 has only the plain one.
+    patcher_class = getattr(comfy.model_patcher, "CoreModelPatcher", comfy.model_patcher.ModelPatcher)
+    offload = comfy.model_management.unet_offload_device()
+    return patcher_class(build(offload), load_device=device, offload_device=offload)
 
 
 def _try_out(network: Callable[..., Any], state: Mapping[str, Tensor]) -> None:

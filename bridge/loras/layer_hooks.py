@@ -82,11 +82,11 @@ class LayerHook:
     has put one. A LayerHook puts itself there. It is none of `register_forward_hook`: a block that torch.compile has
     compiled before goes on without such a hook, as its guards do not look at them.
 
-    standing: what was there before, without hooks of ours that have ended; None where nothing was. layer: what the
-    layer does without us, which is `standing` or else the method of the class. makes_new: whether nobody else holds the
-    tensor that the layer gives, so that it may be written into. torch's and the host's layers give a new tensor; what a
-    function of another pack gives may be held by that pack, so it counts as held. layer_additions: what is added
-    here by each of those that said so to `LayerHooks.standing_in`.
+    module: the layer. standing: what was there before, without hooks of ours that have ended; None where nothing was.
+    layer: what the layer does without us, which is `standing` or else the method of the class. makes_new: whether
+    nobody else holds the tensor that the layer gives, so that it may be written into. torch's and the host's layers
+    give a new tensor; what a function of another pack gives may be held by that pack, so it counts as held.
+    layer_additions: what is added here by each of those that said so to `LayerHooks.standing_in`.
 
     A pack that puts a function around this one in the middle of a forward keeps it, and the hook stays in between:
     once `ended`, it hands on what comes and holds nothing of the run.
@@ -95,6 +95,7 @@ class LayerHook:
     def __init__(self, name: str, module: nn.Module) -> None:
         self.ended = False
         self.name = name
+        self.module = module
         # First the layer is made what it is without us: hooks of ours that have ended are taken out, and a function of
         # another pack stays. Then `layer` is read, and the hook is put in front of it.
         self.standing: Any = _without_ended(vars(module).get("forward"))

@@ -79,9 +79,9 @@ class KeptWeights:
         people: the number of the person of each row. ranks: whose they are. dimensions: of the result.
         """
         weights_by_key = self.of(forward)
-        key = people, ranks.numbers, dimensions
+        key = people, ranks, dimensions
         if key not in weights_by_key:
-            is_own = torch.tensor(people)[:, None] == torch.tensor(ranks.numbers)  # (rows, ranks)
+            is_own = torch.tensor(people)[:, None] == torch.tensor(ranks)  # (rows, ranks)
             ones = [1] * (dimensions - 2)
             weights_by_key[key] = is_own.view(len(people), *ones, -1).to(self.like)
         return weights_by_key[key]
@@ -107,7 +107,7 @@ class LayerLoras(LayerAddition):
     def with_node(self, forward: Forward, hook: LayerHook, of_node: NodeInLayer, x: Tensor, out: Tensor) -> Tensor:
         """What the layer gives of x, `out`, with what one node's LoRAs add to it."""
         loras = of_node.loras
-        hidden = self.weighted(forward, of_node.node, loras.ranks, loras.hidden(x), out)
+        hidden = self.weighted(forward, of_node.node, loras.ranks, loras.hidden(x, hook.module), out)
         return with_product(out, hidden, loras.up.to(x), hook.makes_new)
 
     def weighted(self, forward: Forward, node: NodeLoras, ranks: Owners, hidden: Tensor, out: Tensor) -> Tensor:

@@ -3,7 +3,8 @@
 What lives how long, from the longest to the shortest:
 
     PersonLoras     in the conditioning, from the node on   what one node adds; immutable, on the CPU
-    LorasOfRun      one sampling                            for each network: PeopleLayers of every node, and hooks
+    PeopleLayer     as PersonLoras, from its first sampling     what is prepared of it for one layer of a network
+    LorasOfRun      one sampling                            for each network: hooks
     LorasBatch      the forwards of one network that carry the same people in the same rows
     NodeLoras       as its batch                            what one node adds, and where its people are
     Forward         one forward in one thread               what the forward has shown of its tokens so far
@@ -29,18 +30,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from torch import Tensor, nn
+from torch import nn
 
 from ..host.shared_network import model_of
-from ..host.unet import NETWORK, WEIGHT, has_unet, layer_shape, patched_shape, unet_of
+from ..host.unet import has_unet, unet_of
 from ..networks.model_family import network_of
 from ..sampling.carried import ConditioningLost, PerChunk, rows_of_nodes
 from ..sampling.forward import ForwardShape
 from ..sampling.runs import Kind, Run, when_acting
 from .layer_hooks import LayerHooks
 from .layer_loras import LorasBatch, NodeLoras
-from .people_layers import PeopleLayer, PersonLoras
-from .refused import other_model
+from .person_loras import PersonLoras
 from .text_readings import TextLayers, text_layers_of
 from .transformer_loras import TransformerLorasBatch
 from .unet_loras import UNetLorasBatch
@@ -52,7 +52,6 @@ class LorasOfRun:
     def __init__(self, run: Run) -> None:
         self._run = run
         self._hooks: dict[nn.Module, LayerHooks] = {}  # by network
-        self._layers: dict[tuple[object, nn.Module], dict[str, PeopleLayer]] = {}  # by source of a node, and network
         self._text_layers: list[TextLayers] = []  # of a UNet
         if has_unet(model_of(run.model)):
             self._text_layers = text_layers_of(unet_of(run.model))
@@ -67,7 +66,7 @@ class LorasOfRun:
         # For each node a tuple: its PersonLoras of all rows together, or one for each row where people have rows.
         rows_by_node = rows_of_nodes(acting, forward_shape.row_count, mixed, may_differ=False)
         hooks = self._hooks_in(network_of(forward_shape.model))
-        nodes = [self._node(number, of_rows, hooks, forward_shape) for number, of_rows in enumerate(rows_by_node)]
+        nodes = [_node(number, of_rows, forward_shape) for number, of_rows in enumerate(rows_by_node)]
         if self._text_layers:
             return UNetLorasBatch(hooks, nodes, forward_shape, self._text_layers)
         return TransformerLorasBatch(hooks, nodes, forward_shape)
@@ -78,46 +77,20 @@ class LorasOfRun:
             self._hooks[network] = LayerHooks(self._run.watch.modules_in(network))
         return self._hooks[network]
 
-    def _node(
-        self, number: int, of_rows: Sequence[PersonLoras], hooks: LayerHooks, forward_shape: ForwardShape
-    ) -> NodeLoras:
-        """What one node adds. number: of the node. of_rows: its PersonLoras of all rows together, or of each row."""
-        loras = of_rows[0]
-        person_of_row = None
-        if loras.by_row:
-            # Every `row` is set: Carried.for_picture has made these. The test is for the type checker.
-            person_of_row = tuple(of_row.row for of_row in of_rows if of_row.row is not None)
-        return NodeLoras(number, loras.names, self._layers_of(loras, hooks, forward_shape), loras.shares, person_of_row)
-
-    def _layers_of(self, loras: PersonLoras, hooks: LayerHooks, forward_shape: ForwardShape) -> dict[str, PeopleLayer]:
-        """What one node adds to the layers of a network, by name: made once in a run, on the device.
-
-        All PersonLoras of a node have the same source, also those of single rows and of areas, so they share one set.
-        Raises BadSetup where the MODEL lacks one of these layers, or has it with fewer inputs or outputs than a LoRA
-        changes.
-        """
-        key = loras.source, network_of(forward_shape.model)
-        if key not in self._layers:
-            self._layers[key] = self._new_layers(loras, hooks, forward_shape.empty_like_network())
-        return self._layers[key]
-
-    def _new_layers(self, loras: PersonLoras, hooks: LayerHooks, like: Tensor) -> dict[str, PeopleLayer]:
-        """What `_layers_of` keeps. like: on the device and in the dtype of what layers are given."""
-        layers: dict[str, PeopleLayer] = {}
-        for name, layer_loras in loras.layers.items():
-            module = hooks.modules.get(name)
-            # layer_shape of the module and not own_shape of the MODEL: in a forward another pack's block may stand in
-            # the MODEL in the place of the layer's.
-            shape = patched_shape(self._run.model, f"{NETWORK}{name}{WEIGHT}", layer_shape(module) or ())
-            if not shape or any(not layer_lora.fits_in(shape) for layer_lora in layer_loras):
-                raise other_model(name, has_layer=module is not None)
-            layers[name] = PeopleLayer(layer_loras, module, like, shape)
-        return layers
-
     def _clear(self) -> None:
         """Take out the hooks that other packs have put back since."""
         for hooks in self._hooks.values():
             hooks.clear()
+
+
+def _node(number: int, of_rows: Sequence[PersonLoras], forward_shape: ForwardShape) -> NodeLoras:
+    """What one node adds. number: of the node. of_rows: its PersonLoras of all rows together, or of each row."""
+    loras = of_rows[0]
+    person_of_row = None
+    if loras.by_row:
+        # Every `row` is set: Carried.for_picture has made these. The test is for the type checker.
+        person_of_row = tuple(of_row.row for of_row in of_rows if of_row.row is not None)
+    return NodeLoras(number, loras.names, loras.prepared.layers(forward_shape.device), loras.shares, person_of_row)
 
 
 def _new_batch(run: Run, acting: tuple[PerChunk[PersonLoras], ...], forward_shape: ForwardShape) -> LorasBatch:

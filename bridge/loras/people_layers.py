@@ -1,4 +1,4 @@
-"""LoRAs of people: what conditioning carries of them, and what those of all people add to one layer of a network.
+"""What the LoRAs of all people of a node add to one layer of a network.
 
 A LoRA adds up (down x) to what a layer gives of x. For several people that is one product: the `down` matrices of all
 people side by side times x, times the weight that each token has of each rank, and then the `up` matrices of all people
@@ -7,7 +7,7 @@ times that. loras/unet_loras.py and loras/transformer_loras.py make the weights.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any, NamedTuple
@@ -16,13 +16,7 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
-from ...core.attention.cross_attention import region_weights
 from ...core.attention.low_rank import InFront, LoraKind, LowRank, in_groups
-from ..host.shared_network import model_of
-from ..host.unet import has_unet
-from ..networks.file_attention import tell_of_file_attention
-from ..sampling.carried import CarriedOfPeople
-from ..sampling.runs import Run
 
 LayerCall = Callable[[Tensor], Tensor]
 """A layer, as it is without us: what it is given -> what it gives."""
@@ -51,8 +45,9 @@ class LayerLora:
     def first_output(self) -> int:
         return 0 if self.rows is None else self.rows.start
 
-    def fits_in(self, shape: Sequence[int]) -> bool:
-        """Whether a layer with weights of this shape has all outputs and inputs that the LoRA changes."""
+    def fits_in(self, size: LayerSize) -> bool:
+        """Whether a layer has all outputs and inputs that the LoRA changes."""
+        shape = size.shape
         return self.first_output + self.shape[0] <= shape[0] and self.shape[1] <= shape[1]
 
     def low_rank(self, shape: tuple[int, ...], device: torch.device) -> LowRank:
@@ -79,83 +74,39 @@ class LayerLora:
 
 
 def _padded(x: Tensor, dim: int, behind: int, before: int = 0) -> Tensor:
-    """x with so many zeros before and behind its numbers in one dimension."""
+    """x with so many zeros before and behind its numbers in one dimension; x itself with none."""
+    if not before and not behind:
+        return x
     padding = [(0, 0)] * x.dim()
     padding[dim] = before, behind
     # torch wants the last dimension first.
     return functional.pad(x, [count for pair in reversed(padding) for count in pair])
 
 
-@dataclass(frozen=True, eq=False)
-class PersonLoras(CarriedOfPeople):
-    """What one node adds, alike on both sides of the conditioning.
-
-    In a row of one person it has the LoRAs of all (see LayerLora.person), so that all rows share one set of layers.
-
-    names: of the people of the node, see taking_part.names_apart. layers: by name of a module of the network. regions:
-    0..1, or None where one person is everywhere, or where each person has a row.
-    """
-
-    key = "likeness_loras"
-    names: tuple[str, ...]
-    layers: Mapping[str, Sequence[LayerLora]]
-
-    @property
-    def active(self) -> bool:
-        return bool(self.layers)
-
-    def begin(self, run: Run) -> None:
-        # LoRAs without regions divide no attention.
-        if self.acting_regions is not None and has_unet(model_of(run.model)):
-            tell_of_file_attention(run, self, "attn2")
-
-    def can_join_batch(self, other: Any) -> bool:
-        """Whether rows with these two can be computed in one batch: where the same people are in the same places."""
-        return self.source is other.source and self.regions is other.regions
-
-    @property
-    def people_count(self) -> int:
-        return len(self.names)
-
-    @property
-    def shares(self) -> Tensor | None:
-        """How much of each person's LoRAs every pixel has: (people, H, W), at most 1 in all for each pixel.
-
-        None where one person is everywhere, and where each person has a row.
-        """
-        return None if self.by_row or self.regions is None else region_weights(self.regions.float())
+Owners = tuple[int, ...]
+"""Whose ranks of LoRAs are, or other things of people of one node: the number of the person of each rank, among the
+people of the node."""
 
 
-class Owners(NamedTuple):
-    """Whose ranks of LoRAs are, or other things of people of one node.
-
-    numbers: of the person of each rank, among the people of the node. tensor: the same, on the device.
-    """
-
-    numbers: tuple[int, ...]
-    tensor: Tensor
-
-    @classmethod
-    def of(cls, numbers: Sequence[int], device: torch.device) -> Owners:
-        return cls(tuple(numbers), torch.tensor(numbers, device=device))
-
-
-class InputLora(NamedTuple):
+class InputLora(nn.Module):
     """What one person's LoRA adds in front of a layer: W (x + up down x). GLoRA does so, see InFront.
 
-    owner: the person among those of the node. groups: in how many groups the layer reads its channels; 1
-    but for a convolution in groups. down: (ranks, in / groups) and up: (in, ranks / groups), see `in_groups`.
+    person: the number of the person, among those of the node. groups: in how many groups the layer reads its channels;
+    1 but for a convolution in groups. down: (ranks, in / groups) and up: (in, ranks / groups), see `in_groups`.
     """
 
-    owner: Owners
-    down: Tensor
-    up: Tensor
-    groups: int
+    def __init__(self, person: int, front: InFront, groups: int, like: Tensor) -> None:
+        """like: of the dtype, and on the device, in which the factors are kept."""
+        super().__init__()
+        self.person = person
+        self.groups = groups
+        self.down = _kept(front.down, like)
+        self.up = _kept(front.up, like)
 
     @property
-    def person(self) -> int:
-        """The number of the owner."""
-        return self.owner.numbers[0]
+    def owner(self) -> Owners:
+        """As if all that it adds were one rank of the person's."""
+        return (self.person,)
 
     def change(self, layer: LayerCall, x: Tensor) -> Tensor:
         """What the change of the layer's input adds to its output: W (x + up down x) - W x, in the shape of the output.
@@ -172,71 +123,85 @@ class InputLora(NamedTuple):
         return functional.linear(x, matrix)
 
 
-class PeopleLayer:
-    """What the LoRAs of all people of one node add to one layer. It lives as long as the run.
+class LayerSize(NamedTuple):
+    """What the factors for a layer depend on.
 
-    people: those who have LoRAs here. ranks: whose each rank is. down: (ranks, in), or (ranks, in, h, w) for a
-    convolution. up: (out, ranks), strength included. in_front: what stands in front of the layer, of kinds that add to
-    the layer's input (GLoRA).
+    shape: of the layer's weights in a MODEL, (out, in) or (out, in / groups, h, w). groups: in how many a convolution
+    reads its channels; 1 for any other layer.
     """
 
-    def __init__(self, loras: Sequence[LayerLora], module: Any, like: Tensor, shape: tuple[int, ...]) -> None:
-        """loras: all LoRAs of the node's people in this layer. module: the layer. like: on the device and in the dtype
-        of what the layer is given. shape: of the layer's weights in this MODEL."""
-        # A convolution reads its channels in groups.
-        groups = module.groups if isinstance(module, nn.Conv2d) else 1
+    shape: tuple[int, ...]
+    groups: int
+
+
+class PeopleLayer(nn.Module):
+    """What the LoRAs of all people of one node add to one layer.
+
+    ranks: whose each rank is. people: those who have LoRAs here. down: (ranks, in), or (ranks, in, h, w) for a
+    convolution. up: (out, ranks), strength included. in_front: an InputLora for each LoRA that adds to the layer's
+    input, too (GLoRA). It holds nothing of a network, and outlives the run. Where the host has no room for it on the
+    device, it is copied there for every use.
+    """
+
+    def __init__(self, loras: Sequence[LayerLora], size: LayerSize, device: torch.device, like: Tensor) -> None:
+        """loras: all LoRAs of the node's people in this layer. device: where it is worked out. like: of the dtype, and
+        on the device, in which the factors are kept."""
+        super().__init__()
+        shape, groups = size
         downs: list[Tensor] = []
         ups: list[Tensor] = []
         person_of_rank: list[int] = []
         group_of_rank: list[int] = []
-        self.in_front: list[InputLora] = []
+        in_front: list[InputLora] = []
         for layer_lora in sorted(loras, key=attrgetter("person")):
             person = layer_lora.person
-            low_rank = in_groups(layer_lora.low_rank(shape, like.device), groups)
-            downs.append(low_rank.down.to(like))
-            ups.append(low_rank.up.to(like))
+            low_rank = in_groups(layer_lora.low_rank(shape, device), groups)
+            downs.append(low_rank.down.to(like.dtype))
+            ups.append(low_rank.up.to(like.dtype))
             rank_count = len(low_rank.down)
             person_of_rank += [person] * rank_count
             group_of_rank += [rank * groups // rank_count for rank in range(rank_count)]  # the first group's come first
-            front = low_rank.in_front
-            if front is not None:
-                owner = Owners.of([person], like.device)
-                self.in_front.append(InputLora(owner, front.down.to(like), front.up.to(like), groups))
-        self.module: Any = module
-        self.down = torch.cat(downs)
-        self.up = torch.cat(ups, dim=1)
+            if low_rank.in_front is not None:
+                in_front.append(InputLora(person, low_rank.in_front, groups, like))
+        down = torch.cat(downs)
+        up = torch.cat(ups, dim=1)
         if groups > 1:
             # A convolution in groups gives the first part of its outputs from the first group of its inputs. So the
             # ranks of all LoRAs for the first group come first, in the order of the LoRAs, then those for the second.
             order = sorted(range(len(person_of_rank)), key=group_of_rank.__getitem__)
             person_of_rank = [person_of_rank[rank] for rank in order]
-            self.down, self.up = self.down[order], self.up[:, order].contiguous()
-        self.ranks = Owners.of(person_of_rank, like.device)
-        self.people = Owners.of([*dict.fromkeys(person_of_rank)], like.device)
-        self._is_of = (self.people.tensor[:, None] == self.ranks.tensor).to(like)
+            down, up = down[order], up[:, order].contiguous()
+        self.down = _kept(down, like)
+        self.up = _kept(up, like)
+        self.in_front: Any = nn.ModuleList(in_front)
+        self.ranks: Owners = tuple(person_of_rank)
+        self.people: Owners = tuple(dict.fromkeys(person_of_rank))
+        is_of = torch.tensor(self.people)[:, None] == torch.tensor(self.ranks)
+        self._is_of = _kept(is_of, like)
         """(people, ranks): 1 where a rank is the person's, else 0."""
 
-    def hidden(self, x: Tensor) -> Tensor:
+    def hidden(self, x: Tensor, module: Any) -> Tensor:
         """The product down x: the `down` matrices of all people times the layer's input.
 
         x: (..., in), which gives (..., ranks); for a convolution (B, in, h, w), which gives (B, h' * w', ranks).
+        module: the layer.
         """
         down = self.down.to(x)
-        if self.down.dim() == 2:
+        if down.dim() == 2:
             return functional.linear(x, down)
         # The layer's own convolution with `down` as its weights: stride, padding, dilation and groups are the layer's,
         # as they are set now. Packs for seamless tiles set a padding that goes around the picture. torch's Conv2d
         # reads all of these in this method, which the host's Conv2d calls as well.
-        return as_tokens(self.module._conv_forward(x, down, None))
+        return as_tokens(module._conv_forward(x, down, None))
 
     def of_people(self, x: Tensor) -> Tensor:
         """What each person's LoRAs add to the output of a linear layer for x, (..., in): (people, ..., out).
 
         The people are those of self.people. What stands in front of the layer is not in it.
         """
-        hidden = self.hidden(x)  # (..., ranks)
+        hidden = functional.linear(x, self.down.to(x))  # (..., ranks)
         ones = [1] * (x.dim() - 1)
-        is_of = self._is_of.to(x).view(len(self.people.numbers), *ones, -1)  # (people, 1, ..., 1, ranks)
+        is_of = self._is_of.to(x).view(len(self.people), *ones, -1)  # (people, 1, ..., 1, ranks)
         # Once for each person, with 0 in the ranks of all others: (people, ..., ranks).
         return functional.linear(hidden * is_of, self.up.to(x))
 
@@ -246,10 +211,15 @@ class PeopleLayer:
         It has also what stands in front of the layer. context: the text, (B, T, width). layer: what makes keys or
         values without us.
         """
-        by_person = dict(zip(self.people.numbers, self.of_people(context), strict=True))
+        by_person = dict(zip(self.people, self.of_people(context), strict=True))
         for front in self.in_front:
             by_person[front.person] = by_person[front.person] + front.change(layer, context)
         return by_person
+
+
+def _kept(tensor: Tensor, like: Tensor) -> nn.Parameter:
+    """A tensor as a parameter, by which the host counts and moves it."""
+    return nn.Parameter(tensor.to(like), requires_grad=False)
 
 
 def as_tokens(x: Tensor) -> Tensor:

@@ -121,7 +121,7 @@ class TextWithLoras(CrossAttentionBatch):
             people: set[int] = set()
             for name in (text_layer.keys, text_layer.values):
                 if name in node.layers:
-                    people.update(node.layers[name].people.numbers)
+                    people.update(node.layers[name].people)
             by_node.append(tuple(sorted(people)))
         return tuple(by_node)
 

@@ -93,11 +93,12 @@ class TokenWeights(KeptWeights):
         """
         # All that `_of_people` reads of this forward to tell whose the tokens are is a part of the key.
         of_texts = self.text_count(), current.texts
-        key = node.number, owners.numbers, stream, token_count, of_texts, current.references
+        key = node.number, owners, stream, token_count, of_texts, current.references
         weights_by_key = self.of(forward)
         if key not in weights_by_key:
             weights = self._of_people(node, stream, token_count)  # (people, tokens)
-            weights_by_key[key] = weights[owners.tensor].T[None].to(self.like)  # (1, tokens, ranks)
+            numbers = torch.tensor(owners, device=weights.device)
+            weights_by_key[key] = weights[numbers].T[None].to(self.like)  # (1, tokens, ranks)
         return weights_by_key[key]
 
     def _of_people(self, node: NodeLoras, stream: Stream, token_count: int) -> Tensor:

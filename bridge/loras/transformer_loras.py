@@ -78,7 +78,7 @@ class TransformerLayerLoras(LayerLoras):
         """
         if self.modulated is not None:
             self.calls.count(hook.name)
-            self.modulated.answer.modulation = self._modulation(forward, self.modulated, x, out)
+            self.modulated.answer.modulation = self._modulation(forward, hook, self.modulated, x, out)
             return self.modulated.neutral(out)
         out = super().output(forward, hook, x, out)
         return out if self.use is None else self.use.applied(out)
@@ -117,7 +117,9 @@ class TransformerLayerLoras(LayerLoras):
         # The whole batch may stand there once more, at the time 0, for reference pictures.
         return person_of_row * times
 
-    def _modulation(self, forward: Forward, layer: ModulatedLayer, x: Tensor, out: Tensor) -> TokenModulation:
+    def _modulation(
+        self, forward: Forward, hook: LayerHook, layer: ModulatedLayer, x: Tensor, out: Tensor
+    ) -> TokenModulation:
         """What a ModulatedLayer answers for every token with everybody's LoRAs.
 
         x: what the layer is given, (rows, in). out: what it answers without LoRAs, (rows, parts * C). Where references
@@ -131,7 +133,7 @@ class TransformerLayerLoras(LayerLoras):
         for of_node in self.nodes:
             node, loras = of_node.node, of_node.loras
             if node.shares is None:
-                hidden = self.weighted(forward, node, loras.ranks, loras.hidden(x), out)
+                hidden = self.weighted(forward, node, loras.ranks, loras.hidden(x, hook.module), out)
                 common = common + functional.linear(hidden, loras.up.to(x))
             else:
                 additions.append(loras.of_people(x))

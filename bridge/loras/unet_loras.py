@@ -39,9 +39,9 @@ class PixelWeights(KeptWeights):
         for node in nodes:
             if node.shares is None:
                 continue
-            every_ranks = {layer.ranks.numbers for layer in node.layers.values()}
+            every_ranks = {layer.ranks for layer in node.layers.values()}
             # GLoRA also adds to the layer's input, with one weight per pixel for all of its channels.
-            every_ranks |= {front.owner.numbers for layer in node.layers.values() for front in layer.in_front}
+            every_ranks |= {front.owner for layer in node.layers.values() for front in layer.in_front}
             for grid in set(self.own_grids.values()):
                 for ranks in every_ranks:
                     self._ready[node.number, grid, ranks] = self._on_grid(node, grid, ranks)
@@ -51,10 +51,10 @@ class PixelWeights(KeptWeights):
 
         For a grid that another node has changed it is made anew at every call.
         """
-        key = node.number, grid, ranks.numbers
-        return self._ready[key] if key in self._ready else self._on_grid(node, grid, ranks.numbers)
+        key = node.number, grid, ranks
+        return self._ready[key] if key in self._ready else self._on_grid(node, grid, ranks)
 
-    def _on_grid(self, node: NodeLoras, grid: Grid, ranks: tuple[int, ...]) -> Tensor:
+    def _on_grid(self, node: NodeLoras, grid: Grid, ranks: Owners) -> Tensor:
         shares = shares_on_grid(node, grid)
         assert shares is not None  # asked for people with regions alone
         return shares[..., list(ranks)].to(self.like)
@@ -93,7 +93,7 @@ class UNetLayerLoras(LayerLoras):
         if not is_for_pixels and not loras.in_front:
             return super().with_node(forward, hook, of_node, x, out)
         # A sum that no single kernel makes.
-        hidden = self.weighted(forward, node, loras.ranks, loras.hidden(x), out)
+        hidden = self.weighted(forward, node, loras.ranks, loras.hidden(x, hook.module), out)
         addition = functional.linear(hidden, loras.up.to(x))  # (B, tokens, channels), or (B, channels) for all alike
         for front in loras.in_front:
             change = as_tokens(front.change(hook.layer, x))

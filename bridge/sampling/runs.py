@@ -131,6 +131,8 @@ class Run(NeverCopied):
         self._deferred_errors = DeferredErrors()
         self._entries: list[tuple[Carried, ...]] = []
         """What each entry carries."""
+        self._beside: list[ModelPatcher] = []
+        """See `load_beside`."""
         self._times_called = 0
         """How often a sampler has called the MODEL, at least once a step."""
         read_as_negative(guider)
@@ -163,6 +165,16 @@ class Run(NeverCopied):
         if key not in self._made:
             self._made[key] = make()
         return self._made[key]
+
+    @property
+    def devices(self) -> list[torch.device]:
+        """Those on which the MODEL samples: several where the host's MultiGPU CFG Split does so."""
+        others: list[ModelPatcher] = self.model.get_additional_models_with_key("multigpu")
+        return [self.device, *(other.load_device for other in others)]
+
+    def load_beside(self, patcher: ModelPatcher) -> None:
+        """Let the host load this beside the MODEL. For `Carried.begin`: it is called before the host loads anything."""
+        self._beside.append(patcher)
 
     def end(self) -> None:
         """The sampling has ended: what is left in networks is taken out, and what was made for it is freed."""
@@ -220,20 +232,30 @@ class Run(NeverCopied):
         return self.row_tables.of_batch(chunks, picture_count)
 
     def wrap_prepare_sampling(
-        self, executor: WrapperExecutor, model: ModelPatcher, noise_shape: Sequence[int], *args: Any, **kwargs: Any
+        self,
+        executor: WrapperExecutor,
+        model: ModelPatcher,
+        noise_shape: Sequence[int],
+        conds: Mapping[str, Sequence[dict[str, Any]]],
+        *args: Any,
+        **kwargs: Any,
     ) -> Any:
         """The wrapper at PREPARE_SAMPLING, where the host loads the MODEL, and estimates the memory of a forward by the
         shape of a latent, (B, C, h, w) or (B, C, frames, h, w).
 
-        It is given the shape of a higher one, with enough rows for the tokens that people add to the text.
+        It is given the shape of a higher one, with enough rows for the tokens that people add to the text. What is to
+        be loaded beside the MODEL it finds in an entry. conds: the entries of all sides, copies for this sampling.
         """
+        if self._beside:
+            entry = next(entry for side in conds.values() for entry in side)
+            entry[_BESIDE] = [*entry.get(_BESIDE, ()), *dict.fromkeys(self._beside)]
         base_model = model_of(model)
         cells = max((sum(item.cells_added(base_model) for item in carried) for carried in self._entries), default=0)
         if cells and len(noise_shape) >= 4:
             *others, height, width = noise_shape
             frames = others[2] if len(others) > 2 else 1
             noise_shape = [*others, height + math.ceil(cells / (width * frames)), width]
-        return executor(model, noise_shape, *args, **kwargs)
+        return executor(model, noise_shape, conds, *args, **kwargs)
 
     def wrap_calc_cond_batch(
         self,
@@ -404,6 +426,8 @@ class Run(NeverCopied):
                 raise ConditioningLost("", f"shows it {pixels}, but regions or a pose belong to the whole")
 
 
+_BESIDE = "additional_models"
+"""Where the host looks in an entry for models that it loads beside the MODEL."""
 _SENT = f"{KEY}_sent"
 """The key of a Sent among the arguments of a network, on its way through wrappers of others."""
 

@@ -57,7 +57,9 @@ class LiveBytes(TorchDispatchMode):
         if func.namespace == "aten" and not func.is_view and name not in _NO_KERNELS:
             self.kernels += 1
             read = args[1:] if name in _OVERWRITES else args
-            self.moved += sum(leaf.nbytes for leaf in tree_leaves((read, kwargs, out)) if isinstance(leaf, torch.Tensor))
+            self.moved += sum(
+                leaf.nbytes for leaf in tree_leaves((read, kwargs, out)) if isinstance(leaf, torch.Tensor)
+            )
         for leaf in tree_leaves(out):
             if isinstance(leaf, torch.Tensor) and leaf.device.type == self._device:
                 self._follow(leaf.untyped_storage(), func.is_view)

@@ -22,7 +22,7 @@ from instant_id_run import HEIGHT, WIDTH, halves, sample, text
 from marks import each
 from other_packs import forwards, ic_light
 from pack.bridge.loras import layer_hooks
-from pack.bridge.loras.people_layers import LayerLora, PeopleLayer
+from pack.bridge.loras.people_layers import LayerLora, LayerSize, PeopleLayer
 from pack.core.attention import low_rank
 from pack.core.cast import Lora, Member, Person, PlacedCast
 from pack.core.checks.errors import BadSetup, ModelMissing, UnsupportedCheckpoint, WrongBaseModel
@@ -742,10 +742,11 @@ def test_in_groups_every_rank_is_still_its_persons(groups):
         loras[person] = low_rank.PlainLora(random(6, rank), random(rank, 8 // groups, 3, 3), None, None)
     shape = tuple(convolution.weight.shape)
     layer_loras = [LayerLora(person, 0.5, lora, shape) for person, lora in loras.items()]
-    layer = PeopleLayer(layer_loras, convolution, like=x, shape=shape)
-    hidden = layer.hidden(x)
+    layer = PeopleLayer(layer_loras, LayerSize(shape, groups), x.device, like=x)
+    hidden = layer.hidden(x, convolution)
+    ranks = torch.tensor(layer.ranks)
     for person, lora in loras.items():
-        result = torch.einsum("or,bnr->bon", layer.up, hidden * (layer.ranks.tensor == person))
+        result = torch.einsum("or,bnr->bon", layer.up, hidden * (ranks == person))
         dense = torch.einsum("or,ri...->oi...", lora.up, lora.down) * 0.5
         expected = torch.nn.functional.conv2d(x, dense, padding=1, groups=groups)
         assert relative(result, expected.flatten(2)) <= 1e-12

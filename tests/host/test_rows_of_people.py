@@ -18,7 +18,7 @@ from pack.bridge.host.encode import T5Tokens
 from pack.bridge.host.schedule import WHOLE_SCHEDULE, ScheduleRange
 from pack.bridge.image_tokens.blocks import BlockImageTokens
 from pack.bridge.image_tokens.unet_tokens import UNetImageTokens
-from pack.bridge.loras.people_layers import PersonLoras
+from pack.bridge.loras.person_loras import PersonLoras
 from pack.bridge.sampling.carried import CarriedOfPeople, ConditioningLost, WordsOfPeople, rows_of_nodes
 from pack.bridge.words.transformer.words import TransformerWords
 from pack.bridge.words.unet.words import UnetWords
