@@ -101,8 +101,13 @@ class LayerLoras(LayerAddition):
     def output(self, forward: Forward, hook: LayerHook, x: Tensor, out: Tensor) -> Tensor:
         self.calls.count(hook.name)
         for of_node in self.nodes:
-            out = self.with_node(forward, hook, of_node, x, out)
+            if self.is_anybodys(of_node.node, x):
+                out = self.with_node(forward, hook, of_node, x, out)
         return out
+
+    def is_anybodys(self, node: NodeLoras, x: Tensor) -> bool:
+        """Whether LoRAs of this node count in any token of the layer's input x; if not, nothing is to be added."""
+        return True
 
     def with_node(self, forward: Forward, hook: LayerHook, of_node: NodeInLayer, x: Tensor, out: Tensor) -> Tensor:
         """What the layer gives of x, `out`, with what one node's LoRAs add to it."""

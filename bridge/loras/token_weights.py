@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -51,6 +52,7 @@ class TokenWeights(KeptWeights):
         self.picture = tokens_of(forward_shape.model, forward_shape.latent)
         self._counted_text: int | None = None
         self._counted_picture: int | None = None
+        self._anybodys: dict[Any, bool] = {}
 
     def begin(self, references_read: bool) -> None:
         """Called when a forward begins: it forgets the counts of the last forward, and sets the layout of this one.
@@ -91,15 +93,33 @@ class TokenWeights(KeptWeights):
         owners: of the ranks, or people as if each of them were one rank. stream: which tokens the layer is given.
         token_count: how many these are. Raises ConditioningLost where that is another number than expected.
         """
-        # All that `_of_people` reads of this forward to tell whose the tokens are is a part of the key.
-        of_texts = self.text_count(), current.texts
-        key = node.number, owners, stream, token_count, of_texts, current.references
+        key = owners, *self._key(node, stream, token_count)
         weights_by_key = self.of(forward)
         if key not in weights_by_key:
             weights = self._of_people(node, stream, token_count)  # (people, tokens)
             numbers = torch.tensor(owners, device=weights.device)
             weights_by_key[key] = weights[numbers].T[None].to(self.like)  # (1, tokens, ranks)
         return weights_by_key[key]
+
+    def is_anybodys(self, node: NodeLoras, stream: Stream, token_count: int) -> bool:
+        """Whether any token of a layer may be that of a person of a node: not where the layer is given the common text
+        alone. stream, token_count: as in `by_region`."""
+        if torch.compiler.is_compiling():  # see `of`
+            return self._has_owner(node, stream, token_count)
+        key = self._key(node, stream, token_count)
+        if key not in self._anybodys:
+            self._anybodys[key] = self._has_owner(node, stream, token_count)
+        return self._anybodys[key]
+
+    def _has_owner(self, node: NodeLoras, stream: Stream, token_count: int) -> bool:
+        for placed in placed_spans(self._spans(stream, token_count)):
+            if placed.span.kind is TokenKind.PICTURE or _owner_of(placed) in node.names:
+                return True
+        return False
+
+    def _key(self, node: NodeLoras, stream: Stream, token_count: int) -> tuple[Any, ...]:
+        """All that tells whose the tokens of a layer are, in this forward."""
+        return node.number, stream, token_count, self.text_count(), current.texts, current.references
 
     def _of_people(self, node: NodeLoras, stream: Stream, token_count: int) -> Tensor:
         """How much of each person's LoRAs every token has, in a layer of this stream: (people, tokens), 0..1.

@@ -92,17 +92,29 @@ class TransformerLayerLoras(LayerLoras):
         """
         assert self.stream is not None  # such a layer is refused by the node
         stream = self.stream.stream
+        token_count = self._token_count(self.stream, hidden)
+        weights = self.kept.by_region(forward, node, ranks, stream, token_count)  # (1, tokens, ranks)
         if self.stream.modulates:  # hidden is (B, 1, ranks), and becomes (B, tokens, ranks)
-            return self.kept.by_region(forward, node, ranks, stream, self.kept.count(stream))
-        if stream is Stream.TEXT_AS_ROWS:  # Krea 2 joins what several layers of the text encoder gave a token
+            return weights
+        if stream is Stream.TEXT_AS_ROWS:
             if hidden.dim() == 4:  # (B, T, layers, ranks)
-                weights = self.kept.by_region(forward, node, ranks, stream, hidden.shape[1])
                 return weights[:, :, None]  # (1, T, 1, ranks)
             # (B * T, layers, ranks)
-            weights = self.kept.by_region(forward, node, ranks, stream, len(hidden) // self.row_count)
             return weights[0][:, None].repeat(self.row_count, 1, 1)  # (B * T, 1, ranks)
-        tokens = hidden.shape[1:-1]  # of (B, tokens, ranks), or where they stand in a grid (B, frames, h, w, ranks)
-        return self.kept.by_region(forward, node, ranks, stream, math.prod(tokens)).view(1, *tokens, -1)
+        return weights.view(1, *hidden.shape[1:-1], -1)  # tokens may stand in a grid: (B, frames, h, w, ranks)
+
+    def is_anybodys(self, node: NodeLoras, x: Tensor) -> bool:
+        if node.shares is None or self.stream is None:
+            return True
+        return self.kept.is_anybodys(node, self.stream.stream, self._token_count(self.stream, x))
+
+    def _token_count(self, stream: LayerStream, x: Tensor) -> int:
+        """How many tokens a layer is given, or changes. x: what the layer is given, or `down` makes of it."""
+        if stream.modulates:  # x is (B, 1, C)
+            return self.kept.count(stream.stream)
+        if stream.stream is Stream.TEXT_AS_ROWS:  # Krea 2 joins what several layers of the text encoder gave a token
+            return x.shape[1] if x.dim() == 4 else len(x) // self.row_count  # (B, T, layers, C), (B * T, layers, C)
+        return math.prod(x.shape[1:-1])
 
     def people_of_rows(self, person_of_row: tuple[int, ...], row_count: int) -> tuple[int, ...]:
         texts = current.texts
