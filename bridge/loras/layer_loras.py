@@ -19,7 +19,7 @@ from ..host.unet import Options
 from ..sampling.forward import Batch
 from ..sampling.watch import Calls, DueCalls
 from .layer_hooks import Forward, LayerAddition, LayerHook, LayerHooks, begin_additions
-from .people_layers import Owners, PeopleLayer, with_product
+from .people_layers import Down, Owners, PeopleLayer, with_product
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,20 +39,33 @@ class NodeLoras:
     person_of_row: tuple[int, ...] | None
 
 
+class LastHidden:
+    """What layers that are given one x have in common, from the first of them to the last in a forward.
+
+    of_input: their input, and the weighted ranks of all of them for it.
+    """
+
+    def __init__(self) -> None:
+        self.of_input: tuple[Tensor, Tensor] | None = None
+
+
 @dataclass(frozen=True, eq=False)
 class NodeInLayer:
-    """What one node adds in one layer."""
+    """What one node adds in one layer. last_hidden: of the layers that are given the same x; None where it is alone."""
 
     node: NodeLoras
     loras: PeopleLayer
+    last_hidden: LastHidden | None
 
 
 def nodes_by_layer(nodes: Iterable[NodeLoras], more_layers: Iterable[str]) -> dict[str, tuple[NodeInLayer, ...]]:
     """What the nodes add in each layer, by its name; () for layers of more_layers in which they add nothing."""
     by_layer: dict[str, list[NodeInLayer]] = {}
     for node in nodes:
+        of_downs: dict[Down, LastHidden] = {}
         for name, loras in node.layers.items():
-            by_layer.setdefault(name, []).append(NodeInLayer(node, loras))
+            last_hidden = of_downs.setdefault(loras.down, LastHidden()) if loras.shares_down else None
+            by_layer.setdefault(name, []).append(NodeInLayer(node, loras, last_hidden))
     for name in more_layers:
         by_layer.setdefault(name, [])
     return {name: tuple(of_nodes) for name, of_nodes in by_layer.items()}
@@ -111,9 +124,21 @@ class LayerLoras(LayerAddition):
 
     def with_node(self, forward: Forward, hook: LayerHook, of_node: NodeInLayer, x: Tensor, out: Tensor) -> Tensor:
         """What the layer gives of x, `out`, with what one node's LoRAs add to it."""
-        loras = of_node.loras
-        hidden = self.weighted(forward, of_node.node, loras.ranks, loras.hidden(x, hook.module), out)
-        return with_product(out, hidden, loras.up.to(x), hook.makes_new)
+        hidden = self.hidden(forward, hook, of_node, x, out)
+        return with_product(out, hidden, of_node.loras.up.like(x), hook.makes_new)
+
+    def hidden(self, forward: Forward, hook: LayerHook, of_node: NodeInLayer, x: Tensor, out: Tensor) -> Tensor:
+        """The layer's ranks of one node for its input x, weighted: (B, tokens, ranks), see `weighted`."""
+        loras, last_hidden = of_node.loras, of_node.last_hidden
+        if last_hidden is None:
+            return self.weighted(forward, of_node.node, loras.ranks, loras.down.hidden(x, hook.module), out)
+        of_input = last_hidden.of_input  # read once: a forward in another thread may put its own there
+        if of_input is None or of_input[0] is not x:
+            hidden = loras.down.hidden(x, hook.module)
+            of_input = x, self.weighted(forward, of_node.node, loras.down.ranks, hidden, out)
+        is_last = loras.own_ranks.stop == len(loras.down.ranks)
+        last_hidden.of_input = None if is_last else of_input
+        return of_input[1][..., loras.own_ranks]
 
     def weighted(self, forward: Forward, node: NodeLoras, ranks: Owners, hidden: Tensor, out: Tensor) -> Tensor:
         """Ranks times how much each of them counts in every token, (B, tokens, ranks). It may write into `hidden`.

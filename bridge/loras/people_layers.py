@@ -7,7 +7,7 @@ times that. loras/unet_loras.py and loras/transformer_loras.py make the weights.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any, NamedTuple
@@ -88,25 +88,38 @@ Owners = tuple[int, ...]
 people of the node."""
 
 
-class InputLora(nn.Module):
-    """What one person's LoRA adds in front of a layer: W (x + up down x). GLoRA does so, see InFront.
+class Factor(nn.Module):
+    """A matrix that is kept between samplings: a module, because the host counts and moves the parameters of modules.
 
-    person: the number of the person, among those of the node. groups: in how many groups the layer reads its channels;
-    1 but for a convolution in groups. down: (ranks, in / groups) and up: (in, ranks / groups), see `in_groups`.
+    numbers: on the device, or aside where the host has no room for it there.
     """
 
-    def __init__(self, person: int, front: InFront, groups: int, like: Tensor) -> None:
-        """like: of the dtype, and on the device, in which the factors are kept."""
+    def __init__(self, numbers: Tensor) -> None:
         super().__init__()
-        self.person = person
-        self.groups = groups
-        self.down = _kept(front.down, like)
-        self.up = _kept(front.up, like)
+        self.numbers = nn.Parameter(numbers, requires_grad=False)
+
+    def like(self, x: Tensor) -> Tensor:
+        """The matrix on the device and in the dtype of x: the numbers themselves, where they have both."""
+        return self.numbers.to(x)
+
+
+class InputLora(NamedTuple):
+    """What one person's LoRA adds in front of a layer: W (x + up down x). GLoRA does so, see InFront.
+
+    owner: the person among those of the node, as if this were one rank. groups: in how many groups the layer reads its
+    channels; 1 but for a convolution in groups. down: (ranks, in / groups) and up: (in, ranks / groups), see
+    `in_groups`.
+    """
+
+    owner: Owners
+    down: Factor
+    up: Factor
+    groups: int
 
     @property
-    def owner(self) -> Owners:
-        """As if all that it adds were one rank of the person's."""
-        return (self.person,)
+    def person(self) -> int:
+        """The number of the owner."""
+        return self.owner[0]
 
     def change(self, layer: LayerCall, x: Tensor) -> Tensor:
         """What the change of the layer's input adds to its output: W (x + up down x) - W x, in the shape of the output.
@@ -115,9 +128,9 @@ class InputLora(nn.Module):
         """
         return layer(x + self._multiplied(self._multiplied(x, self.down), self.up)) - layer(x)
 
-    def _multiplied(self, x: Tensor, matrix: Tensor) -> Tensor:
+    def _multiplied(self, x: Tensor, factor: Factor) -> Tensor:
         """A matrix times the channels of every token or pixel of x, (B, N, in) or (B, in, h, w)."""
-        matrix = matrix.to(x)
+        matrix = factor.like(x)
         if x.dim() == 4:  # (B, C, h, w): a convolution of one pixel multiplies the channels, group by group
             return functional.conv2d(x, matrix[..., None, None], groups=self.groups)
         return functional.linear(x, matrix)
@@ -134,25 +147,59 @@ class LayerSize(NamedTuple):
     groups: int
 
 
-class PeopleLayer(nn.Module):
-    """What the LoRAs of all people of one node add to one layer.
+class Down:
+    """The `down` matrices of all people of a node for a layer, or for several layers that are given one x.
 
-    ranks: whose each rank is. people: those who have LoRAs here. down: (ranks, in), or (ranks, in, h, w) for a
-    convolution. up: (out, ranks), strength included. in_front: an InputLora for each LoRA that adds to the layer's
-    input, too (GLoRA). It holds nothing of a network, and outlives the run. Where the host has no room for it on the
-    device, it is copied there for every use.
+    factor: (ranks, in), or (ranks, in, h, w) for a convolution. ranks: whose each rank is.
+    """
+
+    def __init__(self, numbers: Tensor, ranks: Owners) -> None:
+        self.factor = Factor(numbers)
+        self.ranks = ranks
+
+    def hidden(self, x: Tensor, module: Any) -> Tensor:
+        """The product down x: the matrices of all people times a layer's input.
+
+        x: (..., in), which gives (..., ranks); for a convolution (B, in, h, w), which gives (B, h' * w', ranks).
+        module: the layer.
+        """
+        down = self.factor.like(x)
+        if down.dim() == 2:
+            return functional.linear(x, down)
+        # The layer's own convolution with `down` as its weights: stride, padding, dilation and groups are the layer's,
+        # as they are set now. Packs for seamless tiles set a padding that goes around the picture. torch's Conv2d
+        # reads all of these in this method, which the host's Conv2d calls as well.
+        return as_tokens(module._conv_forward(x, down, None))
+
+    @classmethod
+    def of_all(cls, layers: Sequence[PeopleLayer]) -> None:
+        """Let layers that are given one x, in this order, have their `down` together from now on."""
+        numbers = torch.cat([layer.down.factor.numbers for layer in layers])
+        together = cls(numbers, tuple(rank for layer in layers for rank in layer.ranks))
+        start = 0
+        for layer in layers:
+            layer.own_ranks = slice(start, start + len(layer.ranks))
+            layer.down = together
+            start = layer.own_ranks.stop
+
+
+class PeopleLayer:
+    """What the LoRAs of all people of one node add to one layer. It holds nothing of a network, and outlives the run.
+
+    ranks: whose each rank is. people: those who have LoRAs here. down: of this layer, or of several; own_ranks: which
+    of its ranks are this layer's. up: (out, ranks), strength included. in_front: what stands in front of the layer, of
+    kinds that add to the layer's input (GLoRA).
     """
 
     def __init__(self, loras: Sequence[LayerLora], size: LayerSize, device: torch.device, like: Tensor) -> None:
         """loras: all LoRAs of the node's people in this layer. device: where it is worked out. like: of the dtype, and
         on the device, in which the factors are kept."""
-        super().__init__()
         shape, groups = size
         downs: list[Tensor] = []
         ups: list[Tensor] = []
         person_of_rank: list[int] = []
         group_of_rank: list[int] = []
-        in_front: list[InputLora] = []
+        self.in_front: list[InputLora] = []
         for layer_lora in sorted(loras, key=attrgetter("person")):
             person = layer_lora.person
             low_rank = in_groups(layer_lora.low_rank(shape, device), groups)
@@ -161,8 +208,10 @@ class PeopleLayer(nn.Module):
             rank_count = len(low_rank.down)
             person_of_rank += [person] * rank_count
             group_of_rank += [rank * groups // rank_count for rank in range(rank_count)]  # the first group's come first
-            if low_rank.in_front is not None:
-                in_front.append(InputLora(person, low_rank.in_front, groups, like))
+            front = low_rank.in_front
+            if front is not None:
+                factors = Factor(front.down.to(like)), Factor(front.up.to(like))
+                self.in_front.append(InputLora((person,), *factors, groups))
         down = torch.cat(downs)
         up = torch.cat(ups, dim=1)
         if groups > 1:
@@ -171,39 +220,37 @@ class PeopleLayer(nn.Module):
             order = sorted(range(len(person_of_rank)), key=group_of_rank.__getitem__)
             person_of_rank = [person_of_rank[rank] for rank in order]
             down, up = down[order], up[:, order].contiguous()
-        self.down = _kept(down, like)
-        self.up = _kept(up, like)
-        self.in_front: Any = nn.ModuleList(in_front)
         self.ranks: Owners = tuple(person_of_rank)
         self.people: Owners = tuple(dict.fromkeys(person_of_rank))
+        self.down = Down(down.to(like), self.ranks)
+        self.own_ranks = slice(0, len(self.ranks))
+        self.up = Factor(up.to(like))
         is_of = torch.tensor(self.people)[:, None] == torch.tensor(self.ranks)
-        self._is_of = _kept(is_of, like)
+        self._is_of = Factor(is_of.to(like))
         """(people, ranks): 1 where a rank is the person's, else 0."""
 
-    def hidden(self, x: Tensor, module: Any) -> Tensor:
-        """The product down x: the `down` matrices of all people times the layer's input.
+    @property
+    def factors(self) -> Iterator[Factor]:
+        """All that the host has to move."""
+        yield from (self.down.factor, self.up, self._is_of)
+        for front in self.in_front:
+            yield from (front.down, front.up)
 
-        x: (..., in), which gives (..., ranks); for a convolution (B, in, h, w), which gives (B, h' * w', ranks).
-        module: the layer.
-        """
-        down = self.down.to(x)
-        if down.dim() == 2:
-            return functional.linear(x, down)
-        # The layer's own convolution with `down` as its weights: stride, padding, dilation and groups are the layer's,
-        # as they are set now. Packs for seamless tiles set a padding that goes around the picture. torch's Conv2d
-        # reads all of these in this method, which the host's Conv2d calls as well.
-        return as_tokens(module._conv_forward(x, down, None))
+    @property
+    def shares_down(self) -> bool:
+        """Whether other layers, which are given the same x, have their `down` together with this one."""
+        return len(self.down.ranks) > len(self.ranks)
 
     def of_people(self, x: Tensor) -> Tensor:
         """What each person's LoRAs add to the output of a linear layer for x, (..., in): (people, ..., out).
 
         The people are those of self.people. What stands in front of the layer is not in it.
         """
-        hidden = functional.linear(x, self.down.to(x))  # (..., ranks)
+        hidden = functional.linear(x, self.down.factor.like(x)[self.own_ranks])  # (..., ranks)
         ones = [1] * (x.dim() - 1)
-        is_of = self._is_of.to(x).view(len(self.people), *ones, -1)  # (people, 1, ..., 1, ranks)
+        is_of = self._is_of.like(x).view(len(self.people), *ones, -1)  # (people, 1, ..., 1, ranks)
         # Once for each person, with 0 in the ranks of all others: (people, ..., ranks).
-        return functional.linear(hidden * is_of, self.up.to(x))
+        return functional.linear(hidden * is_of, self.up.like(x))
 
     def additions_to_text(self, context: Tensor, layer: LayerCall) -> dict[int, Tensor]:
         """What each person's LoRAs add to keys or values of a text, (B, T, C), by the number of the person.
@@ -215,11 +262,6 @@ class PeopleLayer(nn.Module):
         for front in self.in_front:
             by_person[front.person] = by_person[front.person] + front.change(layer, context)
         return by_person
-
-
-def _kept(tensor: Tensor, like: Tensor) -> nn.Parameter:
-    """A tensor as a parameter, by which the host counts and moves it."""
-    return nn.Parameter(tensor.to(like), requires_grad=False)
 
 
 def as_tokens(x: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ room, and loads them again for the next sampling.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,8 +23,21 @@ from ..host.unet import NETWORK, WEIGHT, dtype_of, has_unet, layer_shape, patche
 from ..networks.file_attention import tell_of_file_attention
 from ..sampling.carried import CarriedOfPeople
 from ..sampling.runs import Run
-from .people_layers import LayerLora, LayerSize, PeopleLayer
+from .people_layers import Down, LayerLora, LayerSize, PeopleLayer
 from .refused import other_model
+
+_GIVEN_ONE_INPUT = (
+    ("attn1.to_q", "attn1.to_k", "attn1.to_v"),  # of UNets
+    ("attn.to_q", "attn.to_k", "attn.to_v"),  # of Qwen-Image
+    ("attn.add_q_proj", "attn.add_k_proj", "attn.add_v_proj"),
+    ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),  # of Anima
+    ("cross_attn.k_proj", "cross_attn.v_proj"),
+    ("attn.wq", "attn.wk", "attn.wv", "attn.gate"),  # of Krea 2
+    ("mlp.gate", "mlp.up"),
+    ("feed_forward.w1", "feed_forward.w3"),  # of Z-Image
+)
+"""Ends of the names of layers to which a block gives one x, in the order in which it calls them. Where one of them is
+given another x, by another pack, it makes a product of its own."""
 
 
 class PeopleLayers(nn.Module):
@@ -32,9 +45,21 @@ class PeopleLayers(nn.Module):
 
     def __init__(self, by_name: Mapping[str, PeopleLayer]) -> None:
         super().__init__()
+        for together in _given_one_input(by_name):
+            Down.of_all(together)
         self.by_name = by_name
-        # Names of layers have dots, which those of a module's parts must not have.
-        self._parts = nn.ModuleList(by_name.values())
+        factors = dict.fromkeys(factor for layer in by_name.values() for factor in layer.factors)
+        self._factors = nn.ModuleList(factors)
+
+
+def _given_one_input(by_name: Mapping[str, PeopleLayer]) -> Iterator[list[PeopleLayer]]:
+    """The layers of each block that are given one x, two or more."""
+    for ends in _GIVEN_ONE_INPUT:
+        blocks = [name.removesuffix(ends[0]) for name in by_name if name.endswith(ends[0])]
+        for block in blocks:
+            names = [block + end for end in ends if block + end in by_name]
+            if len(names) > 1:
+                yield [by_name[name] for name in names]
 
 
 @dataclass(frozen=True)

@@ -145,8 +145,8 @@ class TransformerLayerLoras(LayerLoras):
         for of_node in self.nodes:
             node, loras = of_node.node, of_node.loras
             if node.shares is None:
-                hidden = self.weighted(forward, node, loras.ranks, loras.hidden(x, hook.module), out)
-                common = common + functional.linear(hidden, loras.up.to(x))
+                hidden = self.hidden(forward, hook, of_node, x, out)
+                common = common + functional.linear(hidden, loras.up.like(x))
             else:
                 additions.append(loras.of_people(x))
                 weights.append(self.kept.by_region(forward, node, loras.people, stream, self.kept.count(stream)))

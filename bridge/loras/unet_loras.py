@@ -39,7 +39,7 @@ class PixelWeights(KeptWeights):
         for node in nodes:
             if node.shares is None:
                 continue
-            every_ranks = {layer.ranks for layer in node.layers.values()}
+            every_ranks = {layer.down.ranks for layer in node.layers.values()}
             # GLoRA also adds to the layer's input, with one weight per pixel for all of its channels.
             every_ranks |= {front.owner for layer in node.layers.values() for front in layer.in_front}
             for grid in set(self.own_grids.values()):
@@ -93,8 +93,8 @@ class UNetLayerLoras(LayerLoras):
         if not is_for_pixels and not loras.in_front:
             return super().with_node(forward, hook, of_node, x, out)
         # A sum that no single kernel makes.
-        hidden = self.weighted(forward, node, loras.ranks, loras.hidden(x, hook.module), out)
-        addition = functional.linear(hidden, loras.up.to(x))  # (B, tokens, channels), or (B, channels) for all alike
+        hidden = self.hidden(forward, hook, of_node, x, out)
+        addition = functional.linear(hidden, loras.up.like(x))  # (B, tokens, channels), or (B, channels) for all alike
         for front in loras.in_front:
             change = as_tokens(front.change(hook.layer, x))
             addition = addition + self.weighted(forward, node, front.owner, change, out)

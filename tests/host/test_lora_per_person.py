@@ -743,10 +743,10 @@ def test_in_groups_every_rank_is_still_its_persons(groups):
     shape = tuple(convolution.weight.shape)
     layer_loras = [LayerLora(person, 0.5, lora, shape) for person, lora in loras.items()]
     layer = PeopleLayer(layer_loras, LayerSize(shape, groups), x.device, like=x)
-    hidden = layer.hidden(x, convolution)
+    hidden = layer.down.hidden(x, convolution)
     ranks = torch.tensor(layer.ranks)
     for person, lora in loras.items():
-        result = torch.einsum("or,bnr->bon", layer.up, hidden * (ranks == person))
+        result = torch.einsum("or,bnr->bon", layer.up.numbers, hidden * (ranks == person))
         dense = torch.einsum("or,ri...->oi...", lora.up, lora.down) * 0.5
         expected = torch.nn.functional.conv2d(x, dense, padding=1, groups=groups)
         assert relative(result, expected.flatten(2)) <= 1e-12
