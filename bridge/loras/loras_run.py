@@ -90,7 +90,7 @@ def _node(number: int, of_rows: Sequence[PersonLoras], forward_shape: ForwardSha
     if loras.by_row:
         # Every `row` is set: Carried.for_picture has made these. The test is for the type checker.
         person_of_row = tuple(of_row.row for of_row in of_rows if of_row.row is not None)
-    return NodeLoras(number, loras.names, loras.prepared.layers(forward_shape.device), loras.shares, person_of_row)
+    return NodeLoras(number, loras.names, loras.prepared.on(forward_shape.device).by_name, loras.shares, person_of_row)
 
 
 def _new_batch(run: Run, acting: tuple[PerChunk[PersonLoras], ...], forward_shape: ForwardShape) -> LorasBatch:

@@ -91,11 +91,11 @@ class PreparedLoras:
             self._made_for[device] = made_for
         return self._patchers[device]
 
-    def layers(self, device: torch.device) -> Mapping[str, PeopleLayer]:
-        """What is prepared for a device, by name. The name of a device may be longer than the MODEL's: "cuda:0" for
-        "cuda", which is the only one then."""
+    def on(self, device: torch.device) -> PeopleLayers:
+        """What is prepared for a device. Its name may be longer than the MODEL's, "cuda:0" for "cuda", which is the
+        only one then."""
         patcher = self._patchers.get(device) or next(iter(self._patchers.values()))
-        return patcher.model.by_name
+        return patcher.model
 
 
 def _size_in(model: ModelPatcher, name: str, loras: Sequence[LayerLora]) -> LayerSize:

@@ -110,6 +110,17 @@ def test_every_way_is_counted_on_transformers(transformer: transformers.Transfor
     assert all(line["ours"] > line["peer"] for line in lines), "nothing of ours was run"
 
 
+@marks.transformers
+def test_a_second_sampling_prepares_no_loras_again() -> None:
+    """Its first step launches no more than a step does, and some kernels for where people are."""
+    (transformer,) = (transformer for transformer in transformers.tiny() if transformer.family == tiny_dits.QWEN)
+    network = transformers.for_counting(transformer)
+    step = figures.counted(network, transformers.lora_per_person(network, 4))
+    first, again = step.first_kernels
+    assert first - step.kernels > 300
+    assert again - step.kernels <= 40
+
+
 def test_no_node_that_applies_a_method_is_left_out() -> None:
     """Those that draw from parts or from references are made by other functions."""
     code = "".join(path.read_text("utf-8") for path in Path(unets.__file__).parent.glob("*.py"))

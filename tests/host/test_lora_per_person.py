@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import re
+import weakref
 from dataclasses import replace
 from itertools import product
 
+import comfy.model_management
 import comfy.utils
 import compiled
 import graphs
@@ -23,6 +26,8 @@ from marks import each
 from other_packs import forwards, ic_light
 from pack.bridge.loras import layer_hooks
 from pack.bridge.loras.people_layers import LayerLora, LayerSize, PeopleLayer
+from pack.bridge.loras.person_loras import PersonLoras
+from pack.bridge.sampling.carried import carried_in
 from pack.core.attention import low_rank
 from pack.core.cast import Lora, Member, Person, PlacedCast
 from pack.core.checks.errors import BadSetup, ModelMissing, UnsupportedCheckpoint, WrongBaseModel
@@ -488,6 +493,38 @@ def test_what_is_wrong_with_a_lora_is_a_whole_sentence(model):
     scalar = lora_made.file(model, words=("attn1.to_q",), **{key: torch.tensor(1.0)})
     with pytest.raises(WrongBaseModel, match=r"is made of a single number and 3x\d+, here it is \d+x\d+\)"):
         put_on(model, person_with_lora(scalar))
+
+
+def prepared_for(node_outputs):
+    """What samplings of a node's outputs have prepared, as the host has loaded it."""
+    (carried,) = carried_in(node_outputs[1][0][1], PersonLoras.key)
+    loaded = {id(patcher.model): patcher.model for patcher in comfy.model_management.loaded_models()}
+    return loaded[id(carried.prepared.on(devices.DEVICE))]
+
+
+def test_layers_are_prepared_once_and_gone_with_what_the_node_gave(model):
+    """The host keeps them between samplings, and has them back where it has taken them from the card."""
+    node_outputs = put_on(model, cast_of(*(person_with_lora(lora_made.file(model, seed=n)) for n in (1, 2))))
+    picture = sample(*node_outputs, **LATENT)
+    prepared = prepared_for(node_outputs)
+    comfy.model_management.unload_all_models()
+    assert torch.equal(sample(*node_outputs, **LATENT), picture)
+    assert prepared_for(node_outputs) is prepared
+    gone = weakref.ref(prepared)
+    del node_outputs, prepared
+    gc.collect()
+    assert gone() is None
+
+
+def test_prepared_layers_are_those_of_the_model_that_samples(model):
+    """One node, and behind it the MODEL as it is, and as another pack has widened it."""
+    first = {"lora_up.weight": torch.ones(32, 1, 1, 1), "lora_down.weight": torch.ones(1, 4, 3, 3) * 0.02}
+    named = {f"diffusion_model.input_blocks.0.0.{key}": tensor for key, tensor in first.items()}
+    model_out, *sides = put_on(model, person_with_lora(lora_made.file(model, words=("attn1.to_q",), **named)))
+    expected = [sample(given, *sides, **LATENT) for given in (model_out, ic_light(model_out))]
+    assert relative(*expected) > 2e-3
+    for given, picture in zip((model_out, ic_light(model_out)), expected, strict=True):
+        assert torch.equal(sample(given, *sides, **LATENT), picture)
 
 
 def pair(out, into):
