@@ -3,7 +3,7 @@
 What lives how long, from the longest to the shortest:
 
     PersonLoras     in the conditioning, from the node on   what one node adds; immutable, on the CPU
-    PeopleLayer     as PersonLoras, from its first sampling     what is prepared of it for one layer of a network
+    PeopleLayer     with these, from the first sampling on  what one node adds in one layer, prepared for the device
     LorasOfRun      one sampling                            for each network: hooks
     LorasBatch      the forwards of one network that carry the same people in the same rows
     NodeLoras       as its batch                            what one node adds, and where its people are
@@ -18,7 +18,7 @@ The steps of one forward:
     options_for_network          begins the Forward of this thread, by which hooks find their batch
       each layer:
         LayerHook.forward           -> LayerLoras.output -> with_node, of each node:
-          PeopleLayer.hidden        down x                              (B, tokens, ranks)
+          Down.hidden               down x, of all layers that are given the same x     (B, tokens, ranks)
           weighted                  times the weight of each rank in each token: weights_by_region of the network
           with_product              up of that, added to what the layer gives
       each cross-attention of a UNet: text_readings.py

@@ -36,8 +36,8 @@ _GIVEN_ONE_INPUT = (
     ("mlp.gate", "mlp.up"),
     ("feed_forward.w1", "feed_forward.w3"),  # of Z-Image
 )
-"""Ends of the names of layers to which a block gives one x, in the order in which it calls them. Where one of them is
-given another x, by another pack, it makes a product of its own."""
+"""Ends of the names of layers to which a block gives one x, in the order in which it calls them. A layer that is given
+another x, as by another pack, makes a product of its own."""
 
 
 class PeopleLayers(nn.Module):
@@ -57,9 +57,11 @@ def _given_one_input(by_name: Mapping[str, PeopleLayer]) -> Iterator[list[People
     for ends in _GIVEN_ONE_INPUT:
         blocks = [name.removesuffix(ends[0]) for name in by_name if name.endswith(ends[0])]
         for block in blocks:
-            names = [block + end for end in ends if block + end in by_name]
-            if len(names) > 1:
-                yield [by_name[name] for name in names]
+            layers = [by_name[block + end] for end in ends if block + end in by_name]
+            # Attention that reads the text in the place of the picture has keys and values of another width.
+            widths = {layer.down.factor.numbers.shape[1:] for layer in layers}
+            if len(layers) > 1 and len(widths) == 1:
+                yield layers
 
 
 @dataclass(frozen=True)
