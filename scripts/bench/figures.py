@@ -289,14 +289,10 @@ def tables(lines: Iterable[Line], titles: Mapping[str, str]) -> str:
         numbers = sorted({figure["people"] for figure in figures} - {0})
         most = numbers[-1] if numbers else 0
         head = f"{title}: steps of {plain['peer']:.3g} {plain['unit']}; people"
-        rows = [[head, *map(str, numbers), f"GiB at {most}"], ["---"] * (len(numbers) + 2)]
-        for method in dict.fromkeys(figure["method"] for figure in figures):
-            by_people = {figure["people"]: figure for figure in figures if figure["method"] == method}
-            if method == NOBODY:
-                by_people = dict.fromkeys(numbers, plain)
-            ratios = [_ratio(by_people.get(number)) for number in numbers]
-            rows.append([{NOBODY: "without people", **titles}[method], *ratios, _gib(by_people.get(most))])
-        texts.append(_table(rows))
+        rows = _rows(head, figures, numbers, titles, _ratio)
+        memory = _rows("", figures, [most], titles, _gib)
+        memory[0][1] = f"GiB at {most}"
+        texts.append(_table([*row, of_most] for row, (_, of_most) in zip(rows, memory, strict=True)))
         if "kernels" in plain:
             texts += [_table(_kernels(figures, numbers, titles)), _table(_moved(figures, numbers, titles))]
         if "device" in plain:
@@ -317,14 +313,13 @@ def _kernels(figures: Sequence[Line], numbers: Sequence[int], titles: Mapping[st
     def cell(figure: Line) -> str:
         return " / ".join(map(str, (figure["kernels"], *figure["first_kernels"])))
 
-    of_plain = ["without people", *[cell(plain)] * len(numbers)]
-    return [*_rows(head, figures, numbers, titles, cell), of_plain]
+    return _rows(head, figures, numbers, titles, cell)
 
 
 def _moved(figures: Sequence[Line], numbers: Sequence[int], titles: Mapping[str, str]) -> list[list[str]]:
     """The rows of a table of bytes read and written, relative to a plain step."""
     plain = figures[0]
-    head = f"{plain['network']}: bytes read and written, in {plain['plain_gib_moved']} GiB of a plain step; people"
+    head = f"{plain['network']}: bytes read and written, times {plain['plain_gib_moved']} GiB of a plain step; people"
     return _rows(head, figures, numbers, titles, lambda figure: f"{figure['moved_ratio']:.3f}")
 
 
@@ -335,11 +330,16 @@ def _rows(
     titles: Mapping[str, str],
     cell: Callable[[Line], str],
 ) -> list[list[str]]:
-    """The rows of a table with a cell of every method and number of people, which is empty where there is no figure."""
+    """The rows of a table: one without people and one for each way, with a cell for each number of people, which is
+    empty where there is no figure."""
+    plain = next(figure for figure in figures if figure["method"] == NOBODY)
     rows = [[head, *map(str, numbers)], ["---"] * (len(numbers) + 1)]
-    for method in dict.fromkeys(figure["method"] for figure in figures if figure["method"] != NOBODY):
+    for method in dict.fromkeys(figure["method"] for figure in figures):
         by_people = {figure["people"]: figure for figure in figures if figure["method"] == method}
-        rows.append([titles[method], *(cell(by_people[n]) if n in by_people else "" for n in numbers)])
+        if method == NOBODY:
+            by_people = dict.fromkeys(numbers, plain)
+        title = {NOBODY: "without people", **titles}[method]
+        rows.append([title, *(cell(by_people[n]) if n in by_people else "" for n in numbers)])
     return rows
 
 
@@ -347,14 +347,12 @@ def _table(rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
-def _ratio(line: Line | None) -> str:
-    """With as many digits as tell it from one; empty where there is no figure."""
-    if line is None:
-        return ""
+def _ratio(line: Line) -> str:
+    """With as many digits as tell it from one."""
     ratio = line["ratio"]
     return f"{ratio:.3f}" if ratio < 1.0095 else f"{ratio:.2f}" if ratio < 9.995 else f"{ratio:.1f}"
 
 
-def _gib(line: Line | None) -> str:
-    """Beside the weights; empty where there is no figure, or where the device does not count."""
-    return "" if line is None or line["peak_mib"] is None else f"{line['peak_mib'] / MIB_PER_GIB:.2f}"
+def _gib(line: Line) -> str:
+    """Beside the weights; empty where the device does not count."""
+    return "" if line["peak_mib"] is None else f"{line['peak_mib'] / MIB_PER_GIB:.2f}"

@@ -60,12 +60,12 @@ def line(method: str, people: int, ratio: float, peak: int | None, network: str 
 
 def test_a_table_has_a_row_for_every_way_and_a_gap_where_there_is_no_figure() -> None:
     lines = [
-        line("nobody", 0, 1.0, 256, kernels=200, plain_kernels=200),
-        line("instant_id", 1, 1.4312, 300, kernels=300),
-        line("instant_id", 12, 1.4467, 512, kernels=312),
-        line("ip_adapter_plus", 1, 1.0004, 300, kernels=250),
-        line("nobody", 0, 1.0, 256, kernels=200),  # once more, before the ways of others
-        line("others", 12, 17.7441, 1024, kernels=4000),
+        line("nobody", 0, 1.0, 256, kernels=200, first_kernels=[210, 210], moved_ratio=1.0, plain_gib_moved=46.2),
+        line("instant_id", 1, 1.4312, 300, kernels=300, first_kernels=[350, 320], moved_ratio=1.5),
+        line("instant_id", 12, 1.4467, 512, kernels=312, first_kernels=[370, 330], moved_ratio=1.5124),
+        line("ip_adapter_plus", 1, 1.0004, 300, kernels=250, first_kernels=[260, 260], moved_ratio=1.0212),
+        line("nobody", 0, 1.0, 256, kernels=200, first_kernels=[210, 210], moved_ratio=1.0),  # before those of others
+        line("others", 12, 17.7441, 1024, kernels=4000, first_kernels=[4100, 4100], moved_ratio=20.5),
         line("nobody", 0, 1.0, None, "FLUX", unit="s", peer=0.1849, device="a card, torch 2", pictures=4, spread=0.01),
         line("others", 1, 2.0, None, "FLUX", spread=0.072),
     ]
@@ -78,11 +78,19 @@ def test_a_table_has_a_row_for_every_way_and_a_gap_where_there_is_no_figure() ->
         "| **IP-Adapter Plus** | 1.000 |  |  |\n"
         "| with a prompt each |  | 17.7 | 1.00 |\n"
         "\n"
-        "| SDXL: kernels, of which a plain step has 200; people | 1 | 12 |\n"
+        "| SDXL: kernels of a step, of the first and of that of a second sampling; people | 1 | 12 |\n"
         "| --- | --- | --- |\n"
-        "| **InstantID** | 1.50 | 1.56 |\n"
-        "| **IP-Adapter Plus** | 1.25 |  |\n"
-        "| with a prompt each |  | 20.00 |\n"
+        "| without people | 200 / 210 / 210 | 200 / 210 / 210 |\n"
+        "| **InstantID** | 300 / 350 / 320 | 312 / 370 / 330 |\n"
+        "| **IP-Adapter Plus** | 250 / 260 / 260 |  |\n"
+        "| with a prompt each |  | 4000 / 4100 / 4100 |\n"
+        "\n"
+        "| SDXL: bytes read and written, times 46.2 GiB of a plain step; people | 1 | 12 |\n"
+        "| --- | --- | --- |\n"
+        "| without people | 1.000 | 1.000 |\n"
+        "| **InstantID** | 1.500 | 1.512 |\n"
+        "| **IP-Adapter Plus** | 1.021 |  |\n"
+        "| with a prompt each |  | 20.500 |\n"
         "\n"
         "| FLUX: steps of 0.185 s; people | 1 | GiB at 1 |\n"
         "| --- | --- | --- |\n"
