@@ -64,7 +64,7 @@ def nodes_by_layer(nodes: Iterable[NodeLoras], more_layers: Iterable[str]) -> di
     for node in nodes:
         of_downs: dict[Down, LastHidden] = {}
         for name, loras in node.layers.items():
-            last_hidden = of_downs.setdefault(loras.down, LastHidden()) if loras.shares_down else None
+            last_hidden = of_downs.setdefault(loras.down, LastHidden()) if loras.down.layer_count > 1 else None
             by_layer.setdefault(name, []).append(NodeInLayer(node, loras, last_hidden))
     for name in more_layers:
         by_layer.setdefault(name, [])
@@ -135,16 +135,19 @@ class LayerLoras(LayerAddition):
         of_input = last_hidden.of_input  # read once: a forward in another thread may put its own there
         if of_input is None or of_input[0] is not x:
             hidden = loras.down.hidden(x, hook.module)
-            of_input = x, self.weighted(forward, of_node.node, loras.down.ranks, hidden, out)
-        is_last = loras.own_ranks.stop == len(loras.down.ranks)
+            of_input = x, self.weighted(forward, of_node.node, loras.ranks, hidden, out, loras.down.layer_count)
+        is_last = loras.own_ranks.stop == of_input[1].shape[-1]
         last_hidden.of_input = None if is_last else of_input
         return of_input[1][..., loras.own_ranks]
 
-    def weighted(self, forward: Forward, node: NodeLoras, ranks: Owners, hidden: Tensor, out: Tensor) -> Tensor:
+    def weighted(
+        self, forward: Forward, node: NodeLoras, ranks: Owners, hidden: Tensor, out: Tensor, layer_count: int = 1
+    ) -> Tensor:
         """Ranks times how much each of them counts in every token, (B, tokens, ranks). It may write into `hidden`.
 
         ranks: whose they are. hidden: what `down` makes of the layer's input, (B, tokens, ranks), (B, 1, ranks) or
         (B, ranks); or an output of the layer, whose channels are all one person's. out: what the layer gives.
+        layer_count: of how many layers `hidden` has the ranks, one after the other.
         """
         if node.person_of_row is not None:
             people = self.people_of_rows(node.person_of_row, len(hidden))
@@ -156,9 +159,13 @@ class LayerLoras(LayerAddition):
         weights = weights.to(hidden)
         if weights.dim() > hidden.dim():  # a layer without tokens, (B, ranks), whose answer becomes one for each
             hidden = hidden[:, None]
-        if hidden.requires_grad or weights.shape[-2] not in (1, hidden.shape[-2]):
-            return hidden * weights
-        return hidden.mul_(weights)  # it was made just now, so nobody else holds it
+        is_made_new = hidden.requires_grad or weights.shape[-2] not in (1, hidden.shape[-2])
+        if layer_count > 1:
+            weights = weights[..., None, :]
+            hidden = hidden.unflatten(-1, (layer_count, -1))  # (B, tokens, layers, ranks)
+        # It was made just now, so nobody else holds it.
+        hidden = hidden * weights if is_made_new else hidden.mul_(weights)
+        return hidden.flatten(-2) if layer_count > 1 else hidden
 
     def weights_by_region(
         self, forward: Forward, node: NodeLoras, ranks: Owners, hidden: Tensor, out: Tensor

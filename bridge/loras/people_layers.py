@@ -150,12 +150,13 @@ class LayerSize(NamedTuple):
 class Down:
     """The `down` matrices of all people of a node for a layer, or for several layers that are given one x.
 
-    factor: (ranks, in), or (ranks, in, h, w) for a convolution. ranks: whose each rank is.
+    factor: (ranks, in), or (ranks, in, h, w) for a convolution; of several layers one below the other. layer_count: how
+    many layers these are.
     """
 
-    def __init__(self, numbers: Tensor, ranks: Owners) -> None:
+    def __init__(self, numbers: Tensor, layer_count: int = 1) -> None:
         self.factor = Factor(numbers)
-        self.ranks = ranks
+        self.layer_count = layer_count
 
     def hidden(self, x: Tensor, module: Any) -> Tensor:
         """The product down x: the matrices of all people times a layer's input.
@@ -173,14 +174,15 @@ class Down:
 
     @classmethod
     def of_all(cls, layers: Sequence[PeopleLayer]) -> None:
-        """Let layers that are given one x, in this order, have their `down` together from now on."""
-        numbers = torch.cat([layer.down.factor.numbers for layer in layers])
-        together = cls(numbers, tuple(rank for layer in layers for rank in layer.ranks))
-        start = 0
-        for layer in layers:
-            layer.own_ranks = slice(start, start + len(layer.ranks))
+        """Let layers that are given one x, in this order, have their `down` together from now on.
+
+        Their ranks are the same people's, so that they have the same weights.
+        """
+        together = cls(torch.cat([layer.down.factor.numbers for layer in layers]), len(layers))
+        rank_count = len(layers[0].ranks)
+        for number, layer in enumerate(layers):
+            layer.own_ranks = slice(number * rank_count, (number + 1) * rank_count)
             layer.down = together
-            start = layer.own_ranks.stop
 
 
 class PeopleLayer:
@@ -222,7 +224,7 @@ class PeopleLayer:
             down, up = down[order], up[:, order].contiguous()
         self.ranks: Owners = tuple(person_of_rank)
         self.people: Owners = tuple(dict.fromkeys(person_of_rank))
-        self.down = Down(down.to(like), self.ranks)
+        self.down = Down(down.to(like))
         self.own_ranks = slice(0, len(self.ranks))
         self.up = Factor(up.to(like))
         is_of = torch.tensor(self.people)[:, None] == torch.tensor(self.ranks)
@@ -235,11 +237,6 @@ class PeopleLayer:
         yield from (self.down.factor, self.up, self._is_of)
         for front in self.in_front:
             yield from (front.down, front.up)
-
-    @property
-    def shares_down(self) -> bool:
-        """Whether other layers, which are given the same x, have their `down` together with this one."""
-        return len(self.down.ranks) > len(self.ranks)
 
     def of_people(self, x: Tensor) -> Tensor:
         """What each person's LoRAs add to the output of a linear layer for x, (..., in): (people, ..., out).

@@ -59,8 +59,8 @@ def _given_one_input(by_name: Mapping[str, PeopleLayer]) -> Iterator[list[People
         for block in blocks:
             layers = [by_name[block + end] for end in ends if block + end in by_name]
             # Attention that reads the text in the place of the picture has keys and values of another width.
-            widths = {layer.down.factor.numbers.shape[1:] for layer in layers}
-            if len(layers) > 1 and len(widths) == 1:
+            kinds = {(layer.ranks, layer.down.factor.numbers.shape) for layer in layers}
+            if len(layers) > 1 and len(kinds) == 1:
                 yield layers
 
 

@@ -39,7 +39,7 @@ class PixelWeights(KeptWeights):
         for node in nodes:
             if node.shares is None:
                 continue
-            every_ranks = {layer.down.ranks for layer in node.layers.values()}
+            every_ranks = {layer.ranks for layer in node.layers.values()}
             # GLoRA also adds to the layer's input, with one weight per pixel for all of its channels.
             every_ranks |= {front.owner for layer in node.layers.values() for front in layer.in_front}
             for grid in set(self.own_grids.values()):
