@@ -9,7 +9,7 @@ would not do: Qwen-Image passes over that mask without an error (ComfyUI 0.33).
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -24,17 +24,6 @@ from .transformer_families import TransformerFamily
 OVERRIDE = "optimized_attention_override"
 _READINGS = "likeness_readings"
 """The key of the Readings among the transformer_options inside of a forward."""
-
-
-FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
-
-
-def untraced(function: FunctionT) -> FunctionT:
-    """A decorator: torch.compile calls this function as it is, uncompiled.
-
-    For what is worked out once and kept, from values that only a running forward has.
-    """
-    return cast("FunctionT", torch.compiler.disable(function))
 
 
 class Reading(Protocol):
@@ -100,15 +89,11 @@ def _attention_by_readings(attend: Attention, q: Tensor, k: Tensor, v: Tensor, *
     for reading in options.get(_READINGS, ()):
         split_of_reading: AnySplit | None = reading.split(q.shape[token_dim], k.shape[token_dim], options)
         if split_of_reading is not None:
-            split = split_of_reading if split is None else _joined(split, split_of_reading)
+            split = split_of_reading if split is None else joined(split, split_of_reading)
     if split is None:  # no Reading splits this attention
         return attend(q, k, v, *args, **kwargs)
     call = _Call(for_some_tokens(attend, options), q, k, v, args, kwargs)
     return call.by_rows(split) if isinstance(split, RowSplit) else call.by_groups(split)
-
-
-# Which readings meet is known in a forward only.
-_joined = untraced(joined)
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,8 +124,8 @@ class _Call:
             args, kwargs = self._with_mask(self._mask_of_group(group, token_counts))
             return self.attend(*group_qkv, *args, **kwargs)
 
-        groups = split.on(self.q.device)
-        return split_attention(groups, self.q, self.k, self.v, attend_group, token_dim, output_token_dim)
+        asking = split.on(self.q.device)
+        return split_attention(asking, self.q, self.k, self.v, attend_group, token_dim, output_token_dim)
 
     def by_rows(self, split: RowSplit) -> Tensor:
         """What the attention gives where rows of the batch read differently. Rows that read the same are computed
@@ -149,31 +134,28 @@ class _Call:
         if row_count != len(split.splits):
             made = f"makes {row_count} rows of {len(split.splits)} inside attention"
             raise ConditioningLost("", f"{made}, without a record of which belong to whom")
-        out: Tensor | None = None
-        for part in split.on(self.q.device):  # rows that read the same
-            rows = part.rows  # their numbers, (n,)
-            args, kwargs = self._with_mask(self._mask_of_rows(rows))
-            call = _Call(self.attend, self.q[rows], self.k[rows], self.v[rows], args, kwargs)
-            row_out = call.by_groups(part.split)  # (n, ...)
-            if out is None:  # its shape is known from the first result on
-                out = row_out.new_zeros(row_count, *row_out.shape[1:])
-            out.index_copy_(0, rows, row_out)
-        assert out is not None  # a RowSplit has a part at least
-        return out
+        asked = split.on(self.q.device)
+        outputs: list[Tensor] = []
+        for part in asked.parts:
+            args, kwargs = self._with_mask(self._mask_of_rows(part.rows))
+            call = _Call(self.attend, self.q[part.rows], self.k[part.rows], self.v[part.rows], args, kwargs)
+            outputs.append(call.by_groups(part.split))  # (rows of the part, ...)
+        out = torch.cat(outputs)
+        return out if asked.places is None else out.index_select(0, asked.places)
 
     @property
     def _mask(self) -> Tensor | None:
         """The mask of the call, by position behind the heads or by name; None where it has none."""
         return self.args[1] if len(self.args) > 1 else self.kwargs.get("mask")
 
-    def _mask_of_rows(self, rows: Tensor) -> Tensor | None:
-        """The mask of some rows alone. rows: their numbers, (n,). A mask that all rows share stays as it is."""
+    def _mask_of_rows(self, rows: Tensor | slice) -> Tensor | None:
+        """The mask of some rows alone. rows: as of RowsAlike. A mask that all rows share stays as it is."""
         mask = self._mask
         # With 2 dimensions it is (queries, keys), for all rows.
         is_by_row = mask is not None and mask.dim() >= 3 and len(mask) == len(self.q)
         if mask is None or not is_by_row:
             return mask
-        return mask.index_select(0, rows.to(mask.device))
+        return mask[rows] if isinstance(rows, slice) else mask.index_select(0, rows.to(mask.device))
 
     def _mask_of_group(self, group: Group, token_counts: tuple[int, int]) -> Tensor | None:
         """The part of the mask that belongs to the queries and keys of a group, with what the group adds to logits.

@@ -16,10 +16,11 @@ import torch
 from torch import Tensor, nn
 
 from ...core.attention.token_layout import TokenKind, TokenLayout, placed_spans
+from ...core.attention.tracing import untraced
 from ...core.checks.errors import BadSetup
 from ...core.places.found import contrasted, scores_of_cross_attention, scores_of_joint_attention, smoothness
 from ..host.unet import Grid, Options, Replacement, grid_of, with_patch
-from ..networks.attention import around_attention, untraced
+from ..networks.attention import around_attention
 from ..networks.file_attention import Attention, attend_whole_with
 from ..networks.forward_layout import layout_of
 from ..networks.layers import CrossAttentionBatch, query_shape_of

@@ -33,11 +33,12 @@ from ...core.attention.cross_attention import on_tokens
 from ...core.attention.reference_groups import Plan, ReadReference, belongs, groups
 from ...core.attention.token_groups import AnySplit, Group
 from ...core.attention.token_layout import Span, TokenLayout
+from ...core.attention.tracing import untraced
 from ...core.checks.errors import BadSetup, LikenessError, counted
 from ...core.places.regions import BadRegion
 from ...core.taking_part import present_in
 from ..host.unet import Options, with_patch
-from ..networks.attention import attending_parts, untraced, with_reading
+from ..networks.attention import attending_parts, with_reading
 from ..networks.file_attention import patched_file_attention, tell_of_file_attention
 from ..networks.forward_layout import layout_of
 from ..networks.model_family import TOKEN, cells_per_token, network_of, regions_on_tokens, taken_family

@@ -3,18 +3,24 @@
 Queries that read the same keys are asked together, of these keys alone. No mask of all tokens by all tokens is made,
 and what nobody reads is not computed. The result is that of the mask, to the last digits of the dtype. Kernels that
 drop masks, or are slow with one, are asked without.
+
+Tokens are gathered in orders in which those of a group stand together, so that a group is a slice and costs a kernel,
+that of its attention.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from itertools import product
+from dataclasses import dataclass, field, replace
+from itertools import accumulate, pairwise, product
 from typing import Any, cast
 
 import torch
 import torch.nn.functional as functional
 from torch import Tensor
+
+from .key_orders import KeyOrder, key_orders
+from .tracing import untraced
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,15 +38,16 @@ class Group:
     shares: Tensor | None = None
     bias: Tensor | None = None
 
-    def to(self, device: torch.device) -> Group:
-        others = [None if tensor is None else tensor.to(device) for tensor in (self.keys, self.shares, self.bias)]
-        return Group(self.queries.to(device), *others)
-
     def times(self, key_count: int) -> Tensor:
         """How often each key is read, (all keys,). key_count: how many keys the attention has."""
         if self.keys is None:
             return torch.ones(key_count, dtype=torch.long)
         return torch.bincount(self.keys, minlength=key_count)
+
+    @property
+    def share_of_each(self) -> Tensor:
+        """(n,), the shares, of which each is 1 where all of it is this group's."""
+        return torch.ones(len(self.queries)) if self.shares is None else self.shares
 
     @property
     def bias_of_keys(self) -> Tensor | None:
@@ -54,19 +61,19 @@ class Group:
 class Split:
     """All groups of one attention.
 
-    groups: on the CPU. keys: how many keys there are. _on: the groups on each device that has asked for them.
-    _joined_with: the results of `joined`, by the other split.
+    groups: on the CPU; every query is in one at least. keys: how many keys there are. _on: the result of `on` for each
+    device. _joined_with: the results of `joined`, by the other split.
     """
 
     groups: tuple[Group, ...]
     keys: int
-    _on: dict[torch.device, tuple[Group, ...]] = field(default_factory=dict[torch.device, Any], init=False)
+    _on: dict[torch.device, Asking] = field(default_factory=dict[torch.device, Any], init=False)
     _joined_with: dict[Split, Split] = field(default_factory=dict[Any, Any], init=False)
 
-    def on(self, device: torch.device) -> tuple[Group, ...]:
-        """The groups on a device. They are kept, so that they are copied once and not at every step."""
+    def on(self, device: torch.device) -> Asking:
+        """How the groups are asked on a device. It is kept, so that it is made once and not at every step."""
         if device not in self._on:
-            self._on[device] = tuple(group.to(device) for group in self.groups)
+            self._on[device] = _asking(self.groups, self.keys, device)
         return self._on[device]
 
     def joined(self, other: Split) -> Split:
@@ -107,11 +114,23 @@ def _shared_group(own: Group, their: Group, keys: int) -> Group | None:
 class RowsAlike:
     """Rows of a batch that read the same.
 
-    rows: (n,), their numbers. split: how each of them reads.
+    rows: (n,), their numbers; a slice where they follow each other. split: how each of them reads.
     """
 
-    rows: Tensor
+    rows: Tensor | slice
     split: Split
+
+
+@dataclass(frozen=True, eq=False)
+class RowsAsked:
+    """How the rows of a batch are asked, on a device.
+
+    parts: of the rows. places: (rows,), where each row stands in the parts, one after the other; None where that is
+    their order already.
+    """
+
+    parts: tuple[RowsAlike, ...]
+    places: Tensor | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,28 +141,37 @@ class RowSplit:
     """
 
     splits: tuple[Split, ...]
-    _on: dict[torch.device, tuple[RowsAlike, ...]] = field(default_factory=dict[torch.device, Any], init=False)
+    _on: dict[torch.device, RowsAsked] = field(default_factory=dict[torch.device, Any], init=False)
 
-    def on(self, device: torch.device) -> tuple[RowsAlike, ...]:
-        """The rows of the batch, gathered by how they read, on a device.
+    def on(self, device: torch.device) -> RowsAsked:
+        """How the rows are asked on a device, those that read the same together.
 
         The result is kept, and each split has its groups on that device from now on, as by `Split.on`.
         """
         if device not in self._on:
-            rows_of: dict[Split, list[int]] = {}
-            for row, split in enumerate(self.splits):
-                rows_of.setdefault(split, []).append(row)
-            parts: list[RowsAlike] = []
-            for split, rows in rows_of.items():
-                split.on(device)  # makes and keeps the copy of its groups on this device
-                parts.append(RowsAlike(torch.tensor(rows, device=device), split))
-            self._on[device] = tuple(parts)
+            self._on[device] = _rows_asked(self.splits, device)
         return self._on[device]
+
+
+@untraced
+def _rows_asked(splits: Sequence[Split], device: torch.device) -> RowsAsked:
+    rows_of: dict[Split, list[int]] = {}
+    for row, split in enumerate(splits):
+        rows_of.setdefault(split, []).append(row)
+    parts: list[RowsAlike] = []
+    for split, rows in rows_of.items():
+        split.on(device)  # makes and keeps how its groups are asked on this device
+        follow_each_other = rows[-1] - rows[0] + 1 == len(rows)
+        numbers = slice(rows[0], rows[-1] + 1) if follow_each_other else torch.tensor(rows, device=device)
+        parts.append(RowsAlike(numbers, split))
+    order = torch.tensor([row for rows in rows_of.values() for row in rows])
+    return RowsAsked(tuple(parts), None if _stand(order, len(order)) else order.argsort().to(device))
 
 
 AnySplit = Split | RowSplit
 
 
+@untraced  # only a forward knows which splits meet
 def joined(split: AnySplit, other: AnySplit) -> AnySplit:
     """The split in which every query reads only the keys that it reads in both splits, row by row where rows differ."""
     if isinstance(split, Split) and isinstance(other, Split):
@@ -167,8 +195,144 @@ Ask = Callable[[Group, Tensor, Tensor, Tensor], Tensor]
 the mask, where there is one, to the group's tokens and runs the attention kernel."""
 
 
+@dataclass(frozen=True, eq=False)
+class AskedGroup:
+    """A group that is a slice of gathered tokens.
+
+    number: of the group, by which outputs are in order. group: its keys are in the order in which they are gathered.
+    queries, keys: where they stand in Round.queries and in Asked.keys.
+    """
+
+    number: int
+    group: Group
+    queries: slice
+    keys: slice
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """Groups whose keys are gathered at once. keys: (n,), their numbers; None for all keys as they stand."""
+
+    groups: tuple[AskedGroup, ...]
+    keys: Tensor | None
+
+
+@dataclass(frozen=True, eq=False)
+class Round:
+    """Groups whose queries are gathered at once. queries: (m,), their numbers; None for all queries as they stand."""
+
+    asked: tuple[Asked, ...]
+    queries: Tensor | None
+
+
+@dataclass(frozen=True, eq=False)
+class FurtherOutputs:
+    """Outputs of queries that have one of an earlier group already, to which these are added.
+
+    queries: (n,), their numbers. places: (n,), where their outputs stand among those of all groups.
+    """
+
+    queries: Tensor
+    places: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Asking:
+    """How the groups of an attention are asked, on a device.
+
+    rounds: one after the other, so that what one has gathered is freed before the next. shares: (outputs of all
+    groups,), how much of each counts; None for all of it. places: (queries,), where the first output of each query
+    stands among those of all groups; None where they stand in the order of the queries. further: of the other outputs.
+    """
+
+    rounds: tuple[Round, ...]
+    shares: Tensor | None
+    places: Tensor | None
+    further: tuple[FurtherOutputs, ...]
+
+
+@untraced
+def _asking(groups: Sequence[Group], key_count: int, device: torch.device) -> Asking:
+    """groups: on the CPU, at least one; every query is in one at least. key_count: how many keys there are."""
+    # Where groups are runs of queries, these often are all queries as they stand.
+    groups = sorted(_joined_by_keys(groups, key_count), key=lambda group: int(group.queries[0]))
+    orders = key_orders(torch.stack([group.times(key_count) for group in groups]))
+    of_rounds = [[order] for order in orders]
+    if len(orders) > 1 and _stand(orders[0].keys, key_count):
+        of_rounds[:2] = [orders[:2]]  # keys as they stand take no memory that the next ones could have
+    first, *further = _outputs_by_times(torch.cat([group.queries for group in groups]))
+    query_count = len(first.queries)
+    shares = None
+    if any(group.shares is not None for group in groups):
+        shares = torch.cat([group.share_of_each for group in groups]).to(device)
+    return Asking(
+        tuple(_round(of_round, groups, query_count, key_count, device) for of_round in of_rounds),
+        shares,
+        None if not further and _stand(first.places, query_count) else first.places.to(device),
+        tuple(FurtherOutputs(outputs.queries.to(device), outputs.places.to(device)) for outputs in further),
+    )
+
+
+def _joined_by_keys(groups: Sequence[Group], key_count: int) -> list[Group]:
+    """The groups, with those as one that read the same keys with the same bias.
+
+    A query that is in several of these has the sum of its shares.
+    """
+    alike: dict[tuple[int, bytes], list[Group]] = {}
+    for group in groups:
+        alike.setdefault((id(group.bias), group.times(key_count).numpy().tobytes()), []).append(group)
+    joined_groups: list[Group] = []
+    for same in alike.values():
+        queries, places = cast("Any", torch.cat([group.queries for group in same])).unique(return_inverse=True)
+        shares = torch.zeros(len(queries)).index_add(0, places, torch.cat([group.share_of_each for group in same]))
+        joined_groups.append(replace(same[0], queries=queries, shares=None if bool((shares == 1).all()) else shares))
+    return joined_groups
+
+
+def _stand(numbers: Tensor, count: int) -> bool:
+    """Whether numbers, (n,), are those of `count` tokens in their order."""
+    return torch.equal(numbers, torch.arange(count))
+
+
+def _outputs_by_times(queries: Tensor) -> list[FurtherOutputs]:
+    """The first output of each query, then the second of those that have two, and so on, each by ascending queries.
+
+    queries: (outputs of all groups,), of which query each is. Every query has one at least.
+    """
+    places = queries.argsort(stable=True)
+    counts = queries.bincount()
+    starts = counts.cumsum(0) - counts  # of each query, in `places`
+    of_outputs = queries[places]
+    times = torch.arange(len(queries)) - starts[of_outputs]
+    return [FurtherOutputs(of_outputs[times == time], places[times == time]) for time in range(int(counts.max()))]
+
+
+def _round(
+    orders: Sequence[KeyOrder], groups: Sequence[Group], query_count: int, key_count: int, device: torch.device
+) -> Round:
+    """The round of the groups that read slices of these orders. groups: all of them, on the CPU."""
+    numbers = sorted(number for order in orders for number in order.slices)
+    queries = torch.cat([groups[number].queries for number in numbers])
+    stand = _stand(queries, query_count)
+    queries = queries.to(device)
+    ends = accumulate((len(groups[number].queries) for number in numbers), initial=0)
+    slice_of = {number: slice(*ends_of_group) for number, ends_of_group in zip(numbers, pairwise(ends), strict=True)}
+    asked: list[Asked] = []
+    for order in orders:
+        keys = order.keys.to(device)
+        of_order: list[AskedGroup] = []
+        for number, keys_of_group in order.slices.items():
+            bias = groups[number].bias
+            on_device = Group(  # views of what is there, which take no memory
+                queries[slice_of[number]], keys[keys_of_group], bias=None if bias is None else bias.to(device)
+            )
+            of_order.append(AskedGroup(number, on_device, slice_of[number], keys_of_group))
+        asked.append(Asked(tuple(of_order), None if _stand(order.keys, key_count) else keys))
+    return Round(tuple(asked), None if stand else queries)
+
+
 def split_attention(
-    groups: Sequence[Group],
+    asking: Asking,
     q: Tensor,
     k: Tensor,
     v: Tensor,
@@ -178,31 +342,60 @@ def split_attention(
 ) -> Tensor:
     """The output of an attention that is split into groups, for all queries in their order.
 
-    groups: at least one. ask: called for each group with its queries and their keys and values. token_dim: the
-    dimension of q, k and v in which the tokens stand. output_token_dim: the same of what `ask` gives.
+    ask: called for each group with its queries and their keys and values. token_dim: the dimension of q, k and v in
+    which the tokens stand. output_token_dim: the same of what `ask` gives.
     """
-    if len(groups) == 1 and groups[0].keys is None and groups[0].shares is None:  # all queries read all keys
-        return ask(groups[0], q, k, v)
-    out: Tensor | None = None
-    for group in groups:
-        group_q = q.index_select(token_dim, group.queries)
-        group_k, group_v = k, v
-        if group.keys is not None:
-            group_k = k.index_select(token_dim, group.keys)
-            group_v = v.index_select(token_dim, group.keys)
-        group_out = ask(group, group_q, group_k, group_v)
-        if out is None:  # now its other dimensions are known
-            shape = list(group_out.shape)
-            shape[output_token_dim] = q.shape[token_dim]
-            out = group_out.new_zeros(shape)
-        if group.shares is None:  # these queries are in no other group
-            out.index_copy_(output_token_dim, group.queries, group_out)
-        else:
-            tokens_last = group_out.movedim(output_token_dim, -1)
-            weighted = (tokens_last * group.shares.to(group_out)).movedim(-1, output_token_dim)
-            out.index_add_(output_token_dim, group.queries, weighted)
-    assert out is not None
-    return out
+    outputs: dict[int, Tensor] = {}  # by the number of the group
+    for in_round in asking.rounds:
+        outputs |= _outputs_of_round(in_round, q, k, v, ask, token_dim)
+    if len(outputs) == 1:
+        return outputs[0]
+    out = torch.cat([outputs[number] for number in range(len(outputs))], output_token_dim)
+    outputs.clear()
+    if asking.shares is not None:
+        shape = [1] * out.dim()
+        shape[output_token_dim] = -1
+        out = out * asking.shares.to(out).view(shape)
+    if asking.places is None:
+        return out
+    of_queries = out.index_select(output_token_dim, asking.places)
+    for further in asking.further:
+        of_queries.index_add_(output_token_dim, further.queries, out.index_select(output_token_dim, further.places))
+    return of_queries
+
+
+def _outputs_of_round(in_round: Round, q: Tensor, k: Tensor, v: Tensor, ask: Ask, token_dim: int) -> dict[int, Tensor]:
+    """The outputs of the groups of a round, by the numbers of the groups. Arguments as of split_attention."""
+    outputs: dict[int, Tensor] = {}
+    round_q = _gathered_queries(q, in_round.queries, token_dim)
+    for asked in in_round.asked:
+        asked_k, asked_v = k, v
+        if asked.keys is not None:
+            asked_k = k.index_select(token_dim, asked.keys)
+            asked_v = v.index_select(token_dim, asked.keys)
+        for of_group in asked.groups:
+            outputs[of_group.number] = ask(
+                of_group.group,
+                _part(round_q, of_group.queries, token_dim),
+                _part(asked_k, of_group.keys, token_dim),
+                _part(asked_v, of_group.keys, token_dim),
+            )
+    return outputs
+
+
+def _gathered_queries(q: Tensor, numbers: Tensor | None, token_dim: int) -> Tensor:
+    """The queries with these numbers, or all of them, in the dimensions of q.
+
+    Where heads stand in front of tokens, (B, heads, N, d), the heads of a token lie together in memory. Kernels lay
+    out what they give as q is, and the host puts the heads of a token together: then it has nothing to copy for that.
+    """
+    tokens_first = q.transpose(1, token_dim)
+    gathered = tokens_first.contiguous() if numbers is None else tokens_first.index_select(1, numbers)
+    return gathered.transpose(1, token_dim)
+
+
+def _part(x: Tensor, tokens: slice, token_dim: int) -> Tensor:
+    return x.narrow(token_dim, tokens.start, tokens.stop - tokens.start)
 
 
 STEPS = 256

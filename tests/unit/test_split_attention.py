@@ -64,6 +64,36 @@ def test_a_key_that_both_splits_read_several_times_is_read_as_often_as_both_toge
     assert [group.keys.bincount(minlength=4).tolist() for group in joined.groups] == [[6, 2, 0, 0]]
 
 
+def any_groups(generator, queries, keys):
+    """Two mixed attentions, each of a few groups that read any keys, some of them twice, some with a bias."""
+    bias = torch.randn(keys, generator=generator, dtype=torch.float64)
+    for share in (0.25, 0.75):
+        group_of = torch.randint(0, 4, (queries,), generator=generator)
+        for number in group_of.unique():
+            own = (group_of == number).nonzero()[:, 0]
+            read = torch.randperm(keys, generator=generator)[: 1 + 2 * int(number)]
+            read = torch.cat([read.sort().values, read[:1]]) if number else None
+            yield Group(own, read, torch.full((len(own),), share), bias if number == 2 else None)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_any_groups_are_asked_as_if_each_were_gathered_by_itself(seed):
+    q, k, v = qkv()
+    groups_of_query = tuple(any_groups(torch.Generator().manual_seed(seed), q.shape[2], k.shape[2]))
+
+    def ask(group, *tensors):
+        bias = group.bias_of_keys
+        return attention(*tensors, attn_mask=None if bias is None else bias.to(q).expand(len(group.queries), -1))
+
+    expected = torch.zeros_like(q)
+    for group in groups_of_query:
+        keys = torch.arange(k.shape[2]) if group.keys is None else group.keys
+        out = ask(group, q[:, :, group.queries], k[:, :, keys], v[:, :, keys])
+        expected.index_add_(2, group.queries, out * group.shares[:, None])
+    found = split_attention(Split(groups_of_query, k.shape[2]).on(CPU), q, k, v, ask, 2, 2)
+    torch.testing.assert_close(found, expected, atol=2e-6, rtol=0)
+
+
 def test_where_everybody_is_barred_it_is_attention_without_references_to_the_bit():
     plan = Plan(SPANS, (groups(SPANS, REGIONS & False, owned_by((0, 1, 0))),), CPU)
     q, k, v = qkv()

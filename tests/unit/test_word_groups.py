@@ -7,6 +7,7 @@ import torch
 from pack.core.attention.token_groups import Group, Split, split_attention
 from pack.core.attention.word_groups import OwnedTokens, TextLayout, split_by_readers, split_by_words
 from torch.nn.functional import scaled_dot_product_attention as attention
+from torch.utils._python_dispatch import TorchDispatchMode
 
 COMMON = 3
 COUNTS = (4, 2)
@@ -73,6 +74,30 @@ def test_a_picture_that_alone_reads_reads_the_texts_by_the_same_rule(weights):
     joined = split_by_words(TextLayout(COMMON, COUNTS, 9, TOKENS, TOKENS), weights).joined(reads_texts_alone)
     expected = attention_by(joined, q, k, v)[:, :, picture]
     assert (found - expected).abs().max() <= 1e-9
+
+
+class Kernels(TorchDispatchMode):
+    """How many operators run that are no views."""
+
+    count = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.count += not func.is_view
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize(("people", "most"), [(1, 7), (2, 10), (4, 17)])
+def test_a_person_costs_two_attentions_and_two_people_share_one_copy_of_queries_and_keys(people, most):
+    """Beside that the output is joined and put in order."""
+    counts = (2,) * people
+    picture_start = COMMON + sum(counts)
+    tokens = picture_start + 8
+    weights = torch.eye(people).repeat_interleave(8 // people, dim=1)  # a strip each, (people, picture tokens)
+    asking = split_by_words(TextLayout(COMMON, counts, picture_start, tokens, tokens), weights).on(torch.device("cpu"))
+    q, k, v = torch.zeros(3, 1, 4, tokens, 8).unbind()
+    with Kernels() as kernels:
+        split_attention(asking, q, k, v, lambda _, *tensors: attention(*tensors), 2, 2)
+    assert kernels.count <= most
 
 
 def test_every_query_is_answered_once_in_all():

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from ....core.attention.token_groups import AnySplit, RowSplit, Split
 from ....core.attention.token_layout import TokenKind, TokenLayout, placed_spans
+from ....core.attention.tracing import untraced
 from ....core.attention.word_groups import OwnedTokens, TextLayout, split_by_readers, split_by_words
 from ...host.unet import Options
-from ...networks.attention import untraced
 from ...networks.patched_methods import TEXT_READER
 from ...sampling.carried import ConditioningLost
 from ...sampling.current_forward import current
