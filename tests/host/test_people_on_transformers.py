@@ -144,6 +144,19 @@ def test_references_read_by_region_act_beside_flux_kv_cache():
     assert relative(setting.sample((cached, *sides)), found) > 100 * TOLERANCE
 
 
+@pytest.mark.parametrize("family", [FLUX_2, tiny_dits.KREA_2])
+def test_references_that_read_neither_text_nor_picture_can_be_read_once(family):
+    """By the host's node, with the same picture."""
+    from comfy_extras.nodes_flux import FluxKVCache
+
+    setting = of_family(family)
+    record = replace(record_of(setting, two_people(), (0, 1)), isolated=True)
+    sides = [with_latents(setting, setting.text(words), record, "index_timestep_zero") for words in (COMMON, "blurred")]
+    cached = FluxKVCache.execute(setting.model).args[0]
+    expected = setting.sample(by_region(setting.model, *sides, record, APART))
+    assert torch.equal(setting.sample(by_region(cached, *sides, record, APART)), expected)
+
+
 ORDERS = ["".join(letters) for letters in permutations("wlr")][::2]
 
 
