@@ -47,7 +47,7 @@ class Group:
     @property
     def share_of_each(self) -> Tensor:
         """(n,), the shares, of which each is 1 where all of it is this group's."""
-        return torch.ones(len(self.queries)) if self.shares is None else self.shares
+        return torch.ones_like(self.queries, dtype=torch.float32) if self.shares is None else self.shares
 
     @property
     def bias_of_keys(self) -> Tensor | None:
@@ -284,7 +284,8 @@ def _joined_by_keys(groups: Sequence[Group], key_count: int) -> list[Group]:
     joined_groups: list[Group] = []
     for same in alike.values():
         queries, places = cast("Any", torch.cat([group.queries for group in same])).unique(return_inverse=True)
-        shares = torch.zeros(len(queries)).index_add(0, places, torch.cat([group.share_of_each for group in same]))
+        shares = torch.zeros_like(queries, dtype=torch.float32)
+        shares.index_add_(0, places, torch.cat([group.share_of_each for group in same]))
         joined_groups.append(replace(same[0], queries=queries, shares=None if bool((shares == 1).all()) else shares))
     return joined_groups
 

@@ -154,7 +154,7 @@ def test_references_that_read_neither_text_nor_picture_can_be_read_once(family):
     sides = [with_latents(setting, setting.text(words), record, "index_timestep_zero") for words in (COMMON, "blurred")]
     cached = FluxKVCache.execute(setting.model).args[0]
     expected = setting.sample(by_region(setting.model, *sides, record, APART))
-    assert torch.equal(setting.sample(by_region(cached, *sides, record, APART)), expected)
+    assert relative(setting.sample(by_region(cached, *sides, record, APART)), expected) <= TOLERANCE
 
 
 ORDERS = ["".join(letters) for letters in permutations("wlr")][::2]
