@@ -33,7 +33,8 @@ Z_IMAGE = Family("Z-Image", (2560,), 16)
 KREA_2 = Family("Krea 2", (30720,), 16)
 CHROMA = Family("Chroma", (4096,), 16)
 ANIMA = Family("Anima", (1024,), 16)
-FAMILIES = SD15, SD2, SDXL, FLUX, FLUX_2, QWEN, Z_IMAGE, KREA_2, CHROMA, ANIMA
+QWEN_2_1 = Family("Qwen-Image 2.1", (4096,), 64)
+FAMILIES = SD15, SD2, SDXL, FLUX, FLUX_2, QWEN, Z_IMAGE, KREA_2, CHROMA, ANIMA, QWEN_2_1
 
 
 _ANOTHER = "another family"

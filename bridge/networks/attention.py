@@ -58,11 +58,15 @@ def around_attention(options: Options, function: Callable[..., Tensor]) -> Optio
 
 def with_reading(options: Options, reading: Reading) -> Options:
     """A copy of transformer_options with one more Reading. Every attention is split as all its Readings say."""
-    readings: tuple[Reading, ...] = options.get(_READINGS, ())
-    with_all_readings = {**options, _READINGS: (*readings, reading)}
-    if readings:
+    with_all_readings = {**options, _READINGS: (*options.get(_READINGS, ()), reading)}
+    if _READINGS in options:
         return with_all_readings  # the first Reading has put the function around attention
     return around_attention(with_all_readings, _attention_by_readings)
+
+
+def without_readings(options: Options) -> Options:
+    """A copy of transformer_options without Readings, to which others can be added."""
+    return {**options, _READINGS: ()} if _READINGS in options else options
 
 
 def attending_parts(modules: Mapping[str, nn.Module], family: TransformerFamily) -> DueCalls:

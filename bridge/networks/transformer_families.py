@@ -7,7 +7,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import ClassVar
 
 POST_INPUT = '"post_input"'
 """Stands in the source of a network that calls post_input patches."""
@@ -203,7 +202,7 @@ class TransformerFamily:
     name: str
     """The name of the family in core.families, which has the widths of its texts; of a relative, its own."""
     made: HostNetwork
-    least_host: ClassVar[str] = "0.33"
+    least_host: str = "0.33"
     """The ComfyUI from which on all of this is so."""
     code: tuple[str, ...]
     """Strings in the source of the host's module while it is so, see model_family.require_known_code."""
@@ -221,7 +220,10 @@ class TransformerFamily:
     picture_layer: str = "img_in"
     """The layer that the latents come to first."""
     patch: str = "patch_size"
-    """The network's attribute that says how many cells of a latent a token is wide."""
+    """The network's attribute that says how many cells of a latent a token is wide; "" where a token is a cell."""
+    prefix: bool = False
+    """Whether text and references are a causal prefix, which stands in front of the picture and does not read it, see
+    bridge/networks/prefixes.py."""
     telling_block: int | None = None
     """The block, counted over all, whose attention tells best where people stand; None where none is known. Source:
     FreeFuse."""

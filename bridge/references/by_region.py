@@ -30,6 +30,7 @@ from torch import Tensor, nn
 from typing_extensions import Self
 
 from ...core.attention.cross_attention import on_tokens
+from ...core.attention.prefix_groups import TargetReading
 from ...core.attention.reference_groups import Plan, ReadReference, belongs, groups
 from ...core.attention.token_groups import AnySplit, Group
 from ...core.attention.token_layout import Span, TokenLayout
@@ -41,7 +42,7 @@ from ..host.unet import Options, with_patch
 from ..networks.attention import attending_parts, with_reading
 from ..networks.file_attention import patched_file_attention, tell_of_file_attention
 from ..networks.forward_layout import layout_of
-from ..networks.model_family import TOKEN, cells_per_token, network_of, regions_on_tokens, taken_family
+from ..networks.model_family import TOKEN, cells_per_token, network_of, regions_on_tokens, taken_family, tokens_of
 from ..sampling.areas import in_pixels
 from ..sampling.carried import (
     CarriedOfPeople,
@@ -54,6 +55,7 @@ from ..sampling.current_forward import CurrentReferences, current
 from ..sampling.forward import Batch, ForwardInput, ForwardShape
 from ..sampling.runs import Kind, Run
 from ..sampling.watch import DueCalls
+from .by_prefix import PrefixReferencesBatch
 from .record import LATENTS, PeopleReferences, ReferenceLatent
 
 _PLAN = "likeness_regional_references_plan"
@@ -203,16 +205,34 @@ def _batch(run: Run, by_node: tuple[PerChunk[RegionalReferences], ...], forward_
     return run.kept_batch(_new_batch, ActingReferences(tuple(rows), strength), forward_input)
 
 
-def _new_batch(run: Run, acting: ActingReferences, forward_shape: ForwardShape) -> RegionalReferencesBatch:
+def _new_batch(run: Run, acting: ActingReferences, forward_shape: ForwardShape) -> Batch:
     rows, strength = acting
-    layout = layout_of(forward_shape)  # without the words of Prompt per Person
     regions = None
     if strength > 0:
         regions_in_pixels = rows[0].regions
         assert regions_in_pixels is not None  # only at a strength of 0 there are none
         on_picture = regions_on_tokens(regions_in_pixels, forward_shape.model, forward_shape.latent)
         regions = belongs(on_picture)  # (regions, tokens) bool
+    if taken_family(forward_shape.model).prefix:
+        return _prefix_batch(acting, regions, forward_shape)
+    layout = layout_of(forward_shape)  # without the words of Prompt per Person
     return RegionalReferencesBatch(rows, strength, regions, layout, forward_shape)
+
+
+def _prefix_batch(
+    acting: ActingReferences, regions: Tensor | None, forward_shape: ForwardShape
+) -> PrefixReferencesBatch:
+    """The batch of a forward in a family whose references stand in a prefix. regions: (regions, tokens) bool."""
+    rows, strength = acting
+    cells = cells_per_token(forward_shape.model)
+    tokens = tokens_of(forward_shape.model, forward_shape.latent)
+    readings: dict[RegionalReferences, TargetReading] = {}
+    for of_row in rows:
+        if of_row not in readings:
+            read = read_references(of_row, cells)
+            readings[of_row] = TargetReading(read, regions, tokens, of_row.everybody_outside, strength)
+    people = people_of(rows[0]) if strength > 0 else None
+    return PrefixReferencesBatch([readings[of_row] for of_row in rows], people, forward_shape)
 
 
 REFERENCES_BY_REGION = Kind(RegionalReferences.key, _batch)
@@ -244,7 +264,7 @@ class RegionalReferencesBatch(Batch):
         self._layout = layout
         self._device = forward_shape.device
         # Words and LoRAs of people act on their references only where references are limited to regions.
-        self._people = _people_of(regional) if strength > 0 else None
+        self._people = people_of(regional) if strength > 0 else None
         self._cells = cells_per_token(forward_shape.model)
         kept = [reference.kept for reference in regional.references if reference.kept is not None]
         self._keeps_by_row = any(len(of_reference) > 1 for of_reference in kept)
@@ -291,34 +311,13 @@ class RegionalReferencesBatch(Batch):
                 groups_by_key[key] = groups(
                     spans,
                     self._regions,
-                    self._read_references(of_row),
+                    read_references(of_row, self._cells),
                     everybody_outside=regional.everybody_outside,
                     strength=self._strength,
                     isolated=regional.record.isolated,
                 )
             groups_of_rows.append(groups_by_key[key])
         return Plan(spans, groups_of_rows, self._device)
-
-    def _read_references(self, of_row: RegionalReferences) -> list[ReadReference]:
-        """How a row of the batch reads every reference latent."""
-        read: list[ReadReference] = []
-        for reference in of_row.references:
-            owner = 0 if reference.of_rows else reference.owner  # within a row they are of one person
-            weight = of_row.record.weight_of(reference, of_row.row)
-            kept_tokens = self._kept_tokens(reference, of_row.row)
-            read.append(ReadReference(owner, reference.region, weight, reference.boost, kept_tokens))
-        return read
-
-    def _kept_tokens(self, reference: ReferenceLatent, row: int | None) -> Tensor | None:
-        """Which tokens of a reference a row of the batch reads, (tokens,) bool; None for all of them."""
-        if reference.kept is None:
-            return None
-        kept_pixels = reference.kept[(row or 0) % len(reference.kept)][None]  # (1, h, w)
-        height, width = kept_pixels.shape[1:]
-        shares = on_tokens(kept_pixels, height, width, self._cells)[0].flatten()  # (tokens,), how much of each is kept
-        kept_tokens = belongs(shares)  # those of which enough is kept
-        # At least one token is read, also where what is kept is narrower than a token: the one of which most is kept.
-        return kept_tokens if kept_tokens.any() else shares == shares.max()
 
     def _layout_with_text(self, text: int) -> TokenLayout:
         """The layout of a forward whose common text has so many tokens.
@@ -379,12 +378,35 @@ class RegionalReferencesBatch(Batch):
         return self._plan_of_refiners.of(queries, keys)
 
 
+def read_references(of_row: RegionalReferences, cells: int) -> list[ReadReference]:
+    """How a row of the batch reads every reference latent. cells: of a latent, to a side of a token."""
+    read: list[ReadReference] = []
+    for reference in of_row.references:
+        owner = 0 if reference.of_rows else reference.owner  # within a row they are of one person
+        weight = of_row.record.weight_of(reference, of_row.row)
+        kept_tokens = _kept_tokens(reference, of_row.row, cells)
+        read.append(ReadReference(owner, reference.region, weight, reference.boost, kept_tokens))
+    return read
+
+
+def _kept_tokens(reference: ReferenceLatent, row: int | None, cells: int) -> Tensor | None:
+    """Which tokens of a reference a row of the batch reads, (tokens,) bool; None for all of them. cells: as above."""
+    if reference.kept is None:
+        return None
+    kept_pixels = reference.kept[(row or 0) % len(reference.kept)][None]  # (1, h, w)
+    height, width = kept_pixels.shape[1:]
+    shares = on_tokens(kept_pixels, height, width, cells)[0].flatten()  # (tokens,), how much of each is kept
+    kept_tokens = belongs(shares)  # those of which enough is kept
+    # At least one token is read, also where what is kept is narrower than a token: the one of which most is kept.
+    return kept_tokens if kept_tokens.any() else shares == shares.max()
+
+
 def _tokens_of_words() -> int:
     """How many tokens the words of people (Prompt per Person) have in the forward that is on."""
     return 0 if current.texts is None else sum(current.texts.lengths)
 
 
-def _people_of(regional: RegionalReferences) -> CurrentReferences:
+def people_of(regional: RegionalReferences) -> CurrentReferences:
     """Whose each reference latent of a forward is, by names that other nodes know; None for nobody's."""
     record = regional.record
     names_apart = present_in(record.cast).names_apart  # people of one name have different ones here

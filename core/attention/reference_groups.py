@@ -18,7 +18,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from .token_groups import AnySplit, Group, RowSplit, Split, in_steps, readers_of
+from .token_groups import AnySplit, Group, in_steps, readers_of, split_of_rows
 from .token_layout import PlacedSpan, Span, TokenKind, placed_spans
 
 _OF_REFERENCES = TokenKind.REFERENCE, TokenKind.SHOWN
@@ -145,7 +145,7 @@ class _Tokens:
         biases: list[Tensor] = []
         for span, reference in zip(self.spans, self._own_references(), strict=True):
             boost = reference.boost if reference else 1.0
-            biases.append(torch.full((span.count,), math.log(max(boost, _LEAST_BOOST)), dtype=torch.float32))
+            biases.append(torch.full((span.count,), math.log(max(boost, LEAST_BOOST)), dtype=torch.float32))
         return torch.cat(biases)
 
     def keys_read(self, times_of_pieces: Sequence[int], reads_others: bool) -> Tensor | None:
@@ -182,7 +182,7 @@ class _Tokens:
         return [self.references[span.number] if span.kind is TokenKind.REFERENCE else None for span in self.spans]
 
 
-_LEAST_BOOST = 1e-4
+LEAST_BOOST = 1e-4
 """As in Identity Edit's node, whose logarithm is finite."""
 
 
@@ -227,12 +227,8 @@ class Plan:
     def _split(self, groups_of_rows: Sequence[tuple[Group, ...]], queries: int) -> AnySplit:
         """The split of an attention whose queries are the first `queries` tokens: one for all rows where all read the
         same, else one for each row."""
-        # Rows that read the same share one Split.
-        split_of_groups: dict[tuple[Group, ...], Split] = {}
-        for groups_of_row in set(groups_of_rows):
-            split_of_groups[groups_of_row] = Split(_asked_groups(groups_of_row, queries), self.total)
-        splits = [split_of_groups[groups_of_row] for groups_of_row in groups_of_rows]
-        return splits[0] if len(split_of_groups) == 1 else RowSplit(tuple(splits))
+        asked = {groups_of_row: _asked_groups(groups_of_row, queries) for groups_of_row in set(groups_of_rows)}
+        return split_of_rows([asked[groups_of_row] for groups_of_row in groups_of_rows], self.total)
 
     def of(self, queries: int, keys: int) -> AnySplit | None:
         """The split of an attention with these numbers of queries and keys; None for an attention over other tokens.

@@ -190,6 +190,16 @@ def _of_row(split: AnySplit, row: int) -> Split:
     return split.splits[row] if isinstance(split, RowSplit) else split
 
 
+def split_of_rows(groups_of_rows: Sequence[tuple[Group, ...]], keys: int) -> AnySplit:
+    """The split of an attention of so many keys whose rows have these groups: one for all where all read the same.
+
+    Rows that read the same have the same Groups.
+    """
+    split_of_groups = {groups: Split(groups, keys) for groups in set(groups_of_rows)}
+    splits = [split_of_groups[groups] for groups in groups_of_rows]
+    return splits[0] if len(split_of_groups) == 1 else RowSplit(tuple(splits))
+
+
 Ask = Callable[[Group, Tensor, Tensor, Tensor], Tensor]
 """(group, q, k, v of the group's tokens) -> the attention's output for the group's queries. The caller's function cuts
 the mask, where there is one, to the group's tokens and runs the attention kernel."""

@@ -18,7 +18,7 @@ from torch import Tensor
 from ...bridge.host.notes import stepwise
 from ...bridge.host.unet import ONE_FAMILY
 from ...bridge.networks import model_family
-from ...bridge.networks.families import TRANSFORMERS, qwen_2_1
+from ...bridge.networks.families import REFERENCES_ALONE, TRANSFORMERS
 from ...bridge.networks.transformer_families import ReferencePictures, TransformerFamily
 from ...bridge.references.record import LATENTS, REFERENCES, PeopleReferences, ReferenceLatent
 from ...bridge.sampling.conditioning import Conditioning
@@ -35,12 +35,11 @@ from .pictures import Reference, fitted, resized
 class EncoderFamily:
     """The family of models that a text encoder is for, which take reference pictures.
 
-    model: what they are called in messages. transformer: their description; None where references have no regions.
-    pictures: how they are given references.
+    model: what they are called in messages. transformer: their description. pictures: how they are given references.
     """
 
     model: str
-    transformer: TransformerFamily | None
+    transformer: TransformerFamily
     pictures: ReferencePictures
 
 
@@ -60,8 +59,7 @@ def family_as_set(clip: CLIP, training: str, encoder_size: int) -> EncoderFamily
     know.
     """
     family = family_of(clip)
-    other_trainings = family.transformer.other_trainings if family.transformer else {}
-    trainings = {OWN_TRAINING: family.pictures, **other_trainings}
+    trainings = {OWN_TRAINING: family.pictures, **family.transformer.other_trainings}
     if training not in trainings:
         known = f"{family.model} knows {listed([*trainings])}"
         raise BadSetup(f"Training (training) is {training!r}: {known}.", f"Set it to {OWN_TRAINING!r}.")
@@ -77,10 +75,9 @@ def family_as_set(clip: CLIP, training: str, encoder_size: int) -> EncoderFamily
 def family_of(clip: CLIP) -> EncoderFamily:
     """The family of a text encoder. Raises WrongBaseModel for one of models that take no reference pictures."""
     families: list[EncoderFamily] = []
-    for transformer in TRANSFORMERS:
+    for transformer in (*TRANSFORMERS, *REFERENCES_ALONE):
         if transformer.references is not None:
             families.append(EncoderFamily(transformer.references.model, transformer, transformer.references))
-    families.append(EncoderFamily(qwen_2_1.REFERENCES.model, None, qwen_2_1.REFERENCES))
     tokenizer = type(getattr(clip, "tokenizer", clip)).__name__
     for family in families:
         if tokenizer in family.pictures.tokenizers:
@@ -98,16 +95,10 @@ def family_of(clip: CLIP) -> EncoderFamily:
 def check_model(model: ModelPatcher, family: EncoderFamily) -> None:
     """Raise WrongBaseModel unless a MODEL is of the same family as the text encoder.
 
-    Raises BadSetup for a family without regions, for the patch of Identity Edit's own node, for a network of another
-    pack, and where the host's code of the family is not the code that bridge.networks.families describes. family: of
-    the text encoder.
+    Raises BadSetup for the patch of Identity Edit's own node, for a network of another pack, and where the host's code
+    of the family is not the code that bridge.networks.families describes. family: of the text encoder.
     """
     of_text_encoder = family.transformer
-    if of_text_encoder is None:
-        raise BadSetup(
-            f"{NAME} can neither limit the references of {family.model} to regions nor weigh them.",
-            "Leave model empty, and connect the sampler to the node that loads the MODEL.",
-        )
     wrappers = model.model_options.get("transformer_options", {}).get("wrappers", {})
     if "krea2_edit" in wrappers.get(WrappersMP.DIFFUSION_MODEL, {}):
         raise BadSetup(
@@ -149,8 +140,6 @@ def unlike_training(
             lines.append(f"encoder_size is {encoder_size}: {family.model} was trained with {smallest} to {largest}")
     if family.pictures.fitted and count and not has_model:
         lines.append("Without model the pictures stand in the corner of the picture, not in its middle")
-    if family.transformer is None and any(source.of_people for source in sources):
-        lines.append(f"{family.model} reads everybody alike in the whole picture: places and weights do nothing")
     return lines
 
 

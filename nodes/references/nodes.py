@@ -22,7 +22,7 @@ from ...bridge.sampling.conditioning import SamplerInputs
 from ...bridge.sampling.missing_people import NamedRange
 from ...core import taking_part
 from ...core.cast import CanvasSize, Cast, Person, PlacedCast, is_a
-from ...core.checks.errors import BadSetup, joined, listed
+from ...core.checks.errors import BadSetup, joined
 from ...core.methods import method
 from ...core.parts.parts import Parts
 from ...core.pictures import previews
@@ -217,8 +217,7 @@ class _Given:
         weights += [strength for source in self.sources for strength in source.strengths]
         is_changed = is_changed or any(weight != 1 for weight in weights)
         needs_run = is_changed or are_limited(taking, settings)
-        # A family without a transformer can have no run.
-        if needs_run or family.transformer is None or family.pictures.fitted or family.pictures.isolated:
+        if needs_run or family.pictures.fitted or family.pictures.isolated:
             check_model(given.model, family)
 
     def note_lines(self) -> list[str]:
@@ -226,16 +225,13 @@ class _Given:
         settings, family, sources = self.settings, self.family, self.sources
         has_model = self.model is not None
         by_row = self.taking.cast.by_row
-        lines = unused_weights(self.taking.cast, self.owned, has_model or family.transformer is None)
+        lines = unused_weights(self.taking.cast, self.owned, has_model)
         lines += unlike_training(
             family, sources, settings.pictures_first(family), settings.encoder_size, has_model=has_model
         )
         # With parts the mask has an effect without a MODEL, too: it says whose each part is.
         unused = [name for name in _inputs_set(settings) if name != "mask" or not self.owned]
-        if family.transformer is not None:
-            lines += optional_model.without_model(self.model, unused, "references")
-        elif unused:
-            lines.append(f"No effect with {family.model}: {listed(unused)}")
+        lines += optional_model.without_model(self.model, unused, "references")
         if settings.reference_boost != 1 and not any(source.of_people for source in sources):
             lines.append("reference_boost changes nothing: nobody has a reference")
         if by_row and self.parts is not None:

@@ -90,7 +90,8 @@ class Encoding:
         latents = [picture.latent for picture in self.pictures if picture.source.is_read_with(people)]
         record = PeopleReferences(self.cast, tuple(latents), family.isolated)
         shown = pictures_for_encoder(self.family, sources)
-        if self.model is not None and record.is_weighted and shown:
+        # Where the tokenizer itself numbers pictures, the network is given none of the tokens that show them.
+        if self.model is not None and record.is_weighted and shown and not family.numbers_pictures:
             record = with_shown(self.clip, self.family, shown, record)
         positive = self._encoded(self.text(sources), shown, record)
         negative_prompt = with_numbers(

@@ -17,7 +17,7 @@ from pack.bridge.references.by_region import RegionalReferences
 from pack.bridge.references.record import LATENTS, REFERENCES
 from pack.bridge.sampling.carried import carried_in
 from pack.core.cast import Cast, PlacedCast, RowCast
-from pack.core.checks.errors import BadSetup
+from pack.core.checks.errors import WrongBaseModel
 from pack.core.parts.parts import Part, Parts
 from pack.core.persons import blending
 from pack.core.places import group
@@ -172,13 +172,11 @@ def test_qwen_2_1_is_given_what_the_hosts_own_node_gives_it():
         same(of_node, of_host)
 
 
-def test_qwen_2_1_with_a_model_is_refused_by_name():
-    people = replace(pair(), people=tuple(replace(member, slot=None) for member in pair().people))
+def test_qwen_2_1_with_another_model_is_refused_by_name():
     clip = loaded(QWEN)[0].clone()
     clip.tokenizer = type("QwenImage21Tokenizer", (type(clip.tokenizer),), {})()  # an older ComfyUI has none
-    message = "People as References can neither limit the references of Qwen-Image 2.1"
-    with pytest.raises(BadSetup, match=message):
-        apply(cast=people, clip=clip, vae=PooledTwice(), model=klein())
+    with pytest.raises(WrongBaseModel, match=r"made for FLUX\.2, but Qwen-Image 2\.1, as the text encoder is"):
+        apply(cast=pair(), clip=clip, vae=PooledTwice(), model=klein())
 
 
 @pytest.mark.parametrize(("family", "training", "large", "small"), [

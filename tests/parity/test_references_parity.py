@@ -14,7 +14,6 @@ from families import RECORDS
 from figures import WHOLE_SAMPLING, relative
 from graphs import ours
 from marks import each
-from pack.bridge.networks import model_family
 from pack.bridge.networks.attention import OVERRIDE
 from pack.bridge.references.by_region import TokensChanged
 from pack.bridge.references.record import REFERENCES, PeopleReferences, ReferenceLatent
@@ -276,7 +275,7 @@ CASES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("family", model_family.WITH_REFERENCES)
+@pytest.mark.parametrize("family", tiny_dits.REFERENCES)
 @pytest.mark.parametrize(
     "case", each(CASES, ["overlapping, outside everybody", "by weight, region and boost, half of it"])
 )
@@ -303,7 +302,7 @@ ROUNDING = 0.03
 themselves are some 0.01 away from their float32."""
 
 
-@pytest.mark.parametrize("family", each(model_family.WITH_REFERENCES, [FLUX_2, QWEN]))
+@pytest.mark.parametrize("family", each(tiny_dits.REFERENCES, [FLUX_2, QWEN]))
 def test_in_bfloat16_a_weight_is_a_bias_too(family):
     model = tiny_dits.model(family)
     model.model.diffusion_model.to(torch.bfloat16)
@@ -359,7 +358,7 @@ def test_the_same_from_the_inputs_of_the_node_on(family):
     assert relative(sample(family, (bound, positive, negative), steps=1), expected) <= WHOLE_SAMPLING
 
 
-@pytest.mark.parametrize("family", model_family.WITH_REFERENCES)
+@pytest.mark.parametrize("family", tiny_dits.REFERENCES)
 def test_an_area_has_its_part_of_the_regions(models, family):
     model = models(family)
     (positive, _) = sides(family)
@@ -372,9 +371,7 @@ def test_an_area_has_its_part_of_the_regions(models, family):
     assert relative(sample(family, (limited, half, negative)), expected) <= WHOLE_SAMPLING
 
 
-SEVERAL_CELLS = [
-    family for family in model_family.WITH_REFERENCES if tiny_dits.KNOWN and tiny_dits.cells_per_token(family) > 1
-]
+SEVERAL_CELLS = [family for family in tiny_dits.REFERENCES if tiny_dits.KNOWN and tiny_dits.cells_per_token(family) > 1]
 
 
 @pytest.mark.parametrize("family", SEVERAL_CELLS)

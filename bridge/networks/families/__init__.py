@@ -3,11 +3,13 @@
 docs/dev/add_a_family.md says how to add one.
 """
 
-from . import anima, chroma, flux, flux_2, krea_2, qwen, z_image
+from . import anima, chroma, flux, flux_2, krea_2, qwen, qwen_2_1, z_image
 
 TRANSFORMERS = (
     flux.TRANSFORMER, flux_2.TRANSFORMER, qwen.TRANSFORMER, z_image.TRANSFORMER, krea_2.TRANSFORMER,
     chroma.TRANSFORMER, anima.TRANSFORMER,
 )  # fmt: skip
+REFERENCES_ALONE = (qwen_2_1.TRANSFORMER,)
+"""Families of which references alone can be read by region, and neither words nor LoRAs."""
 RELATIVES = qwen.LAYERED, z_image.IN_PIXEL_SPACE
 """Networks of which all of a description is so but their latents, so that no reference and no ControlNet fits them."""

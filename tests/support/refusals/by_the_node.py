@@ -15,6 +15,7 @@ from families import RECORDS
 from graphs import PULID_ON_FLUX, UNCONNECTED, ours, value
 from pack.bridge.apply.adapters import AdapterMismatch
 from pack.bridge.host.encode import WrongEncoder
+from pack.bridge.networks.model_family import WITH_REFERENCES
 from pack.core.cast import NotPlaced, PlacedCast, RowCast, Slot
 from pack.core.checks.errors import (
     BadCast,
@@ -26,6 +27,7 @@ from pack.core.checks.errors import (
     BadSize,
     LikenessError,
     WrongBaseModel,
+    joined,
 )
 from pack.core.checks.prompts import BadPrompts
 from pack.core.families import latent_name
@@ -434,7 +436,7 @@ BY_THE_NODE: dict[str, list[Refused]] = {
         refused(BadRegion, "Boris .*covers no token", model=value(klein), mask=thin_for_the_second()),
         refused(
             WrongBaseModel,
-            f"made for SD15, but {', '.join([*tiny_dits.REFERENCES][:-1])} or {[*tiny_dits.REFERENCES][-1]}",
+            f"made for SD15, but {joined(WITH_REFERENCES, 'or')} is needed",
             model=value(sd15),
         ),
         refused(

@@ -1,0 +1,190 @@
+"""References of people by region and by weight, in families whose text and references are a causal prefix.
+
+core.attention.prefix_groups says who reads whom. The network's own prefix is left as it is; the picture reads it where
+references are limited to no region. Every other prefix is computed in the first step, and kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ...core.attention.prefix_groups import (
+    EVERYBODY,
+    NOBODY,
+    PrefixKeys,
+    TargetReading,
+    segment_groups,
+)
+from ...core.attention.reference_groups import ReadReference
+from ...core.attention.token_groups import AnySplit, Group, split_of_rows
+from ...core.attention.token_layout import Span
+from ...core.attention.tracing import untraced
+from ..host.unet import Options
+from ..networks.attention import attending_parts
+from ..networks.file_attention import patched_file_attention
+from ..networks.model_family import network_of, taken_family, tokens_of
+from ..networks.prefixes import (
+    PrefixInput,
+    ReadPrefix,
+    TargetKeys,
+    computed,
+    positions_of,
+    spans_of,
+    target_keys,
+    with_prefixes,
+)
+from ..sampling.current_forward import CurrentReferences, current
+from ..sampling.forward import Batch, ForwardShape, argument
+from ..sampling.watch import DueCalls
+
+_MOST_KEPT = 8
+"""Prefixes of so many prompts are kept, the last that were read."""
+
+
+@dataclass(frozen=True, eq=False)
+class _KeptPrefixes:
+    """The prefixes of one prompt. given: of which they were computed. by_name: as in prefix_groups."""
+
+    given: PrefixInput
+    by_name: Mapping[int, ReadPrefix]
+    spans: Mapping[int, Sequence[Span]]
+    splits: dict[object, AnySplit] = field(default_factory=dict[object, AnySplit])
+
+
+class PrefixReferencesBatch(Batch):
+    """The attention of one forward, in which the picture reads prefixes of people.
+
+    reading_of_rows: how the picture of each row of the batch reads. people: whose the references are; None where words
+    and LoRAs of people do not act on them.
+    """
+
+    def __init__(
+        self,
+        reading_of_rows: Sequence[TargetReading],
+        people: CurrentReferences | None,
+        forward_shape: ForwardShape,
+    ) -> None:
+        super().__init__()
+        self.row_count = forward_shape.row_count
+        self._reading_of_rows = reading_of_rows
+        self._references = reading_of_rows[0].references
+        self._people = people
+        self._latent = forward_shape.latent
+        self._target = tokens_of(forward_shape.model, forward_shape.latent)
+        self._family = taken_family(forward_shape.model)
+        self._network = network_of(forward_shape.model)
+        self._patched = patched_file_attention(self._network)
+        self._names = sorted({name for reading in reading_of_rows for name in reading.prefixes()})
+        self._kept: list[_KeptPrefixes] = []
+        self._given: PrefixInput | None = None
+
+    def due_calls(self, modules: Mapping[str, nn.Module]) -> DueCalls:
+        return attending_parts(modules, self._family)
+
+    @contextmanager
+    def prepared(self) -> Iterator[None]:
+        with ExitStack() as stack:
+            for patched in self._patched:
+                stack.enter_context(patched.in_place())
+            yield
+
+    def network_arguments(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """args and kwargs as they are. What the prefixes are made of is noted."""
+        text: Tensor = argument(args, 1, kwargs, "context")
+        references = argument(args, 2, kwargs, "ref_latents") or ()
+        slots = argument(args, 3, kwargs, "image_slots") or ()
+        self._given = PrefixInput(text, tuple(references), tuple(slots))
+        return args, kwargs
+
+    def options_for_network(self, options: Options) -> Options:
+        """transformer_options with the prefixes, which are computed where they are not kept."""
+        assert self._given is not None
+        current.references = self._people
+        kept = self._prefixes(self._given, options)
+        own = sum(span.count for span in spans_of(self._given))
+        reading = _TargetReading(self, kept)
+        return with_prefixes(options, tuple(kept.by_name.values()), own, self._target, reading)
+
+    @untraced  # which prompt it is, and so whether its prefixes are kept, is known in a forward only
+    def _prefixes(self, given: PrefixInput, options: Options) -> _KeptPrefixes:
+        """The prefixes of a prompt."""
+        for kept in self._kept:
+            if kept.given.is_same(given):
+                return kept
+        by_name: dict[int, ReadPrefix] = {}
+        spans_by_name: dict[int, Sequence[Span]] = {}
+        for name in self._names:
+            left_out = [number for number, reference in enumerate(self._references) if not _is_in(name, reference)]
+            spans = spans_by_name[name] = spans_of(given, left_out)
+            segments = self._segments(spans)
+            if name == EVERYBODY and not segments:
+                continue  # it is the network's own
+            positions = positions_of(given, self._latent, left_out)
+            channels = self._latent[1]
+            blocks = computed(self._network, given.without(left_out), positions, segments, channels, options)
+            by_name[name] = ReadPrefix(blocks, len(positions) - 1)
+        self._kept = [*self._kept[1 - _MOST_KEPT :], _KeptPrefixes(given, by_name, spans_by_name)]
+        return self._kept[-1]
+
+    def _segments(self, spans: Sequence[Span]) -> dict[tuple[int, int], AnySplit]:
+        """How the attentions of a prefix are split. spans: of its tokens."""
+        by_reading = {reading: segment_groups(spans, reading.references) for reading in self._reading_of_rows}
+        of_rows = [by_reading[reading] for reading in self._reading_of_rows]
+        # Rows differ in weights: a row that reads all as it is has no groups where others have.
+        sizes = {size for of_row in of_rows for size in of_row}
+        return {
+            (queries, keys): split_of_rows([of_row.get((queries, keys), _whole(queries)) for of_row in of_rows], keys)
+            for queries, keys in sizes
+        }
+
+    def split_of_target(self, kept: _KeptPrefixes, keys: TargetKeys) -> AnySplit:
+        """How the target's attention is split, in every row of the batch."""
+        starts = {name: keys.start_of(prefix) for name, prefix in kept.by_name.items()}
+        key = keys.own, keys.total, *starts.values()
+        if key not in kept.splits:
+            kept.splits[key] = self._made_split(kept, keys, starts)
+        return kept.splits[key]
+
+    @untraced
+    def _made_split(self, kept: _KeptPrefixes, keys: TargetKeys, starts: Mapping[int, int]) -> AnySplit:
+        # The network's own prefix, which stands in front, is that of everybody where no other is.
+        prefixes = {name: PrefixKeys(spans, starts.get(name, 0)) for name, spans in kept.spans.items()}
+        target = slice(keys.own, keys.own + keys.target)
+        groups_of_rows: dict[TargetReading, tuple[Group, ...]] = {}
+        for reading in self._reading_of_rows:
+            if reading not in groups_of_rows:
+                groups_of_rows[reading] = reading.groups(target, prefixes, keys.total)
+        return split_of_rows([groups_of_rows[reading] for reading in self._reading_of_rows], keys.total)
+
+
+def _whole(queries: int) -> tuple[Group, ...]:
+    """All queries, which read all keys."""
+    return (Group(torch.arange(queries), None),)
+
+
+def _is_in(name: int, reference: ReadReference) -> bool:
+    """Whether a reference is read in the prefix of this name, see prefix_groups."""
+    return name == EVERYBODY or reference.owner is None or (name != NOBODY and reference.owner == name)
+
+
+@dataclass(frozen=True, eq=False)
+class _TargetReading:
+    """The Reading of the target."""
+
+    batch: PrefixReferencesBatch
+    kept: _KeptPrefixes
+
+    def split(self, queries: int, keys: int, options: Options) -> AnySplit | None:
+        of_target = target_keys(options)
+        if of_target is None or queries != of_target.target or keys != of_target.total:
+            return None
+        self.batch.calls.count()
+        return self.batch.split_of_target(self.kept, of_target)

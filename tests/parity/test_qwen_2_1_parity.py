@@ -1,0 +1,385 @@
+"""People as References on Qwen-Image 2.1: whole samplings against one dense attention in float64, written by hand."""
+
+from dataclasses import replace
+from functools import cache
+from itertools import pairwise
+
+import pytest
+import torch
+import torch.nn.functional as functional
+from family_encoders import LLAMA, WIDTH, encoder
+from figures import WHOLE_SAMPLING, relative
+from pack.bridge.networks import model_family
+from pack.bridge.references.record import REFERENCES, PeopleReferences, ReferenceLatent
+from pack.bridge.sampling.conditioning import SamplerInputs
+from pack.core.cast import Cast, PlacedCast, Slot
+from pack.core.checks.errors import WrongBaseModel
+from pack.core.taking_part import present_in
+from pack.nodes.references.limits import RegionLimit, read_by_region, regions_of_references
+from peers import apply
+from tiny import tiny_dits, tiny_networks
+from tiny.people_made import a_member
+from tiny.seeded import normal
+
+comfy_models = pytest.importorskip("comfy.supported_models")
+pytestmark = pytest.mark.skipif(not hasattr(comfy_models, "QwenImage21"), reason="this ComfyUI has no Qwen-Image 2.1")
+
+SHAPE = {
+    "image_model": "qwen_image21", "in_channels": 64, "out_channels": 64, "num_layers": 3, "attention_head_dim": 32,
+    "num_attention_heads": 2, "context_in_dim": 24, "mlp_ratio": 3, "axes_dims_rope": [8, 12, 12], "fused_mlp": True,
+}  # fmt: skip
+AXES, HEADS = SHAPE["axes_dims_rope"], SHAPE["num_attention_heads"]
+SLOTS = [2, 3, 3, 5]
+SIZES = [(3, 4), (5, 3), (4, 4), (2, 3)]  # rows and columns of references, odd and even
+
+
+@pytest.fixture(autouse=True)
+def causal(monkeypatch):
+    """With the attention of torch: the host's own for CPUs adds a mask of True and False to the logits as 1 and 0."""
+    from comfy.ldm.modules import attention
+    from comfy.ldm.qwen_image21 import model
+
+    monkeypatch.setattr(model, "optimized_attention", attention.attention_pytorch)
+
+
+@cache
+def tiny(width=24):
+    """A MODEL that reads a text of this width."""
+    return tiny_networks.seeded_model("QwenImage21", {**SHAPE, "context_in_dim": width}, 301)
+
+
+def latents(count):
+    return [normal(10 + n, 1, 64, *size) for n, size in enumerate(SIZES[:count])]
+
+
+class Dense:
+    """The network with prefixes of people, token by token.
+
+    owners, weights, boosts, region_of: of each reference; an owner of None is nobody's. regions: (regions, rows,
+    columns) bool. kept: (tokens,) bool of a reference, or None.
+    """
+
+    def __init__(
+        self, owners, weights, boosts, regions, everybody_outside=False, strength=1.0, kept=None, ends=(0, 1), width=24
+    ):
+        settings = {**SHAPE, "context_in_dim": width}
+        self.net = tiny_networks.seeded_model("QwenImage21", settings, 301, torch.float64).model.diffusion_model
+        self.owners, self.weights, self.boosts = owners, weights, boosts
+        self.kept = kept or [None] * len(owners)
+        self.strength = strength
+        sampling = tiny().get_model_object("model_sampling")
+        self.first, self.last = (sampling.percent_to_sigma(percent) for percent in ends)
+        self.by_token = regions.flatten(1).T  # (target tokens, regions)
+        if everybody_outside:
+            self.by_token = self.by_token | ~self.by_token.any(1, keepdim=True)
+
+    def tokens(self, refs, slots, length, target):
+        """What stands in all prefixes and the target: (prefix, kind, number, position, index in its kind) each."""
+        everything = []
+        for prefix in ["nobody", "everybody", *sorted({owner for owner in self.owners if owner is not None})]:
+            position = 0
+            for number, (start, end) in enumerate(pairwise([0, *slots, length])):
+                for n in range(start, end):
+                    everything.append((prefix, "text", None, (position,) * 3, n))
+                    position += 1
+                if number == len(refs):
+                    break
+                h, w = refs[number].shape[-2:]
+                if prefix == "everybody" or self.owners[number] in (None, prefix):
+                    middle_y, middle_x = (
+                        (h % 2 - target[0] % 2) / 2 - (h - h // 2),
+                        (w % 2 - target[1] % 2) / 2 - (w - w // 2),
+                    )
+                    for y in range(h):
+                        for x in range(w):
+                            place = (position, y + middle_y, x + middle_x)
+                            everything.append((prefix, "reference", number, place, y * w + x))
+                position += max(h, w)
+        h, w = target
+        for y in range(h):
+            for x in range(w):
+                everything.append(("target", "target", None, (position, y - (h - h // 2), x - (w - w // 2)), y * w + x))
+        return everything
+
+    def times(self, number, u):
+        weight = self.weights[number]
+        return int(weight) + (u < weight % 1)
+
+    def reads(self, tokens, u, by_region):
+        """(tokens, tokens): how many times who reads whom, in the piece of the weights around u."""
+        matrix = torch.zeros(len(tokens), len(tokens), dtype=torch.float64)
+        for q, (prefix, kind, number, _, n) in enumerate(tokens):
+            names = self.prefixes_of(n, u, by_region) if prefix == "target" else [prefix]
+            for k, (key_prefix, key_kind, key_number, _, m) in enumerate(tokens):
+                if key_prefix == "target":
+                    matrix[q, k] = prefix == "target"
+                    continue
+                if key_prefix not in names:
+                    continue
+                factor = 1.0
+                is_own_image = kind == key_kind == "reference" and number == key_number
+                if prefix != "target" and k > q and not is_own_image:
+                    factor = 0.0  # causal, but within a picture
+                if key_kind == "reference":
+                    owner = self.owners[key_number]
+                    is_same_owner = kind == "reference" and self.owners[number] == owner
+                    times = 1 if is_same_owner else self.times(key_number, u)
+                    if prefix == "target" and by_region and owner is not None:
+                        times *= int(self.by_token[n, owner])
+                    factor *= times
+                    if self.kept[key_number] is not None:
+                        factor *= float(self.kept[key_number][m])
+                    if prefix == "target":
+                        factor *= self.boosts[key_number]
+                if prefix == "target" and (key_kind == "text" or self.owners[key_number] is None):
+                    factor /= len(names)
+                matrix[q, k] = factor
+        return matrix
+
+    def prefixes_of(self, n, u, by_region):
+        if not by_region:
+            return ["everybody"]
+        people = {
+            owner for number, owner in enumerate(self.owners)
+            if owner is not None and self.by_token[n, owner] and self.times(number, u)
+        }  # fmt: skip
+        return sorted(people) or ["nobody"]
+
+    def mixed(self, tokens, strength):
+        """(share, reads) of each attention that is mixed."""
+        points = sorted({0.0, 1.0, *(weight % 1 for weight in self.weights)})
+        mixed = []
+        for start, end in pairwise(points):
+            for share, by_region in ((strength, True), (1 - strength, False)):
+                if share:
+                    mixed.append(((end - start) * share, self.reads(tokens, (start + end) / 2, by_region)))
+        return mixed
+
+    def forward(self, x, timestep, context, ref_latents=None, image_slots=None, transformer_options=None, **_):
+        x, context = x.double(), context.double()
+        refs = [one.double() for one in ref_latents or []]
+        target = tuple(x.shape[-2:])
+        slots = [*(image_slots or []), *[context.shape[1]] * len(refs)][: len(refs)]
+        tokens = self.tokens(refs, slots, context.shape[1], target)
+        net = self.net
+        text = context * (context.square().mean(-1, keepdim=True) + 1e-6).rsqrt() * (1 + net.txt_in.text_norm.weight)
+        text = net.txt_in.out_layer(functional.gelu(net.txt_in.in_layer(text), approximate="tanh"))
+        pictures = [net.img_in(one.flatten(2).transpose(1, 2)) for one in refs]
+        image = net.img_in(x.flatten(2).transpose(1, 2))
+        parts = {"text": lambda _, n: text[:, n], "reference": lambda number, n: pictures[number][:, n],
+                 "target": lambda _, n: image[:, n]}  # fmt: skip
+        hidden = torch.stack([parts[kind](number, n) for _, kind, number, _, n in tokens], 1)
+        is_target = torch.tensor([prefix == "target" for prefix, *_ in tokens])[None, :, None]
+        time = net.time_text_embed(torch.cat([timestep.double(), timestep.new_zeros(1).double()]), torch.float64)
+        scales = net.modulation(time).chunk(4, -1)
+        scale1, gate1, scale2, gate2 = (torch.where(is_target, one[:-1, None], one[-1:, None]) for one in scales)
+        angles = self.angles(torch.tensor([place for *_, place, _ in tokens], dtype=torch.float64))
+        is_on = self.first >= float(transformer_options["sigmas"][0]) >= self.last
+        mixed = self.mixed(tokens, self.strength if is_on else 0)
+        for block in net.transformer_blocks:
+            hidden = hidden + gate1.tanh() * self.attention(block.attn, normed(hidden) * (1 + scale1), angles, mixed)
+            gate, up = block.img_mlp.gate_up(normed(hidden) * (1 + scale2)).chunk(2, -1)
+            hidden = hidden + gate2.tanh() * block.img_mlp.out(functional.silu(gate) * up)
+        hidden = hidden[:, -len(image[0]) :]
+        hidden = normed(hidden) * (1 + net.norm_out.linear(functional.silu(time[:-1]))[:, None])
+        return net.proj_out(hidden).transpose(1, 2).reshape(x.shape).float()
+
+    def angles(self, places):
+        """(tokens, head / 2)"""
+        parts = []
+        for axis, width in enumerate(AXES):
+            speeds = 10000.0 ** -(torch.arange(0, width, 2, dtype=torch.float64) / width)
+            parts.append(places[:, axis, None] * speeds)
+        return torch.cat(parts, 1)
+
+    def attention(self, attn, x, angles, mixed):
+        def heads(tensor, norm=None):
+            tensor = tensor.unflatten(-1, (HEADS, -1)).transpose(1, 2)
+            if norm is None:
+                return tensor
+            tensor = tensor * (tensor.square().mean(-1, keepdim=True) + 1e-6).rsqrt() * norm.weight
+            even, odd = tensor[..., 0::2], tensor[..., 1::2]
+            turned = even * angles.cos() - odd * angles.sin(), even * angles.sin() + odd * angles.cos()
+            return torch.stack(turned, -1).flatten(-2)
+
+        q, k, v = heads(attn.to_q(x), attn.norm_q), heads(attn.to_k(x), attn.norm_k), heads(attn.to_v(x))
+        logits = q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5
+        out = sum(share * ((logits + times.log()).softmax(-1) @ v) for share, times in mixed)
+        return attn.to_out[0](out.transpose(1, 2).flatten(2))
+
+
+def normed(x):
+    return functional.layer_norm(x, x.shape[-1:], eps=1e-6)
+
+
+def patched(dense, model):
+    """The MODEL with this forward in the place of its network's."""
+    clone = model.clone()
+    clone.add_wrapper("diffusion_model", lambda _executor, *args, **kwargs: dense.forward(*args, **kwargs))
+    return clone
+
+
+def masks(rows, columns, people):
+    """Side by side, with a column that is nobody's and one row that nobody has; in pixels."""
+    width = columns // people
+    out = torch.zeros(people, rows, columns)
+    for n in range(people):
+        out[n, 1:, n * width : (n + 1) * width - (n + 1 == people)] = 1
+    return out
+
+
+def sides(cast, owners, boosts=None, kept=None, negative=7):
+    refs = latents(len(owners))
+    boosts = boosts or [1.0] * len(owners)
+    kept = kept or [None] * len(owners)
+    read = [
+        ReferenceLatent(ref, owner, owner, boost=boost, kept=one)
+        for ref, owner, boost, one in zip(refs, owners, boosts, kept, strict=True)
+    ]
+    options = {REFERENCES: PeopleReferences(cast, tuple(read)), "image_slots": SLOTS[: len(owners)]}
+    return (
+        tiny_dits.conditioning(1, refs, tokens=7, **options),
+        tiny_dits.conditioning(2, refs, tokens=negative, **options),
+    )
+
+
+def bound(texts, **changed):
+    settings = {"region_strength": 1.0, "start_percent": 0.0, "end_percent": 1.0, "outside": "nobody", **changed}
+    record = texts[0][0][1][REFERENCES]
+    regions = regions_of_references(present_in(record.cast), RegionLimit(**settings))
+    limited = read_by_region(SamplerInputs(tiny(), *texts), record, regions, None)
+    return limited.model, limited.positive, limited.negative
+
+
+def cast_of(*weights):
+    return Cast(tuple(replace(a_member(n + 1), weight=weight) for n, weight in enumerate(weights)))
+
+
+CASES = {
+    "two": {"owners": [0, 1], "weights": (1.0, 1.0)},
+    "two, a room, others outside": {"owners": [0, None, 1], "weights": (1.0, 1.0), "outside": "everybody"},
+    "order exchanged": {"owners": [1, 0], "weights": (1.0, 1.0)},
+    "three, overlapping": {"owners": [0, 1, 2], "weights": (1.0, 1.0, 1.0), "overlap": True},
+    "two pictures of one, boost 3, weight 0.5": {
+        "owners": [0, 1, 0, None], "weights": (0.5, 1.25), "boosts": [3.0, 1.0, 3.0, 1.0], "keep": True,
+    },
+    "by half": {"owners": [0, 1], "weights": (1.0, 1.0), "region_strength": 0.5},
+    "by weight": {"owners": [0, 1], "weights": (0.25, 1.0), "region_strength": 0.0},
+    "by weight, by half, for a while": {
+        "owners": [0, 1, None], "weights": (0.25, 1.5), "region_strength": 0.5, "start_percent": 0.3,
+        "end_percent": 0.8,
+    },
+    "for a while": {"owners": [0, 1], "weights": (1.0, 1.0), "start_percent": 0.3, "end_percent": 0.8},
+}  # fmt: skip
+
+
+def test_dense_is_the_host():
+    owners = [None] * 3
+    texts = sides(cast_of(), owners)
+    dense = Dense(owners, [1.0] * 3, [1.0] * 3, torch.zeros(0, 7, 11) > 0)
+    start = normal(7, 1, 64, 7, 11)
+    expected = tiny_dits.sample(patched(dense, tiny()), *texts, start)
+    assert relative(tiny_dits.sample(tiny(), *texts, start), expected) <= WHOLE_SAMPLING
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(("size", "rows"), [((7, 11), 2), ((8, 9), 1)], ids=str)
+def test_split_is_dense(case, size, rows):
+    settings = dict(CASES[case])
+    owners, weights, boosts = settings.pop("owners"), settings.pop("weights"), settings.pop("boosts", None)
+    overlap, keep = settings.pop("overlap", False), settings.pop("keep", False)
+    regions = masks(*size, len(weights))
+    if overlap:
+        regions[0, :, : size[1] // 2 + 2] = 1
+    kept = [None] * len(owners)
+    if keep:
+        kept[0] = (torch.arange(SIZES[0][1]) < 2).expand(1, *SIZES[0]).float()
+    # Sides of equal length are one batch.
+    texts = sides(cast_of(*weights), owners, boosts, kept, negative=7 if rows > 1 else 5)
+    ends = settings.get("start_percent", 0.0), settings.get("end_percent", 1.0)
+    steps = 2 if ends == (0.0, 1.0) else 5
+    dense = Dense(
+        owners, [1.0 if owner is None else weights[owner] for owner in owners], boosts or [1.0] * len(owners),
+        regions > 0, settings.get("outside") == "everybody", settings.get("region_strength", 1.0),
+        [None if one is None else one.flatten() > 0 for one in kept], ends,
+    )  # fmt: skip
+    mask = regions.repeat_interleave(16, 1).repeat_interleave(16, 2)
+    start = normal(7, rows, 64, *size)
+    applied = bound(texts, mask=mask, **settings)
+    expected = tiny_dits.sample(patched(dense, tiny()), *texts, start, steps=steps)
+    plain = tiny_dits.sample(tiny(), *texts, start, steps=steps)
+    assert relative(tiny_dits.sample(*applied, start, steps=steps), expected) <= WHOLE_SAMPLING
+    assert relative(plain, expected) > 1e-3
+
+
+class Pooled:
+    """In the place of a VAE: means of 16x16 px, in the shape of the family's latents."""
+
+    def encode(self, pictures):
+        return functional.avg_pool2d(pictures.movedim(-1, 1), 16).repeat(1, 22, 1, 1)[:, :64]
+
+
+def of_node(cast, **changed):
+    """MODEL and both sides as the node gives them on, and the text of the positive one."""
+    clip = encoder("qwen_image21", "te", "QwenImage21Tokenizer", qwen3vl_8b={**LLAMA, "num_hidden_layers": 3})
+    given = {"clip": clip, "vae": Pooled(), "model": tiny(WIDTH), "cast": cast, "negative_prompt": "rain", "size": 128}
+    given = {**given, "pictures": None, **changed}
+    positive, negative, text, model = apply("LikenessPeopleAsReferences", **given)
+    return (model, positive, negative), clip, text
+
+
+def placed(size, people):
+    regions = masks(*size, people).repeat_interleave(16, 1).repeat_interleave(16, 2)
+    members = [replace(a_member(n + 1), slot=Slot((0.0, 0.0), mask=mask)) for n, mask in enumerate(regions)]
+    return PlacedCast(tuple(members), size[1] * 16, size[0] * 16)
+
+
+def of_host(clip, text, cast):
+    from comfy_extras.nodes_qwen import TextEncodeQwenImage21
+
+    portraits = [member.person.portraits.loose[:1].float() / 255 for member in cast.people]
+    images = {f"image_{n}": portrait for n, portrait in enumerate(portraits, 1)}
+    return TextEncodeQwenImage21.execute(clip, text, "rain", Pooled(), 128, images).args[:2]
+
+
+def test_the_same_from_the_inputs_of_the_node_on():
+    size = (7, 11)
+    cast, start = placed(size, 2), normal(7, 1, 64, *size)
+    applied, clip, text = of_node(cast, reference_boost=3.0)
+    sides_of_host = of_host(clip, text, cast)
+    dense = Dense([0, 1], [1.0, 1.0], [3.0, 3.0], masks(*size, 2) > 0, width=WIDTH)
+    expected = tiny_dits.sample(patched(dense, tiny(WIDTH)), *sides_of_host, start)
+    assert relative(tiny_dits.sample(*applied, start), expected) <= WHOLE_SAMPLING
+
+
+@pytest.mark.parametrize(("people", "strength"), [(2, 0.0), (0, 1.0)], ids=["strength 0", "nobody"])
+def test_where_nothing_is_limited_it_is_the_hosts_own(people, strength):
+    size = (7, 11)
+    cast, start = placed(size, 2), normal(7, 1, 64, *size)
+    cast = replace(cast, people=cast.people[:people])
+    applied, clip, text = of_node(cast, region_strength=strength)
+    expected = tiny_dits.sample(tiny(WIDTH), *of_host(clip, text, cast), start)
+    assert torch.equal(tiny_dits.sample(*applied, start), expected)
+
+
+@pytest.mark.parametrize("people", [1, 2])
+def test_what_stands_before_the_picture_is_computed_once(people):
+    """In later steps the layers are given the picture's tokens alone, as without people."""
+    size = (7, 11)
+    rows = []
+    texts = sides(cast_of(*[1.0] * people), list(range(people)))
+    mask = masks(*size, people).repeat_interleave(16, 1).repeat_interleave(16, 2)
+    applied = bound(texts, mask=mask)
+    layer = tiny().model.diffusion_model.transformer_blocks[0].attn.to_q
+    hook = layer.register_forward_hook(lambda _module, args, _out: rows.append(args[0].shape[1]))
+    try:
+        tiny_dits.sample(*applied, normal(7, 1, 64, *size), steps=4)
+    finally:
+        hook.remove()
+    assert rows[-3:] == [77] * 3, "both sides are a batch"
+    assert len(rows) == 4 + 1 + people + 1, "a prefix of each person, one with nobody's references, and the host's own"
+
+
+def test_words_and_loras_are_refused_by_name():
+    with pytest.raises(WrongBaseModel, match=r"made for Qwen-Image 2\.1, but a UNet of the SD family, or FLUX\.1"):
+        model_family.transformer_of(tiny(), "LoRA per Person")
