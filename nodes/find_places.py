@@ -166,7 +166,7 @@ def _check_all_can_be_found(given: SamplerInputs, people: Cast, words: Sequence[
 def _check_fits(given: SamplerInputs, node_name: str) -> None:
     """Raise BadSetup for a MODEL that reads its text apart from the picture, and what text_read raises."""
     transformer = attach.text_read(given, node_name).transformer
-    if transformer is not None and transformer.text_reader:
+    if transformer is not None and (transformer.text_reader or transformer.prefix):
         raise BadSetup(
             f"Find Places does not know {transformer.name}, which reads its text apart from the picture.",
             "Use Place Cast, or one of the models that the help page of Find Places lists.",

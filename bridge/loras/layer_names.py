@@ -16,8 +16,10 @@ import comfy.utils
 from comfy.model_patcher import ModelPatcher
 from torch import nn
 
+from ...core.checks.errors import BadSetup
 from ..host.shared_network import model_of, network_within
 from ..host.unet import NETWORK, WEIGHT, advice_on, block_of, layer_shape
+from ..networks.families import WITHOUT_LORAS
 from ..networks.model_family import transformer_of
 from ..networks.transformer_families import TransformerFamily
 from .lora_files import LoraLayers
@@ -33,8 +35,16 @@ None, function) for one whose outputs stand in another order."""
 
 
 def layers_of(model: ModelPatcher, node_name: str) -> LoraLayers:
-    """What of a MODEL's network can have a LoRA of a single person. Raises as transformer_of."""
+    """What of a MODEL's network can have a LoRA of a single person.
+
+    Raises as transformer_of, and BadSetup for a family of which no LoRA can be one person's.
+    """
     transformer = transformer_of(model, node_name)
+    if transformer is not None and transformer in WITHOUT_LORAS:
+        raise BadSetup(
+            f"{node_name} does not know the layers of {transformer.name}.",
+            "Load the LoRA for everybody, with Load LoRA, or take a model that the help page of the node lists.",
+        )
     return layers_of_unet(model) if transformer is None else layers_of_transformer(model, transformer)
 
 

@@ -19,6 +19,7 @@ from torch import Tensor
 from ...core.attention.token_groups import AnySplit
 from ...core.attention.token_layout import Span, TokenKind
 from ..host.unet import Options, with_patch
+from ..sampling.forward import argument
 from .attention import Reading, around_attention, with_reading, without_readings
 
 _CACHE = "qwen_image21_cache"
@@ -54,6 +55,14 @@ class PrefixInput(NamedTuple):
         numbers = [number for number in range(len(self.references)) if number not in {*left_out}]
         references = tuple(self.references[number] for number in numbers)
         return PrefixInput(self.text, references, tuple(self.all_slots[number] for number in numbers))
+
+
+def given_to_network(args: Sequence[Any], kwargs: Mapping[str, Any]) -> PrefixInput:
+    """Of what the network makes its own prefix. args, kwargs: its arguments behind the latent."""
+    text: Tensor = argument(args, 1, kwargs, "context")
+    references = argument(args, 2, kwargs, "ref_latents") or ()
+    slots = argument(args, 3, kwargs, "image_slots") or ()
+    return PrefixInput(text, tuple(references), tuple(slots))
 
 
 def _is_equal(tensor: Tensor, other: Tensor) -> bool:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ...core.attention.prefix_groups import (
     EVERYBODY,
@@ -34,13 +34,14 @@ from ..networks.prefixes import (
     ReadPrefix,
     TargetKeys,
     computed,
+    given_to_network,
     positions_of,
     spans_of,
     target_keys,
     with_prefixes,
 )
 from ..sampling.current_forward import CurrentReferences, current
-from ..sampling.forward import Batch, ForwardShape, argument
+from ..sampling.forward import Batch, ForwardShape
 from ..sampling.watch import DueCalls
 
 _MOST_KEPT = 8
@@ -98,10 +99,7 @@ class PrefixReferencesBatch(Batch):
         self, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """args and kwargs as they are. What the prefixes are made of is noted."""
-        text: Tensor = argument(args, 1, kwargs, "context")
-        references = argument(args, 2, kwargs, "ref_latents") or ()
-        slots = argument(args, 3, kwargs, "image_slots") or ()
-        self._given = PrefixInput(text, tuple(references), tuple(slots))
+        self._given = given_to_network(args, kwargs)
         return args, kwargs
 
     def options_for_network(self, options: Options) -> Options:
@@ -157,11 +155,15 @@ class PrefixReferencesBatch(Batch):
     def _made_split(self, kept: _KeptPrefixes, keys: TargetKeys, starts: Mapping[int, int]) -> AnySplit:
         # The network's own prefix, which stands in front, is that of everybody where no other is.
         prefixes = {name: PrefixKeys(spans, starts.get(name, 0)) for name, spans in kept.spans.items()}
-        target = slice(keys.own, keys.own + keys.target)
+        is_other = torch.ones(keys.total, dtype=torch.bool)  # what is of none of these prefixes
+        is_other[: keys.own] = False
+        for name, start in starts.items():
+            is_other[start : start + kept.by_name[name].tokens] = False
+        others = is_other.nonzero()[:, 0]
         groups_of_rows: dict[TargetReading, tuple[Group, ...]] = {}
         for reading in self._reading_of_rows:
             if reading not in groups_of_rows:
-                groups_of_rows[reading] = reading.groups(target, prefixes, keys.total)
+                groups_of_rows[reading] = reading.groups(others, prefixes, keys.total)
         return split_of_rows([groups_of_rows[reading] for reading in self._reading_of_rows], keys.total)
 
 

@@ -58,13 +58,14 @@ class TargetReading:
                 read.update(attention.prefixes_of(readers))
         return sorted(read)
 
-    def groups(self, target: slice, prefixes: Mapping[int, PrefixKeys], keys: int) -> tuple[Group, ...]:
+    def groups(self, others: Tensor, prefixes: Mapping[int, PrefixKeys], keys: int) -> tuple[Group, ...]:
         """The target's tokens, divided into groups that read the same keys.
 
-        target: its own keys. prefixes: the keys of those that `prefixes` names. keys: how many keys there are.
+        others: the numbers of keys that are in none of these prefixes, such as the target's own: all read them, (n,).
+        prefixes: the keys of those that `prefixes` names. keys: how many keys there are.
         """
         return tuple(
-            _group(attention, readers, target, prefixes, keys)
+            _group(attention, readers, others, prefixes, keys)
             for attention in self._attentions()
             for readers in attention.readers()
         )
@@ -108,10 +109,10 @@ class _Attention:
 
 
 def _group(
-    attention: _Attention, readers: Readers, target: slice, prefixes: Mapping[int, PrefixKeys], keys: int
+    attention: _Attention, readers: Readers, others: Tensor, prefixes: Mapping[int, PrefixKeys], keys: int
 ) -> Group:
     """The group of some readers. The other arguments are those of TargetReading.groups."""
-    read_keys = [torch.arange(target.start, target.stop)]
+    read_keys = [others]
     bias = torch.zeros(keys, dtype=torch.float32)
     names = attention.prefixes_of(readers)
     for name in names:

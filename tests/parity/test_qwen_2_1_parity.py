@@ -9,17 +9,23 @@ import torch
 import torch.nn.functional as functional
 from family_encoders import LLAMA, WIDTH, encoder
 from figures import WHOLE_SAMPLING, relative
-from pack.bridge.networks import model_family
+from pack.bridge.loras import layer_names
 from pack.bridge.references.record import REFERENCES, PeopleReferences, ReferenceLatent
+from pack.bridge.sampling import on_model
+from pack.bridge.sampling.carried import carried_in, carry
 from pack.bridge.sampling.conditioning import SamplerInputs
+from pack.bridge.words.transformer.run import TRANSFORMER_WORDS
+from pack.bridge.words.transformer.words import TransformerWords
+from pack.core.attention.token_groups import in_steps
 from pack.core.cast import Cast, PlacedCast, Slot
-from pack.core.checks.errors import WrongBaseModel
+from pack.core.checks.errors import BadSetup
 from pack.core.taking_part import present_in
 from pack.nodes.references.limits import RegionLimit, read_by_region, regions_of_references
 from peers import apply
 from tiny import tiny_dits, tiny_networks
 from tiny.people_made import a_member
 from tiny.seeded import normal
+from words_made import carried_words, encoded
 
 comfy_models = pytest.importorskip("comfy.supported_models")
 pytestmark = pytest.mark.skipif(not hasattr(comfy_models, "QwenImage21"), reason="this ComfyUI has no Qwen-Image 2.1")
@@ -56,17 +62,20 @@ class Dense:
     """The network with prefixes of people, token by token.
 
     owners, weights, boosts, region_of: of each reference; an owner of None is nobody's. regions: (regions, rows,
-    columns) bool. kept: (tokens,) bool of a reference, or None.
+    columns) bool. kept: (tokens,) bool of a reference, or None. words: of people, (text, how often each token of the
+    target reads it) each, on the positive side.
     """
 
     def __init__(
-        self, owners, weights, boosts, regions, everybody_outside=False, strength=1.0, kept=None, ends=(0, 1), width=24
-    ):
+        self, owners, weights, boosts, regions, everybody_outside=False, strength=1.0, kept=None, ends=(0, 1), width=24,
+        words=(),
+    ):  # fmt: skip
         settings = {**SHAPE, "context_in_dim": width}
         self.net = tiny_networks.seeded_model("QwenImage21", settings, 301, torch.float64).model.diffusion_model
         self.owners, self.weights, self.boosts = owners, weights, boosts
         self.kept = kept or [None] * len(owners)
         self.strength = strength
+        self.words = [(text.double(), often) for text, often in words]
         sampling = tiny().get_model_object("model_sampling")
         self.first, self.last = (sampling.percent_to_sigma(percent) for percent in ends)
         self.by_token = regions.flatten(1).T  # (target tokens, regions)
@@ -95,6 +104,10 @@ class Dense:
                             place = (position, y + middle_y, x + middle_x)
                             everything.append((prefix, "reference", number, place, y * w + x))
                 position += max(h, w)
+        for number, (text, _) in enumerate(self.words):
+            for n in range(text.shape[1]):
+                # The target would stand behind them.
+                everything.append((f"words {number}", "words", number, (position - text.shape[1] + n, n, n), n))
         h, w = target
         for y in range(h):
             for x in range(w):
@@ -114,6 +127,9 @@ class Dense:
                 if key_prefix == "target":
                     matrix[q, k] = prefix == "target"
                     continue
+                if prefix == "target" and key_kind == "words":
+                    often = float(self.words[key_number][1][n]) if self.are_words_read else 0.0
+                    matrix[q, k] = int(often) + (u < often % 1)
                 if key_prefix not in names:
                     continue
                 factor = 1.0
@@ -147,7 +163,8 @@ class Dense:
 
     def mixed(self, tokens, strength):
         """(share, reads) of each attention that is mixed."""
-        points = sorted({0.0, 1.0, *(weight % 1 for weight in self.weights)})
+        of_words = [often % 1 for _, read in self.words for often in read.unique().tolist()]
+        points = sorted({0.0, 1.0, *(weight % 1 for weight in self.weights), *of_words})
         mixed = []
         for start, end in pairwise(points):
             for share, by_region in ((strength, True), (1 - strength, False)):
@@ -156,18 +173,31 @@ class Dense:
         return mixed
 
     def forward(self, x, timestep, context, ref_latents=None, image_slots=None, transformer_options=None, **_):
+        """Each side for itself: the negative has no words."""
+        sides_of_rows = transformer_options["cond_or_uncond"]
+        rows = torch.arange(len(x)).chunk(len(sides_of_rows))
+        out = torch.empty_like(x)
+        for side, of_side in zip(sides_of_rows, rows, strict=True):
+            self.are_words_read = side == 0
+            refs = [one.expand(len(x), -1, -1, -1)[of_side] for one in ref_latents or []]
+            given = x[of_side], timestep[of_side], context[of_side], refs, image_slots, transformer_options
+            out[of_side] = self.of_side(*given)
+        return out
+
+    def of_side(self, x, timestep, context, ref_latents, image_slots, transformer_options):
         x, context = x.double(), context.double()
         refs = [one.double() for one in ref_latents or []]
         target = tuple(x.shape[-2:])
         slots = [*(image_slots or []), *[context.shape[1]] * len(refs)][: len(refs)]
         tokens = self.tokens(refs, slots, context.shape[1], target)
         net = self.net
-        text = context * (context.square().mean(-1, keepdim=True) + 1e-6).rsqrt() * (1 + net.txt_in.text_norm.weight)
-        text = net.txt_in.out_layer(functional.gelu(net.txt_in.in_layer(text), approximate="tanh"))
+        text = self.read_text(context)
+        words = [self.read_text(one).expand(len(x), -1, -1) for one, _ in self.words]
         pictures = [net.img_in(one.flatten(2).transpose(1, 2)) for one in refs]
         image = net.img_in(x.flatten(2).transpose(1, 2))
         parts = {"text": lambda _, n: text[:, n], "reference": lambda number, n: pictures[number][:, n],
                  "target": lambda _, n: image[:, n]}  # fmt: skip
+        parts["words"] = lambda number, n: words[number][:, n]
         hidden = torch.stack([parts[kind](number, n) for _, kind, number, _, n in tokens], 1)
         is_target = torch.tensor([prefix == "target" for prefix, *_ in tokens])[None, :, None]
         time = net.time_text_embed(torch.cat([timestep.double(), timestep.new_zeros(1).double()]), torch.float64)
@@ -183,6 +213,11 @@ class Dense:
         hidden = hidden[:, -len(image[0]) :]
         hidden = normed(hidden) * (1 + net.norm_out.linear(functional.silu(time[:-1]))[:, None])
         return net.proj_out(hidden).transpose(1, 2).reshape(x.shape).float()
+
+    def read_text(self, text):
+        projection = self.net.txt_in
+        text = text * (text.square().mean(-1, keepdim=True) + 1e-6).rsqrt() * (1 + projection.text_norm.weight)
+        return projection.out_layer(functional.gelu(projection.in_layer(text), approximate="tanh"))
 
     def angles(self, places):
         """(tokens, head / 2)"""
@@ -312,6 +347,39 @@ def test_split_is_dense(case, size, rows):
     assert relative(plain, expected) > 1e-3
 
 
+SOFT = torch.tensor([0.0, 0.25, 0.5, 1.0, 1.25])
+"""How often words are read from the left to the right of a soft region."""
+
+
+def with_words(applied, size, seed):
+    """MODEL and both sides with words of two people of different lengths, the second of which has a soft region."""
+    words = [normal(seed, 1, 6, 24), normal(seed + 1, 1, 3, 24)]
+    rows, columns = size
+    regions = torch.zeros(2, rows, columns)
+    regions[0, 1:, : columns // 2 + 1] = 1
+    regions[1, :, -5:] = SOFT
+    carried = carried_words(words, regions.repeat_interleave(16, 1).repeat_interleave(16, 2), ["person 1", "person 2"])
+    model, positive, negative = applied
+    model = on_model.with_kinds(model, TRANSFORMER_WORDS)
+    read = list(zip(words, regions.flatten(1), strict=True))
+    return (model, carry(positive, carried), carry(negative, carried.without_people())), read
+
+
+@pytest.mark.parametrize(("size", "rows"), [((7, 11), 2), ((8, 9), 1)], ids=str)
+@pytest.mark.parametrize("owners", [[], [0, None, 1]], ids=["alone", "with references"])
+def test_words_are_dense(size, rows, owners):
+    texts = sides(cast_of(1.0, 1.0), owners, negative=7 if rows > 1 else 5)
+    regions = masks(*size, 2)
+    mask = regions.repeat_interleave(16, 1).repeat_interleave(16, 2)
+    applied, words = with_words(bound(texts, mask=mask) if owners else (tiny(), *texts), size, seed=40)
+    ones = [1.0] * len(owners)
+    dense = Dense(owners, ones, ones, regions > 0, words=words)
+    start = normal(7, rows, 64, *size)
+    expected = tiny_dits.sample(patched(dense, tiny()), *texts, start)
+    assert relative(tiny_dits.sample(*applied, start), expected) <= WHOLE_SAMPLING
+    assert relative(tiny_dits.sample(tiny(), *texts, start), expected) > 1e-3
+
+
 class Pooled:
     """In the place of a VAE: means of 16x16 px, in the shape of the family's latents."""
 
@@ -352,6 +420,24 @@ def test_the_same_from_the_inputs_of_the_node_on():
     assert relative(tiny_dits.sample(*applied, start), expected) <= WHOLE_SAMPLING
 
 
+def test_words_from_the_inputs_of_the_node_on():
+    """Without a prompt of the same length the sides are two forwards."""
+    size = (7, 11)
+    cast, start = placed(size, 2), normal(7, 1, 64, *size)
+    clip = encoder("qwen_image21", "te", "QwenImage21Tokenizer", qwen3vl_8b={**LLAMA, "num_hidden_layers": 3})
+    texts = encoded(clip, "in a park"), encoded(clip, "rain")
+    lines = ["a man in red", "a tall woman with a hat"]
+    prompts = "\n".join(f"{number}: {line}" for number, line in enumerate(lines, 1))
+    given = {"clip": clip, "cast": cast, "model": tiny(WIDTH), "prompts": prompts}
+    model, positive, negative = apply("LikenessPromptPerPerson", positive=texts[0], negative=texts[1], **given)[:3]
+    (carried,) = carried_in(positive[0][1], TransformerWords.key)
+    often = in_steps(functional.avg_pool2d(carried.regions, 16).flatten(1))
+    words = [(encoded(clip, line)[0][0], read) for line, read in zip(lines, often, strict=True)]
+    dense = Dense([], [], [], masks(*size, 2) > 0, width=WIDTH, words=words)
+    expected = tiny_dits.sample(patched(dense, tiny(WIDTH)), *texts, start)
+    assert relative(tiny_dits.sample(model, positive, negative, start), expected) <= WHOLE_SAMPLING
+
+
 @pytest.mark.parametrize(("people", "strength"), [(2, 0.0), (0, 1.0)], ids=["strength 0", "nobody"])
 def test_where_nothing_is_limited_it_is_the_hosts_own(people, strength):
     size = (7, 11)
@@ -380,6 +466,6 @@ def test_what_stands_before_the_picture_is_computed_once(people):
     assert len(rows) == 4 + 1 + people + 1, "a prefix of each person, one with nobody's references, and the host's own"
 
 
-def test_words_and_loras_are_refused_by_name():
-    with pytest.raises(WrongBaseModel, match=r"made for Qwen-Image 2\.1, but a UNet of the SD family, or FLUX\.1"):
-        model_family.transformer_of(tiny(), "LoRA per Person")
+def test_loras_are_refused_by_name():
+    with pytest.raises(BadSetup, match=r"LoRA per Person does not know the layers of Qwen-Image 2\.1"):
+        layer_names.layers_of(tiny(), "LoRA per Person")

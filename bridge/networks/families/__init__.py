@@ -9,7 +9,7 @@ TRANSFORMERS = (
     flux.TRANSFORMER, flux_2.TRANSFORMER, qwen.TRANSFORMER, z_image.TRANSFORMER, krea_2.TRANSFORMER,
     chroma.TRANSFORMER, anima.TRANSFORMER,
 )  # fmt: skip
-REFERENCES_ALONE = (qwen_2_1.TRANSFORMER,)
-"""Families of which references alone can be read by region, and neither words nor LoRAs."""
+WITHOUT_LORAS = (qwen_2_1.TRANSFORMER,)
+"""Families of which words and references can be read by region, and no LoRA can be one person's."""
 RELATIVES = qwen.LAYERED, z_image.IN_PIXEL_SPACE
 """Networks of which all of a description is so but their latents, so that no reference and no ControlNet fits them."""

@@ -1,6 +1,6 @@
 """Qwen-Image 2.1, as ComfyUI 0.36 has it: text and references are a causal prefix in front of the picture.
 
-Words and LoRAs of people are not described.
+LoRAs of people are not described.
 """
 
 from ....core import families

@@ -24,19 +24,22 @@ from ...sampling.runs import Kind, Run, when_acting
 from ...sampling.watch import DueCalls
 from .alone import TextsAlone
 from .forward_texts import ForwardTexts
+from .prefix import PrefixWordsBatch
 from .reading import WordsReading
 from .slots import slots_of
 from .words import TransformerWords
 
 
-def _new_batch(
-    run: Run, acting: tuple[PerChunk[TransformerWords], ...], forward_shape: ForwardShape
-) -> TransformerWordsBatch:
+def _new_batch(run: Run, acting: tuple[PerChunk[TransformerWords], ...], forward_shape: ForwardShape) -> Batch:
     """The batch of a forward. Raises ConditioningLost where other packs have joined rows of different nodes' words."""
     mixed = ConditioningLost("", "joins rows in which different words are read")
     by_node = rows_of_nodes(acting, forward_shape.row_count, mixed, may_differ=True)
     # Rows that share a TransformerWords share what is made of it.
     as_read = {words: _as_read(words, forward_shape) for of_rows in by_node for words in of_rows}
+    family = taken_family(forward_shape.model)
+    if family.prefix:
+        of_nodes = [slots_of([as_read[words] for words in of_rows], forward_shape, family) for of_rows in by_node]
+        return PrefixWordsBatch([slot for slots in of_nodes for slot in slots], forward_shape)
     return TransformerWordsBatch([[as_read[words] for words in of_rows] for of_rows in by_node], forward_shape)
 
 

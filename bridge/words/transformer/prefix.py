@@ -1,0 +1,162 @@
+"""Words of single people in a family whose text is a causal prefix: each person's are a prefix of their own.
+
+It is computed in the first step and kept. The picture reads it beside the common text, as core.attention.word_groups
+says. Words read themselves alone, as a prompt does there. The picture stands behind them as if they were the prompt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ....core.attention.token_groups import AnySplit, RowSplit, Split
+from ....core.attention.tracing import untraced
+from ....core.attention.word_groups import Filler, TextLayout, split_by_readers
+from ...host.unet import Options
+from ...networks.attention import attending_parts
+from ...networks.file_attention import patched_file_attention
+from ...networks.model_family import network_of, taken_family, tokens_of
+from ...networks.prefixes import (
+    BlockKeys,
+    PrefixInput,
+    ReadPrefix,
+    TargetKeys,
+    computed,
+    given_to_network,
+    positions_of,
+    spans_of,
+    target_keys,
+    with_prefixes,
+)
+from ...sampling.forward import Batch, ForwardShape
+from ...sampling.watch import DueCalls
+from .slots import TextSlot
+
+
+class PrefixWordsBatch(Batch):
+    """The attention of one forward, in which the picture reads everybody's words.
+
+    slots: of the words of each person.
+    """
+
+    def __init__(self, slots: Sequence[TextSlot], forward_shape: ForwardShape) -> None:
+        super().__init__()
+        self.row_count = forward_shape.row_count
+        self.slots = slots
+        self._latent = forward_shape.latent
+        self._target = tokens_of(forward_shape.model, forward_shape.latent)
+        self._family = taken_family(forward_shape.model)
+        self._network = network_of(forward_shape.model)
+        self._patched = patched_file_attention(self._network)
+        self._kept: dict[float, tuple[ReadPrefix, ...]] = {}  # by the position of the picture
+        self._given: PrefixInput | None = None
+
+    def due_calls(self, modules: Mapping[str, nn.Module]) -> DueCalls:
+        return attending_parts(modules, self._family)
+
+    @contextmanager
+    def prepared(self) -> Iterator[None]:
+        with ExitStack() as stack:
+            for patched in self._patched:
+                stack.enter_context(patched.in_place())
+            yield
+
+    def network_arguments(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """args and kwargs as they are. It is noted where they put the picture."""
+        self._given = given_to_network(args, kwargs)
+        return args, kwargs
+
+    def options_for_network(self, options: Options) -> Options:
+        """transformer_options with everybody's words, which are computed where they are not kept."""
+        assert self._given is not None
+        prefixes = self._prefixes(self._given, options)
+        own = sum(span.count for span in spans_of(self._given))
+        return with_prefixes(options, prefixes, own, self._target, _WordsReading(self, prefixes))
+
+    @untraced  # where the picture stands is known in a forward only
+    def _prefixes(self, given: PrefixInput, options: Options) -> tuple[ReadPrefix, ...]:
+        """The words of every slot."""
+        position = float(positions_of(given, self._latent)[-1, 0])
+        if position not in self._kept:
+            prefixes: list[ReadPrefix] = []
+            for slot in self.slots:
+                prefixes.append(ReadPrefix(self._blocks(slot, position, given.text, options), slot.tokens))
+            self._kept[position] = tuple(prefixes)
+        return self._kept[position]
+
+    def _blocks(self, slot: TextSlot, position: float, like: Tensor, options: Options) -> list[BlockKeys]:
+        """The keys and values of the words in a slot, for every row, with zeros behind those of a row with fewer.
+
+        position: of the picture. like: a text of the forward.
+        """
+        texts = [text.to(like) for text in slot.texts]  # (1, T, width) each
+        of_lengths = {slot.tokens: [0]} if len(texts) == 1 else slot.rows_of_lengths
+        blocks: list[BlockKeys] = []
+        for length, rows in of_lengths.items():
+            text = torch.cat([texts[row] for row in rows])
+            positions = positions_of(PrefixInput(text, (), ()), self._latent)
+            positions[:, 0] += position - length  # the picture would stand at `length`
+            prefix = PrefixInput(text, (), ())
+            of_rows = computed(self._network, prefix, positions, {}, self._latent[1], options)
+            if not blocks:
+                blocks = [self._room(keys, slot.tokens) for keys, _ in of_rows]
+            into = slice(None) if len(texts) == 1 else torch.tensor(rows, device=like.device)
+            for (all_keys, all_values), (keys, values) in zip(blocks, of_rows, strict=True):
+                all_keys[into, :length] = keys
+                all_values[into, :length] = values
+        return blocks
+
+    def _room(self, like: Tensor, tokens: int) -> BlockKeys:
+        """Zeros for the keys and values of all rows. like: (rows, tokens, C)."""
+        shape = self.row_count, tokens, like.shape[-1]
+        return like.new_zeros(shape), like.new_zeros(shape)
+
+
+@dataclass(frozen=True, eq=False)
+class _WordsReading:
+    """The Reading of the target."""
+
+    batch: PrefixWordsBatch
+    prefixes: tuple[ReadPrefix, ...]
+    splits: dict[tuple[int, int], AnySplit] = field(default_factory=dict[Any, Any])
+
+    def split(self, queries: int, keys: int, options: Options) -> AnySplit | None:
+        of_target = target_keys(options)
+        if of_target is None or queries != of_target.target or keys != of_target.total:
+            return None
+        self.batch.calls.count()
+        key = of_target.start_of(self.prefixes[0]), of_target.total
+        if key not in self.splits:
+            self.splits[key] = self._made_split(of_target)
+        return self.splits[key]
+
+    @untraced
+    def _made_split(self, keys: TargetKeys) -> AnySplit:
+        """How the target reads words, in every row of the batch."""
+        slots = self.batch.slots
+        splits: list[Split] = []
+        split_of: dict[object, Split] = {}  # rows that read the same share one
+        for row in range(self.batch.row_count):
+            fillers = tuple(Filler(behind=slot.tokens - slot.lengths[slot.in_row(row)]) for slot in slots)
+            # (slots, picture tokens): how often each slot is read there
+            weights = torch.stack([slot.weights[slot.in_row(row)] for slot in slots])
+            layout = TextLayout(
+                common_end=keys.start_of(self.prefixes[0]),
+                counts=tuple(slot.tokens for slot in slots),
+                picture_start=0,
+                queries=keys.target,
+                keys=keys.total,
+                fillers=fillers,
+            )
+            key = fillers, weights.numpy().tobytes()
+            if key not in split_of:
+                split_of[key] = split_by_readers(layout, weights)
+            splits.append(split_of[key])
+        return splits[0] if len(split_of) == 1 else RowSplit(tuple(splits))
