@@ -26,6 +26,7 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import torch
+from comfy.model_base import BaseModel
 from torch import Tensor, nn
 from typing_extensions import Self
 
@@ -42,7 +43,15 @@ from ..host.unet import Options, with_patch
 from ..networks.attention import attending_parts, with_reading
 from ..networks.file_attention import patched_file_attention, tell_of_file_attention
 from ..networks.forward_layout import layout_of
-from ..networks.model_family import TOKEN, cells_per_token, network_of, regions_on_tokens, taken_family, tokens_of
+from ..networks.model_family import (
+    TOKEN,
+    cells_per_token,
+    network_of,
+    regions_on_tokens,
+    taken_family,
+    tokens_of,
+    transformer_family,
+)
 from ..sampling.areas import in_pixels
 from ..sampling.carried import (
     CarriedOfPeople,
@@ -113,6 +122,18 @@ class RegionalReferences(CarriedOfPeople):
     def weights(self) -> tuple[float, ...]:
         """For every reference latent of the entry the weight of its person."""
         return tuple(self.record.weight_of(reference, self.row) for reference in self.references)
+
+    def cells_added(self, model: BaseModel) -> int:
+        """In a family of prefixes as many as the references that stand in prefixes of ours: those of a person in one,
+        those of nobody in that of each person and in the one of nobody. Their keys are kept for all steps."""
+        family = transformer_family(model)
+        if family is None or not family.prefix:
+            return 0
+        cells = 0
+        for reference in self.record.references:
+            height, width = reference.latent.shape[-2:]
+            cells += height * width * (self.people_count + 1 if reference.owner is None else 1)
+        return cells
 
     def can_join_batch(self, other: Any) -> bool:
         return self is other

@@ -10,6 +10,7 @@ import torch.nn.functional as functional
 from family_encoders import LLAMA, WIDTH, encoder
 from figures import WHOLE_SAMPLING, relative
 from pack.bridge.loras import layer_names
+from pack.bridge.references.by_region import RegionalReferences
 from pack.bridge.references.record import REFERENCES, PeopleReferences, ReferenceLatent
 from pack.bridge.sampling import on_model
 from pack.bridge.sampling.carried import carried_in, carry
@@ -418,6 +419,10 @@ def test_the_same_from_the_inputs_of_the_node_on():
     dense = Dense([0, 1], [1.0, 1.0], [3.0, 3.0], masks(*size, 2) > 0, width=WIDTH)
     expected = tiny_dits.sample(patched(dense, tiny(WIDTH)), *sides_of_host, start)
     assert relative(tiny_dits.sample(*applied, start), expected) <= WHOLE_SAMPLING
+    model, positive, _negative = applied
+    (carried,) = carried_in(positive[0][1], RegionalReferences.key)
+    latents_of_people = positive[0][1]["reference_latents"]
+    assert carried.cells_added(model.model) == sum(latent[0, 0].numel() for latent in latents_of_people)
 
 
 def test_words_from_the_inputs_of_the_node_on():
