@@ -13,7 +13,6 @@ from pack.bridge.host.schedule import WHOLE_SCHEDULE
 from pack.bridge.references.by_region import REFERENCES_BY_REGION, RegionalReferences
 from pack.bridge.references.record import LATENTS, REFERENCES, PeopleReferences, ReferenceLatent
 from pack.bridge.sampling.carried import carry
-from pack.bridge.sampling.node_of_run import NodeOfRun
 from pack.bridge.sampling.on_model import with_kinds
 from pack.nodes.pulid.net import reads_behind
 from shared import shapes
@@ -72,7 +71,6 @@ def references(network: Network, people: int, by_region: bool = False) -> Applie
         names,
         1.0,
         False,
-        canvas_node=NodeOfRun("counted"),
     )
     model = with_kinds(network.model, REFERENCES_BY_REGION)
     return Applied(model, carry(positive, regions), carry(negative, regions))
