@@ -37,7 +37,7 @@ _GIVEN_ONE_INPUT = (
     ("feed_forward.w1", "feed_forward.w3"),  # of Z-Image
 )
 """Ends of the names of layers to which a block gives one x, in the order in which it calls them. A layer that is given
-another x, as by another pack, makes a product of its own."""
+another x, as by another pack, makes a product of its own; that x has got other numbers meanwhile is not seen."""
 
 
 class PeopleLayers(nn.Module):
