@@ -81,9 +81,19 @@ def _blended_of(a: Person, b: Person, amount: float) -> tuple[Share, ...]:
         return ()
     shares: list[Share] = []
     for person, portraits, of_blend in ((a, a.portraits, 1 - amount), (b, b.portraits, amount)):
-        people = person.blended_of or (Share(portraits.loose[0], 1.0),)
-        shares += [Share(one.loose, one.share * of_blend) for one in people if of_blend]
+        for one in person.blended_of or (Share(portraits.loose[0], 1.0),):
+            if of_blend:
+                _add_share(shares, Share(one.loose, one.share * of_blend))
     return tuple(shares)
+
+
+def _add_share(shares: list[Share], added: Share) -> None:
+    """Add a share to the others, to that of the same portrait where there is one."""
+    for number, share in enumerate(shares):
+        if torch.equal(share.loose, added.loose):
+            shares[number] = replace(share, share=share.share + added.share)
+            return
+    shares.append(added)
 
 
 def _blended_pictures(a: Tensor, b: Tensor, amount: float) -> Tensor:

@@ -227,7 +227,7 @@ def _references_by_row(cast: Cast, photos: int, size: int) -> list[Reference]:
 
     It has as many pictures as the person with the fewest photos.
     """
-    portraits_of_people = [_portraits(member, photos) for member in cast.people]
+    portraits_of_people = [_portraits_of_row(member, photos) for member in cast.people]
     # The first portraits of all people are one picture with rows, (people, H, W, 3), the second ones another. zip ends
     # with the person who has the fewest.
     pictures = [torch.cat(rows) for rows in zip(*portraits_of_people, strict=False)]
@@ -241,6 +241,14 @@ def _references_by_row(cast: Cast, photos: int, size: int) -> list[Reference]:
             of_rows=True,
         )
     ]
+
+
+def _portraits_of_row(member: Member, photos: int) -> list[Tensor]:
+    """The same as _portraits; of a blended person the portrait with the largest share: a row has one strength."""
+    if not member.person.blended_of:
+        return _portraits(member, photos)
+    largest = max(member.person.blended_of, key=lambda one: one.share)
+    return [largest.loose[None].float() / 255]
 
 
 def _reference_of_poses(cast: Cast) -> Reference:

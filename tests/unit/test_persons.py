@@ -172,6 +172,8 @@ def test_blend_ends_are_the_people_themselves(method):
     assert mostly_a.name == "Anna 75 % Ben 25 %"
     of_three = blending.blend(mostly_a, replace(a, portraits=pictures(seed=2)), 0.5, method, "")
     assert [one.share for one in saved(of_three).blended_of] == [0.375, 0.125, 0.5]
+    again = blending.blend(mostly_a, a, 0.3, method, "")
+    assert [one.share for one in again.blended_of] == pytest.approx([0.825, 0.175]), "one share for each portrait"
     for one, first in zip(saved(of_three).blended_of, (a.portraits, b.portraits, pictures(seed=2)), strict=True):
         assert torch.equal(one.loose, first.loose[0])
     for amount, end in ((0.0, a), (1.0, b)):

@@ -8,6 +8,7 @@ from pack.core import taking_part
 from pack.core.cast import Cast, PlacedCast, RowCast, Slot
 from pack.core.checks.errors import BadSetup
 from pack.core.parts.parts import Part
+from pack.core.persons import blending
 from pack.nodes.references.numbering import with_numbers, with_sentences
 from pack.nodes.references.parts import OwnedPart, words_of
 from pack.nodes.references.pictures import Fit, fitted, references, resized
@@ -128,6 +129,14 @@ def named_cast(*weights, photos=1, kind=Cast, **more):
 def test_whoever_is_named_in_braces_is_the_number_of_their_picture(prompt, cast, said):
     sources = references(taking_part.present(cast), photos=2, size=64)
     assert with_numbers(prompt, "Prompt", cast, sources, "Picture {}") == said
+
+
+def test_behind_crop_faces_a_blended_person_is_the_portrait_of_the_larger_share():
+    anna, ben = (people_made.a_member(number, slot=Slot((0, 0))) for number in (1, 2))
+    blended = replace(anna, person=blending.blend(anna.person, ben.person, 0.75, "slerp", ""))
+    (reference,) = references(RowCast((blended, anna), 64, 64), photos=1, size=64)
+    for row, member in zip(reference.pictures[0], (ben, anna), strict=True):
+        assert torch.equal(row, member.person.portraits.loose[0].float() / 255)
 
 
 @pytest.mark.parametrize("braces", ["{Cleo}", "{4}", "{day|night}"])
