@@ -19,8 +19,10 @@ from torch import Tensor
 from ...core.attention.token_groups import AnySplit
 from ...core.attention.token_layout import Span, TokenKind
 from ..host.unet import Options, with_patch
-from ..sampling.forward import argument
+from ..sampling.forward import ForwardShape, argument
 from .attention import Reading, around_attention, with_reading, without_readings
+from .model_family import tokens_of
+from .split_batch import SplitBatch
 
 _CACHE = "qwen_image21_cache"
 """The host's own option: what its cache of the prefix does."""
@@ -210,21 +212,45 @@ class TargetKeys:
         return queries == self.target and keys == self.own + self.target
 
 
-def target_keys(options: Options) -> TargetKeys | None:
-    """What the target reads; None where it reads the network's own prefix alone."""
-    return options.get(_PREFIXES)
+def read_by_target(options: Options, queries: int, keys: int) -> TargetKeys | None:
+    """What the target reads, if an attention of so many queries and keys is the target's with all prefixes; else
+    None."""
+    of_target: TargetKeys | None = options.get(_PREFIXES)
+    is_targets = of_target is not None and (queries, keys) == (of_target.target, of_target.total)
+    return of_target if is_targets else None
 
 
-def with_prefixes(options: Options, prefixes: Sequence[ReadPrefix], own: int, target: int, reading: Reading) -> Options:
-    """A copy of transformer_options in which the target reads these prefixes, too.
+class PrefixBatch(SplitBatch):
+    """A batch by which the target reads prefixes beside the network's own.
 
-    own, target: as in TargetKeys. reading: which tokens read which of them.
+    latent: the shape of the target's, (B, C, h, w). given: of what the network makes its own prefix in this forward.
     """
-    before = target_keys(options) or TargetKeys(own, target)
-    with_keys = {**options, _PREFIXES: TargetKeys(own, target, (*before.prefixes, *prefixes))}
-    # What divides attention is called with the keys of all prefixes, so their function stands around it.
-    with_keys = with_reading(with_keys, reading)
-    return with_keys if _PREFIXES in options else around_attention(with_keys, _attend_with_prefixes)
+
+    given: PrefixInput
+
+    def __init__(self, forward_shape: ForwardShape) -> None:
+        super().__init__(forward_shape)
+        self.latent = forward_shape.latent
+        self._target = tokens_of(forward_shape.model, forward_shape.latent)
+
+    def network_arguments(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """args and kwargs as they are: `given` is what they bring."""
+        self.given = given_to_network(args, kwargs)
+        return args, kwargs
+
+    def with_read(self, options: Options, prefixes: Sequence[ReadPrefix], reading: Reading) -> Options:
+        """A copy of transformer_options in which the target reads these prefixes, too.
+
+        reading: which tokens read which of them.
+        """
+        own = sum(span.count for span in spans_of(self.given))
+        before: TargetKeys = options.get(_PREFIXES) or TargetKeys(own, self._target)
+        with_keys = {**options, _PREFIXES: TargetKeys(own, self._target, (*before.prefixes, *prefixes))}
+        # What divides attention is called with the keys of all prefixes, so their function stands around it.
+        with_keys = with_reading(with_keys, reading)
+        return with_keys if _PREFIXES in options else around_attention(with_keys, _attend_with_prefixes)
 
 
 def _attend_with_prefixes(
@@ -232,7 +258,7 @@ def _attend_with_prefixes(
 ) -> Tensor:
     """What an attention gives with the keys of all prefixes, if it is the target's; as in around_attention."""
     options: Options = kwargs["transformer_options"]
-    keys = target_keys(options)
+    keys: TargetKeys | None = options.get(_PREFIXES)
     if keys is not None and keys.is_target(q.shape[1], k.shape[1]):
         blocks = [prefix.blocks[options["block_index"]] for prefix in keys.prefixes]
         k = torch.cat([k, *(keys_of_one for keys_of_one, _ in blocks)], dim=1)

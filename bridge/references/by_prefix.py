@@ -6,13 +6,10 @@ references are limited to no region. Every other prefix is computed in the first
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
-from torch import nn
 
 from ...core.attention.prefix_groups import (
     EVERYBODY,
@@ -26,23 +23,18 @@ from ...core.attention.token_groups import AnySplit, Group, split_of_rows
 from ...core.attention.token_layout import Span
 from ...core.attention.tracing import untraced
 from ..host.unet import Options
-from ..networks.attention import attending_parts
-from ..networks.file_attention import patched_file_attention
-from ..networks.model_family import network_of, taken_family, tokens_of
 from ..networks.prefixes import (
+    PrefixBatch,
     PrefixInput,
     ReadPrefix,
     TargetKeys,
     computed,
-    given_to_network,
     positions_of,
+    read_by_target,
     spans_of,
-    target_keys,
-    with_prefixes,
 )
 from ..sampling.current_forward import CurrentReferences, current
-from ..sampling.forward import Batch, ForwardShape
-from ..sampling.watch import DueCalls
+from ..sampling.forward import ForwardShape
 
 _MOST_KEPT = 8
 """Prefixes of so many prompts are kept, the last that were read."""
@@ -58,7 +50,7 @@ class _KeptPrefixes:
     splits: dict[object, AnySplit] = field(default_factory=dict[object, AnySplit])
 
 
-class PrefixReferencesBatch(Batch):
+class PrefixReferencesBatch(PrefixBatch):
     """The attention of one forward, in which the picture reads prefixes of people.
 
     reading_of_rows: how the picture of each row of the batch reads. people: whose the references are; None where words
@@ -71,45 +63,18 @@ class PrefixReferencesBatch(Batch):
         people: CurrentReferences | None,
         forward_shape: ForwardShape,
     ) -> None:
-        super().__init__()
-        self.row_count = forward_shape.row_count
+        super().__init__(forward_shape)
         self._reading_of_rows = reading_of_rows
         self._references = reading_of_rows[0].references
         self._people = people
-        self._latent = forward_shape.latent
-        self._target = tokens_of(forward_shape.model, forward_shape.latent)
-        self._family = taken_family(forward_shape.model)
-        self._network = network_of(forward_shape.model)
-        self._patched = patched_file_attention(self._network)
         self._names = sorted({name for reading in reading_of_rows for name in reading.prefixes()})
         self._kept: list[_KeptPrefixes] = []
-        self._given: PrefixInput | None = None
-
-    def due_calls(self, modules: Mapping[str, nn.Module]) -> DueCalls:
-        return attending_parts(modules, self._family)
-
-    @contextmanager
-    def prepared(self) -> Iterator[None]:
-        with ExitStack() as stack:
-            for patched in self._patched:
-                stack.enter_context(patched.in_place())
-            yield
-
-    def network_arguments(
-        self, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """args and kwargs as they are. What the prefixes are made of is noted."""
-        self._given = given_to_network(args, kwargs)
-        return args, kwargs
 
     def options_for_network(self, options: Options) -> Options:
         """transformer_options with the prefixes, which are computed where they are not kept."""
-        assert self._given is not None
         current.references = self._people
-        kept = self._prefixes(self._given, options)
-        own = sum(span.count for span in spans_of(self._given))
-        reading = _TargetReading(self, kept)
-        return with_prefixes(options, tuple(kept.by_name.values()), own, self._target, reading)
+        kept = self._prefixes(self.given, options)
+        return self.with_read(options, tuple(kept.by_name.values()), _TargetReading(self, kept))
 
     @untraced  # which prompt it is, and so whether its prefixes are kept, is known in a forward only
     def _prefixes(self, given: PrefixInput, options: Options) -> _KeptPrefixes:
@@ -125,9 +90,9 @@ class PrefixReferencesBatch(Batch):
             segments = self._segments(spans)
             if name == EVERYBODY and not segments:
                 continue  # it is the network's own
-            positions = positions_of(given, self._latent, left_out)
-            channels = self._latent[1]
-            blocks = computed(self._network, given.without(left_out), positions, segments, channels, options)
+            positions = positions_of(given, self.latent, left_out)
+            channels = self.latent[1]
+            blocks = computed(self.network, given.without(left_out), positions, segments, channels, options)
             by_name[name] = ReadPrefix(blocks, len(positions) - 1)
         self._kept = [*self._kept[1 - _MOST_KEPT :], _KeptPrefixes(given, by_name, spans_by_name)]
         return self._kept[-1]
@@ -185,8 +150,8 @@ class _TargetReading:
     kept: _KeptPrefixes
 
     def split(self, queries: int, keys: int, options: Options) -> AnySplit | None:
-        of_target = target_keys(options)
-        if of_target is None or queries != of_target.target or keys != of_target.total:
+        of_target = read_by_target(options, queries, keys)
+        if of_target is None:
             return None
         self.batch.calls.count()
         return self.batch.split_of_target(self.kept, of_target)

@@ -20,14 +20,13 @@ hold, and where there are none, all tokens read all references, each by the weig
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import torch
 from comfy.model_base import BaseModel
-from torch import Tensor, nn
+from torch import Tensor
 from typing_extensions import Self
 
 from ...core.attention.cross_attention import on_tokens
@@ -40,18 +39,18 @@ from ...core.checks.errors import BadSetup, LikenessError, counted
 from ...core.places.regions import BadRegion
 from ...core.taking_part import present_in
 from ..host.unet import Options, with_patch
-from ..networks.attention import attending_parts, with_reading
-from ..networks.file_attention import patched_file_attention, tell_of_file_attention
+from ..networks.attention import with_reading
+from ..networks.file_attention import tell_of_file_attention
 from ..networks.forward_layout import layout_of
 from ..networks.model_family import (
     TOKEN,
     cells_per_token,
-    network_of,
     regions_on_tokens,
     taken_family,
     tokens_of,
     transformer_family,
 )
+from ..networks.split_batch import SplitBatch
 from ..sampling.areas import in_pixels
 from ..sampling.carried import (
     CarriedOfPeople,
@@ -63,7 +62,6 @@ from ..sampling.conditioning import RunEntry
 from ..sampling.current_forward import CurrentReferences, current
 from ..sampling.forward import Batch, ForwardInput, ForwardShape
 from ..sampling.runs import Kind, Run
-from ..sampling.watch import DueCalls
 from .by_prefix import PrefixReferencesBatch
 from .record import LATENTS, PeopleReferences, ReferenceLatent
 
@@ -260,7 +258,7 @@ REFERENCES_BY_REGION = Kind(RegionalReferences.key, _batch)
 """References of people that are read by region and by weight."""
 
 
-class RegionalReferencesBatch(Batch):
+class RegionalReferencesBatch(SplitBatch):
     """The attention of one forward, in which tokens read references by region and by weight.
 
     rows: what each row of the batch carries. strength: how far references are limited to regions at this step, 0..1.
@@ -276,8 +274,7 @@ class RegionalReferencesBatch(Batch):
         layout: TokenLayout,
         forward_shape: ForwardShape,
     ) -> None:
-        super().__init__()
-        self.row_count = forward_shape.row_count
+        super().__init__(forward_shape)
         regional = rows[0]
         self._rows = rows
         self._strength = strength
@@ -289,28 +286,14 @@ class RegionalReferencesBatch(Batch):
         self._cells = cells_per_token(forward_shape.model)
         kept = [reference.kept for reference in regional.references if reference.kept is not None]
         self._keeps_by_row = any(len(of_reference) > 1 for of_reference in kept)
-        family = taken_family(forward_shape.model)
-        self._family = family
-        # They tell attention what the model's file asks for.
-        self._patched = patched_file_attention(network_of(forward_shape.model))
         # Plans are made here, because torch.compile must not see how they are made in a forward.
         self._plans: dict[int, Plan] = {}  # of the blocks, by the argument of plan()
         self.plan(layout.common)
         # Of the text's refiners, where they read what it shows of references by their weight. It is of the common text,
         # without the words of people, which are refined by themselves.
         self._plan_of_refiners: Plan | None = None
-        if family.refiners and any(regional.shown) and regional.record.is_weighted:
+        if self.family.refiners and any(regional.shown) and regional.record.is_weighted:
             self._plan_of_refiners = self._made_plan(self._layout_with_text(layout.common).text_spans())
-
-    def due_calls(self, modules: Mapping[str, nn.Module]) -> DueCalls:
-        return attending_parts(modules, self._family)
-
-    @contextmanager
-    def prepared(self) -> Iterator[None]:
-        with ExitStack() as stack:
-            for patched in self._patched:
-                stack.enter_context(patched.in_place())
-            yield
 
     def plan(self, text: int) -> Plan:
         """How the attention of the blocks is split. text: how many tokens the common text has."""

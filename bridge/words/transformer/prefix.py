@@ -6,84 +6,51 @@ says. Words read themselves alone, as a prompt does there. The picture stands be
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ....core.attention.token_groups import AnySplit, RowSplit, Split
 from ....core.attention.tracing import untraced
 from ....core.attention.word_groups import Filler, TextLayout, split_by_readers
 from ...host.unet import Options
-from ...networks.attention import attending_parts
-from ...networks.file_attention import patched_file_attention
-from ...networks.model_family import network_of, taken_family, tokens_of
 from ...networks.prefixes import (
     BlockKeys,
+    PrefixBatch,
     PrefixInput,
     ReadPrefix,
     TargetKeys,
     computed,
-    given_to_network,
     positions_of,
-    spans_of,
-    target_keys,
-    with_prefixes,
+    read_by_target,
 )
-from ...sampling.forward import Batch, ForwardShape
-from ...sampling.watch import DueCalls
+from ...sampling.forward import ForwardShape
 from .slots import TextSlot
 
 
-class PrefixWordsBatch(Batch):
+class PrefixWordsBatch(PrefixBatch):
     """The attention of one forward, in which the picture reads everybody's words.
 
     slots: of the words of each person.
     """
 
     def __init__(self, slots: Sequence[TextSlot], forward_shape: ForwardShape) -> None:
-        super().__init__()
-        self.row_count = forward_shape.row_count
+        super().__init__(forward_shape)
         self.slots = slots
-        self._latent = forward_shape.latent
-        self._target = tokens_of(forward_shape.model, forward_shape.latent)
-        self._family = taken_family(forward_shape.model)
-        self._network = network_of(forward_shape.model)
-        self._patched = patched_file_attention(self._network)
         self._kept: dict[float, tuple[ReadPrefix, ...]] = {}  # by the position of the picture
-        self._given: PrefixInput | None = None
-
-    def due_calls(self, modules: Mapping[str, nn.Module]) -> DueCalls:
-        return attending_parts(modules, self._family)
-
-    @contextmanager
-    def prepared(self) -> Iterator[None]:
-        with ExitStack() as stack:
-            for patched in self._patched:
-                stack.enter_context(patched.in_place())
-            yield
-
-    def network_arguments(
-        self, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """args and kwargs as they are. It is noted where they put the picture."""
-        self._given = given_to_network(args, kwargs)
-        return args, kwargs
 
     def options_for_network(self, options: Options) -> Options:
         """transformer_options with everybody's words, which are computed where they are not kept."""
-        assert self._given is not None
-        prefixes = self._prefixes(self._given, options)
-        own = sum(span.count for span in spans_of(self._given))
-        return with_prefixes(options, prefixes, own, self._target, _WordsReading(self, prefixes))
+        prefixes = self._prefixes(self.given, options)
+        return self.with_read(options, prefixes, _WordsReading(self, prefixes))
 
     @untraced  # where the picture stands is known in a forward only
     def _prefixes(self, given: PrefixInput, options: Options) -> tuple[ReadPrefix, ...]:
         """The words of every slot."""
-        position = float(positions_of(given, self._latent)[-1, 0])
+        position = float(positions_of(given, self.latent)[-1, 0])
         if position not in self._kept:
             prefixes: list[ReadPrefix] = []
             for slot in self.slots:
@@ -101,10 +68,10 @@ class PrefixWordsBatch(Batch):
         blocks: list[BlockKeys] = []
         for length, rows in of_lengths.items():
             text = torch.cat([texts[row] for row in rows])
-            positions = positions_of(PrefixInput(text, (), ()), self._latent)
+            positions = positions_of(PrefixInput(text, (), ()), self.latent)
             positions[:, 0] += position - length  # the picture would stand at `length`
             prefix = PrefixInput(text, (), ())
-            of_rows = computed(self._network, prefix, positions, {}, self._latent[1], options)
+            of_rows = computed(self.network, prefix, positions, {}, self.latent[1], options)
             if not blocks:
                 blocks = [self._room(keys, slot.tokens) for keys, _ in of_rows]
             into = slice(None) if len(texts) == 1 else torch.tensor(rows, device=like.device)
@@ -128,8 +95,8 @@ class _WordsReading:
     splits: dict[tuple[int, int], AnySplit] = field(default_factory=dict[Any, Any])
 
     def split(self, queries: int, keys: int, options: Options) -> AnySplit | None:
-        of_target = target_keys(options)
-        if of_target is None or queries != of_target.target or keys != of_target.total:
+        of_target = read_by_target(options, queries, keys)
+        if of_target is None:
             return None
         self.batch.calls.count()
         key = of_target.start_of(self.prefixes[0]), of_target.total

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 from ....core.checks.errors import BadSetup
 from ...host.unet import Options
-from ...networks.attention import attending_parts, with_reading
-from ...networks.file_attention import patched_file_attention
+from ...networks.attention import with_reading
 from ...networks.model_family import network_of, taken_family, tokens_of
 from ...networks.patched_methods import patched_inputs, patched_text_readers, with_input_patch
+from ...networks.split_batch import SplitBatch
 from ...sampling.carried import ConditioningLost, PerChunk, rows_of_nodes
 from ...sampling.current_forward import CurrentTexts, current
 from ...sampling.forward import Batch, ForwardShape, argument
@@ -89,17 +89,15 @@ class _Arguments:
             self.by_name[name] = changed(self.by_name[name])
 
 
-class TransformerWordsBatch(Batch):
+class TransformerWordsBatch(SplitBatch):
     """Attention in which words are read by region, and what has to stand in the network for it.
 
     nodes: for each node one TransformerWords, which all rows have, or one for each row.
     """
 
     def __init__(self, nodes: Sequence[Sequence[TransformerWords]], forward_shape: ForwardShape) -> None:
-        super().__init__()
-        family = taken_family(forward_shape.model)
-        self.row_count = forward_shape.row_count
-        self._family = family
+        super().__init__(forward_shape)
+        family = self.family
         slots = [slot for node in nodes for slot in slots_of(node, forward_shape, family)]
         # How long all texts are, and which of the tokens are whose.
         self._texts = ForwardTexts(slots, forward_shape, family)
@@ -112,15 +110,14 @@ class TransformerWordsBatch(Batch):
         # What stands in the network: methods that are called for one text at a time, and others that know of all texts.
         self._texts_alone = TextsAlone(self._texts).patched()
         self._patched = [
-            *patched_file_attention(self._texts.network),
-            *patched_inputs(self._texts.network, family, self._reading.with_positions),
-            *patched_text_readers(self._texts.network, family),
+            *patched_inputs(self.network, family, self._reading.with_positions),
+            *patched_text_readers(self.network, family),
         ]
 
     def due_calls(self, modules: Mapping[str, nn.Module]) -> DueCalls:
         """The parts that attend to words, and the methods that are called for one text at a time."""
         texts_alone = {patched: patched.module for patched in self._texts_alone}
-        return {**attending_parts(modules, self._family), **texts_alone}
+        return {**super().due_calls(modules), **texts_alone}
 
     def network_arguments(
         self, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -131,7 +128,7 @@ class TransformerWordsBatch(Batch):
         Raises BadSetup for a mask of text and picture together.
         """
         # By name alone: networks with such a mask take it among their **kwargs, so it has no place.
-        if self._family.joint_mask and kwargs.get("attention_mask") is not None:
+        if self.family.joint_mask and kwargs.get("attention_mask") is not None:
             raise BadSetup(
                 "A node in front (Apply Style Model at another strength than 1) has put an attention mask into the "
                 "conditioning, which knows nothing of the words of single people.",
@@ -142,8 +139,8 @@ class TransformerWordsBatch(Batch):
         with_words = torch.cat([text, self._words.to(text)], dim=1)
         arguments = _Arguments(list(args), dict(kwargs))
         arguments.change(_TEXT_PLACE, "context", lambda _: with_words)
-        arguments.change(self._family.number_place, "num_tokens", lambda number: number + sum(self._texts.sizes))
-        arguments.change(self._family.mask_place, "attention_mask", self._lengthened)
+        arguments.change(self.family.number_place, "num_tokens", lambda number: number + sum(self._texts.sizes))
+        arguments.change(self.family.mask_place, "attention_mask", self._lengthened)
         return tuple(arguments.by_position), arguments.by_name
 
     def _lengthened(self, mask: Tensor | None) -> Tensor | None:
@@ -166,6 +163,7 @@ class TransformerWordsBatch(Batch):
         with ExitStack() as stack:
             for patched in self._texts_alone:
                 stack.enter_context(patched.in_place(self.calls))
+            stack.enter_context(super().prepared())
             for patched in self._patched:
                 stack.enter_context(patched.in_place())
             yield
@@ -175,5 +173,5 @@ class TransformerWordsBatch(Batch):
         names = tuple(slot.name for slot in self._texts.slots)
         lengths_of_words = tuple(self._texts.lengths()[1:])  # the first length is that of the common text
         current.texts = CurrentTexts(names, lengths_of_words)
-        options = with_input_patch(options, self._family, self._reading.with_positions)
+        options = with_input_patch(options, self.family, self._reading.with_positions)
         return with_reading(options, self._reading)
