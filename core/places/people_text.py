@@ -48,9 +48,10 @@ _CHILDREN = ("child", "girl", "boy")
 """Of whom a prompt says the years, also where they are not written."""
 _PERSON = re.compile(
     f"(?P<noun>{'|'.join(_NOUNS)})?"
-    r"\s*(?:of\s+)?(?:(?P<years>\d{1,3})(?!\d|\s*cm))?\s*(?:(?P<height>\d{1,3})\s*cm)?\s*"
+    r"\s*(?:of\s+)?(?:(?P<years>(?!0\d)\d{1,3})(?!\d|\s*cm))?\s*(?:(?P<height>\d{1,3})\s*cm)?\s*"
     f"(?P<action>{'|'.join(ACTIONS)})?"
 )
+"""No age begins with 0: the 05 of 2,05 is of a height in metres."""
 _TWICE = {"noun": "two words for one", "years": "two ages", "height": "two heights", "action": "two actions"}
 """What is wrong with a person of whom something is said twice, by the groups of _PERSON."""
 

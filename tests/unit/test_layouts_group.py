@@ -195,7 +195,7 @@ def test_faces_stay_apart_and_in_the_picture() -> None:
         ("dancing", "not understood"), ("adult, adult adult", "not understood"), ("girl 0", "of girl is from 1 to 120"),
         ("40 cm", "from 75 to 230 cm"), ("a, b, c", "'a'"), ("adult,,,6", "about place 4"), ("0: 6", "about place 0"),
         ("9: 6", "about place 9"), ("2: 6\n2: 7", "described already"), ("Anna: 6", "no number of a place"),
-        ("6 hug hug", "not understood"), ("121", "from 2 to 120"), ("1,65", "from 2 to 120"),
+        ("6 hug hug", "not understood"), ("121", "from 2 to 120"), ("1,65", "from 2 to 120"), ("2,05", "'05' cannot"),
         ("2: girl 6, adult, man", "about place 4"),
         ("99999: 6", "about place 99999"), ("s\u0130tting", "not understood"), ("3 m", "not understood"),
         ("woman 162,5 cm", "whole cm"), ("girl 6,5", "whole years"), ("woman 1,65 m", "whole cm"),
