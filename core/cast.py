@@ -112,6 +112,29 @@ class Share:
     share: float
 
 
+@dataclass(frozen=True, eq=False)
+class LookPicture:
+    """A picture of something that a person wears, as `core.parts.parts.Part` has it, in 8 bits.
+
+    picture: (H, W, 3) uint8 RGB. alpha: (H, W) uint8, None where all is opaque. mask: (h, w) uint8, what of the picture
+    is worn; None for all of it. weight: above 0.
+    """
+
+    label: str
+    picture: Tensor
+    alpha: Tensor | None = None
+    mask: Tensor | None = None
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, eq=False)
+class Look:
+    """What a person wears in some pictures: clothes, shoes, hair. name: told from the person's other looks."""
+
+    name: str
+    pictures: tuple[LookPicture, ...]
+
+
 @dataclass(frozen=True)
 class Person:
     """One person, from one or more photos, or known to LoRAs or words alone.
@@ -123,6 +146,7 @@ class Person:
     portraits: None for a person without a photo.
     one_person_from: recogniser id -> the least cosine at which it takes two photos for one person, as in `Face`.
     blended_of: for a blended person with portraits, each of whom the portraits are a mixture; they are 1 in all.
+    looks: the newest last.
     """
 
     name: str
@@ -132,6 +156,7 @@ class Person:
     loras: tuple[Lora, ...] = ()
     one_person_from: Mapping[str, float] = field(default_factory=dict[str, float])
     blended_of: tuple[Share, ...] = ()
+    looks: tuple[Look, ...] = ()
 
     def __post_init__(self) -> None:
         # A name also comes out of files that others have made.

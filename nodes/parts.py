@@ -7,7 +7,7 @@ from ..bridge.host import notes
 from ..core.checks import errors
 from ..core.checks.text import plain
 from ..core.parts.part_notes import notes_on_part, pictures_of_garment, sheet
-from ..core.parts.parts import LABELS, Parts, make_part
+from ..core.parts.parts import LABELS, MOST_WEIGHT, Parts, make_part
 from .categories import IN_PARTS
 from .sockets import PartsSocket
 
@@ -26,7 +26,7 @@ class PartNode(io.ComfyNode):
                 io.Image.Input("image"),
                 io.Combo.Input("label", options=[*LABELS, OTHER], default=LABELS[0]),
                 io.String.Input("other_label", default=""),
-                io.Float.Input("weight", default=1.0, min=0.0, max=4.0, step=0.05),
+                io.Float.Input("weight", default=1.0, min=0.0, max=MOST_WEIGHT, step=0.05),
                 io.Mask.Input("mask", optional=True),
                 io.Mask.Input("target_mask", optional=True),
                 PartsSocket.Input("parts", optional=True),

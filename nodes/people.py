@@ -17,14 +17,17 @@ from ..core.cast import Person
 from ..core.checks.errors import FaceNotFound, counted
 from ..core.checks.text import MOST_NAME_LETTERS, logger, plain
 from ..core.faces import by_hand, which
+from ..core.parts.cut_outs import piece_of_part
 from ..core.persons import blending, checks, combining
+from ..core.persons.looks import part_of
 from ..core.pictures import previews, tensors
 from .categories import IN_PEOPLE
 from .sockets import BoxesSocket, FaceLandmarksSocket, FaceModelSocket, PersonSocket
 
 
 def _crops_preview(cls: type[io.ComfyNode], person: Person) -> ui.PreviewImage | None:
-    """The preview of a person: for each photo the cut of the face, and beside it the cut of head and shoulders.
+    """The preview of a person: for each photo the cut of the face, and beside it the cut of head and shoulders; then
+    what is worn in each look.
 
     A person whose file was saved without portraits has no cuts of head and shoulders. None for a person without photos.
     """
@@ -38,6 +41,10 @@ def _crops_preview(cls: type[io.ComfyNode], person: Person) -> ui.PreviewImage |
         if person.portraits:
             sheet.append(person.portraits.loose[number - 1])
             captions.append("head and shoulders")
+    for look in person.looks:
+        for picture in look.pictures:
+            sheet.append(piece_of_part(part_of(picture)))
+            captions.append(f"{look.name}: {picture.label}")
     pictures_of_photo = 2 if person.portraits else 1
     return ui.PreviewImage(previews.contact_sheet(sheet, captions, together=pictures_of_photo), cls=cls)
 
@@ -181,6 +188,8 @@ class SavePerson(io.ComfyNode):
     def execute(cls, person: Person, filename: str) -> io.NodeOutput:
         graph = cls.hidden and cls.hidden.dynprompt
         path = saved_people.save_person(person, filename, notes.node_of(cls), graph)
+        if person.looks:
+            notes.tell(saved_people.size_with_looks(person, path))
         return io.NodeOutput(person, path, ui=_crops_preview(cls, person))
 
 

@@ -155,6 +155,15 @@ def save_person(person: Person, filename: str, node_id: str | None = None, graph
     return path
 
 
+def size_with_looks(person: Person, path: str) -> str:
+    """A line about how large the file of a person is, and how much of it are looks."""
+    of_looks = sum(rows.numel() for rows in saving.tensors_of_looks(person).values())  # a byte each
+    megabytes = [f"{size / 1e6:.1f} MB" for size in (os.path.getsize(path), of_looks)]
+    return (
+        f"The file has {megabytes[0]}, of which looks ({listed([look.name for look in person.looks])}) {megabytes[1]}."
+    )
+
+
 def _digest(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
     """A digest of a person. Not of the file, as safetensors writes metadata in another order each time."""
     return sha256(save(dict(tensors)) + repr(sorted(metadata.items())).encode()).digest()

@@ -12,6 +12,8 @@ from ..pictures.tensors import as_masks, as_rgb, joined_masks
 
 LABELS = ("upper body clothes", "lower body clothes", "whole body clothes", "hair or headwear", "face", "shoes")
 """What Parts2Whole was trained with, word for word."""
+MOST_WEIGHT = 4.0
+"""The largest weight of a part."""
 PAINT = "right click the node of the picture, Open in Mask Editor, paint over what shall count, Save"
 """How to make a mask."""
 

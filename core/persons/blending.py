@@ -26,7 +26,8 @@ def blend(a: Person, b: Person, amount: float, method: str, name: str) -> Person
     name: of the new person, "" for "Anna 75 % Ben 25 %".
     Of crops and portraits the first photo of each person is mixed, pixel by pixel; portraits only where both have them,
     and then `blended_of` has those of each. The new person
-    has the LoRAs of both: the strengths of a's are multiplied by 1 - amount, those of b's by amount.
+    has the LoRAs of both: the strengths of a's are multiplied by 1 - amount, those of b's by amount. The new person has
+    the looks of whoever has the larger share, of a where both have half.
     Raises BadEmbedding, and EmbeddingMissing where the two have no recogniser in common, unless both have portraits
     and no embeddings.
     """
@@ -50,6 +51,7 @@ def blend(a: Person, b: Person, amount: float, method: str, name: str) -> Person
             loras=(*_weakened(a.loras, 1 - amount), *_weakened(b.loras, amount)),
             one_person_from={**a.one_person_from, **b.one_person_from},  # of a recogniser in both, that of b
             blended_of=_blended_of(a, b, amount),
+            looks=a.looks if amount <= 0.5 else b.looks,
         )
     )
 

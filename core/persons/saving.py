@@ -7,15 +7,17 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..cast import CROP, LOOSE, Lora, Person, Portraits, Share
+from ..cast import CROP, LOOSE, Look, LookPicture, Lora, Person, Portraits, Share
 from ..checks.errors import UnsupportedCheckpoint
-from ..checks.text import plain
+from ..checks.text import MOST_NAME_LETTERS, plain
 from ..models.formats import identify
 from ..models.tensors import below, check_all_floats
 from .checks import check, why_bad_portraits
+from .looks import why_bad_looks
 
 FORMAT = "likeness identity"
-VERSION = "1"
+VERSIONS = ("1", "2")
+"""Written without looks and with looks: so people without looks can be read by all versions of the pack."""
 EXPECTED = "a person saved by Save Person"
 
 EMBEDDING_PREFIX = "embedding."
@@ -29,6 +31,10 @@ LOOSE_KEY = "portraits.loose"
 FFHQ_KEY = "portraits.ffhq"
 BLENDED_KEY, SHARES_KEY = "blended_of.loose", "blended_of.shares"
 """(people, 512, 512, 3) uint8 and (people,) of a blended person."""
+LOOK_PREFIX = "look."
+"""The key of a tensor of a look is this, the numbers of look and picture from 0, and one of _LOOK_TENSORS: in
+"look.0.1.mask" the mask of the second picture. Their names and labels are in the metadata "looks"."""
+_LOOK_TENSORS = ("picture", "alpha", "mask")
 _PORTRAIT_KEYS = {ALIGNED_KEY, LOOSE_KEY, FFHQ_KEY}
 """The three kinds of portraits. Files of people without portraits have none of them."""
 
@@ -55,12 +61,28 @@ def to_tensors(person: Person) -> PersonFile:
     if person.blended_of:
         tensors[BLENDED_KEY] = torch.stack([one.loose for one in person.blended_of])
         tensors[SHARES_KEY] = torch.tensor([one.share for one in person.blended_of], dtype=torch.float32)
-    metadata = {"format": FORMAT, "version": VERSION, "name": person.name}
+    metadata = {"format": FORMAT, "version": VERSIONS[bool(person.looks)], "name": person.name}
     if person.loras:
         metadata["loras"] = json.dumps([(lora.file, lora.strength, lora.words) for lora in person.loras])
+    if person.looks:
+        tensors |= tensors_of_looks(person)
+        names = [(look.name, [(one.label, one.weight) for one in look.pictures]) for look in person.looks]
+        metadata["looks"] = json.dumps(names)
     # Copies, because a file cannot hold rows that share their memory.
     copies = {key: rows.contiguous().clone() for key, rows in tensors.items()}
     return PersonFile(copies, metadata)
+
+
+def tensors_of_looks(person: Person) -> dict[str, Tensor]:
+    """What the looks of a person add to the tensors of the file."""
+    tensors: dict[str, Tensor] = {}
+    for number, look in enumerate(person.looks):
+        for of_picture, one in enumerate(look.pictures):
+            for name in _LOOK_TENSORS:
+                rows: Tensor | None = getattr(one, name)
+                if rows is not None:
+                    tensors[f"{LOOK_PREFIX}{number}.{of_picture}.{name}"] = rows
+    return tensors
 
 
 def from_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str], path: str) -> Person:
@@ -87,6 +109,7 @@ def from_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str], pat
         loras=_loras(metadata, path),
         one_person_from={recogniser: float(cosine) for recogniser, cosine in below(ONE_PERSON_PREFIX, tensors).items()},
         blended_of=_blended_of(tensors, path),
+        looks=_looks(tensors, metadata, path),
     )
     check(person)
     _check_same_photos(person, tensors, path)
@@ -118,9 +141,9 @@ def check_format(tensors: Mapping[str, Tensor], metadata: Mapping[str, str], pat
             raise not_a_person(path, record.title, record.belongs)
         raise not_a_person(path, f"a file with {json.dumps(sorted(tensors)[:3])} and no person")
     version = metadata.get("version")
-    if version != VERSION:
+    if version not in VERSIONS:
         content = f"written in version {version} of the format"
-        raise UnsupportedCheckpoint(path, content, f"version {VERSION}", "Update this node pack.")
+        raise UnsupportedCheckpoint(path, content, f"version {VERSIONS[-1]} at most", "Update this node pack.")
 
 
 def _loras(metadata: Mapping[str, str], path: str) -> tuple[Lora, ...]:
@@ -132,6 +155,26 @@ def _loras(metadata: Mapping[str, str], path: str) -> tuple[Lora, ...]:
     except (OverflowError, TypeError, ValueError) as error:
         raise _damaged(path, "its LoRAs cannot be read") from error
     return tuple(loras)
+
+
+def _looks(tensors: Mapping[str, Tensor], metadata: Mapping[str, str], path: str) -> tuple[Look, ...]:
+    """The looks of a person. Raises UnsupportedCheckpoint for what cannot be read or is too much."""
+    looks: list[Look] = []
+    try:
+        for number, (name, labels) in enumerate(json.loads(metadata.get("looks", "[]"))):
+            pictures: list[LookPicture] = []
+            for of_picture, (label, weight) in enumerate(labels):
+                key = f"{LOOK_PREFIX}{number}.{of_picture}"
+                picture = tensors[f"{key}.picture"]
+                alpha, mask = tensors.get(f"{key}.alpha"), tensors.get(f"{key}.mask")
+                pictures.append(LookPicture(plain(str(label)), picture, alpha, mask, float(weight)))
+            looks.append(Look(plain(str(name), MOST_NAME_LETTERS), tuple(pictures)))
+    except (KeyError, OverflowError, TypeError, ValueError) as error:
+        raise _damaged(path, "its looks cannot be read") from error
+    why = why_bad_looks(looks)
+    if why:
+        raise _damaged(path, why)
+    return tuple(looks)
 
 
 def _blended_of(tensors: Mapping[str, Tensor], path: str) -> tuple[Share, ...]:

@@ -21,23 +21,27 @@ from ...bridge.image_tokens.unet_tokens import UNET_IMAGE_TOKENS, UNetImageToken
 from ...bridge.parts.recording import record_at_zero
 from ...bridge.parts.shared_parts import SharedParts, share_with
 from ...bridge.parts.sharing_run import SHARED_PARTS
+from ...bridge.parts.worn import parts_and_looks
 from ...bridge.sampling.carried import carry_both
 from ...bridge.sampling.conditioning import Conditioning, SamplerInputs, check_conditioning
 from ...bridge.sampling.missing_people import NamedRange
 from ...bridge.sampling.node_of_run import Canvas, NodeOfRun, Pictures
 from ...core.attention.cross_attention import Block
+from ...core.cast import Cast, Person
 from ...core.checks.errors import BadParts, BadSize, WrongBaseModel, counted
 from ...core.parts.bank import Bank, PartTokens, PartWeights, token_mask, tokens_inside
 from ...core.parts.part_notes import pose_hint, sheet, strange_labels, stretched
 from ...core.parts.parts import Part, Parts
 from ...core.parts.resizing import pose_picture, prepare, targets
+from ...core.persons.looks import LOOKS_INPUT
 from ...core.taking_part import NO_PEOPLE
 from ..categories import IN_PARTS
-from ..sockets import PartsSocket, socket
+from ..sockets import CastOrPersonSocket, PartsSocket, socket
 from .files import Parts2Whole, choices, files_of, load_parts2whole, path_of
 from .net import SLOTS, TokenRegion, padded, token_regions
 
 APPLY = "Apply Parts2Whole"
+ENCODE = "Encode Parts"
 _CLIP_ADVICE = "Connect the CLIP of an SD1.5 checkpoint (CLIP ViT-L/14)."
 _VAE_ADVICE = "Connect an SD1.5 VAE, best vae-ft-mse-840000."
 
@@ -318,7 +322,9 @@ class EncodeParts(io.ComfyNode):
             category=IN_PARTS,
             inputs=[
                 Parts2WholeSocket.Input("parts2whole"),
-                PartsSocket.Input("parts"),
+                PartsSocket.Input("parts", optional=True),
+                CastOrPersonSocket.Input("cast", optional=True),
+                io.String.Input(LOOKS_INPUT, default="", optional=True),
                 io.Clip.Input("clip"),
                 io.ClipVision.Input("clip_vision"),
                 io.Vae.Input("vae"),
@@ -332,13 +338,16 @@ class EncodeParts(io.ComfyNode):
     def execute(
         cls,
         parts2whole: Parts2Whole,
-        parts: Parts,
         clip: CLIP,
         clip_vision: ClipVisionModel,
         vae: VAE,
         width: int,
         height: int,
+        parts: Parts | None = None,
+        cast: Cast | Person | None = None,
+        looks: str = "",
     ) -> io.NodeOutput:
+        parts = parts_and_looks(parts, cast, looks, ENCODE)
         features = encode(parts2whole, parts, clip, clip_vision, vae, (width, height))
         preview = sheet(Parts(parts.present))
         # Notes on labels that the network was not trained with, and on pictures whose shape is changed.

@@ -25,6 +25,7 @@ from ...core.cast import CanvasSize, Cast, Person, PlacedCast, is_a
 from ...core.checks.errors import BadSetup, joined
 from ...core.methods import method
 from ...core.parts.parts import Parts
+from ...core.persons import looks
 from ...core.pictures import previews
 from ...core.taking_part import TakingPart
 from ..categories import IN_OTHER_METHODS
@@ -56,7 +57,7 @@ class Settings(RegionLimit, Texts):
 
     size: the side of a square of as many pixels as a portrait has. order: one of ORDERS. reference_boost: how many
     times the picture reads each token of people. encoder_size, training: as in family_as_set. portrait_masks: as in
-    with_portrait_masks. reference_ranges: as in ranges_of_people.
+    with_portrait_masks. reference_ranges: as in ranges_of_people. looks: as in core.persons.looks.worn.
     """
 
     size: int
@@ -70,6 +71,7 @@ class Settings(RegionLimit, Texts):
     training: str
     reference_ranges: str = ""
     portrait_masks: Tensor | None = None
+    looks: str = ""
 
     def pictures_first(self, family: EncoderFamily) -> bool:
         """Whether `pictures` come before people."""
@@ -105,6 +107,7 @@ class PeopleAsReferences(io.ComfyNode):
                 schema.advanced(schema.optional(io.Int.Input("encoder_size", default=0, min=0, max=1024, step=64))),
                 schema.advanced(schema.optional(io.Combo.Input("training", options=list(TRAININGS)))),
                 PartsSocket.Input("parts", optional=True),
+                schema.optional(io.String.Input(looks.LOOKS_INPUT, default="")),
                 _masks_input(),
                 schema.advanced(schema.optional(io.String.Input(INPUT, default=""))),
             ],
@@ -132,12 +135,13 @@ class PeopleAsReferences(io.ComfyNode):
         settings = Settings(**values)
         family = family_as_set(clip, settings.training, settings.encoder_size)
         taking = taking_part.present_in(cast)
-        owned = owned_parts(parts, taking, settings.mask)
+        worn = looks.worn(settings.looks, taking, NAME, settings.mask, needs_places=False)
+        owned = owned_parts(parts, taking, settings.mask, worn)
         sources = _sources(settings, family, taking, pictures, owned)
         given = _Given(model, parts, settings, family, taking, owned, sources)
         inputs = SamplerInputs(model, [], [])  # the node makes the prompts
         when = When("The references of people", settings.references_start_percent, settings.references_end_percent)
-        lines = given.note_lines()
+        lines = [*given.note_lines(), *worn.notes]
         acting = begin_acting(cls, NAME, inputs, taking, None, when, fits=given.check_fits, more=lines)
         ranges = ranges_of_people(settings.reference_ranges, taking, acting.schedule)
         regions = None if model is None else regions_of_references(taking, settings, sources)

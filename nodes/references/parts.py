@@ -10,6 +10,7 @@ from torch import Tensor
 from ...core.cast import Cast
 from ...core.checks.errors import joined
 from ...core.parts.parts import BadPart, Part, Parts
+from ...core.persons.looks import NOTHING_WORN, Worn
 from ...core.places import regions
 from ...core.taking_part import TakingPart
 from . import NAME
@@ -39,19 +40,25 @@ class OwnedPart:
         return self.part.label if first_word in _ARTICLES else f"the {self.part.label}"
 
 
-def owned_parts(parts: Parts | None, taking: TakingPart, masks: Tensor | None) -> list[OwnedPart]:
-    """The parts of the people of weight above 0, garment by garment.
+def owned_parts(
+    parts: Parts | None, taking: TakingPart, masks: Tensor | None, worn: Worn = NOTHING_WORN
+) -> list[OwnedPart]:
+    """What the people of weight above 0 wear of their looks, and their parts, garment by garment.
 
     A part belongs to the person in whose region its target lies, or to the only person of the cast. [] without parts,
     where nobody has a weight above 0, and where each person has a row of the batch. masks: the regions of everybody in
     the cast, (people, H, W); None for the places. Raises BadPart for a part that is nobody's, NotPlaced, and BadRegion
     for another number of masks.
     """
-    if parts is None or not taking.people or taking.cast.by_row:
+    if not taking.people or taking.cast.by_row:
         return []
     owned: list[OwnedPart] = []
-    for number, garment in enumerate(parts.garments):
-        owner = _owner(garment[0], taking.cast, masks)  # all pictures of a garment have one target
+    for number, garment in enumerate(worn.with_parts(parts).garments):
+        first = garment[0]  # all pictures of a garment have one target
+        if first in worn.people_of_parts:
+            owned += [OwnedPart(part, worn.people_of_parts[first], number) for part in garment]
+            continue
+        owner = _owner(first, taking.cast, masks)
         if taking.acts[owner]:
             person = sum(taking.acts[:owner])  # as many of those present are before the owner
             owned += [OwnedPart(part, person, number) for part in garment]

@@ -24,17 +24,20 @@ from ...bridge.host.unet import coarsest_token_side, unet_of
 from ...bridge.parts.recording import LAYERS, SelfReference, is_inpainting
 from ...bridge.parts.shared_parts import SharedParts, share_with
 from ...bridge.parts.sharing_run import SHARED_PARTS
+from ...bridge.parts.worn import parts_and_looks
 from ...bridge.sampling.conditioning import Conditioning, SamplerInputs, check_texts_of_unet
 from ...bridge.sampling.missing_people import NamedRange
 from ...bridge.sampling.node_of_run import Canvas
+from ...core.cast import Cast, Person
 from ...core.parts.bank import PartWeights, window
 from ...core.parts.parts import Parts
 from ...core.parts.resizing import prepare, targets
+from ...core.persons.looks import LOOKS_INPUT
 from ...core.pictures import geometry
 from ...core.pictures.geometry import Rect
 from ...core.taking_part import NO_PEOPLE
 from ..categories import IN_PARTS
-from ..sockets import PartsSocket
+from ..sockets import CastOrPersonSocket, PartsSocket
 
 APPLY = "Share Parts Attention"
 EVERY_STEP = "at every step"
@@ -131,7 +134,9 @@ class SharePartsAttention(io.ComfyNode):
             category=IN_PARTS,
             inputs=[
                 *applied_inputs(),
-                PartsSocket.Input("parts"),
+                PartsSocket.Input("parts", optional=True),
+                CastOrPersonSocket.Input("cast", optional=True),
+                io.String.Input(LOOKS_INPUT, default="", optional=True),
                 io.Clip.Input("clip"),
                 io.Vae.Input("vae"),
                 io.Int.Input("width", default=1024, **side_in_pixels),
@@ -152,12 +157,15 @@ class SharePartsAttention(io.ComfyNode):
         model: ModelPatcher,
         positive: Conditioning,
         negative: Conditioning,
-        parts: Parts,
         clip: CLIP,
         vae: VAE,
+        parts: Parts | None = None,
+        cast: Cast | Person | None = None,
+        looks: str = "",
         **values: Any,
     ) -> io.NodeOutput:
         settings = Settings(**values)
+        parts = parts_and_looks(parts, cast, looks, APPLY)
         if settings.strength == 0 or not parts.present:
             return io.NodeOutput(model, positive, negative)
         given = SamplerInputs(model, positive, negative)

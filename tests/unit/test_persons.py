@@ -208,7 +208,7 @@ def test_slerp_turns_at_an_even_pace_and_keeps_the_length(angle):
         )),
         ({"portraits.loose": torch.zeros(3, 512, 500, 3).byte()}, r"loose .*uint8 of shape \(3, 512, 500, 3\), not"),
         ({"portraits.ffhq": torch.zeros(3, 512, 500, 3).byte()}, r"ffhq .*uint8 of shape \(3, 512, 500, 3\), not"),
-        ({"version": "2"}, r"version 2 .*Update"),
+        ({"version": "3"}, r"version 3 .*Update"),
         ({"version": None}, "version None"),
         (dict.fromkeys(EMBEDDED | PORTRAITS), "damaged: .*do not belong to the same photos"),
         (dict.fromkeys({"embedding.antelopev2", "portraits.aligned"}), "do not belong to the same photos"),

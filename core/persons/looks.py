@@ -1,0 +1,232 @@
+"""Looks of people: made of parts, given to a person, chosen by a line of text, and worn as parts in a new picture."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as functional
+from torch import Tensor
+
+from ..cast import Cast, Look, LookPicture, Member, Person, PlacedCast, is_a, require_places
+from ..checks.errors import LikenessError, counted, listed
+from ..checks.names import of_person
+from ..checks.prompts import per_member
+from ..checks.text import MOST_NAME_LETTERS, items_in, plain
+from ..parts.parts import MOST_WEIGHT, PAINT, BadPart, Part, Parts, share_of
+from ..places.regions import masks_of, region_of_person, shape_of_bodies
+from ..places.shapes import box_region, widened
+from ..taking_part import TakingPart
+
+LOOKS_INPUT = "looks"
+NO_LOOK = "-"
+"""What stands in the input `looks` for a person who wears none of them."""
+MOST_LOOKS = 20
+"""The most looks of one person: each has whole pictures, of some megabytes."""
+LONGEST_SIDE = 2048
+"""The longer side of a look's pictures at most, px: no network reads more of them."""
+_LEAST_SHARE = 0.005
+"""The least share of its picture that may be worn: less is some pixels in what the networks read."""
+_HAIR = 0.3
+"""How far hair and ears reach beyond a face box, in face sizes."""
+
+
+class BadLook(LikenessError):
+    """A look that cannot be made, given to a person, or worn."""
+
+
+def look_of_parts(name: str, parts: Parts) -> Look:
+    """A look of the parts of weight above 0; their targets are left out, as a look goes where its person stands.
+
+    Raises BadLook for an empty name and without parts, and BadPart for a part of which next to nothing counts.
+    """
+    name = plain(name, MOST_NAME_LETTERS)
+    if name in ("", NO_LOOK):
+        raise BadLook(f"A look cannot be called {name!r}.", "Write a Name (name) such as red coat.")
+    if not parts.present:
+        raise BadLook(f"The look {name!r} has no part of weight above 0.", "Raise a weight in Part.")
+    return Look(name, tuple(_picture_of(part) for part in parts.present))
+
+
+def _picture_of(part: Part) -> LookPicture:
+    """The part in 8 bits, not larger than LONGEST_SIDE. Raises BadPart."""
+    shown = part.alpha if part.mask is None else part.mask
+    if shown is not None and share_of(shown) < _LEAST_SHARE:
+        why = f"its mask is {share_of(shown):.1%} of the picture"
+        raise BadPart(part.label, why, f"Crop the picture closer to the part, or mask more of it ({PAINT}).")
+    scale = min(1.0, LONGEST_SIDE / max(part.picture.shape[:2]))
+    masks = (None if mask is None else _in_8_bits(mask, scale) for mask in (part.alpha, part.mask))
+    alpha, mask = masks
+    return LookPicture(part.label, _in_8_bits(part.picture, scale), alpha, mask, part.weight)
+
+
+def _in_8_bits(picture: Tensor, scale: float) -> Tensor:
+    """A picture (H, W) or (H, W, 3), 0..1, as uint8 of the same shape; made smaller where scale is below 1."""
+    if scale < 1:
+        channels_first = picture.reshape(1, *picture.shape[:2], -1).movedim(-1, 1)  # (1, channels, H, W)
+        smaller = functional.interpolate(channels_first, scale_factor=scale, mode="bicubic", antialias=True)
+        picture = smaller.movedim(1, -1)[0].reshape(*smaller.shape[-2:], *picture.shape[2:])
+    return (picture.clamp(0, 1) * 255).round().byte()
+
+
+def part_of(picture: LookPicture, target: Tensor | None = None) -> Part:
+    """A look's picture as a part. target: (h, w), 0..1, where in the new picture it is worn; None for everywhere."""
+    alpha, mask = (None if rows is None else rows.float() / 255 for rows in (picture.alpha, picture.mask))
+    return Part(picture.label, picture.picture.float() / 255, alpha, mask, picture.weight, target)
+
+
+def with_look(person: Person, look: Look) -> Person:
+    """The person with one more look, the newest. Raises BadLook for a name that the person's looks have already, and
+    where there are MOST_LOOKS."""
+    if _called(look.name, person.looks) is not None:
+        raise BadLook(f"{person.name} has a look {look.name!r} already.", "Give this one another Name (name).")
+    if len(person.looks) == MOST_LOOKS:
+        raise BadLook(
+            f"{person.name} has {MOST_LOOKS} looks, and one person can have no more.",
+            "Load the person from a file with fewer looks, and save the two under different file names.",
+        )
+    return replace(person, looks=(*person.looks, look))
+
+
+def _called(name: str, looks: Sequence[Look]) -> Look | None:
+    return next((look for look in looks if of_person(look.name) == of_person(name)), None)
+
+
+def why_bad_looks(looks: Sequence[Look]) -> str | None:
+    """Why looks that a file brings cannot be used, as the end of a sentence; None when they can."""
+    if len(looks) > MOST_LOOKS:
+        return f"it has {len(looks)} looks, and {MOST_LOOKS} is the most of one person"
+    if len({of_person(look.name) for look in looks}) < len(looks):
+        return "two of its looks have one name"
+    for look in looks:
+        if not look.pictures:
+            return f"its look {look.name!r} has no picture"
+        for one in look.pictures:
+            why = _why_bad_picture(one)
+            if why:
+                return f"in its look {look.name!r} {why}"
+    return None
+
+
+def _why_bad_picture(one: LookPicture) -> str | None:
+    """Why a look's picture cannot be used, as the end of a sentence; None when it can."""
+    picture, mask = one.picture, one.mask
+    if any(rows is not None and rows.dtype != torch.uint8 for rows in (picture, one.alpha, mask)):
+        return "a picture or a mask is not in 8 bits"
+    if picture.ndim != 3 or picture.shape[-1] != 3 or not 0 < max(picture.shape[:2]) <= LONGEST_SIDE:
+        return f"a picture has the shape {tuple(picture.shape)}"
+    if one.alpha is not None and one.alpha.shape != picture.shape[:2]:
+        return "an alpha channel has another size than its picture"
+    if mask is not None and (mask.ndim != 2 or not mask.any()):
+        return "a mask is empty"
+    if not one.label or not 0 < one.weight <= MOST_WEIGHT:
+        return "a picture has no label or no weight"
+    return None
+
+
+def clothes_of_place(cast: PlacedCast, index: int) -> Tensor:
+    """Where a person of the cast wears clothes: the region of their place without the head, (H, W) 0..1.
+
+    index: of the person in cast.people. Raises what `region_of_person` raises.
+    """
+    region = region_of_person(cast, cast.numbers[index], shape_of_bodies(cast), ())
+    slot = cast.people[index].slot
+    if slot is None or slot.box is None:
+        return region
+    head = box_region(widened(slot.box, _HAIR), cast.width, cast.height, 0.0)
+    return torch.minimum(region, 1 - head)
+
+
+def hair_of_place(cast: PlacedCast, index: int) -> Tensor:
+    """Where the hair or the hat of a person of the cast is: what lies around the face box, (H, W) 0..1.
+
+    index: of the person in cast.people. Raises BadLook for a place without a face box.
+    """
+    member = cast.people[index]
+    if member.slot is None or member.slot.box is None:
+        why = f"The place of {member.name} has no face, so it is not known where the hair is."
+        raise BadLook(why, "Connect the mask of the hair to Mask (mask), or turn Hair (hair) off.")
+    face = member.slot.box
+    left, top, right, _ = widened(face, 2 * _HAIR)
+    head = left, top, right, face[3]  # beside and above the face, down to the chin
+    around = box_region(head, cast.width, cast.height, 0.0)
+    return torch.minimum(around, 1 - box_region(face, cast.width, cast.height, 0.0))
+
+
+@dataclass(frozen=True, eq=False)
+class Worn:
+    """What people wear in a new picture.
+
+    people_of_parts: each part, in the order of people and pictures -> the index of its person among `taking.people`.
+    notes: lines for the note of the node.
+    """
+
+    people_of_parts: Mapping[Part, int]
+    notes: Sequence[str] = ()
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        return tuple(self.people_of_parts)
+
+    def with_parts(self, parts: Parts | None) -> Parts:
+        """What is worn, and the parts that are connected beside it."""
+        return Parts((*self.people_of_parts, *(() if parts is None else parts.parts)))
+
+
+NOTHING_WORN = Worn({})
+BY_ROW = "Looks are not used: with the cast of Crop Faces each person has a row of the batch."
+
+
+def worn(
+    text: str, taking: TakingPart, node_name: str, masks: Tensor | None = None, *, needs_places: bool = True
+) -> Worn:
+    """The looks of all people who take part, as parts that are read where the person stands.
+
+    text: which look, "Anna: red coat; 2: -", as the items of a list; of people who are not in it the newest.
+    masks: (everybody of the cast, H, W), where everybody is; None for their places. needs_places: whether several
+    people must have places; a person without one has a look everywhere.
+    Raises BadPrompts for what is said of nobody, BadLook for a look that a person does not have, NotPlaced, and
+    BadRegion.
+    """
+    said = per_member("\n".join(filter(None, items_in(text))), taking.cast, LOOKS_INPUT)
+    lines = list(said.notes)
+    if taking.cast.by_row:
+        has_looks = any(member.person.looks for member in taking.people)
+        return Worn({}, [*lines, BY_ROW] if has_looks else lines)
+    people_of_parts: dict[Part, int] = {}
+    person = 0
+    for index, (member, acts) in enumerate(zip(taking.cast.people, taking.acts, strict=True)):
+        if not acts:
+            continue
+        look = _chosen(said.prompts[index], member)
+        if look is not None:
+            if needs_places and masks is None and len(taking.cast.people) > 1:
+                require_places(taking.cast, node_name)
+            target = _target(taking.cast, index, masks)
+            people_of_parts |= {part_of(picture, target): person for picture in look.pictures}
+        person += 1
+    return Worn(people_of_parts, lines)
+
+
+def _chosen(name: str, member: Member) -> Look | None:
+    """The look of a person by its name; the newest without one, None for NO_LOOK. Raises BadLook."""
+    looks = member.person.looks
+    if not name:
+        return looks[-1] if looks else None
+    if name == NO_LOOK:
+        return None
+    look = _called(name, looks)
+    if look is None:
+        advice = f"Write one of these, or {NO_LOOK} for none: {listed([look.name for look in looks])}."
+        if not looks:
+            advice = f"Give {member.name} a look with Look from Picture, or write {NO_LOOK}."
+        raise BadLook(f"{member.name} has no look {plain(name, 60)!r} ({counted(len(looks), 'look')}).", advice)
+    return look
+
+
+def _target(cast: Cast, index: int, masks: Tensor | None) -> Tensor | None:
+    """Where in the new picture the person of this index wears a look, (H, W) 0..1; None for everywhere."""
+    if masks is not None:
+        return masks_of(masks, cast)[index]
+    if cast.people[index].slot is None or not is_a(cast, PlacedCast):
+        return None
+    return region_of_person(cast, cast.numbers[index], shape_of_bodies(cast), ())

@@ -1,0 +1,123 @@
+"""Looks: what a person wears in pictures, kept with the person, and worn in new pictures."""
+
+from dataclasses import replace
+
+from comfy_api.latest import io, ui
+from torch import Tensor
+
+from ..bridge.host import notes
+from ..core.cast import Cast, Member, Person, PlacedCast, is_a, require_together
+from ..core.checks.errors import BadCast, BadSetup, listed
+from ..core.checks.names import People
+from ..core.parts.part_notes import notes_on_part, sheet
+from ..core.parts.parts import LABELS, Part, Parts, is_unpainted, make_part
+from ..core.persons import looks
+from ..core.pictures import geometry
+from ..core.taking_part import as_cast
+from .categories import IN_PARTS
+from .sockets import CastOrPersonSocket, CastSocket, PartsSocket, PersonSocket
+
+LOOK_FROM_PICTURE = "Look from Picture"
+CLOTHES, HAIR = "whole body clothes", "hair or headwear"
+"""The labels of what a place shows."""
+
+
+class LookFromPicture(io.ComfyNode):
+    """Gives a person of a cast a look: what they wear in a picture that was drawn with the cast, or in photos."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="LikenessLookFromPicture",
+            category=IN_PARTS,
+            inputs=[
+                CastOrPersonSocket.Input("cast"),
+                io.String.Input("who", default=""),
+                io.String.Input("name", default="look"),
+                io.Image.Input("image", optional=True),
+                io.Combo.Input("label", options=list(LABELS), default=CLOTHES),
+                io.Boolean.Input("hair", default=False),
+                io.Mask.Input("mask", optional=True),
+                PartsSocket.Input("parts", optional=True),
+            ],
+            outputs=[
+                CastSocket.Output("cast_with_look"),
+                PersonSocket.Output("person"),
+                io.Image.Output("preview"),
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        cast: Cast | Person,
+        who: str,
+        name: str,
+        label: str,
+        hair: bool,
+        image: Tensor | None = None,
+        mask: Tensor | None = None,
+        parts: Parts | None = None,
+    ) -> io.NodeOutput:
+        people = as_cast(cast)
+        require_together(people, LOOK_FROM_PICTURE)
+        if image is None and parts is None:
+            why = f"{LOOK_FROM_PICTURE} has neither a picture nor parts."
+            raise BadSetup(why, "Connect image or parts.")
+        index = _index_of(who, people)
+        shown = [] if image is None else _parts_of_picture(image, mask, label, hair, people, index)
+        all_parts = Parts((*shown, *(() if parts is None else parts.parts)))
+        look = looks.look_of_parts(name, all_parts)
+        person = looks.with_look(people.people[index].person, look)
+        notes.tell("\n".join(note for part in shown for note in notes_on_part(part, mask)))
+        preview = sheet(Parts(tuple(looks.part_of(picture) for picture in look.pictures)))
+        cast_with_look = _with_person(people, index, person)
+        return io.NodeOutput(cast_with_look, person, preview, ui=ui.PreviewImage(preview, cls=cls))
+
+
+def _index_of(who: str, people: Cast) -> int:
+    """The index of the person whom a name or a number of the list means; "" for the only person of the cast.
+
+    Raises BadCast for nobody and for several.
+    """
+    if not who.strip() and len(people.people) == 1:
+        return 0
+    numbers = {number: index for index, number in enumerate(people.numbers)}
+    meant = [number + 1 for number in People(people.names_listed).called(who) if number + 1 in numbers]
+    if len(meant) == 1:
+        return numbers[meant[0]]
+    numbered = [f"{number} {member.name}" for number, member in zip(people.numbers, people.people, strict=True)]
+    why = f"{len(meant)} people of the cast are called {who!r}" if meant else f"Nobody of the cast is called {who!r}"
+    if not who.strip():
+        why = "It is not said whose look it is"
+    raise BadCast(f"{why}.", f"Write one of these names or numbers into Who (who): {listed(numbered, 'nobody')}.")
+
+
+def _parts_of_picture(
+    image: Tensor, mask: Tensor | None, label: str, hair: bool, people: Cast, index: int
+) -> list[Part]:
+    """What a person wears in a picture: what the mask or else the person's place shows, else all of the picture.
+
+    The arguments are those of the node. index: of the person in `people`. Raises BadPart, BadLook, BadRegion, and
+    BadSize for a picture that was not drawn with the cast.
+    """
+    is_placed = is_a(people, PlacedCast) and people.people[index].slot is not None
+    if not is_placed or (mask is not None and not is_unpainted(mask)):
+        return [make_part(label, image, mask, 1.0, None)]
+    assert is_a(people, PlacedCast)
+    advice = "Connect the picture as it was drawn with this cast; or for any other picture a mask of what is worn."
+    geometry.check_canvas("The picture of the look", image, people, advice)
+    shown = [make_part(label, image, looks.clothes_of_place(people, index), 1.0, None)]
+    if hair:
+        shown.append(make_part(HAIR, image, looks.hair_of_place(people, index), 1.0, None))
+    return shown
+
+
+def _with_person(people: Cast, index: int, person: Person) -> Cast:
+    """The cast in which the member of this index is this person."""
+    members: list[Member] = list(people.people)
+    members[index] = replace(members[index], person=person)
+    return replace(people, people=tuple(members))
+
+
+NODES = [LookFromPicture]
