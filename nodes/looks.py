@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ..bridge.host import notes
 from ..core.cast import Cast, Member, Person, PlacedCast, is_a, require_together
-from ..core.checks.errors import BadCast, BadSetup, listed
+from ..core.checks.errors import BadCast, listed
 from ..core.checks.names import People
 from ..core.parts.part_notes import notes_on_part, sheet
 from ..core.parts.parts import LABELS, Part, Parts, is_unpainted, make_part
@@ -34,7 +34,7 @@ class LookFromPicture(io.ComfyNode):
                 CastOrPersonSocket.Input("cast"),
                 io.String.Input("who", default=""),
                 io.String.Input("name", default="look"),
-                io.Image.Input("image", optional=True),
+                io.Image.Input("image"),
                 io.Combo.Input("label", options=list(LABELS), default=CLOTHES),
                 io.Boolean.Input("hair", default=False),
                 io.Mask.Input("mask", optional=True),
@@ -53,19 +53,16 @@ class LookFromPicture(io.ComfyNode):
         cast: Cast | Person,
         who: str,
         name: str,
+        image: Tensor,
         label: str,
         hair: bool,
-        image: Tensor | None = None,
         mask: Tensor | None = None,
         parts: Parts | None = None,
     ) -> io.NodeOutput:
         people = as_cast(cast)
         require_together(people, LOOK_FROM_PICTURE)
-        if image is None and parts is None:
-            why = f"{LOOK_FROM_PICTURE} has neither a picture nor parts."
-            raise BadSetup(why, "Connect image or parts.")
         index = _index_of(who, people)
-        shown = [] if image is None else _parts_of_picture(image, mask, label, hair, people, index)
+        shown = _parts_of_picture(image, mask, label, hair, people, index)
         all_parts = Parts((*shown, *(() if parts is None else parts.parts)))
         look = looks.look_of_parts(name, all_parts)
         person = looks.with_look(people.people[index].person, look)
