@@ -32,7 +32,7 @@ class LookFromPicture(io.ComfyNode):
             category=IN_PARTS,
             inputs=[
                 CastOrPersonSocket.Input("cast"),
-                io.String.Input("who", default=""),
+                io.String.Input("who", default="1"),
                 io.String.Input("name", default="look"),
                 io.Image.Input("image"),
                 io.Combo.Input("label", options=list(LABELS), default=CLOTHES),
