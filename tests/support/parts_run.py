@@ -36,7 +36,7 @@ def encode(parts_networks, parts, width=WIDTH, height=HEIGHT, **changed):
         "vae": tiny_encoders.vae(),
         **changed,
     }
-    return EncodeParts.execute(parts_networks.networks, parts, width=width, height=height, **inputs).args[0]
+    return EncodeParts.execute(parts_networks.networks, parts=parts, width=width, height=height, **inputs).args[0]
 
 
 def text(seed, **options):

@@ -118,7 +118,7 @@ def dressing(files: Files) -> Wardrobe:
 def worn(with_: Wardrobe, pictures: Pictures) -> Tensor:
     """(H, W, 3): by the nodes of Parts2Whole."""
     seeing, empty = (with_.clip, with_.clip_vision, with_.host.vae), with_.host.empty
-    features = EncodeParts.execute(with_.networks, _parts(pictures), *seeing, *garments.SIZE).args[0]
+    features = EncodeParts.execute(with_.networks, *seeing, *garments.SIZE, parts=_parts(pictures)).args[0]
     surface = DrawSkeletons.execute(UPRIGHT, draw="body surface").args[0]
     model, *sides = ApplyParts2Whole.execute(with_.host.model, empty, empty, features, 1.0, 0.0, 1.0, surface).args
     return sample(with_.host._replace(model=model), sides, UPRIGHT)
@@ -137,9 +137,9 @@ def shared(with_: Wardrobe, pictures: Pictures) -> Tensor:
         host.model,
         host.empty,
         host.empty,
-        _parts(pictures),
         with_.clip,
         host.vae,
+        parts=_parts(pictures),
         width=width,
         height=height,
         strength=1.0,
@@ -147,7 +147,6 @@ def shared(with_: Wardrobe, pictures: Pictures) -> Tensor:
         end_percent=1.0,
         layers="all",
         reference=ONCE,
-        seed=0,
     ).args
     return sample(host._replace(model=model), sides, UPRIGHT)
 
