@@ -66,7 +66,7 @@ def main() -> int:
     if not photos.is_there():
         raise SetupError(f"There is no folder {photos.address}: name the one that the photos are in.")
     folder = folder_of(options.output or os.path.splitext(options.jobs)[0])
-    output = Output(folder, measuring_of(options), options.part)
+    output = Output(folder, measuring_of(options), options.part, options.only, options.move_seeds)
     if options.server:
         say(f"The rows are made by {counted(len(options.server), 'server')}.")
     elif options.address and options.address != HERE:
@@ -92,8 +92,10 @@ def make_all(
     host: Host | None,
 ) -> int:
     """Make the pictures of a table by workers that are starting; 1 where a row failed."""
+    from batch import command
     from batch.inputs import Template
     from batch.maker import Maker
+    from batch.page import Again
     from batch.run import Run, last_line
     from batch.saved_people import SavedPeople
     from shared import host_folders, workflow_files
@@ -108,17 +110,18 @@ def make_all(
     inputs = host.path / "input" if host else Path(os.devnull, "input")
     template = Template(workflow, object_info, columns, photos, inputs, SavedPeople(people_folders))
     measuring = measuring_of(options)
-    run = Run(table, template, object_info, output, workers, options.part)
-    run.require_makeable(measuring)
+    moved_seeds = options.move_seeds or 0
+    run = Run(table, template, object_info, output, workers, options.part, options.only)
+    run.require_makeable(measuring, moved_seeds)
     survey = run.survey()
     run.say_what_comes(survey)
     started = time.monotonic()
     made = 0
     if survey.first:
         run.require_files(survey.first)
-    output.begin()
+    output.begin(Again(command.typed(options), run.has_seeds))
     if survey.to_do or survey.repeated:
-        with contextlib.closing(Maker(template, object_info, output.folder, measuring)) as maker:
+        with contextlib.closing(Maker(template, object_info, output.folder, measuring, moved_seeds)) as maker:
             made = run.make(maker, survey)
     if output.failed:
         others = f" {output.folder.place(output.failed_name)} has the others." if output.failed > 1 else ""
@@ -161,6 +164,10 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--server", type=server_url, action="append", default=[], metavar="URL", help=server)
     part = "make the second of four parts alone: other machines make the others, into the same --output"
     parser.add_argument("--part", type=part_of, metavar="2/4", help=part)
+    only = "make this row alone, called as in done.csv or failed.csv; as often as needed"
+    parser.add_argument("--only", action="append", default=[], metavar="NAME", help=only)
+    move = "add N to the seeds of every row: another try of what is done already; 0 brings the first back"
+    parser.add_argument("--move-seeds", type=whole_number, metavar="N", help=move)
     limit = "a ComfyUI that is longer at a row is ended, and the row tried once more; default: 3600"
     parser.add_argument("--row-limit", type=positive, default=3600, metavar="SECONDS", help=limit)
     measure = "write likeness.csv: who is shown in each picture, and how alike"
@@ -173,6 +180,8 @@ def arguments() -> argparse.Namespace:
     options = parser.parse_args()
     if options.server and (options.address or options.workers or options.models or options.gpus is not None):
         parser.error("--server uses ComfyUIs as they run: leave --workers, --address, --gpus and --models out")
+    if options.only and options.part:
+        parser.error("--only finds its rows in the whole table: leave --part out")
     return options
 
 
@@ -204,6 +213,10 @@ def part_of(text: str) -> Part:
     if not (number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count) < 10**6):
         raise argparse.ArgumentTypeError(f"{text} is no part, such as 1/4, 2/4, 3/4 or 4/4")
     return Part(int(number), int(count))
+
+
+def whole_number(text: str) -> int:
+    return 0 if text == "0" else positive(text)
 
 
 def gpus_each(text: str) -> float:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import re
 import shutil
 import threading
 import time
@@ -333,6 +334,11 @@ def _stamps(folder: StoreFolder, name: str) -> dict[str, str]:
         changed = [str(entry[key]) for key in ("ETag", "etag", "md5Hash", "LastModified", "mtime") if key in entry]
         stamps[file] = f"{entry['size']} {''.join(changed[:1])}"
     return stamps
+
+
+def without_login(address: str) -> str:
+    """An address without the name and the password in it, as others may read it. A path stays as it is."""
+    return re.sub(r"^([\w+.-]+://)[^/]*@", r"\1", address)
 
 
 def size_in(stamp: str) -> int:

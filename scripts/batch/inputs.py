@@ -21,9 +21,9 @@ from core.checks.text import in_one_line
 from . import photo_files, saved_people
 from .cells import value_of
 from .columns import ColumnNames, api_places
-from .folders import Folder
+from .folders import Folder, without_login
 from .photo_cells import PhotoCells
-from .prompts import Job
+from .prompts import Beside, Job
 from .rows import NAME, BadRow, Row, shown
 from .saved_people import SavedPeople
 
@@ -170,6 +170,7 @@ class Template:
             raise BadRow(row.problem)
         prompt = copy.deepcopy(self.prompt)
         files: dict[str, bytes] = {}
+        beside: list[Beside] = []
         people: dict[str, str] = {}
         """Saved people by the columns of photos that name them, as their files are called."""
         for column, cell in row.cells.items():
@@ -180,6 +181,7 @@ class Template:
                 found = self._photo_cells.found(column, cell)
                 is_picture = column_input.is_picture and not found.is_person
                 value = photo_files.put(found.folder, found.name, files, is_picture, found.stamp)
+                beside.append(Beside(column, shown(cell), without_login(found.folder.place(found.name))))
                 if found.is_person:
                     people[column] = value
             for node, name in column_input.targets:
@@ -190,9 +192,9 @@ class Template:
                 (inputs[photo.input_name],) = photo.files
                 files.update(photo.files)
         if not people:
-            return Job(row, prompt, files)
+            return Job(row, prompt, files, beside)
         prompt = self._with_people(prompt, row, people)
-        return Job(row, prompt, saved_people.files_in(prompt, files))
+        return Job(row, prompt, saved_people.files_in(prompt, files), beside)
 
     def _with_people(self, prompt: Prompt, row: Row, people: Mapping[str, str]) -> Prompt:
         """The prompt with Load Person in the place of every photo whose cell names a saved person.

@@ -49,16 +49,23 @@ class _Bench:
 class Maker:
     """Makes rows, in whatever process it is sent to, and in as many threads as there are.
 
-    tries: how many pictures are made of a row, of which the best is kept. measuring: what is measured of them, if so.
+    measuring: what is measured of their pictures, and of how many tries the best is kept, if so. moved_seeds: added to
+    the seeds of every row.
     """
 
     def __init__(
-        self, template: Template, object_info: ObjectInfo, folder: Folder, measuring: Measuring | None = None
+        self,
+        template: Template,
+        object_info: ObjectInfo,
+        folder: Folder,
+        measuring: Measuring | None = None,
+        moved_seeds: int = 0,
     ) -> None:
         self._template = template
         self._object_info = object_info
         self._folder = folder
         self._measuring = measuring
+        self._moved_seeds = moved_seeds
         self._benches: dict[str, _Bench] = {}
         """By the name of the worker."""
 
@@ -79,7 +86,7 @@ class Maker:
     def _bench(self, worker: Worker) -> _Bench:
         with _OPENING:
             if worker.name not in self._benches:
-                writer = PictureWriter(self._folder, worker.name, made_by(worker.version))
+                writer = PictureWriter(self._folder, worker.name, made_by(worker.version), self._moved_seeds)
                 self._benches[worker.name] = _Bench(writer)
             return self._benches[worker.name]
 
@@ -97,7 +104,8 @@ class Maker:
         """All tries of a row, in one turn: ComfyUI remembers what two prompts after each other have in common."""
         tried: list[_Try] = []
         with nullcontext() if self._may_queue(worker) else bench.turn:
-            for number, row_try in enumerate(tries(job, self._measuring.tries if self._measuring else 1)):
+            count = self._measuring.tries if self._measuring else 1
+            for number, row_try in enumerate(tries(job, count, self._moved_seeds)):
                 folder = saved / str(number)
                 folder.mkdir()
                 one = self._tried(worker, row_try, folder)
@@ -140,11 +148,12 @@ class Maker:
         for number, one in enumerate(tried):
             scores += score_lines(task, files, one.job, one.reports, number == chosen, vision)
         # As the row asks for them, without the nodes that measured them.
-        meant = with_moved_seeds(job.prompt, chosen)
+        meant = with_moved_seeds(job.prompt, self._moved_seeds + chosen)
         if tried[chosen].prompt != meant:
             for picture in pictures:
                 set_prompt(picture.path, meant)
-        writer.keep(task, pictures, sum(one.outcome.seconds for one in tried), self._measuring, scores)
+        seconds = sum(one.outcome.seconds for one in tried)
+        writer.keep(task, pictures, seconds, self._measuring, scores, job.beside)
         return sum(picture.size for picture in pictures)
 
 

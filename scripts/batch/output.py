@@ -3,16 +3,18 @@
 Every worker appends what it has made to a list of its own, once the pictures are there, and the driver takes a row for
 made when it is listed; the lists are joined when they are read. So whatever ends, a picture is there and listed, or
 there and made again under the same name, or not there.
-done.csv and likeness.csv are written out of the lists when a run ends. failed.csv grows while it runs: on a disk where
-it lies, for a store in a temporary folder, from where it is put into the store now and then. Nothing of it is kept in
-memory.
+done.csv, likeness.csv and index.html are written out of the lists when a run ends. failed.csv grows while it runs: on a
+disk where it lies, for a store in a temporary folder, from where it is put into the store now and then. Nothing of it
+is kept in memory, but the rows of the page while that is written.
 """
 
 import codecs
 import contextlib
+import csv
 import json
 import math
 import platform
+import re
 import shutil
 import struct
 import time
@@ -33,10 +35,14 @@ from shared.tables import as_csv
 from shared.workflow import Prompt
 
 from core.checks.names import folded
+from core.checks.text import number_in
 
+from . import page
 from .estimate import RowCosts
 from .folders import Folder, StoreFolder
 from .locks import lock_alone, lock_shared
+from .page import Again, Failure
+from .prompts import Beside
 from .rows import Part, Row, key_of, number_of, problem_of_name
 from .temporary import temporary_folder
 from .worker import SavedFile
@@ -46,6 +52,10 @@ FAILED = ("line", "name", "reason")
 SCORES = (*tables.COLUMNS, "seed", "kept")
 LISTS = "done"
 """The folder of the lists."""
+_FAILED_FILE = re.compile(r"failed(\.\d+(of\d+))?\.csv")
+"""Of a whole table, or of a part of so many."""
+_MOST_CELL_LETTERS = 1000
+"""Of a cell that the page shows."""
 _KINDS = {"line": int, "name": str, "fingerprint": str, "files": list, "sizes": list, "seconds": (int, float),
           "tries": int, "vision": str}  # fmt: skip
 """What an entry of a list always has."""
@@ -87,11 +97,12 @@ class Measuring:
 
 class PictureWriter:
     """Where a worker puts the pictures of its rows. name: of the worker, which has a list of its own. made_by: the
-    versions that make them."""
+    versions that make them. moved_seeds: how far their seeds are from those of the rows."""
 
-    def __init__(self, folder: Folder, name: str, made_by: str = "") -> None:
+    def __init__(self, folder: Folder, name: str, made_by: str = "", moved_seeds: int = 0) -> None:
         self._folder = folder
         self._made_by = made_by
+        self._moved_seeds = moved_seeds
         self._lock: IO[bytes] | None = None
         if not isinstance(folder, StoreFolder):
             if not any(name.startswith("failed.") for name in folder.sizes()):
@@ -111,8 +122,10 @@ class PictureWriter:
         seconds: float,
         measuring: Measuring | None = None,
         scores: Sequence[Mapping[str, Any]] = (),
+        beside: Sequence[Beside] = (),
     ) -> None:
-        """Write a row's pictures, and add its entry to the list. scores: the lines of likeness.csv."""
+        """Write a row's pictures, and add its entry to the list. scores: the lines of likeness.csv. beside: what the
+        page shows beside them."""
         files = names_of(task.row, [picture.ending for picture in pictures])
         for file, picture in zip(files, pictures, strict=True):
             self._folder.put(picture.path, file)
@@ -126,6 +139,9 @@ class PictureWriter:
             "tries": measuring.tries if measuring else 0,
             "vision": measuring.vision if measuring else "",
             "made_by": self._made_by,
+            "moved_seeds": self._moved_seeds,
+            "cells": _shown_cells(task.row, beside),
+            "beside": [[one.column, one.label, one.place] for one in beside],
         }
         if scores:
             entry["scores"] = scores
@@ -135,6 +151,12 @@ class PictureWriter:
         """Leave the folder to others."""
         if self._lock:
             self._lock.close()
+
+
+def _shown_cells(row: Row, beside: Sequence[Beside]) -> dict[str, str]:
+    """The cells that the page shows as texts."""
+    as_pictures = {one.column for one in beside}
+    return {column: cell[:_MOST_CELL_LETTERS] for column, cell in row.cells.items() if column not in as_pictures}
 
 
 def saved_folder(folder: Path) -> TemporaryDirectory[str]:
@@ -175,11 +197,22 @@ class Output:
     """The folder of a run, or of a part of one. On a disk it is one run's at a time; a store has no locks. Until
     `begin` it stays as it was: a run that is refused before leaves the files of earlier ones, and no new folder.
 
-    Raises SetupError where another run has it on a disk, and for a folder that holds other things.
+    only: the names of the rows that the run is for; empty: all. moved_seeds: how far a row's seeds have to be from its
+    own, so that it is done; None: as far as they are. Raises SetupError where another run has it on a disk, and for a
+    folder that holds other things.
     """
 
-    def __init__(self, folder: Folder, measuring: Measuring | None = None, part: Part | None = None) -> None:
+    def __init__(
+        self,
+        folder: Folder,
+        measuring: Measuring | None = None,
+        part: Part | None = None,
+        only: Sequence[str] = (),
+        moved_seeds: int | None = None,
+    ) -> None:
         self.folder = folder
+        self._only = set(map(key_of, only))
+        self._again: Again | None = None
         ending = part.ending if part else ""
         self.failed_name = f"failed{ending}.csv"
         self._lock_name = f".lock{ending}"
@@ -193,7 +226,7 @@ class Output:
             is_store = isinstance(folder, StoreFolder)
             self._new_folders = [] if is_store else _not_there(folder.path)
             self._lock = None if is_store else _locked(folder.path, self._lock_name)
-            self._read_lists(measuring)
+            self._read_lists(measuring, moved_seeds)
             self._temporary = temporary_folder()
             failed_path = Path(self._temporary.name) / "failed.csv"
             self._failed_rows = failed_path.open("wb")
@@ -202,9 +235,12 @@ class Output:
             self._is_begun = False
             self._show_failed_again = math.inf
 
-    def begin(self) -> None:
-        """Rows can be made: failed.csv of an earlier run gives way to that of this one."""
+    def begin(self, again: Again | None = None) -> None:
+        """Rows can be made: failed.csv of an earlier run gives way to that of this one. again: how the page's reader
+        makes a row once more."""
+        self._again = again
         with disk_errors_told(self.folder):
+            self._clear_failures()
             if not isinstance(self.folder, StoreFolder):
                 self._failed_rows.close()
                 failed_path = self.folder.path / self.failed_name
@@ -213,29 +249,50 @@ class Output:
             self._show_failed()
         self._is_begun = True
 
+    def _clear_failures(self) -> None:
+        """What failed.csv and its like of earlier runs say of the rows of this run is no longer so. Machines that make
+        other parts of as many write files of their own meanwhile."""
+        count = _count_in(self.failed_name)
+        for name in _failed_files(self.folder):
+            is_own = name == self.failed_name
+            if not self._only:
+                if not is_own and (count is None or _count_in(name) != count):
+                    self.folder.remove(name)
+                continue
+            all_failures = list(_failures(self.folder, [name]))
+            others = [one for one in all_failures if key_of(one.name) not in self._only]
+            lines = as_csv([one.line, one.name, one.reason] for one in others)
+            if is_own:
+                self._failed_rows.write(lines)
+            elif len(others) < len(all_failures):
+                self.folder.write(name, codecs.BOM_UTF8 + as_csv([FAILED]) + lines)
+
     def _require_own_folder(self) -> None:
         """Raises SetupError for a folder that holds other things than a run's."""
         if _lists(self.folder):
             return
-        for name in self.folder.sizes():
-            if not name.startswith((".", "failed.")) and name != "done.csv":
+        names = self.folder.sizes()
+        own_names = ("done.csv", page.NAME) if "done.csv" in names else ()
+        for name in names:
+            if not name.startswith((".", "failed.")) and name not in own_names:
                 raise SetupError(
                     f"{self.folder.address} has no folder {LISTS}, but {name}: take an empty folder for --output."
                 )
 
-    def _read_lists(self, measuring: Measuring | None) -> None:
+    def _read_lists(self, measuring: Measuring | None, moved_seeds: int | None) -> None:
         """Read what earlier runs have made, for `has`: the keys of names, in order, and beside each the fingerprint of
         its last entry, and what made it.
 
         They are hashes of 64 bits and a number in plain arrays, 20 bytes a row, because a table may have millions of
-        rows. The fingerprint is 0 where pictures are gone or cut off, or not measured as is asked for: no row has this
-        one, so the row is made again.
+        rows. The fingerprint is 0 where pictures are gone or cut off, not measured as is asked for, or of other seeds:
+        no row has this one, so the row is made again.
         """
         names, fingerprints, versions = array("Q"), array("Q"), array("I")
         numbers: dict[str, int] = {}
         sizes_in = lru_cache(16)(self.folder.sizes)
         for entry in _entries(self.folder, _lists(self.folder)):
             is_usable = measuring is None or measuring.is_in(entry)
+            is_usable = is_usable and moved_seeds in (None, page.moved_seeds(entry))
             for file, size in zip(entry["files"], entry["sizes"], strict=False):
                 parent, _, name = file.rpartition("/")
                 is_usable = is_usable and sizes_in(parent).get(name) == size
@@ -287,7 +344,8 @@ class Output:
         self._show_failed_again = told + max(_FAILED_SECONDS, (told - begun) / _MOST_OF_A_RUN)
 
     def close(self) -> None:
-        """Write the rest of failed.csv, and out of the lists done.csv; likeness.csv where something was measured."""
+        """Write the rest of failed.csv, and out of the lists done.csv and the page; likeness.csv where something was
+        measured."""
         if not self._is_begun:
             self._leave()
             return
@@ -299,8 +357,15 @@ class Output:
             is_last[_last(names)] = True
             self._remove_replaced(names, is_last)
             self._write_tables(Path(self._temporary.name), is_last)
+            self._write_page(is_last)
         if self._lock:
             self._lock.close()
+
+    def _write_page(self, is_last: Any) -> None:
+        entries = _entries(self.folder, _lists(self.folder))
+        last_entries = (entry for number, entry in enumerate(entries) if is_last[number])
+        failures = _failures(self.folder, _failed_files(self.folder))
+        self.folder.write(page.NAME, page.as_html(self.folder, last_entries, failures, self._again))
 
     def _leave(self) -> None:
         """Of a run that has not begun nothing stays."""
@@ -352,6 +417,25 @@ class Output:
             # On a disk that does not tell capitals Anna.png is anna.png, which is kept: it has one name for both.
             if is_there(file) and is_there(twins.get(folded(file), file)):
                 self.folder.remove(file)
+
+
+def _failed_files(folder: Folder) -> list[str]:
+    return sorted(name for name in folder.sizes() if _FAILED_FILE.fullmatch(name))
+
+
+def _count_in(failed_name: str) -> str | None:
+    """Of how many parts one wrote a file of failed rows, as of4; None for a run of all rows."""
+    named = _FAILED_FILE.fullmatch(failed_name)
+    return named[2] if named else None
+
+
+def _failures(folder: Folder, files: Sequence[str]) -> Iterator[Failure]:
+    """The rows that failed. Programs may have saved these files again as they like."""
+    texts = (line.decode(errors="replace") for line in folder.lines(files))
+    with contextlib.suppress(csv.Error):
+        for cells in csv.reader(texts):
+            if len(cells) == len(FAILED) and (line := number_in(cells[0])) is not None:
+                yield Failure(line, cells[1], cells[2])
 
 
 def _lists(folder: Folder) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,12 +19,24 @@ ObjectInfo = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
+class Beside:
+    """A picture that the page shows beside a row's own. column: whose cell names it. label: what is below it. place: of
+    its file; one that is no picture is only named."""
+
+    column: str
+    label: str
+    place: str
+
+
+@dataclass(frozen=True)
 class Job:
-    """One row as data: the prompt, and the files it reads, by the names that the prompt has for them."""
+    """One row as data: the prompt, and the files it reads, by the names that the prompt has for them. beside: what its
+    picture is compared with on the page."""
 
     row: Row
     prompt: Prompt
     files: Mapping[str, bytes] = field(repr=False)
+    beside: Sequence[Beside] = ()
 
 
 def require_runnable(prompt: Prompt, object_info: ObjectInfo) -> None:

@@ -9,7 +9,7 @@ import sys
 import time
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,14 +28,14 @@ from .one_worker import Workers
 from .output import Measuring, Output, Task, made_by, saved_folder
 from .prompts import Job, ObjectInfo
 from .rows import BadRow, Part, Row, Table, key_of, rows
-from .seeds import with_moved_seeds
+from .seeds import seeds_of, with_moved_seeds
 from .worker import Outcome, Worker
 
 _TERMINAL_SECONDS = 0.5
 _LOG_SECONDS = 10
 """How often a bar is drawn in a terminal, and in a file."""
 _TO_DO, _DONE, _REFUSED, _REPEATED, _OTHERS = range(5)
-"""What is noted of a row. Repeated: an earlier one has its name. Others: another machine makes it."""
+"""What is noted of a row. Repeated: an earlier one has its name. Others: another machine or another run makes it."""
 
 
 @dataclass
@@ -55,7 +55,7 @@ class Survey:
 
     @property
     def rows(self) -> int:
-        """Of this machine."""
+        """Of this run."""
         return len(self.states) - self.count(_OTHERS)
 
     @property
@@ -78,31 +78,39 @@ class Run:
         output: Output,
         workers: Workers,
         part: Part | None = None,
+        only: Sequence[str] = (),
     ) -> None:
+        """only: the names of the rows that are made; empty: all."""
         self._table = table
         self._template = template
         self._object_info = object_info
         self._output = output
         self._workers = workers
         self._part = part or Part()
+        self._only = {key_of(name): name for name in only}
 
-    def require_makeable(self, measuring: Measuring | None) -> None:
+    @property
+    def has_seeds(self) -> bool:
+        return any(seeds_of(self._template.prompt))
+
+    def require_makeable(self, measuring: Measuring | None, moved_seeds: int = 0) -> None:
         """Raises SetupError where the workflow makes no picture, or none that can be measured or seeded."""
         prompts.require_runnable(self._template.prompt, self._object_info)
         if measuring:
             from .measured import with_measure
 
             with_measure(self._template.prompt, self._object_info, measuring.vision)
-            if measuring.tries > 1:
-                with_moved_seeds(self._template.prompt, 1)
+        if moved_seeds or (measuring and measuring.tries > 1):
+            with_moved_seeds(self._template.prompt, 1)
 
     def survey(self) -> Survey:
-        """Look through all rows. What cannot be made by its cells or missing photos is in failed.csv then."""
+        """Look through all rows. What cannot be made by its cells or missing photos is in failed.csv then. Raises
+        SetupError where a row is asked for that the table has not."""
         states, names = bytearray(), array("Q")
         survey = Survey(None)
         for number, row in enumerate(bar(rows(self._table, self._template.is_photo), None, "Reading rows")):
             names.append(key_of(row.name))
-            if not self._part.has(number):
+            if not self._part.has(number) or (self._only and names[-1] not in self._only):
                 states.append(_OTHERS)
                 continue
             fingerprint = self._fingerprint(row)
@@ -115,6 +123,11 @@ class Run:
                 survey.first = survey.first or row
         survey.states = np.frombuffer(states, np.uint8).copy()
         keys = np.frombuffer(names, np.uint64)
+        for key in self._only.keys() - set(names if self._only else ()):
+            raise SetupError(
+                f"No row of the table is called {self._only[key]}: --only takes the names that done.csv and failed.csv "
+                "have."
+            )
         _, first = np.unique(keys, return_index=True)
         if len(first) < len(keys):
             is_later = np.ones(len(keys), bool)

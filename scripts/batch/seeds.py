@@ -29,9 +29,9 @@ class Seed:
     value: int
 
 
-def tries(job: Job, count: int) -> Iterator[Job]:
-    """The job with as many seeds, one after the other."""
-    for number in range(count):
+def tries(job: Job, count: int, first: int = 0) -> Iterator[Job]:
+    """The job with as many seeds, one after the other. first: how far the first are from the job's own."""
+    for number in range(first, first + count):
         yield replace(job, prompt=with_moved_seeds(job.prompt, number))
 
 
@@ -42,7 +42,9 @@ def with_moved_seeds(prompt: Prompt, distance: int) -> Prompt:
     moved = copy.deepcopy(prompt)
     seeds = list(seeds_of(moved))
     if not seeds:
-        raise SetupError("--keep makes several pictures of a row by their seeds, and this workflow has no seed.")
+        raise SetupError(
+            "--keep and --move-seeds make other pictures of a row by other seeds, and this workflow has no seed."
+        )
     for seed in seeds:
         seed.inputs[seed.name] = (seed.value + distance) % _SEED_COUNT
     return moved

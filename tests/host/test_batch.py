@@ -241,7 +241,7 @@ def check(setup: Setup, output: Path, rows: list[dict[str, str]], again: Sequenc
     """Exactly these pictures, each recorded once and that of the plain loop, and nothing beside them. again: rows that
     were made twice."""
     assert sorted(entry["name"] for entry in made(output)) == sorted([*again, *(cells["name"] for cells in rows)])
-    pictures = {path.name for path in output.iterdir()} - {"done", "done.csv", "failed.csv", ".lock"}
+    pictures = {path.name for path in output.iterdir()} - {"done", "done.csv", "failed.csv", "index.html", ".lock"}
     assert pictures == {f"{cells['name']}.png" for cells in rows}
     for cells in rows:
         made_of_it = pixels((output / f"{cells['name']}.png").read_bytes())

@@ -14,25 +14,27 @@ import tempfile
 import threading
 import time
 import tracemalloc
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from batch import locks, rows
+from batch import locks, page, rows
 from batch import output as output_module
 from batch.faults import Finished
 from batch.folders import Folder
 from batch.maker import Maker
 from batch.one_worker import OneWorker, WorkerSettings
 from batch.output import Measuring, Output, PictureWriter, Task, disk_errors_told, size_kept
-from batch.prompts import Job
+from batch.page import Again
+from batch.prompts import Beside, Job
 from batch.ray_workers import HERE, RayWorkers
 from batch.rows import Row
 from batch.run import Run, last_line
 from batch.temporary import temporary_folder
 from batch.worker import Outcome, SavedFile
+from batch_pages import row_named, told
 from environment import ROOT, SetupError
 from saved_files import saved
 from shared.tables import as_cell
@@ -50,10 +52,12 @@ def opened(
     measuring: Measuring | None = None,
     kind: type[Folder] = Folder,
     part: rows.Part | None = None,
+    only: Sequence[str] = (),
+    moved_seeds: int | None = None,
 ) -> Iterator[tuple[Output, PictureWriter]]:
-    output = Output(kind(str(folder)), measuring, part)
-    output.begin()
-    writer = PictureWriter(output.folder, worker, f"Likeness of run {worker}")
+    output = Output(kind(str(folder)), measuring, part, only, moved_seeds)
+    output.begin(Again("python batch.py", has_seeds=True))
+    writer = PictureWriter(output.folder, worker, f"Likeness of run {worker}", moved_seeds or 0)
     yield output, writer
     writer.close()  # as the end of its process does
     output.close()
@@ -69,7 +73,7 @@ def table(path: Path) -> list[list[str]]:
 
 
 def names(folder: Path) -> set[str]:
-    return {path.name for path in folder.iterdir()} - {".lock", "done.csv", "failed.csv", "done"}
+    return {path.name for path in folder.iterdir()} - {".lock", "done.csv", "failed.csv", "done", "index.html"}
 
 
 def test_the_folder_says_what_is_done(tmp_path: Path) -> None:
@@ -165,6 +169,8 @@ def test_a_list_has_what_a_run_writes_and_names_no_file_but_its_rows_own(tmp_pat
         {"files": [1]}, {"files": "one.png"}, {"files": ["one\0.png"]}, {"sizes": ["0"]}, {"sizes": [math.inf]},
         {"sizes": None}, {"seconds": "1"}, {"seconds": math.nan}, {"seconds": 10**400}, {"fingerprint": ["x"]},
         {"tries": "x"}, {"vision": None}, {"line": 5000}, {"line": "2"}, {"scores": 5}, {"scores": [5]},
+        {"cells": 5}, {"cells": {"Prompt": [5]}}, {"beside": "x"}, {"beside": [5, ["a", "b"], ["a", "b", 5]]},
+        {"beside": [["a", "b", "c\0"], ["a", "b", "javascript:alert(1)//"]]}, {"moved_seeds": -1}, {"moved_seeds": "x"},
     ]  # fmt: skip
     entries += [{**entries[1], **change} for change in changes]
     (folder / "done" / "1.jsonl").write_text("\n".join(map(json.dumps, entries)) + f"\n[]\n{{}}\n5\n{'[' * 10**5}\n")
@@ -173,6 +179,14 @@ def test_a_list_has_what_a_run_writes_and_names_no_file_but_its_rows_own(tmp_pat
             pass
     assert (tmp_path / "mine.txt").is_file()
     assert names(folder) == {"mine.txt", "one.png"}
+    for change in [*changes, {"scores": [{"kept": "yes", "similarity": "x", "state": [], "person": {}}]}]:
+        (folder / "done" / "1.jsonl").write_text(json.dumps({**entries[1], **change}))
+        with opened(folder, "3"):
+            pass
+        for row in told(folder)["rows"]:
+            assert row["pictures"] == [["one.png", "one.png", True]]
+            assert row["again"] == "--only=one --move-seeds=1"
+            assert all(not address.startswith("javascript:") for _, address, _ in row["beside"])
 
 
 def test_a_run_that_is_refused_before_its_first_row_leaves_the_folder(tmp_path: Path) -> None:
@@ -330,12 +344,14 @@ class Short:
                 yield Finished(one, 1)
 
 
-def ran(folder: Path, text: str, run: str, part: rows.Part | None = None) -> tuple[Run, Short, dict[str, str]]:
+def ran(
+    folder: Path, text: str, run: str, part: rows.Part | None = None, only: Sequence[str] = (), moved: int | None = None
+) -> tuple[Run, Short, dict[str, str]]:
     """A run over a table, and why rows failed."""
     (folder / "jobs.csv").write_text(text)
-    with opened(folder / "out", run, part=part) as (output, writer):
+    with opened(folder / "out", run, part=part, only=only, moved_seeds=moved) as (output, writer):
         worker = Short(writer)
-        one_run = Run(rows.read(Folder(str(folder)), "jobs.csv"), Plain(), {}, output, worker, part)
+        one_run = Run(rows.read(Folder(str(folder)), "jobs.csv"), Plain(), {}, output, worker, part, only)
         survey = one_run.survey()
         one_run.say_what_comes(survey)
         one_run.make(None, survey)
@@ -373,10 +389,139 @@ def test_machines_that_share_a_folder_make_a_part_each(tmp_path: Path, capsys: p
             made += [one.row.name for one in worker.tasks]
             assert failed.keys() == failures
     assert made == ["a", "e", "b"]
+    # One page for all, whoever writes it last.
+    states = {(row["line"], row["name"], bool(row["pictures"])) for row in told(tmp_path / "out")["rows"]}
+    assert states == {(2, "a", True), (4, "b", True), (5, "a", False), (7, "d", False), (8, "e", True)}
     _, worker, failed = ran(tmp_path, text, "2")
     assert [one.row.name for one in worker.tasks] == ["bad1", "c"]
     assert failed.keys() == {"a", "bad1", "d"}
     assert "2 rows to make; 3 done earlier, 2 refused." in capsys.readouterr().err
+    assert not list((tmp_path / "out").glob("failed.*of*"))
+    assert [row["line"] for row in told(tmp_path / "out")["rows"]] == [2, 3, 4, 5, 6, 7, 8]
+
+
+def test_one_row_is_made_again_and_all_others_stay(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Also what is known of those that failed. Another seed counts for the row until the row itself is another."""
+    text = "name,Photo,Seed\na,x,1\nbad,y,2\nb,x,3,4\nc,x,4\n"
+    ran(tmp_path, text, "1", rows.Part(1, 2))
+    ran(tmp_path, text, "2", rows.Part(2, 2))
+    out = tmp_path / "out"
+    assert row_named(out, "c")["again"] == "--only=c --move-seeds=1"
+    for moved, made in ((4, ["c"]), (4, []), (None, []), (0, ["c"]), (5, ["c"])):
+        _, worker, failed = ran(tmp_path, text, f"3{moved}", only=["C"], moved=moved)
+        assert [one.row.name for one in worker.tasks] == made
+        assert failed == {}
+        assert "0 failed" not in capsys.readouterr().err
+    assert {row["name"]: row["reason"] for row in told(out)["rows"] if row["reason"]}.keys() == {"bad", "b"}
+    assert row_named(out, "c")["again"] == "--only=c --move-seeds=6"
+    assert row_named(out, "bad")["again"] == "--only=bad"
+    good = text.replace("3,4", "3").replace("bad", "good")
+    ran(tmp_path, good.replace("good", "b2"), "4", only=["b"])
+    assert {row["name"]: row["reason"] for row in told(out)["rows"] if row["reason"]} == {"bad": "no face"}
+    _, worker, failed = ran(tmp_path, text, "5")
+    assert [one.row.name for one in worker.tasks] == ["bad"], "c is done, of other seeds"
+    _, worker, _ = ran(tmp_path, text.replace("c,x,4", "c,x,5"), "6")
+    assert [one.row.name for one in worker.tasks] == ["bad", "c"]
+    assert row_named(out, "c")["again"] == "--only=c --move-seeds=1"
+    with pytest.raises(SetupError, match=r"No row of the table is called d: --only takes the names that done\.csv"):
+        ran(tmp_path, text, "7", only=["a", "d"])
+
+
+HOSTILE = "</script><script>alert(1)</script><!-- \" ' & \u2028 \n 小明"
+
+
+def test_the_page_has_what_a_picture_is_held_against(tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    cells = {"Photo": "an #1.png", "Person": "anna", "Prompt": HOSTILE, "Text": "x" * 5000}
+    beside = [
+        Beside("Photo", "an #1.png", str(tmp_path / "people" / "an #1%.png")),
+        Beside("Person", "anna", str(tmp_path / "anna.safetensors")),
+        Beside("Photo", HOSTILE, "s3://bucket/anna.png"),
+        Beside("Photo", "bytes", os.fsdecode(os.fsencode(str(tmp_path)) + b"/\xff.png")),
+    ]
+    with opened(folder) as (output, writer):
+        writer.keep(Task(Row(2, "100% #1 'a' & b", cells), "x"), [saved(b"1"), saved(b"2", ".mp4")], 1.0, beside=beside)
+        output.refuse(Row(3, HOSTILE, {}), HOSTILE)
+    failed, made = told(folder)["rows"][::-1]
+    assert made["pictures"][0] == ["100% #1 'a' & b_1of2.png", "100%25%20%231%20%27a%27%20%26%20b_1of2.png", True]
+    assert made["pictures"][1][2] is False
+    assert [one[1:] for one in made["beside"]] == [
+        ["../people/an%20%231%25.png", True], ["../anna.safetensors", False], ["", False], ["../%FF.png", True],
+    ]  # fmt: skip
+    assert made["beside"][0][0] == "Photo: an #1.png"
+    assert made["cells"] == [["Prompt", HOSTILE], ["Text", "x" * 1000]]
+    assert made["again"] == """'--only=100% #1 '"'"'a'"'"' & b' --move-seeds=1"""
+    assert failed["reason"] == " ".join(HOSTILE.split())
+    text = (folder / "index.html").read_text("utf-8")
+    assert text.count("<script") == text.count("</script>") == 2
+    assert "<!--" not in text
+
+
+@pytest.mark.parametrize(
+    ("place", "output", "address"),
+    [
+        ("s3://bucket/people/a b.png", "s3://bucket/out", "../people/a%20b.png"),
+        ("s3://other/a.png", "s3://bucket/out", ""),
+        ("/photos/a.png", "s3://bucket/out", ""),
+        ("/photos/a.png", "/out/jobs", "../../photos/a.png"),
+    ],
+)
+def test_photos_are_named_as_the_page_sees_them(place: str, output: str, address: str) -> None:
+    folder = Folder("/")
+    folder.address = output
+    assert page._address(place, folder)[0] == address
+
+
+def test_the_least_like_row_is_the_first_of_the_page(tmp_path: Path) -> None:
+    """A person who is not there is the least like of all; where nobody is meant garments count. Tries that were not
+    kept do not. Without figures the rows stand as in the table."""
+
+    def line(state: str, similarity: float | None = None, kept: str = "yes") -> dict[str, Any]:
+        return {"person": "Anna", "state": state, "similarity": similarity, "looks_like": "Ben", "kept": kept}
+
+    scores = {
+        "alike": [line("right", 0.9), line("right", 0.1, "no")],
+        "one unlike": [line("right", 0.9), line("swapped", -0.5)],
+        "a garment": [line("part", 0.3)],
+        "with garments": [line("right", 0.5), line("part", 0.2), line("extra")],
+        "missing": [line("right", 0.9), line("missing")],
+        "not measured": [],
+    }
+    for is_measured in (False, True):
+        with opened(tmp_path / "out", str(is_measured)) as (output, writer):
+            output.refuse(Row(9, "failed", {}), "no")
+            for number, name in enumerate(scores):
+                lines = scores[name] if is_measured else []
+                writer.keep(Task(Row(20 - number, name, {}), "x"), [saved(b"1")], 1.0, Measuring(4), lines)
+        order = [row["name"] for row in told(tmp_path / "out")["rows"]]
+        if not is_measured:
+            assert order == ["failed", *reversed(scores)]
+    assert order == ["failed", "missing", "one unlike", "a garment", "with garments", "alike", "not measured"]
+    assert row_named(tmp_path / "out", "one unlike")["figures"] == [
+        ["Anna", 0.9, "", ""],
+        ["Anna", -0.5, "looks like Ben", ""],
+    ]
+    assert row_named(tmp_path / "out", "missing")["figures"][1] == ["Anna", None, "not found", ""]
+    assert row_named(tmp_path / "out", "with garments")["figures"][2][0] == "a stranger"
+    assert row_named(tmp_path / "out", "alike")["again"] == "--only=alike --move-seeds=4"
+
+
+def test_a_page_of_ten_thousand_rows_is_written_at_once_and_of_more_it_has_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Folder(str(tmp_path))
+    entry = {"files": ["one.png"], "tries": 1, "cells": {"Prompt": "two friends " * 10}}
+    scores = [{"person": "Anna", "state": "right", "similarity": 0.5, "kept": "yes"}]
+    entries = [{**entry, "line": line, "name": f"row {line}", "scores": scores} for line in range(10_000)]
+    began = time.process_time()
+    data = page.as_html(folder, entries, [page.Failure(5, "bad", "no")], Again("batch.py", has_seeds=True))
+    assert time.process_time() - began < 2
+    (tmp_path / "index.html").write_bytes(data)
+    assert (told(tmp_path)["count"], len(told(tmp_path)["rows"])) == (10_001, 10_001)
+    monkeypatch.setattr(page, "_MOST_ROWS", 3)
+    (tmp_path / "index.html").write_bytes(page.as_html(folder, entries, [page.Failure(5, "bad", "no")], None))
+    assert told(tmp_path)["count"] == 10_001
+    assert [row["name"] for row in told(tmp_path)["rows"]] == ["bad", "row 0", "row 1"]
 
 
 class Passing:
