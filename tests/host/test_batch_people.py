@@ -8,6 +8,7 @@ import csv
 import importlib.util
 import io
 import json
+import shlex
 import shutil
 import sys
 from collections import Counter
@@ -30,6 +31,7 @@ from batch.one_worker import OneWorker, WorkerSettings
 from batch.prompts import Job
 from batch.run import Asking
 from batch.servers import Servers
+from batch_pages import row_named, told
 from environment import ROOT
 from listening import Heard, ListeningServer
 from PIL import Image
@@ -157,8 +159,18 @@ class Table:
 
     def make(self, *options: str) -> dict[str, str]:
         """Make the rows by the worker that runs; why some have failed, by their names."""
+        return self._run([*self._arguments, *options])
+
+    def make_again(self, name: str) -> dict[str, str]:
+        """By the command that the page has for a row."""
+        line = f"{told(self.folder)['command']} {row_named(self.folder, name)['again']}"
+        _, script, *arguments = shlex.split(line)
+        assert script == str(ROOT / "scripts" / "batch.py")
+        return self._run(arguments)
+
+    def _run(self, arguments: list[str]) -> dict[str, str]:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(sys, "argv", ["batch.py", *self._arguments, *options])
+            patch.setattr(sys, "argv", ["batch.py", *arguments])
             patch.setenv("LIKENESS_PYTHON", sys.executable)
             patch.setattr(SCRIPT, "workers_of", lambda *_: nullcontext(self._workers))
             status = SCRIPT.main()
@@ -217,6 +229,18 @@ def test_people_are_measured_and_the_best_picture_is_kept(setup: Setup, photos: 
         assert prompt == table.template.job(table.rows[0 if name == "a" else 1]).prompt | {
             "noise": prompt["noise"] | {"inputs": prompt["noise"]["inputs"] | {"seed": int(kept_seed)}}
         }
+    before = table.pixels("b")
+    assert table.make_again("a") == {}
+    seeds_of_rows = {(line["set"], line["seed"]) for line in lines_of(table.folder / "likeness.csv")}
+    assert seeds_of_rows == {("a", "3"), ("a", "4"), ("b", "5"), ("b", "6")}
+    kept = json.loads(Image.open(table.folder / "a.png").info["prompt"])["noise"]["inputs"]["seed"]
+    assert kept in (3, 4)
+    assert np.array_equal(table.pixels("b"), before)
+    shown = row_named(table.folder, "a")
+    assert shown["again"] == "--only=a --move-seeds=4"
+    assert ["First.image: yao.jpg", "../photos/yao.jpg", True] in shown["beside"]
+    assert shown["cells"] == [["Grain.seed", "1"]]
+    assert table.make("--keep", "best-of:2", "--only", "a", "--move-seeds", "0") == {}
     by_server = Table(setup, photos, lines, by_server=True)
     assert by_server.make("--keep", "best-of:2") == {}
     # Rows run at once and are written as they end; the lines of a row stand as it was tried.

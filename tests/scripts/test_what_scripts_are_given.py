@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import runpy
 import signal
 import stat
 import struct
@@ -14,7 +15,7 @@ from typing import Any
 
 import environment
 import pytest
-from batch import rows
+from batch import command, rows
 from batch.folders import Folder
 from environment import SetupError
 from PIL import Image
@@ -216,6 +217,8 @@ BATCH = ("batch.py", "jobs.csv", "--workflow", "w.json")
             (*BATCH, "--python", "/bin/true"), 1, "/bin/true cannot be run as Python: it names no version.", marks=posix
         ),
         ((*BATCH, "--python", sys.executable, "--models", "modles"), 1, "There is no folder modles. Name the models"),
+        ((*BATCH, "--only", "a", "--part", "1/2"), 2, "--only finds its rows in the whole table: leave --part out"),
+        ((*BATCH, "--move-seeds", "-1"), 2, "-1 is not a whole number"),
         (("bench.py", "--pictures", "4"), 2, "--pictures is for --gpu."),
         (("bench.py", "--gpu", "--pictures", "0"), 2, "0 is not a whole number from 1"),
         (("bench.py", "--table", "nowhere/table.md"), 2, "There is no folder nowhere for --table"),
@@ -233,6 +236,43 @@ def test_options_that_cannot_be_followed(tmp_path: Path, arguments: Sequence[str
     )
     assert process.returncode == status
     assert message in process.stderr
+
+
+@posix
+@pytest.mark.parametrize(
+    ("given", "typed"),
+    [
+        (("jobs.csv", "--workflow", "my story.json"), ("{here}/jobs.csv", "--workflow={here}/my story.json")),
+        (("/x/jobs.csv", "--workflow=a b"), ("/x/jobs.csv", "--workflow=a b")),
+        (("s3://me:pass@bucket/a?b#c.csv", "--keep", "best-of:4"), ("s3://bucket/a?b#c.csv", "--keep=best-of:4")),
+        (("j", "--server", "h:1", "--server", "https://me:p@ss@h/x?token=5"), ("--server=http://h:1", "--server=https://h/x")),
+        (("j", "--set", "A=-1", "--set", "It's=$(id) `x` \n%小=y"), ("--set=A=-1", "--set=It's=$(id) `x` \n%小=y")),
+        (("j", "--part", "1/2", "--move-seeds", "3", "--gpus", "0", "--measure"), ("--gpus=0.0", "--measure")),
+        (("j", "--only", "a", "--models", "m", "--photos", "p"), ("--models={here}/m", "--photos={here}/p")),
+        (("j", "--out", "-", "--workers", "2", "--address", "auto"), ("--output={here}/-", "--workers=2")),
+    ],
+)  # fmt: skip
+def test_a_run_is_typed_again_as_it_was_without_its_rows_and_logins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: Sequence[str], typed: Sequence[str]
+) -> None:
+    """In any folder, through a shell."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my story.json").touch()
+    script = runpy.run_path(str(SCRIPTS / "batch.py"))
+    if not any(word.startswith("--workflow") for word in given):
+        given = [*given, "--workflow", "w"]
+    monkeypatch.setattr(sys, "argv", ["batch.py", *given])
+    options = script["arguments"]()
+    line = f"printf '%s\\0' {command.typed(options)} --only=x"
+    words = subprocess.run(["sh", "-c", line], stdout=subprocess.PIPE, check=True).stdout.decode().split("\0")[1:-1]
+    assert words[0] == str(SCRIPTS / "batch.py")
+    assert {word.format(here=tmp_path) for word in typed} <= set(words)
+    assert "ss@" not in line
+    monkeypatch.setattr(sys, "argv", ["batch.py", *words[1:]])
+    again = script["arguments"]()
+    assert (again.only, again.part, again.move_seeds) == (["x"], None, None)
+    monkeypatch.setattr(sys, "argv", ["batch.py", *words[1:-1]])
+    assert command.typed(script["arguments"]()) == command.typed(options)
 
 
 def test_a_folder_of_a_modules_name_is_no_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
