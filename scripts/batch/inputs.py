@@ -19,11 +19,12 @@ from core.checks.names import folded
 from core.checks.text import in_one_line
 
 from . import photo_files, saved_people
+from .beside import Beside
 from .cells import value_of
 from .columns import ColumnNames, api_places
 from .folders import Folder, without_login
 from .photo_cells import PhotoCells
-from .prompts import Beside, Job
+from .prompts import Job
 from .rows import NAME, BadRow, Row, shown
 from .saved_people import SavedPeople
 
@@ -181,9 +182,11 @@ class Template:
                 found = self._photo_cells.found(column, cell)
                 is_picture = column_input.is_picture and not found.is_person
                 value = photo_files.put(found.folder, found.name, files, is_picture, found.stamp)
-                beside.append(Beside(column, shown(cell), without_login(found.folder.place(found.name))))
                 if found.is_person:
                     people[column] = value
+                    beside.append(Beside(column, shown(cell), value, files[value]))
+                else:
+                    beside.append(Beside(column, shown(cell), without_login(found.folder.place(found.name))))
             for node, name in column_input.targets:
                 prompt[node]["inputs"][name] = workflow.sent(value)
         for photo in self._own_photos:

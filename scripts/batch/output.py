@@ -38,11 +38,11 @@ from core.checks.names import folded
 from core.checks.text import number_in
 
 from . import page
+from .beside import Beside, BesideWriter
 from .estimate import RowCosts
 from .folders import Folder, StoreFolder
 from .locks import lock_alone, lock_shared
 from .page import Again, Failure
-from .prompts import Beside
 from .rows import Part, Row, key_of, number_of, problem_of_name
 from .temporary import temporary_folder
 from .worker import SavedFile
@@ -52,6 +52,8 @@ FAILED = ("line", "name", "reason")
 SCORES = (*tables.COLUMNS, "seed", "kept")
 LISTS = "done"
 """The folder of the lists."""
+PEOPLE = f"{LISTS}/people"
+"""The folder of pictures out of files of saved people, for the page."""
 _FAILED_FILE = re.compile(r"failed(\.\d+(of\d+))?\.csv")
 """Of a whole table, or of a part of so many."""
 _MOST_CELL_LETTERS = 1000
@@ -103,6 +105,7 @@ class PictureWriter:
         self._folder = folder
         self._made_by = made_by
         self._moved_seeds = moved_seeds
+        self._beside = BesideWriter(folder, PEOPLE)
         self._lock: IO[bytes] | None = None
         if not isinstance(folder, StoreFolder):
             if not any(name.startswith("failed.") for name in folder.sizes()):
@@ -141,7 +144,7 @@ class PictureWriter:
             "made_by": self._made_by,
             "moved_seeds": self._moved_seeds,
             "cells": _shown_cells(task.row, beside),
-            "beside": [[one.column, one.label, one.place] for one in beside],
+            "beside": self._beside.entry(beside),
         }
         if scores:
             entry["scores"] = scores

@@ -12,20 +12,11 @@ from shared.workflow import Prompt, title
 
 from core.checks.errors import listed
 
+from .beside import Beside
 from .rows import Row
 
 ObjectInfo = Mapping[str, Any]
 """The host's answer to /object_info: every class of nodes that it has."""
-
-
-@dataclass(frozen=True)
-class Beside:
-    """A picture that the page shows beside a row's own. column: whose cell names it. label: what is below it. place: of
-    its file; one that is no picture is only named."""
-
-    column: str
-    label: str
-    place: str
 
 
 @dataclass(frozen=True)

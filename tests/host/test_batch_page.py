@@ -9,10 +9,10 @@ from pathlib import Path
 
 import playwright.sync_api as playwright
 import pytest
+from batch.beside import Beside
 from batch.folders import Folder
 from batch.output import Measuring, Output, PictureWriter, Task
 from batch.page import Again
-from batch.prompts import Beside
 from batch.rows import Row
 from browser import launch
 from PIL import Image

@@ -289,6 +289,12 @@ def test_saved_people_stand_in_the_cells_of_photos(setup: Setup, photos: Path, t
     prompt = json.loads(Image.open(with_saved_people.folder / "saved.png").info["prompt"])
     files = [entry["inputs"]["file"] for entry in prompt.values() if entry["class_type"] == "LikenessLoadPerson"]
     assert sorted(file.split("-")[0] for file in files) == ["Ada", "bo"]
+    shown = row_named(with_saved_people.folder, "saved")["beside"]
+    assert [label for label, *_ in shown[:2]] == ["First.image: family/ada", "Second.image: bo.safetensors"]
+    for _, address, is_shown in shown:
+        assert is_shown
+        with Image.open(with_saved_people.folder / address) as beside:
+            assert beside.width > 90
     setup.executed.clear()
     assert with_saved_people.make().keys() == {"nobody", "shown"}
     assert setup.executed["ImageAddNoise"] == 0, "what is done is not made again"

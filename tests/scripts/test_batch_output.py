@@ -22,13 +22,14 @@ from typing import Any, cast
 import pytest
 from batch import locks, page, rows
 from batch import output as output_module
+from batch.beside import Beside
 from batch.faults import Finished
 from batch.folders import Folder
 from batch.maker import Maker
 from batch.one_worker import OneWorker, WorkerSettings
 from batch.output import Measuring, Output, PictureWriter, Task, disk_errors_told, size_kept
 from batch.page import Again
-from batch.prompts import Beside, Job
+from batch.prompts import Job
 from batch.ray_workers import HERE, RayWorkers
 from batch.rows import Row
 from batch.run import Run, last_line
@@ -435,7 +436,7 @@ def test_the_page_has_what_a_picture_is_held_against(tmp_path: Path) -> None:
     cells = {"Photo": "an #1.png", "Person": "anna", "Prompt": HOSTILE, "Text": "x" * 5000}
     beside = [
         Beside("Photo", "an #1.png", str(tmp_path / "people" / "an #1%.png")),
-        Beside("Person", "anna", str(tmp_path / "anna.safetensors")),
+        Beside("Person", "anna", "anna-0.safetensors", b"damaged"),
         Beside("Photo", HOSTILE, "s3://bucket/anna.png"),
         Beside("Photo", "bytes", os.fsdecode(os.fsencode(str(tmp_path)) + b"/\xff.png")),
     ]
@@ -446,7 +447,7 @@ def test_the_page_has_what_a_picture_is_held_against(tmp_path: Path) -> None:
     assert made["pictures"][0] == ["100% #1 'a' & b_1of2.png", "100%25%20%231%20%27a%27%20%26%20b_1of2.png", True]
     assert made["pictures"][1][2] is False
     assert [one[1:] for one in made["beside"]] == [
-        ["../people/an%20%231%25.png", True], ["../anna.safetensors", False], ["", False], ["../%FF.png", True],
+        ["../people/an%20%231%25.png", True], ["", False], ["", False], ["../%FF.png", True],
     ]  # fmt: skip
     assert made["beside"][0][0] == "Photo: an #1.png"
     assert made["cells"] == [["Prompt", HOSTILE], ["Text", "x" * 1000]]
