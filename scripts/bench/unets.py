@@ -132,14 +132,15 @@ def hollow(module: Any) -> None:
 
 def shapes_alone(module: Any) -> None:
     """Whatever a hollow network is given, it computes in shapes alone; what comes out of it is zeros."""
-    forward = module.forward
 
-    def counted(*inputs: Any, **named: Any) -> Any:
-        with COUNTING:
-            out = forward(*inputs, **named)
-        return tree_map_only(torch.Tensor, lambda x: torch.zeros(x.shape, dtype=x.dtype), out)
+    # A class: parts are recorded without what stands on the network itself in the place of its methods.
+    class InShapes(type(module)):
+        def forward(self, *inputs: Any, **named: Any) -> Any:
+            with COUNTING:
+                out = super().forward(*inputs, **named)
+            return tree_map_only(torch.Tensor, lambda x: torch.zeros(x.shape, dtype=x.dtype), out)
 
-    module.forward = counted
+    module.__class__ = InShapes
 
 
 @dataclass
