@@ -1,7 +1,7 @@
 """Recordings of a UNet's self-attention: the tokens that each layer sees of a picture, or of parts while it samples."""
 
 import math
-from collections.abc import Callable, Collection, Hashable, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -180,6 +180,13 @@ def is_inpainting_in(run: Run, reference: SelfReference) -> bool:
     return run.once((is_inpainting, channels), lambda: is_inpainting(run.model, channels))
 
 
+class _RecordedParts(NamedTuple):
+    """What layers have seen of parts of one size: for each layer (parts, tokens, C). numbers: of the parts, from 0."""
+
+    numbers: list[int]
+    recorded: Recorded
+
+
 class PartsRecorder:
     """It shows the parts of a SelfReference to the MODEL that samples, on one device, and keeps what its layers see.
 
@@ -199,7 +206,7 @@ class PartsRecorder:
         if reference.adm is not None:
             self._adm = reference.adm.to(like)
         self._kept_tokens: dict[Hashable, TokensInside] = {}
-        """What `_tokens_in_mask` has given, which is the same at every step, by part, block of the UNet, and device."""
+        """What `_tokens_in_masks` has given, which is the same at every step, by parts, block of the UNet, and device."""
 
     def record(self, model: BaseModel, sigmas: Tensor, options: Options) -> Bank:
         """What the layers of the model's UNet see of the parts, of the tokens in each part's mask alone.
@@ -210,18 +217,18 @@ class PartsRecorder:
         layer_calls: Sequence[ClassCall] = options.get("patches", {}).get(LAYER_CALLS, ())
         unet = model.diffusion_model
         layers = self._shared_layers(unet)
-        without_noise = self._reference.steps is None
-        # By number of the part: what each layer sees of the part's window, (tokens, C).
-        if without_noise:
-            parts = self._at_zero(model, layers, layer_calls)
+        if self._reference.steps is None:  # without noise
+            batches = self._at_zero(model, layers, layer_calls)
         else:
-            parts = self._at_noise(model, sigmas, layers, layer_calls)
-        bank: dict[Block, list[PartTokens]] = {block: [] for block in layers}
-        for number in range(len(parts)):  # in the order of the parts, which _at_noise groups by size
-            for block, states in parts[number].items():
-                in_mask = self._tokens_in_mask(unet, number, block, states)
-                bank[block].append(in_mask.of(states))  # those in the part's mask alone
-        return bank
+            batches = self._at_noise(model, sigmas, layers, layer_calls)
+        tokens_of_part: dict[tuple[Block, int], PartTokens] = {}  # by layer and number of the part
+        for batch in batches:
+            for block, states in batch.recorded.items():
+                in_masks = self._tokens_in_masks(unet, batch.numbers, block, states)
+                for number, tokens in zip(batch.numbers, in_masks.of(states), strict=True):
+                    tokens_of_part[block, number] = tokens
+        numbers = range(len(self._latents))
+        return {block: [tokens_of_part[block, number] for number in numbers] for block in layers}
 
     def _shared_layers(self, unet: UNetModel) -> list[Block]:
         """The layers that share, as the user has chosen them, see LAYERS."""
@@ -238,36 +245,30 @@ class PartsRecorder:
 
     def _at_noise(
         self, model: BaseModel, sigmas: Tensor, layers: list[Block], layer_calls: Sequence[ClassCall]
-    ) -> dict[int, Recorded]:
-        """What the layers see of each part, by its number, at the noise level of this step.
-
-        Parts of one size are one batch.
-        """
+    ) -> Iterator[_RecordedParts]:
+        """What the layers see of the parts at the noise level of this step. Parts of one size are one batch."""
         model_sampling = model.model_sampling
         timesteps = model_sampling.timestep(sigmas).float()
         clean = model.process_latent_in(self._latents)
         # The host's noise_scaling changes the noise that it is given.
         noisy = model_sampling.noise_scaling(sigmas, self._noise.clone(), clean)
         x = self._with_picture(model_sampling.calculate_input(sigmas, noisy), clean)
-        parts: dict[int, Recorded] = {}
         for numbers in self._numbers_by_size():
             unet_input = self._unet_input(x, numbers)
             timesteps_of_rows = timesteps.expand(len(numbers))
-            # block -> (parts of this size, tokens, C)
             recorded = record(model.diffusion_model, unet_input, timesteps_of_rows, layers, layer_calls)
-            for row, number in enumerate(numbers):
-                parts[number] = {block: recorded[block][row] for block in layers}
-        return parts
+            yield _RecordedParts(numbers, recorded)
 
-    def _at_zero(self, model: BaseModel, layers: list[Block], layer_calls: Sequence[ClassCall]) -> dict[int, Recorded]:
-        """What the layers see of each part without noise, by its number, on the CPU: one forward for each part."""
+    def _at_zero(
+        self, model: BaseModel, layers: list[Block], layer_calls: Sequence[ClassCall]
+    ) -> Iterator[_RecordedParts]:
+        """What the layers see of the parts without noise, on the CPU: one forward for each part."""
         clean = model.process_latent_in(self._latents)
         x = self._with_picture(clean, clean)
-        parts: dict[int, Recorded] = {}
         for number in range(len(x)):
             unet_input = self._unet_input(x, [number])
-            parts[number] = record_one(model.diffusion_model, unet_input, layers, layer_calls)
-        return parts
+            recorded = record_one(model.diffusion_model, unet_input, layers, layer_calls)
+            yield _RecordedParts([number], {block: states[None] for block, states in recorded.items()})
 
     def _with_picture(self, latents: Tensor, clean: Tensor) -> Tensor:
         """The UNet's input of latents (parts, 4, h, w), in its dtype: (parts, 4 or 9, h, w).
@@ -300,28 +301,30 @@ class PartsRecorder:
             adm = torch.stack([self._adm[number] for number in numbers])
         return UNetInput(torch.stack(windows), context, adm)
 
-    def _tokens_in_mask(self, unet: UNetModel, number: int, block: Block, states: Tensor) -> TokensInside:
-        """What `_make_tokens_in_mask` gives, made once in a run for all layers of a UNet block, which have one grid."""
-        key = number, block_of_unet(block), states.device
+    def _tokens_in_masks(self, unet: UNetModel, numbers: list[int], block: Block, states: Tensor) -> TokensInside:
+        """What `_make_tokens_in_masks` gives, made once in a run for all layers of a UNet block, which have one grid."""
+        key = *numbers, block_of_unet(block), states.device
         if key not in self._kept_tokens:
-            self._kept_tokens[key] = self._make_tokens_in_mask(unet, number, block, states)
+            self._kept_tokens[key] = self._make_tokens_in_masks(unet, numbers, block, states)
         return self._kept_tokens[key]
 
-    def _make_tokens_in_mask(self, unet: UNetModel, number: int, block: Block, states: Tensor) -> TokensInside:
-        """Which of the tokens that a layer has seen of a part lie in the part's mask, and how much they count.
+    def _make_tokens_in_masks(self, unet: UNetModel, numbers: list[int], block: Block, states: Tensor) -> TokensInside:
+        """Which of the tokens that a layer has seen of some parts lie in the parts' masks, and how much they count.
 
-        number: of the part. states: (tokens, C), of the part's window alone. In the result, `numbers` are indices into
-        states, and `dropped` counts tokens of the part's whole picture.
+        numbers: of the parts. states: (parts, tokens, C), of the parts' windows alone. In the result, `numbers` are
+        indices into states, and `dropped` counts tokens of the parts' whole pictures.
         """
-        grid = _tokens_of(unet, block, *self._latents.shape[-2:])  # of the part's whole picture
-        mask = token_mask(self._reference.masks[number], math.prod(grid)).unflatten(0, grid)  # (rows, columns)
-        rows, columns = _window_in_tokens(unet, block, self._reference.windows[number])
-        mask_in_window = mask[rows, columns].flatten()  # (tokens,)
-        in_window = tokens_inside(mask_in_window, states)
+        grid = _tokens_of(unet, block, *self._latents.shape[-2:])  # of a part's whole picture
+        masks_in_windows: list[Tensor] = []  # (tokens,) each
+        for number in numbers:
+            mask = token_mask(self._reference.masks[number], math.prod(grid)).unflatten(0, grid)  # (rows, columns)
+            rows, columns = _window_in_tokens(unet, block, self._reference.windows[number])
+            masks_in_windows.append(mask[rows, columns].flatten())
+        in_windows = tokens_inside(torch.stack(masks_in_windows), states)
         # Tokens outside of the window count as dropped, too. Each dropped token takes its share of the softmax, so a
         # part weighs the same with a window as without one.
-        outside_of_window = mask.numel() - len(states)
-        return replace(in_window, dropped=in_window.dropped + outside_of_window)
+        outside_of_window = math.prod(grid) - states.shape[1]
+        return replace(in_windows, dropped=[dropped + outside_of_window for dropped in in_windows.dropped])
 
 
 def _window_in_tokens(unet: UNetModel, block: Block, window: Rect) -> tuple[slice, slice]:

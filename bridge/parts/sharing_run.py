@@ -273,8 +273,18 @@ class KeyBiases:
         key = token_counts, weights, picture_token_count, grid
         if key not in self._biases:
             bias = key_bias(token_counts, picture_token_count, weights, grid, self._like.dtype)
-            self._biases[key] = None if bias is None else bias.to(self._like)
+            self._biases[key] = None if bias is None else _aligned(bias, self._like)
         return self._biases[key]
+
+
+_ROWS_BEGIN_AT = 8
+"""CUDA's attention copies a mask of which a row begins at no multiple of so many numbers, in every layer and step."""
+
+
+def _aligned(bias: Tensor, like: Tensor) -> Tensor:
+    """A bias (..., keys), whose rows begin where attention wants them, on the device and in the dtype of `like`."""
+    keys = bias.shape[-1]
+    return functional.pad(bias, (0, -keys % _ROWS_BEGIN_AT)).to(like)[..., :keys]
 
 
 class PartsCache:
@@ -408,11 +418,12 @@ class PartsCache:
         # Without a bias no token was dropped, so there are no sinks. With one, `key_bias` decides how many there are.
         key_count_without_sinks = picture_token_count + kept_tokens.shape[1]
         sink_count = 0 if bias is None else bias.shape[-1] - key_count_without_sinks
+        # The projections add no bias, so a token of zeros is a sink.
+        tokens = functional.pad(kept_tokens, (0, 0, 0, sink_count))  # (1, kept + sinks, C)
         attention = self._attentions[block]
-        # The padding is sink_count tokens of zeros after the kept ones: (1, kept + sinks, C).
         return PartsInLayer(
-            keys=functional.pad(attention.to_k(kept_tokens), (0, 0, 0, sink_count)),
-            values=functional.pad(attention.to_v(kept_tokens), (0, 0, 0, sink_count)),
+            keys=attention.to_k(tokens),
+            values=attention.to_v(tokens),
             regional=parts.weights.targets is not None,
             grid=grid,
             bias=bias,

@@ -79,33 +79,37 @@ class PartTokens:
 
 @dataclass(frozen=True, eq=False)
 class TokensInside:
-    """The tokens of a layer that lie inside of a part's mask.
+    """The tokens of a layer that lie inside of the masks of parts.
 
-    numbers: (kept,), their indices. weights: (kept, 1), the mask at each. dropped: how many tokens lie outside.
+    numbers: (all kept,), their indices where the tokens of one part follow those of the part before. weights: (all
+    kept, 1), the mask at each. kept, dropped: for each part, how many tokens lie inside of its mask, and outside.
     """
 
     numbers: Tensor
     weights: Tensor
-    dropped: int
+    kept: Sequence[int]
+    dropped: Sequence[int]
 
-    def of(self, states: Tensor) -> PartTokens:
-        """The tokens of the part among the states of a layer.
+    def of(self, states: Tensor) -> list[PartTokens]:
+        """The tokens of each part among the states of a layer.
 
-        states: (tokens, C), after the layer's first norm.
+        states: (parts, tokens, C), after the layer's first norm.
         """
-        return PartTokens(states[self.numbers] * self.weights, self.dropped)
+        kept = states.flatten(0, 1)[self.numbers] * self.weights  # of all parts at once: two kernels for any number
+        return [PartTokens(tokens, dropped) for tokens, dropped in zip(kept.split(self.kept), self.dropped, strict=True)]
 
 
 def tokens_inside(weights: Tensor, like: Tensor) -> TokensInside:
-    """The tokens of a layer that lie inside of a part's mask.
+    """The tokens of a layer that lie inside of the masks of parts.
 
-    weights: the mask at each token, (tokens,), see token_mask, on the CPU. like: states of the layer, whose device and
-    dtype the result gets.
+    weights: the masks at each token, (parts, tokens), see token_mask, on the CPU. like: states of the layer, whose
+    device and dtype the result gets.
     """
-    numbers = weights.nonzero()[:, 0]  # (kept,)
-    kept_weights = weights[numbers, None]  # (kept, 1)
-    dropped = len(weights) - len(numbers)
-    return TokensInside(numbers.to(like.device), kept_weights.to(like), dropped)
+    numbers = weights.flatten().nonzero()[:, 0]  # (all kept,)
+    kept_weights = weights.flatten()[numbers, None]  # (all kept, 1)
+    kept = weights.count_nonzero(dim=1).tolist()
+    dropped = [weights.shape[1] - count for count in kept]
+    return TokensInside(numbers.to(like.device), kept_weights.to(like), kept, dropped)
 
 
 Bank = Mapping[Block, Sequence[PartTokens]]

@@ -201,8 +201,8 @@ def _recorded(reference: ModelPatcher, shown: Sequence[_Shown]) -> Bank:
     for part in stepwise(shown):
         for block, states in record_at_zero(reference, part.latent, part.text).items():  # (tokens, C)
             weights = token_mask(part.mask, len(states))  # (tokens,), 0..1: the mask at each token
-            tokens = tokens_inside(weights, states).of(states)  # those alone whose weight is above 0
-            bank.setdefault(block, []).append(tokens)
+            tokens = tokens_inside(weights[None], states).of(states[None])  # those alone whose weight is above 0
+            bank.setdefault(block, []).extend(tokens)
     return {block: tuple(of_parts) for block, of_parts in bank.items()}
 
 

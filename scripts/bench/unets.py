@@ -474,7 +474,7 @@ def parts2whole(networks: Networks, count: int) -> Applied:
         tokens = rows * columns
         seen = normal(number, tokens, layer.attn1.to_q.in_features)
         # Every part is the same one, as it costs the same.
-        bank[name, number, index] = [tokens_inside(token_mask(mask, tokens), seen).of(seen)] * count
+        bank[name, number, index] = tokens_inside(token_mask(mask, tokens)[None], seen).of(seen[None]) * count
     weights = PartWeights([1.0] * count, None)
     source = object()
     with_parts = SharedParts(source, WHOLE_SCHEDULE, bank, weights)

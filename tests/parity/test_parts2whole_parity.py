@@ -59,7 +59,7 @@ def bank(parts_networks):
         parts = []
         for tokens_by_block, mask in pairs:
             tokens = tokens_by_block[block]
-            parts.append(tokens_inside(token_mask(mask, len(tokens)), tokens).of(tokens))
+            parts += tokens_inside(token_mask(mask, len(tokens))[None], tokens).of(tokens[None])
         parts_by_block[block] = tuple(parts)
     return parts_by_block
 

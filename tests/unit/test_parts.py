@@ -258,7 +258,7 @@ def layer(masks, share, grid=(9, 7), channels=16):
     to_k = torch.randn(channels, channels, generator=generator)
     to_v = torch.randn(channels, channels, generator=generator)
     states_of_parts = [torch.randn(tokens_of_picture, channels, generator=generator) for _ in masks]
-    parts = [tokens_inside(weights, states).of(states) for states, weights in zip(states_of_parts, masks, strict=True)]
+    parts = tokens_inside(torch.stack(masks), states_of_parts[0]).of(torch.stack(states_of_parts))
     bias = key_bias([(len(p.kept), p.dropped) for p in parts], tokens_of_picture, share, grid, torch.float32)
     sinks = [torch.zeros(1, channels)] * any(p.dropped for p in parts)
     tokens = torch.cat([x, *(p.kept for p in parts), *sinks])
