@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ...core.attention.cross_attention import Block, block_of_unet
 from ...core.checks.errors import WrongBaseModel
-from ...core.parts.bank import Bank, PartTokens, TokensInside, token_mask, tokens_inside
+from ...core.parts.bank import PartTokens, TokensInside, token_mask, tokens_inside
 from ...core.pictures.geometry import Rect
 from ..host.shared_network import network_within, without_replaced_methods
 from ..host.unet import NETWORK, WEIGHT, Grid, Options, dtype_of, grids, layers_of, weight_shape
@@ -206,9 +206,9 @@ class PartsRecorder:
         if reference.adm is not None:
             self._adm = reference.adm.to(like)
         self._kept_tokens: dict[Hashable, TokensInside] = {}
-        """What `_tokens_in_masks` has given, which is the same at every step, by parts, block of the UNet, and device."""
+        """What `_tokens_in_masks` has given, the same at every step, by parts, block of the UNet, and device."""
 
-    def record(self, model: BaseModel, sigmas: Tensor, options: Options) -> Bank:
+    def record(self, model: BaseModel, sigmas: Tensor, options: Options) -> dict[Block, list[PartTokens]]:
         """What the layers of the model's UNet see of the parts, of the tokens in each part's mask alone.
 
         sigmas: (1,), the level of noise of this step; not used where the parts are recorded without noise. options: the
@@ -302,7 +302,7 @@ class PartsRecorder:
         return UNetInput(torch.stack(windows), context, adm)
 
     def _tokens_in_masks(self, unet: UNetModel, numbers: list[int], block: Block, states: Tensor) -> TokensInside:
-        """What `_make_tokens_in_masks` gives, made once in a run for all layers of a UNet block, which have one grid."""
+        """What `_make_tokens_in_masks` gives, made once in a run for all layers of a UNet block: they have one grid."""
         key = *numbers, block_of_unet(block), states.device
         if key not in self._kept_tokens:
             self._kept_tokens[key] = self._make_tokens_in_masks(unet, numbers, block, states)

@@ -5,9 +5,8 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
-from ...core.attention.cross_attention import Block
 from ...core.checks.errors import BadParts, BadSize
-from ...core.parts.bank import Bank, PartTokens, PartWeights
+from ...core.parts.bank import Bank, PartWeights
 from ...core.pictures.geometry import OF_A_PIECE
 from ..networks.file_attention import tell_of_file_attention
 from ..sampling.areas import in_pixels
@@ -59,12 +58,6 @@ class SharedParts(Carried):
         area_in_pixels = [8 * side for side in area]  # targets have the size of the picture, poses that of the latent
         weights = replace(self.weights, targets=_cut(self.weights.targets, area_in_pixels))
         return replace(self, pose=_cut(self.pose, area), weights=weights)
-
-    def bank_of(self, block: Block) -> Sequence[PartTokens]:
-        """What a layer reads of each part; () where it reads none."""
-        if not self.bank:
-            return ()
-        return self.bank.get(block, ())
 
     def begin(self, run: Run) -> None:
         """Write the note about the file's attention.

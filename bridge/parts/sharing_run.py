@@ -6,19 +6,19 @@ denoiser apply to them as to everything else.
 The steps of one forward:
 
     PartsOfRun.batch                looks which parts are on at this step
-        PartsCache.recorded             records the parts anew, where they are recorded while sampling (recording.py)
+        PartsCache.record               records the parts anew, where they are recorded while sampling (recording.py)
         PartsCache.batch_of_parts       a SharingBatch, kept for all forwards that carry the same
-            _parts_by_layer, _parts_in_layer     what each chunk reads beside its own tokens in each layer
-                _make_parts_in_layer           keys, values and bias of that: a PartsInLayer
+            _projected_of                   keys and values of the parts in each layer: a ProjectedParts
+            _parts_by_layer                 what each chunk reads beside its own tokens in each layer: a PartsInLayer
     SharingBatch.options_for_network     puts the attention into the layers, and poses after the first convolution
         attention_output                    of a layer: rows with parts by their PartsInLayer, all others as before
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -30,7 +30,7 @@ from comfy.model_base import BaseModel
 from torch import Tensor, nn
 
 from ...core.attention.cross_attention import Block, block_of_unet
-from ...core.parts.bank import Bank, PartWeights, key_bias, shared_attention
+from ...core.parts.bank import PartTokens, PartWeights, key_bias, shared_attention, sink_count
 from ..host import unet
 from ..host.unet import Grid, Options, Replacement
 from ..networks.file_attention import (
@@ -77,8 +77,7 @@ class PartsOfRun:
         self_reference = next((parts.live for parts in parts_of_chunks if parts.live), None)
         if self_reference is not None:
             cache = self._cache_of_recording(cache, self_reference, forward_input)
-            inpainting = is_inpainting_in(self._run, self_reference)
-            parts_of_chunks = tuple(cache.recorded(parts, forward_input, inpainting) for parts in parts_of_chunks)
+            cache.record(self_reference, forward_input, is_inpainting_in(self._run, self_reference))
         return cache.batch_of_parts(parts_of_chunks, sharing=True, shape=shape)
 
     def _cache_of(self, forward_input: ForwardInput) -> PartsCache:
@@ -305,13 +304,12 @@ class PartsCache:
         self._biases = KeyBiases(self._like)
         self._poses: dict[SharedParts, Tensor] = {}  # on the device
         self._recorders: dict[SelfReference, PartsRecorder] = {}  # of parts that are recorded during the run
+        self._zero = self._like.new_zeros(1, 1)
         self._forget_recording()
 
     def _forget_recording(self) -> None:
         """Begin with nothing that depends on a recording."""
-        self._banks: dict[SelfReference, Bank] = {}
-        self._recorded: dict[SharedParts, SharedParts] = {}
-        self._parts_in_layers: dict[tuple[SharedParts, Block, Grid], PartsInLayer] = {}
+        self._projected: dict[SharedParts | SelfReference, Mapping[Block, ProjectedParts]] = {}
         self._batches: dict[Hashable, SharingBatch] = {}
 
     def with_nothing_recorded(self) -> PartsCache:
@@ -320,25 +318,15 @@ class PartsCache:
         cache._forget_recording()
         return cache
 
-    def recorded(self, parts: SharedParts, forward_input: ForwardInput, inpainting: bool) -> SharedParts:
-        """The parts with a recorded bank in place of `live`; parts without `live` stay as they are.
-
-        inpainting: as in PartsRecorder.
-
-        They are recorded where this cache has no recording of them yet.
-        SharedParts with the same SelfReference, those of one node, share one recording.
-        """
-        live = parts.live
-        if live is None:
-            return parts
+    def record(self, live: SelfReference, forward_input: ForwardInput, inpainting: bool) -> None:
+        """Record parts, unless this cache has a recording of them. inpainting: as in PartsRecorder."""
+        if live in self._projected:
+            return
         if live not in self._recorders:
             self._recorders[live] = PartsRecorder(live, self._like, inpainting)
-        if live not in self._banks:
-            recorder = self._recorders[live]
-            self._banks[live] = recorder.record(forward_input.model, forward_input.sigmas[:1], forward_input.options)
-        if parts not in self._recorded:
-            self._recorded[parts] = replace(parts, bank=self._banks[live], live=None)
-        return self._recorded[parts]
+        bank = self._recorders[live].record(forward_input.model, forward_input.sigmas[:1], forward_input.options)
+        # Taken out of the bank one by one, so that the tokens of a layer are freed before those of the next are read.
+        self._projected[live] = {block: self._project(block, bank.pop(block)) for block in tuple(bank)}
 
     def batch_of_parts(
         self, parts_of_chunks: tuple[SharedParts, ...], sharing: bool, shape: torch.Size
@@ -381,54 +369,57 @@ class PartsCache:
         height, width: of the latent.
         """
         grid_of_block = unet.grids(self._unet, height, width)
+        projected_of_chunks = [self._projected_of(parts) for parts in parts_of_chunks]
         layers: dict[Block, list[PartsInLayer | None]] = {}
-        for layer in self._layers_with_parts(parts_of_chunks):
+        for layer in dict.fromkeys(layer for projected in projected_of_chunks for layer in projected):
             grid = grid_of_block[block_of_unet(layer)]
-            layers[layer] = [self._parts_in_layer(parts, layer, grid) for parts in parts_of_chunks]
+            layers[layer] = []
+            for parts, projected in zip(parts_of_chunks, projected_of_chunks, strict=True):
+                in_layer = projected.get(layer)
+                layers[layer].append(None if in_layer is None else self._parts_in_layer(parts, in_layer, grid))
         return layers
 
-    @staticmethod
-    def _layers_with_parts(parts_of_chunks: Sequence[SharedParts]) -> Iterable[Block]:
-        """The layers in which any chunk reads parts, each once. A chunk without a bank reads none."""
-        banks = [parts.bank or {} for parts in parts_of_chunks]
-        return dict.fromkeys(layer for bank in banks for layer, tokens in bank.items() if tokens)
+    def _projected_of(self, parts: SharedParts) -> Mapping[Block, ProjectedParts]:
+        """Keys and values of parts in each layer that reads them, made once; {} for a side that reads none."""
+        source = parts if parts.live is None else parts.live
+        if source not in self._projected:
+            bank = parts.bank or {}
+            self._projected[source] = {block: self._project(block, tokens) for block, tokens in bank.items() if tokens}
+        return self._projected[source]
 
-    def _parts_in_layer(self, parts: SharedParts, block: Block, grid: Grid) -> PartsInLayer | None:
-        """What `_make_parts_in_layer` gives, made once; None for a layer that reads no part."""
-        if not parts.bank_of(block):
-            return None
-        key = parts, block, grid
-        if key not in self._parts_in_layers:
-            self._parts_in_layers[key] = self._make_parts_in_layer(parts, block, grid)
-        return self._parts_in_layers[key]
-
-    def _make_parts_in_layer(self, parts: SharedParts, block: Block, grid: Grid) -> PartsInLayer:
-        """A new PartsInLayer: the tokens of parts as keys and values, made with the layer's own modules, and the bias.
-
-        The bias has a column for every key: of the picture's own tokens, of the parts' kept tokens, and of sinks, which
-        stand for the dropped ones. A sink is a key of zeros and a value of zeros.
-        """
-        tokens_of_parts = parts.bank_of(block)
-        kept_tokens = torch.cat([part.kept for part in tokens_of_parts])[None].to(self._like)  # (1, kept, C)
-        kept_and_dropped = tuple((len(part.kept), part.dropped) for part in tokens_of_parts)
-        # The cached KeyBiases alone and not this cache, see KeyBiases.
-        bias_at = partial(self._biases.for_grid, kept_and_dropped, parts.weights)
-        picture_token_count = grid[0] * grid[1]
-        bias = bias_at(picture_token_count, grid)
-        # Without a bias no token was dropped, so there are no sinks. With one, `key_bias` decides how many there are.
-        key_count_without_sinks = picture_token_count + kept_tokens.shape[1]
-        sink_count = 0 if bias is None else bias.shape[-1] - key_count_without_sinks
-        # The projections add no bias, so a token of zeros is a sink.
-        tokens = functional.pad(kept_tokens, (0, 0, 0, sink_count))  # (1, kept + sinks, C)
+    def _project(self, block: Block, parts: Sequence[PartTokens]) -> ProjectedParts:
+        """The tokens of parts as keys and values, made with the layer's own modules."""
+        counts = tuple((len(part.kept), part.dropped) for part in parts)
+        kept = [part.kept.to(self._like) for part in parts]  # (kept, C) each
+        # These projections add no bias, so a token of zeros becomes a sink.
+        sinks = self._zero.expand(sink_count(counts, self._like.dtype), kept[0].shape[1])
+        tokens = torch.cat([*kept, sinks])[None]  # (1, kept of all parts + sinks, C)
         attention = self._attentions[block]
+        return ProjectedParts(attention.to_k(tokens), attention.to_v(tokens), counts)
+
+    def _parts_in_layer(self, parts: SharedParts, projected: ProjectedParts, grid: Grid) -> PartsInLayer:
+        """Keys and values with the bias, which has a column for every key: of the picture's own tokens, of the parts'
+        kept tokens, and of sinks, which stand for the dropped ones."""
+        # The cached KeyBiases alone and not this cache, see KeyBiases.
+        bias_at = partial(self._biases.for_grid, projected.counts, parts.weights)
         return PartsInLayer(
-            keys=attention.to_k(tokens),
-            values=attention.to_v(tokens),
+            keys=projected.keys,
+            values=projected.values,
             regional=parts.weights.targets is not None,
             grid=grid,
-            bias=bias,
+            bias=bias_at(grid[0] * grid[1], grid),
             bias_at=bias_at,
         )
+
+
+@dataclass(frozen=True, eq=False)
+class ProjectedParts:
+    """The parts in one layer. keys, values: (1, kept of all parts + sinks, C). counts: of each part, how many of its
+    tokens are kept and how many are dropped."""
+
+    keys: Tensor
+    values: Tensor
+    counts: tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True, eq=False)

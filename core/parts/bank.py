@@ -96,7 +96,8 @@ class TokensInside:
         states: (parts, tokens, C), after the layer's first norm.
         """
         kept = states.flatten(0, 1)[self.numbers] * self.weights  # of all parts at once: two kernels for any number
-        return [PartTokens(tokens, dropped) for tokens, dropped in zip(kept.split(self.kept), self.dropped, strict=True)]
+        kept_of_parts = kept.split(self.kept)
+        return [PartTokens(tokens, dropped) for tokens, dropped in zip(kept_of_parts, self.dropped, strict=True)]
 
 
 def tokens_inside(weights: Tensor, like: Tensor) -> TokensInside:
@@ -160,7 +161,7 @@ def key_bias(
     """
     kept_counts, dropped_counts = torch.tensor(parts).T  # (parts,) each
     weights = part_weights.of_queries(grid)
-    has_sinks = bool(dropped_counts.any())
+    has_sinks = sink_count(parts, dtype) > 0
     if part_weights.targets is None and not has_sinks and bool((weights == 1).all()):
         return None
     # The bias of the kinds of keys, each (tokens, 1 | queries).
@@ -171,6 +172,13 @@ def key_bias(
         dropped_weights = (weights * dropped_counts[:, None]).sum(dim=0, keepdim=True)  # (1, 1 | queries)
         biases.append(_sinks(dropped_weights, dtype))
     return torch.cat(biases).T[None]  # (1, 1 | queries, tokens)
+
+
+def sink_count(parts: Sequence[tuple[int, int]], dtype: torch.dtype) -> int:
+    """How many sinks stand for the dropped tokens of all parts, see key_bias: 0 where none are dropped."""
+    if not any(dropped for _kept, dropped in parts):
+        return 0
+    return 1 if torch.finfo(dtype).bits >= 32 else 2
 
 
 def _sinks(token_count: Tensor, dtype: torch.dtype) -> Tensor:
