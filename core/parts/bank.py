@@ -96,7 +96,7 @@ class TokensInside:
         states: (parts, tokens, C), after the layer's first norm.
         """
         kept = states.flatten(0, 1)[self.numbers] * self.weights  # of all parts at once: two kernels for any number
-        kept_of_parts = kept.split(self.kept)
+        kept_of_parts = kept.split_with_sizes(self.kept)
         return [PartTokens(tokens, dropped) for tokens, dropped in zip(kept_of_parts, self.dropped, strict=True)]
 
 
@@ -108,7 +108,7 @@ def tokens_inside(weights: Tensor, like: Tensor) -> TokensInside:
     """
     numbers = weights.flatten().nonzero()[:, 0]  # (all kept,)
     kept_weights = weights.flatten()[numbers, None]  # (all kept, 1)
-    kept = weights.count_nonzero(dim=1).tolist()
+    kept = [int(mask.count_nonzero()) for mask in weights]
     dropped = [weights.shape[1] - count for count in kept]
     return TokensInside(numbers.to(like.device), kept_weights.to(like), kept, dropped)
 
