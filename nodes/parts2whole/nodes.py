@@ -323,13 +323,13 @@ class EncodeParts(io.ComfyNode):
             inputs=[
                 Parts2WholeSocket.Input("parts2whole"),
                 PartsSocket.Input("parts", optional=True),
-                CastOrPersonSocket.Input("cast", optional=True),
-                io.String.Input(LOOKS_INPUT, default="", optional=True),
                 io.Clip.Input("clip"),
                 io.ClipVision.Input("clip_vision"),
                 io.Vae.Input("vae"),
                 io.Int.Input("width", default=512, **side_in_pixels),
                 io.Int.Input("height", default=768, **side_in_pixels),
+                CastOrPersonSocket.Input("cast", optional=True),
+                io.String.Input(LOOKS_INPUT, default="", optional=True),
             ],
             outputs=[PartFeaturesSocket.Output("features"), io.Image.Output("preview")],
         )

@@ -107,9 +107,9 @@ class PeopleAsReferences(io.ComfyNode):
                 schema.advanced(schema.optional(io.Int.Input("encoder_size", default=0, min=0, max=1024, step=64))),
                 schema.advanced(schema.optional(io.Combo.Input("training", options=list(TRAININGS)))),
                 PartsSocket.Input("parts", optional=True),
-                schema.optional(io.String.Input(looks.LOOKS_INPUT, default="")),
                 _masks_input(),
                 schema.advanced(schema.optional(io.String.Input(INPUT, default=""))),
+                schema.optional(io.String.Input(looks.LOOKS_INPUT, default="")),
             ],
             outputs=[
                 io.Conditioning.Output("positive"),

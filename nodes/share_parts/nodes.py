@@ -135,8 +135,6 @@ class SharePartsAttention(io.ComfyNode):
             inputs=[
                 *applied_inputs(),
                 PartsSocket.Input("parts", optional=True),
-                CastOrPersonSocket.Input("cast", optional=True),
-                io.String.Input(LOOKS_INPUT, default="", optional=True),
                 io.Clip.Input("clip"),
                 io.Vae.Input("vae"),
                 io.Int.Input("width", default=1024, **side_in_pixels),
@@ -147,6 +145,8 @@ class SharePartsAttention(io.ComfyNode):
                 io.Combo.Input("reference", options=[EVERY_STEP, ONCE]),
                 io.Int.Input("renew_every", default=1, min=1, max=1000, optional=True),
                 io.Boolean.Input("crop_to_mask", default=False, optional=True),
+                CastOrPersonSocket.Input("cast", optional=True),
+                io.String.Input(LOOKS_INPUT, default="", optional=True),
             ],
             outputs=applied_outputs(),
         )
