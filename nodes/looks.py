@@ -13,13 +13,16 @@ from ..core.parts.part_notes import notes_on_part, sheet
 from ..core.parts.parts import LABELS, Part, Parts, is_unpainted, make_part
 from ..core.persons import looks
 from ..core.pictures import geometry
+from ..core.pictures.tensors import reminder
 from ..core.taking_part import as_cast
 from .categories import IN_PARTS
 from .sockets import CastOrPersonSocket, CastSocket, PartsSocket, PersonSocket
 
 LOOK_FROM_PICTURE = "Look from Picture"
-CLOTHES, HAIR = "whole body clothes", "hair or headwear"
-"""The labels of what a place shows."""
+CLOTHES = ("whole body clothes", "upper body clothes", "lower body clothes")
+HAIR = "hair or headwear"
+"""The labels of what is found in a place without a mask."""
+NO_PLACE_OF_HAIR = "Hair (hair) takes nothing more here: it is for a person with a place, without a mask."
 
 
 class LookFromPicture(io.ComfyNode):
@@ -35,7 +38,7 @@ class LookFromPicture(io.ComfyNode):
                 io.String.Input("who", default="1"),
                 io.String.Input("name", default="look"),
                 io.Image.Input("image"),
-                io.Combo.Input("label", options=list(LABELS), default=CLOTHES),
+                io.Combo.Input("label", options=list(LABELS), default=CLOTHES[0]),
                 io.Boolean.Input("hair", default=False),
                 io.Mask.Input("mask", optional=True),
                 PartsSocket.Input("parts", optional=True),
@@ -62,11 +65,16 @@ class LookFromPicture(io.ComfyNode):
         people = as_cast(cast)
         require_together(people, LOOK_FROM_PICTURE)
         index = _index_of(who, people)
-        shown = _parts_of_picture(image, mask, label, hair, people, index)
-        all_parts = Parts((*shown, *(() if parts is None else parts.parts)))
-        look = looks.look_of_parts(name, all_parts)
+        has_place = people.people[index].slot is not None
+        if is_a(people, PlacedCast) and has_place and (mask is None or is_unpainted(mask)):
+            shown = _parts_of_place(image, label, hair, people, index)
+            lines = reminder([(repr(label), image[0])])
+        else:
+            shown = [make_part(label, image, mask, 1.0, None)]
+            lines = [*notes_on_part(shown[0], mask), *([NO_PLACE_OF_HAIR] if hair else [])]
+        look = looks.look_of_parts(name, Parts((*shown, *(() if parts is None else parts.parts))))
         person = looks.with_look(people.people[index].person, look)
-        notes.tell("\n".join(note for part in shown for note in notes_on_part(part, mask)))
+        notes.tell("\n".join(lines))
         preview = sheet(Parts(tuple(looks.part_of(picture) for picture in look.pictures)))
         cast_with_look = _with_person(people, index, person)
         return io.NodeOutput(cast_with_look, person, preview, ui=ui.PreviewImage(preview, cls=cls))
@@ -90,20 +98,19 @@ def _index_of(who: str, people: Cast) -> int:
     raise BadCast(f"{why}.", f"Write one of these names or numbers into Who (who): {listed(numbered, 'nobody')}.")
 
 
-def _parts_of_picture(
-    image: Tensor, mask: Tensor | None, label: str, hair: bool, people: Cast, index: int
-) -> list[Part]:
-    """What a person wears in a picture: what the mask or else the person's place shows, else all of the picture.
+def _parts_of_place(image: Tensor, label: str, hair: bool, people: PlacedCast, index: int) -> list[Part]:
+    """What the place of a person shows of what they wear.
 
     The arguments are those of the node. index: of the person in `people`. Raises BadPart, BadLook, BadRegion, and
     BadSize for a picture that was not drawn with the cast.
     """
-    is_placed = is_a(people, PlacedCast) and people.people[index].slot is not None
-    if not is_placed or (mask is not None and not is_unpainted(mask)):
-        return [make_part(label, image, mask, 1.0, None)]
-    assert is_a(people, PlacedCast)
     advice = "Connect the picture as it was drawn with this cast; or for any other picture a mask of what is worn."
     geometry.check_canvas("The picture of the look", image, people, advice)
+    if label == HAIR:
+        return [make_part(HAIR, image, looks.hair_of_place(people, index), 1.0, None)]
+    if label not in CLOTHES:
+        why = f"The place of {people.people[index].name} does not say where in it {label!r} is."
+        raise looks.BadLook(why, "Connect the mask of it to Mask (mask).")
     shown = [make_part(label, image, looks.clothes_of_place(people, index), 1.0, None)]
     if hair:
         shown.append(make_part(HAIR, image, looks.hair_of_place(people, index), 1.0, None))

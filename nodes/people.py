@@ -13,7 +13,7 @@ from ..bridge.host.schema import face_box_editor
 from ..bridge.people import face_model, photos, saved_people
 from ..bridge.people.face_model import FindsFaces, HostedFaceModel, default_face_model
 from ..bridge.people.person_photos import AS_IT_IS, FaceReader, PhotosRead, photo_size_input, which_face_input
-from ..core.cast import Person
+from ..core.cast import LOOSE, Person
 from ..core.checks.errors import FaceNotFound, counted
 from ..core.checks.text import MOST_NAME_LETTERS, logger, plain
 from ..core.faces import by_hand, which
@@ -43,7 +43,7 @@ def _crops_preview(cls: type[io.ComfyNode], person: Person) -> ui.PreviewImage |
             captions.append("head and shoulders")
     for look in person.looks:
         for picture in look.pictures:
-            sheet.append(piece_of_part(part_of(picture)))
+            sheet.append(piece_of_part(part_of(picture), LOOSE))
             captions.append(f"{look.name}: {picture.label}")
     pictures_of_photo = 2 if person.portraits else 1
     return ui.PreviewImage(previews.contact_sheet(sheet, captions, together=pictures_of_photo), cls=cls)

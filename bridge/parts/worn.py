@@ -8,7 +8,7 @@ from ...core.taking_part import present_in
 from ..host import notes
 
 NO_CAST = "Looks are not read: no cast is connected."
-NOBODY = "Nobody in the cast wears a look, and no parts are connected: nothing is changed."
+NOBODY = "Nobody in the cast wears a look, and no parts are connected."
 
 
 def parts_and_looks(parts: Parts | None, cast: Cast | Person | None, text: str, node_name: str) -> Parts:
@@ -24,7 +24,8 @@ def parts_and_looks(parts: Parts | None, cast: Cast | Person | None, text: str, 
             )
         notes.tell(NO_CAST if text.strip() else "")
         return parts
-    looks = worn(text, present_in(cast), node_name)
-    is_without = parts is None and not looks.parts
-    notes.tell("\n".join([*looks.notes, *([NOBODY] if is_without else [])]))
+    taking = present_in(cast)
+    looks = worn(text, taking, node_name)
+    is_without = parts is None and not looks.people_of_parts
+    notes.tell("\n".join([*taking.left_out, *looks.notes, *([NOBODY] if is_without else [])]))
     return looks.with_parts(parts)

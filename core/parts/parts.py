@@ -12,12 +12,13 @@ from ..pictures.tensors import as_masks, as_rgb, joined_masks
 
 LABELS = ("upper body clothes", "lower body clothes", "whole body clothes", "hair or headwear", "face", "shoes")
 """What Parts2Whole was trained with, word for word."""
+MOST_LETTERS = 1000
+"""The most letters of a label: some three prompts of CLIP's 77 tokens."""
 MOST_WEIGHT = 4.0
 """The largest weight of a part."""
 PAINT = "right click the node of the picture, Open in Mask Editor, paint over what shall count, Save"
 """How to make a mask."""
 
-_LONGEST = 1000  # letters of a label: some three prompts of CLIP's 77 tokens
 _EMPTY = f"Make one ({PAINT}), or leave the input unconnected to have all of it count. {TRY_OTHER_WORDS}"
 _EMPTY_TARGET = (
     f"Paint on the photo where the part goes ({PAINT}), or leave the input unconnected to have the part go anywhere."
@@ -119,9 +120,9 @@ def make_part(label: str, image: Tensor, mask: Tensor | None, weight: float, tar
     alpha channel or a target that is 0 everywhere.
     """
     label = plain(label)
-    if len(label) > _LONGEST:
+    if len(label) > MOST_LETTERS:
         why = f"its label has {len(label)} letters"
-        raise BadPart(plain(label, 60), why, f"Say in a few words what the part is, in {_LONGEST} letters at most.")
+        raise BadPart(plain(label, 60), why, f"Say in a few words what the part is, in {MOST_LETTERS} letters at most.")
     if len(image) > 1:
         why = f"its image is a batch of {len(image)} pictures"
         raise BadPart(label, why, "A part is one picture: make one Part node for each.")

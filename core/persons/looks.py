@@ -7,13 +7,13 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor
 
-from ..cast import Cast, Look, LookPicture, Member, Person, PlacedCast, is_a, require_places
+from ..cast import Cast, Look, LookPicture, Member, NotPlaced, Person, PlacedCast, is_a
 from ..checks.errors import LikenessError, counted, listed
 from ..checks.names import of_person
 from ..checks.prompts import per_member
 from ..checks.text import MOST_NAME_LETTERS, items_in, plain
-from ..parts.parts import MOST_WEIGHT, PAINT, BadPart, Part, Parts, share_of
-from ..places.regions import masks_of, region_of_person, shape_of_bodies
+from ..parts.parts import MOST_LETTERS, MOST_WEIGHT, PAINT, BadPart, Part, Parts, share_of
+from ..places.regions import HAIR, masks_of, region_of_person, shape_of_bodies
 from ..places.shapes import box_region, widened
 from ..taking_part import TakingPart
 
@@ -23,11 +23,9 @@ NO_LOOK = "-"
 MOST_LOOKS = 20
 """The most looks of one person: each has whole pictures, of some megabytes."""
 LONGEST_SIDE = 2048
-"""The longer side of a look's pictures at most, px: no network reads more of them."""
+"""The longer side of a look's pictures and masks at most, px: no network reads more of them."""
 _LEAST_SHARE = 0.005
 """The least share of its picture that may be worn: less is some pixels in what the networks read."""
-_HAIR = 0.3
-"""How far hair and ears reach beyond a face box, in face sizes."""
 
 
 class BadLook(LikenessError):
@@ -37,14 +35,23 @@ class BadLook(LikenessError):
 def look_of_parts(name: str, parts: Parts) -> Look:
     """A look of the parts of weight above 0; their targets are left out, as a look goes where its person stands.
 
-    Raises BadLook for an empty name and without parts, and BadPart for a part of which next to nothing counts.
+    Raises BadLook for a name that nobody could choose and without parts, and BadPart for a part of which next to
+    nothing counts.
     """
     name = plain(name, MOST_NAME_LETTERS)
-    if name in ("", NO_LOOK):
-        raise BadLook(f"A look cannot be called {name!r}.", "Write a Name (name) such as red coat.")
+    if not _can_be_chosen(name):
+        raise BadLook(
+            f"A look cannot be called {name!r}.",
+            "Write a Name (name) such as red coat, without commas, semicolons and quotation marks.",
+        )
     if not parts.present:
         raise BadLook(f"The look {name!r} has no part of weight above 0.", "Raise a weight in Part.")
     return Look(name, tuple(_picture_of(part) for part in parts.present))
+
+
+def _can_be_chosen(name: str) -> bool:
+    """Whether a look of this name can be meant by an item of the input `looks`."""
+    return name not in ("", NO_LOOK) and items_in(name) == [name]
 
 
 def _picture_of(part: Part) -> LookPicture:
@@ -53,18 +60,19 @@ def _picture_of(part: Part) -> LookPicture:
     if shown is not None and share_of(shown) < _LEAST_SHARE:
         why = f"its mask is {share_of(shown):.1%} of the picture"
         raise BadPart(part.label, why, f"Crop the picture closer to the part, or mask more of it ({PAINT}).")
-    scale = min(1.0, LONGEST_SIDE / max(part.picture.shape[:2]))
-    masks = (None if mask is None else _in_8_bits(mask, scale) for mask in (part.alpha, part.mask))
-    alpha, mask = masks
-    return LookPicture(part.label, _in_8_bits(part.picture, scale), alpha, mask, part.weight)
+    alpha, mask = (None if rows is None else _in_8_bits(rows) for rows in (part.alpha, part.mask))
+    return LookPicture(part.label, _in_8_bits(part.picture), alpha, mask, part.weight)
 
 
-def _in_8_bits(picture: Tensor, scale: float) -> Tensor:
-    """A picture (H, W) or (H, W, 3), 0..1, as uint8 of the same shape; made smaller where scale is below 1."""
+def _in_8_bits(picture: Tensor) -> Tensor:
+    """A picture (H, W, 3) or a mask (H, W), 0..1, as uint8; made smaller where a side is longer than LONGEST_SIDE."""
+    height, width = picture.shape[:2]
+    scale = LONGEST_SIDE / max(height, width)
     if scale < 1:
-        channels_first = picture.reshape(1, *picture.shape[:2], -1).movedim(-1, 1)  # (1, channels, H, W)
-        smaller = functional.interpolate(channels_first, scale_factor=scale, mode="bicubic", antialias=True)
-        picture = smaller.movedim(1, -1)[0].reshape(*smaller.shape[-2:], *picture.shape[2:])
+        size = (max(1, round(height * scale)), max(1, round(width * scale)))
+        channels_first = picture.reshape(1, height, width, -1).movedim(-1, 1)  # (1, channels, H, W)
+        smaller = functional.interpolate(channels_first, size, mode="bicubic", antialias=True)
+        picture = smaller[0].movedim(0, -1).reshape(*size, *picture.shape[2:])
     return (picture.clamp(0, 1) * 255).round().byte()
 
 
@@ -82,7 +90,7 @@ def with_look(person: Person, look: Look) -> Person:
     if len(person.looks) == MOST_LOOKS:
         raise BadLook(
             f"{person.name} has {MOST_LOOKS} looks, and one person can have no more.",
-            "Load the person from a file with fewer looks, and save the two under different file names.",
+            "Connect the person as they were before the looks that you no longer need.",
         )
     return replace(person, looks=(*person.looks, look))
 
@@ -98,6 +106,8 @@ def why_bad_looks(looks: Sequence[Look]) -> str | None:
     if len({of_person(look.name) for look in looks}) < len(looks):
         return "two of its looks have one name"
     for look in looks:
+        if not _can_be_chosen(look.name):
+            return f"a look cannot be called {look.name!r}"
         if not look.pictures:
             return f"its look {look.name!r} has no picture"
         for one in look.pictures:
@@ -112,44 +122,61 @@ def _why_bad_picture(one: LookPicture) -> str | None:
     picture, mask = one.picture, one.mask
     if any(rows is not None and rows.dtype != torch.uint8 for rows in (picture, one.alpha, mask)):
         return "a picture or a mask is not in 8 bits"
-    if picture.ndim != 3 or picture.shape[-1] != 3 or not 0 < max(picture.shape[:2]) <= LONGEST_SIDE:
+    if picture.ndim != 3 or picture.shape[-1] != 3 or not _is_of_a_size(picture):
         return f"a picture has the shape {tuple(picture.shape)}"
     if one.alpha is not None and one.alpha.shape != picture.shape[:2]:
         return "an alpha channel has another size than its picture"
-    if mask is not None and (mask.ndim != 2 or not mask.any()):
-        return "a mask is empty"
-    if not one.label or not 0 < one.weight <= MOST_WEIGHT:
-        return "a picture has no label or no weight"
+    if mask is not None and (mask.ndim != 2 or not _is_of_a_size(mask)):
+        return f"a mask has the shape {tuple(mask.shape)}"
+    if any(rows is not None and not rows.any() for rows in (one.alpha, mask)):
+        return "a mask or an alpha channel is empty"
+    if not 0 < len(one.label) <= MOST_LETTERS or not 0 < one.weight <= MOST_WEIGHT:
+        return "a picture has no label that can be used, or no weight"
     return None
+
+
+def _is_of_a_size(rows: Tensor) -> bool:
+    """Whether a picture or mask (H, W, ...) has pixels, and no more than a look may have."""
+    return min(rows.shape[:2]) > 0 and max(rows.shape[:2]) <= LONGEST_SIDE
 
 
 def clothes_of_place(cast: PlacedCast, index: int) -> Tensor:
     """Where a person of the cast wears clothes: the region of their place without the head, (H, W) 0..1.
 
-    index: of the person in cast.people. Raises what `region_of_person` raises.
+    index: of the person in cast.people. Raises BadLook where the place has a head alone, and what `region_of_person`
+    raises.
     """
+    member = cast.people[index]
     region = region_of_person(cast, cast.numbers[index], shape_of_bodies(cast), ())
-    slot = cast.people[index].slot
-    if slot is None or slot.box is None:
-        return region
-    head = box_region(widened(slot.box, _HAIR), cast.width, cast.height, 0.0)
-    return torch.minimum(region, 1 - head)
+    if member.slot is not None and member.slot.box is not None:
+        head = box_region(widened(member.slot.box, HAIR), cast.width, cast.height, 0.0)
+        region = torch.minimum(region, 1 - head)
+    if not region.any():
+        raise BadLook(
+            f"The place of {member.name} has nothing but the head, so it is not known where the clothes are.",
+            "Connect the mask of what is worn to Mask (mask), or use a layout with bodies.",
+        )
+    return region
 
 
 def hair_of_place(cast: PlacedCast, index: int) -> Tensor:
     """Where the hair or the hat of a person of the cast is: what lies around the face box, (H, W) 0..1.
 
-    index: of the person in cast.people. Raises BadLook for a place without a face box.
+    index: of the person in cast.people. Raises BadLook for a place without a face box, and where it is not on the
+    canvas.
     """
     member = cast.people[index]
+    advice = "Connect the mask of the hair to Mask (mask), or turn Hair (hair) off."
     if member.slot is None or member.slot.box is None:
-        why = f"The place of {member.name} has no face, so it is not known where the hair is."
-        raise BadLook(why, "Connect the mask of the hair to Mask (mask), or turn Hair (hair) off.")
+        raise BadLook(f"The place of {member.name} has no face, so it is not known where the hair is.", advice)
     face = member.slot.box
-    left, top, right, _ = widened(face, 2 * _HAIR)
+    left, top, right, _ = widened(face, 2 * HAIR)
     head = left, top, right, face[3]  # beside and above the face, down to the chin
     around = box_region(head, cast.width, cast.height, 0.0)
-    return torch.minimum(around, 1 - box_region(face, cast.width, cast.height, 0.0))
+    hair = torch.minimum(around, 1 - box_region(face, cast.width, cast.height, 0.0))
+    if not hair.any():
+        raise BadLook(f"The hair of {member.name} lies off the canvas.", advice)
+    return hair
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,10 +189,6 @@ class Worn:
 
     people_of_parts: Mapping[Part, int]
     notes: Sequence[str] = ()
-
-    @property
-    def parts(self) -> tuple[Part, ...]:
-        return tuple(self.people_of_parts)
 
     def with_parts(self, parts: Parts | None) -> Parts:
         """What is worn, and the parts that are connected beside it."""
@@ -182,29 +205,28 @@ def worn(
     """The looks of all people who take part, as parts that are read where the person stands.
 
     text: which look, "Anna: red coat; 2: -", as the items of a list; of people who are not in it the newest.
-    masks: (everybody of the cast, H, W), where everybody is; None for their places. needs_places: whether several
-    people must have places; a person without one has a look everywhere.
+    masks: (everybody of the cast, H, W), where everybody is; None for their places. needs_places: whether who wears a
+    look beside others must have a place; a person without one has a look everywhere.
     Raises BadPrompts for what is said of nobody, BadLook for a look that a person does not have, NotPlaced, and
     BadRegion.
     """
-    said = per_member("\n".join(filter(None, items_in(text))), taking.cast, LOOKS_INPUT)
-    lines = list(said.notes)
-    if taking.cast.by_row:
-        has_looks = any(member.person.looks for member in taking.people)
-        return Worn({}, [*lines, BY_ROW] if has_looks else lines)
+    cast = taking.cast
+    said = per_member("\n".join(filter(None, items_in(text))), cast, LOOKS_INPUT)
+    # Of everybody, so that a wrong name is said also of those who take no part.
+    looks = [_chosen(name, member) for name, member in zip(said.prompts, cast.people, strict=True)]
+    if cast.by_row:
+        return Worn({}, [*said.notes, BY_ROW] if any(looks) else said.notes)
     people_of_parts: dict[Part, int] = {}
-    person = 0
-    for index, (member, acts) in enumerate(zip(taking.cast.people, taking.acts, strict=True)):
-        if not acts:
+    present = [index for index, acts in enumerate(taking.acts) if acts]
+    for person, index in enumerate(present):
+        look = looks[index]
+        if look is None:
             continue
-        look = _chosen(said.prompts[index], member)
-        if look is not None:
-            if needs_places and masks is None and len(taking.cast.people) > 1:
-                require_places(taking.cast, node_name)
-            target = _target(taking.cast, index, masks)
-            people_of_parts |= {part_of(picture, target): person for picture in look.pictures}
-        person += 1
-    return Worn(people_of_parts, lines)
+        target = _target(cast, index, masks)
+        if target is None and needs_places and not taking.is_alone:
+            raise NotPlaced(node_name, [cast.people[index].name])
+        people_of_parts |= {part_of(picture, target): person for picture in look.pictures}
+    return Worn(people_of_parts, said.notes)
 
 
 def _chosen(name: str, member: Member) -> Look | None:

@@ -33,7 +33,8 @@ BLENDED_KEY, SHARES_KEY = "blended_of.loose", "blended_of.shares"
 """(people, 512, 512, 3) uint8 and (people,) of a blended person."""
 LOOK_PREFIX = "look."
 """The key of a tensor of a look is this, the numbers of look and picture from 0, and one of _LOOK_TENSORS: in
-"look.0.1.mask" the mask of the second picture. Their names and labels are in the metadata "looks"."""
+"look.0.1.mask" the mask of the second picture. The metadata "looks" has for each look its name, and for each of its
+pictures the label, the weight and which of _LOOK_TENSORS there are."""
 _LOOK_TENSORS = ("picture", "alpha", "mask")
 _PORTRAIT_KEYS = {ALIGNED_KEY, LOOSE_KEY, FFHQ_KEY}
 """The three kinds of portraits. Files of people without portraits have none of them."""
@@ -66,8 +67,7 @@ def to_tensors(person: Person) -> PersonFile:
         metadata["loras"] = json.dumps([(lora.file, lora.strength, lora.words) for lora in person.loras])
     if person.looks:
         tensors |= tensors_of_looks(person)
-        names = [(look.name, [(one.label, one.weight) for one in look.pictures]) for look in person.looks]
-        metadata["looks"] = json.dumps(names)
+        metadata["looks"] = json.dumps([(look.name, [*map(_described, look.pictures)]) for look in person.looks])
     # Copies, because a file cannot hold rows that share their memory.
     copies = {key: rows.contiguous().clone() for key, rows in tensors.items()}
     return PersonFile(copies, metadata)
@@ -78,11 +78,19 @@ def tensors_of_looks(person: Person) -> dict[str, Tensor]:
     tensors: dict[str, Tensor] = {}
     for number, look in enumerate(person.looks):
         for of_picture, one in enumerate(look.pictures):
-            for name in _LOOK_TENSORS:
-                rows: Tensor | None = getattr(one, name)
-                if rows is not None:
-                    tensors[f"{LOOK_PREFIX}{number}.{of_picture}.{name}"] = rows
+            rows_of_picture = _rows_of(one).items()
+            tensors |= {f"{LOOK_PREFIX}{number}.{of_picture}.{name}": rows for name, rows in rows_of_picture}
     return tensors
+
+
+def _described(one: LookPicture) -> tuple[str, float, list[str]]:
+    """What the metadata has of a look's picture."""
+    return one.label, one.weight, [*_rows_of(one)]
+
+
+def _rows_of(one: LookPicture) -> dict[str, Tensor]:
+    """The tensors of a look's picture, by those of _LOOK_TENSORS that it has."""
+    return {name: getattr(one, name) for name in _LOOK_TENSORS if getattr(one, name) is not None}
 
 
 def from_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str], path: str) -> Person:
@@ -161,14 +169,13 @@ def _looks(tensors: Mapping[str, Tensor], metadata: Mapping[str, str], path: str
     """The looks of a person. Raises UnsupportedCheckpoint for what cannot be read or is too much."""
     looks: list[Look] = []
     try:
-        for number, (name, labels) in enumerate(json.loads(metadata.get("looks", "[]"))):
+        for number, (name, of_pictures) in enumerate(json.loads(metadata.get("looks", "[]"))):
             pictures: list[LookPicture] = []
-            for of_picture, (label, weight) in enumerate(labels):
-                key = f"{LOOK_PREFIX}{number}.{of_picture}"
-                picture = tensors[f"{key}.picture"]
-                alpha, mask = tensors.get(f"{key}.alpha"), tensors.get(f"{key}.mask")
-                pictures.append(LookPicture(plain(str(label)), picture, alpha, mask, float(weight)))
-            looks.append(Look(plain(str(name), MOST_NAME_LETTERS), tuple(pictures)))
+            for of_picture, (label, weight, names) in enumerate(of_pictures):
+                # A mask that is missing would make a look of all of the picture, so the file says what there is.
+                rows = {one: tensors[f"{LOOK_PREFIX}{number}.{of_picture}.{one}"] for one in names}
+                pictures.append(LookPicture(plain(label), weight=float(weight), **rows))
+            looks.append(Look(plain(name, MOST_NAME_LETTERS), tuple(pictures)))
     except (KeyError, OverflowError, TypeError, ValueError) as error:
         raise _damaged(path, "its looks cannot be read") from error
     why = why_bad_looks(looks)

@@ -21,7 +21,8 @@ from .shapes import body_region, box_region, widened
 
 ALL_PEOPLE = 0
 """Instead of the number of a person."""
-_HAIR = 0.3  # how far hair and ears reach beyond a face box, in face sizes
+HAIR = 0.3
+"""How far hair and ears reach beyond a face box, in face sizes."""
 _MARGIN = 0.25  # of bodies, where Place Cast leaves it as it is; fits close clothes
 _WHOSE_MARGIN = 0.3  # of bodies, where it is asked whose a mask is
 _IN_PLACE = 0.3  # the least share of a mask, or of a place, that says the two belong together
@@ -116,7 +117,7 @@ def _without_faces(region: Tensor, others: Sequence[Slot], staying: Sequence[Slo
             region = torch.minimum(region, 1 - box_region(slot.box, width, height, 0.0))
     for slot in staying:
         if slot.box:
-            head = widened(slot.box, _HAIR)
+            head = widened(slot.box, HAIR)
             region = torch.minimum(region, 1 - box_region(head, width, height, feather))
     return region
 
@@ -137,7 +138,7 @@ def region_of_slot(slot: Slot | None, cast: PlacedCast, shape: RegionShape, stay
         return face
     region = _skeleton_region(slot, cast, shape.margin, shape.feather)
     for other in staying:
-        region = torch.minimum(region, 1 - _skeleton_region(other, cast, _HAIR, shape.feather))
+        region = torch.minimum(region, 1 - _skeleton_region(other, cast, HAIR, shape.feather))
     return torch.maximum(face, region)
 
 

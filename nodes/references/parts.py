@@ -22,7 +22,7 @@ _ARTICLES = ("a", "an", "the", "his", "her", "their")
 
 @dataclass(frozen=True, eq=False)
 class OwnedPart:
-    """A part, the index of its person among the people present, and that of its garment among `Parts.garments`."""
+    """A part, the index of its person among the people present, and that of its garment among those of the person."""
 
     part: Part
     person: int
@@ -43,7 +43,7 @@ class OwnedPart:
 def owned_parts(
     parts: Parts | None, taking: TakingPart, masks: Tensor | None, worn: Worn = NOTHING_WORN
 ) -> list[OwnedPart]:
-    """What the people of weight above 0 wear of their looks, and their parts, garment by garment.
+    """What the people of weight above 0 wear of their looks, and their parts, person by person and garment by garment.
 
     A part belongs to the person in whose region its target lies, or to the only person of the cast. [] without parts,
     where nobody has a weight above 0, and where each person has a row of the batch. masks: the regions of everybody in
@@ -52,15 +52,17 @@ def owned_parts(
     """
     if not taking.people or taking.cast.by_row:
         return []
-    owned: list[OwnedPart] = []
-    for number, garment in enumerate(worn.with_parts(parts).garments):
-        first = garment[0]  # all pictures of a garment have one target
-        if first in worn.people_of_parts:
-            owned += [OwnedPart(part, worn.people_of_parts[first], number) for part in garment]
-            continue
-        owner = _owner(first, taking.cast, masks)
+    parts_of_people: list[list[Part]] = [[] for _ in taking.people]
+    for part, person in worn.people_of_parts.items():
+        parts_of_people[person].append(part)
+    for part in () if parts is None else parts.present:
+        owner = _owner(part, taking.cast, masks)
         if taking.acts[owner]:
             person = sum(taking.acts[:owner])  # as many of those present are before the owner
+            parts_of_people[person].append(part)
+    owned: list[OwnedPart] = []
+    for person, of_person in enumerate(parts_of_people):
+        for number, garment in enumerate(Parts(tuple(of_person)).garments):
             owned += [OwnedPart(part, person, number) for part in garment]
     return owned
 

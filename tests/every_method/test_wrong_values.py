@@ -38,7 +38,10 @@ def test_another_family_is_refused(row: Row) -> None:
 
 
 def needs_places(row: Row) -> bool:
-    """Whether it refuses several people without places. References are read everywhere, but for those by region."""
+    """Whether it refuses several people without places. References are read everywhere, but for those by region, and
+    looks are refused in by_the_node.py."""
+    if row.kind == "LikenessSharePartsAttention":
+        return False
     return row.kind != "LikenessPeopleAsReferences" or "mask" in row.inputs
 
 

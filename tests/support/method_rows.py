@@ -30,6 +30,7 @@ from sample_values import (
     a_person,
     by_row,
     cast,
+    dressed,
     flux,
     image,
     klein,
@@ -81,7 +82,14 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
     "LikenessApplyIDPatch": {"tokens from the second step on": {"id_start_percent": 0.2}},
     "LikenessApplyPhotoMaker": {"people from the second step on": {"start_percent": 0.22}},
     "LikenessApplyIPAdapter": {"without its LoRA": {"lora_weight": 0.0}},
-    "LikenessSharePartsAttention": {"seldom": {"renew_every": 2, "crop_to_mask": True}},
+    "LikenessSharePartsAttention": {
+        "seldom": {"renew_every": 2, "crop_to_mask": True},
+        "looks": {"parts": UNCONNECTED, "cast": value(dressed)},
+    },
+    "LikenessApplyParts2Whole": {
+        "looks": {"features": ours("LikenessEncodeParts", parts=UNCONNECTED, cast=value(dressed))}
+    },
+    "LikenessPeopleAsReferences": {"looks": {"cast": value(dressed)}},
 }
 """Other ways through a node than its defaults, beside those that the schemas tell."""
 

@@ -47,6 +47,8 @@ from pack.core.cast import (
     Slot,
 )
 from pack.core.methods import method
+from pack.core.parts.parts import Parts, make_part
+from pack.core.persons import looks
 from pack.core.places import bodies
 from pack.core.places.region_settings import RegionSettings
 from pack.nodes.adapters import LOADERS
@@ -385,6 +387,17 @@ def with_loras(people: Any = None, words: str = "up") -> Any:
         return people if people.loras else replace(people, loras=(Lora(lora_of(people.name), 1.0, words),))
     people_given = people or cast()
     members = [replace(person, person=with_loras(person.person, words)) for person in people_given.people]
+    return replace(people_given, people=tuple(members))
+
+
+def dressed(people: Any = None, name: str = "red coat") -> Any:
+    """A cast, or Anna and Boris, or one person: everybody with one more look of this name, as of a photo."""
+    if isinstance(people, Person):
+        picture = image(seed=sum(map(ord, people.name + name)))
+        part = make_part("whole body clothes", picture, mask(3)[1:2], 1.0, None)
+        return looks.with_look(people, looks.look_of_parts(name, Parts((part,))))
+    people_given = people or cast()
+    members = [replace(person, person=dressed(person.person, name)) for person in people_given.people]
     return replace(people_given, people=tuple(members))
 
 

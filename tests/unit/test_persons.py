@@ -1,11 +1,12 @@
 """Combining photos, blending people, and the file of one person."""
 
+import json
 import math
 from dataclasses import replace
 
 import pytest
 import torch
-from pack.core.cast import Face, Lora, Person, Portraits
+from pack.core.cast import Face, Look, LookPicture, Lora, Person, Portraits
 from pack.core.checks.errors import BadEmbedding, UnsupportedCheckpoint
 from pack.core.persons import blending, combining, lookalikes, saving
 from pack.core.persons.blending import slerp
@@ -33,10 +34,18 @@ def pictures(photos=3, seed=0):
     return Portraits(*(torch.randint(256, (photos, n, n, 3), generator=generator).byte() for n in (224, 512, 512)))
 
 
+def bytes_of(*shape, seed=0):
+    return torch.randint(256, shape, generator=torch.Generator().manual_seed(seed)).byte()
+
+
+COAT = LookPicture("whole body clothes", bytes_of(9, 7, 3), bytes_of(9, 7), bytes_of(4, 5), 0.3)
+LOOKS = (Look("red coat", (COAT, LookPicture("shoes", bytes_of(5, 6, 3)))), Look("Hut \U0001f3a9", (COAT,)))
+
+
 def saved(person, **changes):
     """The person in the file of a person, with other tensors or metadata; without those that are None."""
     tensors, metadata = saving.to_tensors(person)
-    file_metadata = {key: changes.pop(key) for key in ("format", "version", "name", "loras") if key in changes}
+    file_metadata = {key: changes.pop(key) for key in ("format", "version", "name", "loras", "looks") if key in changes}
     kept_tensors = {key: tensor for key, tensor in {**tensors, **changes}.items() if tensor is not None}
     return saving.from_tensors(kept_tensors, {**metadata, **file_metadata}, "anna.safetensors")
 
@@ -213,8 +222,32 @@ def test_slerp_turns_at_an_even_pace_and_keeps_the_length(angle):
         (dict.fromkeys(EMBEDDED | PORTRAITS), "damaged: .*do not belong to the same photos"),
         (dict.fromkeys({"embedding.antelopev2", "portraits.aligned"}), "do not belong to the same photos"),
         ({"format": "", **dict.fromkeys({"crops", "embedding.antelopev2"} | PORTRAITS)},
-         rf'\["embedding\.{ARC}"\] and no person'),
+         rf'\["embedding\.{ARC}", .*\] and no person'),
         ({"loras": '[["a"]]'}, "its LoRAs cannot be read"),
+        *(({"looks": looks}, "its looks cannot be read") for looks in (
+            "[", "[" * 900, "5", '["coat"]', '[["coat", 5]]', '[["coat", [["shoes", 1]]]]',
+            '[["coat", [["shoes", null, []]]]]', '[["coat", [["shoes", 1, ["sleeve"]]]]]',
+            '[["coat", [["shoes", 1, []]]]]',
+        )),
+        *(({f"look.0.0.{key}": None}, "its looks cannot be read") for key in ("picture", "alpha", "mask")),
+        *(({f"look.0.0.{key}": torch.full(shape, number)}, "'red coat' a picture or a mask is not in 8 bits")
+          for key, shape in (("picture", (9, 7, 3)), ("alpha", (9, 7)), ("mask", (9, 7)))
+          for number in (math.nan, 1.0)),
+        *(({"look.0.0.picture": torch.zeros(shape).byte()}, "'red coat' a picture has the shape")
+          for shape in ((), (9, 7), (0, 7, 3), (9, 7, 4), (2049, 1, 3))),
+        *(({"look.0.0.mask": torch.ones(shape).byte()}, "'red coat' a mask has the shape")
+          for shape in ((), (9,), (0, 7), (1, 9, 7), (1, 2049))),
+        ({"look.0.0.alpha": torch.ones(9, 8).byte()}, "alpha channel has another size"),
+        *(({f"look.0.0.{key}": torch.zeros(9, 7).byte()}, "'red coat' a mask or an alpha channel is empty")
+          for key in ("alpha", "mask")),
+        *(({"looks": json.dumps([("coat", [(label, weight, ["picture"])])])}, "has no label that can be used, or no")
+          for label, weight in (("", 1), (None, 1), ("a" * 1001, 1), *[("shoes", n) for n in (0, 4.1, math.nan)])),
+        *(({"looks": json.dumps([(name, [("shoes", 1, ["picture"])])])}, "a look cannot be called")
+          for name in ("", None, "-", " ", "a, b", "a;b", '"a"')),
+        ({"looks": json.dumps([("coat", [])])}, "its look 'coat' has no picture"),
+        ({"looks": json.dumps([(name, [("shoes", 1, ["picture"])]) for name in ("Coat", "coat")]),
+          "look.1.0.picture": COAT.picture}, "two of its looks have one name"),
+        ({"looks": json.dumps([(str(number), []) for number in range(40)])}, "it has 40 looks, and 20 is the most"),
         *(({"blended_of.loose": torch.zeros(2, 512, side, 3).byte(), "blended_of.shares": shares}, "is blended cannot")
           for side, shares in ((512, None), (512, torch.ones(2)), (512, torch.ones(1)), (500, torch.ones(2) / 2),
                                (512, torch.tensor([2.0, -1.0])), (512, torch.full((2,), torch.nan)),
@@ -228,4 +261,18 @@ def test_slerp_turns_at_an_even_pace_and_keeps_the_length(angle):
 def test_a_damaged_file_is_named(change, why):
     """Or one of a part of a person, or of something else. More of them are in tests/support/hostile/bank.py."""
     with pytest.raises(UnsupportedCheckpoint, match=rf"anna\.safetensors .*{why}"):
-        saved(replace(person(), portraits=pictures()), **change)
+        saved(replace(person(), portraits=pictures(), looks=LOOKS), **change)
+
+
+def test_a_saved_look_is_the_look_itself():
+    """Its names and labels too; and who has none is written as before there were looks."""
+    kept = saved(replace(person(), looks=LOOKS)).looks
+    assert [look.name for look in kept] == [look.name for look in LOOKS]
+    for look, original in zip(kept, LOOKS, strict=True):
+        for one, other in zip(look.pictures, original.pictures, strict=True):
+            assert (one.label, one.weight) == (other.label, other.weight)
+            for rows, expected in ((one.picture, other.picture), (one.alpha, other.alpha), (one.mask, other.mask)):
+                assert rows is expected or torch.equal(rows, expected)
+    without = saving.to_tensors(person())
+    assert without.metadata == {"format": "likeness identity", "version": "1", "name": "Anna"}
+    assert without.tensors.keys() == {*EMBEDDED, "crops"}
