@@ -141,22 +141,22 @@ def _is_of_a_size(rows: Tensor) -> bool:
 
 
 def clothes_of_place(cast: PlacedCast, index: int) -> Tensor:
-    """Where a person of the cast wears clothes: the region of their place without the head, (H, W) 0..1.
+    """Where a person of the cast wears clothes: the body in their place without the head, (H, W) 0..1.
 
-    index: of the person in cast.people. Raises BadLook where the place has a head alone, and what `region_of_person`
-    raises.
+    index: of the person in cast.people. Raises BadLook for a place without a body, and what `region_of_person` raises.
     """
     member = cast.people[index]
-    region = region_of_person(cast, cast.numbers[index], shape_of_bodies(cast), ())
-    if member.slot is not None and member.slot.box is not None:
-        head = box_region(widened(member.slot.box, HAIR), cast.width, cast.height, 0.0)
-        region = torch.minimum(region, 1 - head)
-    if not region.any():
-        raise BadLook(
-            f"The place of {member.name} has nothing but the head, so it is not known where the clothes are.",
-            "Connect the mask of what is worn to Mask (mask), or use a layout with bodies.",
-        )
-    return region
+    slot = member.slot
+    if slot is None or (slot.mask is None and slot.pose is None):
+        why = f"The place of {member.name} has no body, so it is not known where the clothes are."
+        raise BadLook(why, "Connect the mask of what is worn to Mask (mask), or use a layout with bodies.")
+    # Also where the regions of methods are faces: clothes are on bodies.
+    shape = replace(shape_of_bodies(cast), extent="body")
+    region = region_of_person(cast, cast.numbers[index], shape, ())
+    if slot.box is None:
+        return region
+    head = box_region(widened(slot.box, HAIR), cast.width, cast.height, 0.0)
+    return torch.minimum(region, 1 - head)
 
 
 def hair_of_place(cast: PlacedCast, index: int) -> Tensor:

@@ -33,6 +33,7 @@ from pack.core.checks.prompts import BadPrompts
 from pack.core.families import latent_name
 from pack.core.parts.parts import BadPart
 from pack.core.persons.combining import PortraitsMissing
+from pack.core.persons.looks import BadLook
 from pack.core.places.control_images import NoKeypoints
 from pack.core.places.expressions import BadExpression
 from pack.core.places.from_boxes import BadBoxes
@@ -47,6 +48,7 @@ from sample_values import (
     clip,
     clip_vision,
     control_net,
+    dressed,
     file_of,
     flux,
     flux2_vae,
@@ -68,6 +70,7 @@ from sample_values import (
     sd15,
     sdxl,
     sdxl_clip,
+    slot,
     unplaced,
     with_one_unplaced,
     with_regions,
@@ -167,6 +170,13 @@ def corner() -> torch.Tensor:
     return in_nobodys_place
 
 
+def a_thousandth() -> torch.Tensor:
+    few = 0 * mask()
+    few[:, 0, :12] = 1
+    return few
+
+
+FACELESS = slot(94.0, box=None, mask=mask(2)[1])
 KEYPOINTS_OF_THREE = ours("LikenessDrawSkeletons", cast=three_rows(), draw="face keypoints")
 FOR_TWO = ours("LikenessApplyIDPatch")
 WITH_PARTS = ours("LikenessApplyParts2Whole")
@@ -294,6 +304,44 @@ BY_THE_NODE: dict[str, list[Refused]] = {
             clip=value(family_encoders.changing, value(clip)),
         ),
         refused(WrongBaseModel, r"made for F.* \(latent channels 16\)", vae=value(flux_vae)),
+        refused(BadSetup, "Share Parts Attention has neither parts nor people", parts=UNCONNECTED),
+        refused(
+            NotPlaced,
+            "Share Parts Attention needs .*but Boris has no place",
+            cast=value(dressed, value(with_one_unplaced)),
+        ),
+        refused(BadLook, "Boris has no look 'hat' .1 look.*: red coat", cast=value(dressed), looks="2: hat"),
+    ],
+    "LikenessLookFromPicture": [
+        refused(BadCast, r"Nobody of the cast is called 'Zoe'\. .*: 1 Anna, 2 Boris", who="Zoe"),
+        refused(BadCast, r"It is not said whose look it is\. .*: 1 Anna, 2 Boris", who=" "),
+        refused(BadCast, "2 people of the cast are called 'Anna'", who="Anna", cast=cast(a_person(), a_person())),
+        refused(BadCast, "comes from Crop Faces", cast=value(by_row)),
+        refused(BadSize, "picture of the look is 64x64 px; .* 128x96 px", image=image(64, 64)),
+        refused(BadPart, "its image is a batch of 2 pictures", image=image(batch=2)),
+        refused(BadPart, "its mask .*is empty", mask=mask() * 0),
+        refused(BadPart, r"its mask is 0\.1% of the picture\. Crop", mask=a_thousandth()),
+        refused(BadPart, "its alpha channel .*is empty", cast=value(unplaced), image=image(channels=4) * 0),
+        refused(BadRegion, "region of Boris .*off the canvas", who="2", cast=cast(places=layout(slot(), slot(400.0)))),
+        refused(
+            BadLook,
+            "place of Boris has no body.*Connect the mask",
+            who="2",
+            cast=cast(places=layout(slot(), slot(94.0, pose=None))),
+        ),
+        refused(
+            BadLook, "place of Boris has no face.*hair", who="2", hair=True, cast=cast(places=layout(slot(), FACELESS))
+        ),
+        refused(
+            BadLook,
+            "hair of Boris lies off the canvas",
+            who="2",
+            label="hair or headwear",
+            cast=cast(places=layout(slot(), slot(400.0))),
+        ),
+        refused(BadLook, "place of Boris does not say where in it 'shoes' is", who="2", label="shoes"),
+        refused(BadLook, "cannot be called '-'", name="-"),
+        refused(BadLook, "Boris has a look 'RED coat' already", who="2", name="RED coat", cast=value(dressed)),
     ],
     "LikenessIDPatchConditionImage": [
         refused(NotPlaced, "ID-Patch Condition Image.*Anna, Boris", cast=unplaced()),
@@ -378,6 +426,8 @@ BY_THE_NODE: dict[str, list[Refused]] = {
             vae=value(flux2_vae),
         ),
         refused(BadSize, "parts is 90x96 px; multiples of 8, at least 64", width=90),
+        refused(BadSetup, "Encode Parts has neither parts nor people", parts=UNCONNECTED),
+        refused(BadParts, "0 parts with a weight above 0", parts=UNCONNECTED, cast=value(cast)),
     ],
     "LikenessApplyParts2Whole": [
         refused(BadSize, "pose image is 100x100 px; .* 128x96 px, another aspect", pose=image(100, 100)),
@@ -415,6 +465,8 @@ BY_THE_NODE: dict[str, list[Refused]] = {
         refused(BadRange, "'0 - 1.5' of Boris.*is no range", reference_ranges="2: 0 - 1.5"),
         refused(BadRange, "The reference of Boris starts at 0.6 and ends at 0.5", reference_ranges="2: 0.6 - 0.5"),
         refused(BadSetup, "reference_ranges has different ranges", cast=three_rows(), reference_ranges="1: 0 - 0.5"),
+        refused(BadLook, "Boris has no look 'hat' .0 looks.*Give Boris a look with Look from Picture", looks="2: hat"),
+        refused(BadPrompts, "Line 2 of looks: no person.*called 'Zoe'", looks="2: -; Zoe: -"),
         refused(BadSetup, "portrait_masks has 3 masks for 2 people", model=value(klein), portrait_masks=mask(3)),
         refused(BadSetup, "A mask of portrait_masks is empty", model=value(klein), portrait_masks=mask(2) * 0),
         refused(BadSetup, "A mask of portrait_masks is empty", model=value(klein), portrait_masks=mask(2) * torch.nan),

@@ -11,6 +11,7 @@ from sample_values import (
     a_person,
     by_row,
     cast,
+    dressed,
     image,
     klein,
     layout,
@@ -19,6 +20,7 @@ from sample_values import (
     normal,
     sdxl,
     slot,
+    unplaced,
     with_regions,
 )
 
@@ -97,6 +99,7 @@ REMARKS: dict[str, list[Remark]] = {
             cast=by_row(),
             parts=ours("LikenessPart"),
         ),
+        remark("Looks are not used: with the cast of Crop Faces", cast=value(dressed, value(by_row))),
         remark(
             "No effect without model: region_strength, outside, mask.*to read references by region",
             mask=mask(2),
@@ -126,6 +129,17 @@ REMARKS: dict[str, list[Remark]] = {
             cast=cast(weights=(0.0, 0.0)),
             reference_boost=4.0,
         ),
+    ],
+    "LikenessSharePartsAttention": [
+        remark("Nobody in the cast wears a look, and no parts are connected", parts=UNCONNECTED, cast=value(cast)),
+        remark("Looks are not read: no cast is connected", looks="1: -"),
+        remark("", looks=" "),
+        remark("Weight 0, left out: Boris", cast=value(dressed, value(cast, weights=(1.0, 0.0)))),
+    ],
+    "LikenessLookFromPicture": [
+        remark("", mask=mask(1, 64, 64) * 0, cast=with_regions(cast(), extent="face")),
+        remark(r"Hair \(hair\) takes nothing more here", mask=mask(2)[:1], hair=True),
+        remark("No mask is painted, so the whole picture counts", cast=value(unplaced), mask=mask(1, 64, 64) * 0),
     ],
     "LikenessEncodeParts": [
         remark(
