@@ -13,13 +13,12 @@ from ..bridge.host.schema import face_box_editor
 from ..bridge.people import face_model, photos, saved_people
 from ..bridge.people.face_model import FindsFaces, HostedFaceModel, default_face_model
 from ..bridge.people.person_photos import AS_IT_IS, FaceReader, PhotosRead, photo_size_input, which_face_input
-from ..core.cast import LOOSE, Person
+from ..core.cast import Person
 from ..core.checks.errors import FaceNotFound, counted
 from ..core.checks.text import MOST_NAME_LETTERS, logger, plain
 from ..core.faces import by_hand, which
-from ..core.parts.cut_outs import piece_of_part
 from ..core.persons import blending, checks, combining
-from ..core.persons.looks import part_of
+from ..core.persons.looks import shown
 from ..core.pictures import previews, tensors
 from .categories import IN_PEOPLE
 from .sockets import BoxesSocket, FaceLandmarksSocket, FaceModelSocket, PersonSocket
@@ -43,7 +42,7 @@ def _crops_preview(cls: type[io.ComfyNode], person: Person) -> ui.PreviewImage |
             captions.append("head and shoulders")
     for look in person.looks:
         for picture in look.pictures:
-            sheet.append(piece_of_part(part_of(picture), LOOSE))
+            sheet.append(shown(picture))
             captions.append(f"{look.name}: {picture.label}")
     pictures_of_photo = 2 if person.portraits else 1
     return ui.PreviewImage(previews.contact_sheet(sheet, captions, together=pictures_of_photo), cls=cls)

@@ -25,14 +25,10 @@ def cut_out_of_target(part: Part, picture: Tensor) -> Tensor:
     return _square(_piece(picture, mask))
 
 
-def piece_of_part(part: Part, longest: int | None = None) -> Tensor:
-    """The part itself on white: (h, w, 3).
-
-    longest: to which a picture with a longer side is scaled first, px; None for no limit.
-    """
+def piece_of_part(part: Part) -> Tensor:
+    """The part itself on white: (h, w, 3)."""
     height, width = part.picture.shape[:2]
-    scale = 1.0 if longest is None else min(1.0, longest / max(height, width))
-    resized_part = resized(part, max(1, round(width * scale)), max(1, round(height * scale)))
+    resized_part = resized(part, width, height)
     return _piece(resized_part.picture, resized_part.mask)
 
 

@@ -12,6 +12,7 @@ from ..checks.errors import LikenessError, counted, listed
 from ..checks.names import of_person
 from ..checks.prompts import per_member
 from ..checks.text import MOST_NAME_LETTERS, items_in, plain
+from ..parts.cut_outs import piece_of_part
 from ..parts.parts import MOST_LETTERS, MOST_WEIGHT, PAINT, BadPart, Part, Parts, share_of
 from ..places.regions import HAIR, masks_of, region_of_person, shape_of_bodies
 from ..places.shapes import box_region, widened
@@ -24,6 +25,8 @@ MOST_LOOKS = 20
 """The most looks of one person: each has whole pictures, of some megabytes."""
 LONGEST_SIDE = 2048
 """The longer side of a look's pictures and masks at most, px: no network reads more of them."""
+_SHOWN = 512
+"""About the longer side of a picture in a preview, px."""
 _LEAST_SHARE = 0.005
 """The least share of its picture that may be worn: less is some pixels in what the networks read."""
 
@@ -80,6 +83,18 @@ def part_of(picture: LookPicture, target: Tensor | None = None) -> Part:
     """A look's picture as a part. target: (h, w), 0..1, where in the new picture it is worn; None for everywhere."""
     alpha, mask = (None if rows is None else rows.float() / 255 for rows in (picture.alpha, picture.mask))
     return Part(picture.label, picture.picture.float() / 255, alpha, mask, picture.weight, target)
+
+
+def shown(picture: LookPicture) -> Tensor:
+    """What is worn of a look's picture, on white, for a preview: (h, w, 3), the longer side below 2 * _SHOWN px."""
+    alpha, mask = (None if rows is None else _thinned(rows) for rows in (picture.alpha, picture.mask))
+    return piece_of_part(part_of(LookPicture(picture.label, _thinned(picture.picture), alpha, mask)))
+
+
+def _thinned(rows: Tensor) -> Tensor:
+    """Every n-th row and column of a picture or mask, as many as a preview shows: a person may have many pictures."""
+    step = max(1, max(rows.shape[:2]) // _SHOWN)
+    return rows[::step, ::step]
 
 
 def with_look(person: Person, look: Look) -> Person:
