@@ -7,14 +7,14 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor
 
-from ..cast import Cast, Look, LookPicture, Member, NotPlaced, Person, PlacedCast, is_a
+from ..cast import Cast, Look, LookPicture, Member, NotPlaced, Person, PlacedCast, Slot, is_a
 from ..checks.errors import LikenessError, counted, listed
 from ..checks.names import of_person
 from ..checks.prompts import per_member
 from ..checks.text import MOST_NAME_LETTERS, items_in, plain
 from ..parts.cut_outs import piece_of_part
 from ..parts.parts import MOST_LETTERS, MOST_WEIGHT, PAINT, BadPart, Part, Parts, share_of
-from ..places.regions import HAIR, masks_of, region_of_person, shape_of_bodies
+from ..places.regions import HAIR, masks_of, region_of_person, region_of_slot, shape_of_bodies
 from ..places.shapes import box_region, widened
 from ..taking_part import TakingPart
 
@@ -27,7 +27,7 @@ LONGEST_SIDE = 2048
 """The longer side of a look's pictures and masks at most, px: no network reads more of them."""
 _SHOWN = 512
 """About the longer side of a picture in a preview, px."""
-_LEAST_SHARE = 0.005
+_LEAST_SHARE = 0.002
 """The least share of its picture that may be worn: less is some pixels in what the networks read."""
 
 
@@ -156,8 +156,9 @@ def _is_of_a_size(rows: Tensor) -> bool:
 
 
 def clothes_of_place(cast: PlacedCast, index: int) -> Tensor:
-    """Where a person of the cast wears clothes: the body in their place without the head, (H, W) 0..1.
+    """Where a person of the cast wears clothes: the body in their place without the head, (H, W) of 0 and 1.
 
+    What may as well be the body of somebody else is left out, as it may show the clothes of either.
     index: of the person in cast.people. Raises BadLook for a place without a body, and what `region_of_person` raises.
     """
     member = cast.people[index]
@@ -166,32 +167,43 @@ def clothes_of_place(cast: PlacedCast, index: int) -> Tensor:
         why = f"The place of {member.name} has no body, so it is not known where the clothes are."
         raise BadLook(why, "Connect the mask of what is worn to Mask (mask), or use a layout with bodies.")
     # Also where the regions of methods are faces: clothes are on bodies.
-    shape = replace(shape_of_bodies(cast), extent="body")
+    shape = replace(shape_of_bodies(cast), extent="body", feather=0)
     region = region_of_person(cast, cast.numbers[index], shape, ())
-    if slot.box is None:
-        return region
-    head = box_region(widened(slot.box, HAIR), cast.width, cast.height, 0.0)
-    return torch.minimum(region, 1 - head)
+    if slot.box is not None:
+        head = widened(slot.box, max(HAIR, shape.margin))  # all that the region has around the face
+        region = torch.minimum(region, 1 - box_region(head, cast.width, cast.height, 0.0))
+    for other in _others(cast, member):
+        region = torch.minimum(region, 1 - region_of_slot(other, cast, shape))
+    if not region.any():
+        why = f"The bodies of others cover that of {member.name}, so it is not known where the clothes are."
+        raise BadLook(why, "Connect the mask of what is worn to Mask (mask).")
+    return region
 
 
 def hair_of_place(cast: PlacedCast, index: int) -> Tensor:
-    """Where the hair or the hat of a person of the cast is: what lies around the face box, (H, W) 0..1.
+    """Where the hair or the hat of a person of the cast is: what lies around the face box, (H, W) of 0 and 1.
 
-    index: of the person in cast.people. Raises BadLook for a place without a face box, and where it is not on the
-    canvas.
+    The face boxes of others are left out. index: of the person in cast.people. Raises BadLook for a place without a
+    face box, and where the hair is not on the canvas.
     """
     member = cast.people[index]
     advice = "Connect the mask of the hair to Mask (mask), or turn Hair (hair) off."
     if member.slot is None or member.slot.box is None:
         raise BadLook(f"The place of {member.name} has no face, so it is not known where the hair is.", advice)
     face = member.slot.box
-    left, top, right, _ = widened(face, 2 * HAIR)
-    head = left, top, right, face[3]  # beside and above the face, down to the chin
-    around = box_region(head, cast.width, cast.height, 0.0)
-    hair = torch.minimum(around, 1 - box_region(face, cast.width, cast.height, 0.0))
+    left, _, right, _ = widened(face, HAIR)
+    _, top, _, _ = widened(face, 2 * HAIR)
+    hair = box_region((left, top, right, face[3]), cast.width, cast.height, 0.0)  # beside and above, down to the chin
+    for box in (face, *(other.box for other in _others(cast, member) if other.box is not None)):
+        hair = torch.minimum(hair, 1 - box_region(box, cast.width, cast.height, 0.0))
     if not hair.any():
         raise BadLook(f"The hair of {member.name} lies off the canvas.", advice)
     return hair
+
+
+def _others(cast: PlacedCast, member: Member) -> list[Slot]:
+    """The places of the other people who are in the picture."""
+    return [one.slot for one in cast.people if one is not member and one.is_present and one.slot is not None]
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,7 +12,7 @@ from graphs import FAMILIES, UNCONNECTED, Node, ours, sampled, value
 from marks import each
 from method_rows import latents
 from pack.core.persons import saving
-from sample_values import by_lora, cast, image, klein, latent, mask, sdxl_clip, unplaced
+from sample_values import by_lora, cast, image, klein, latent, layout, mask, sdxl_clip, slot, unplaced
 
 pytestmark = marks.transformers
 COAT, SCARF, SHOES, HAT = ((image(96, 128, seed=seed) * 255).round() / 255 for seed in (31, 32, 33, 34))
@@ -179,5 +179,8 @@ def test_what_is_taken_is_the_body_without_the_head_and_the_hair_around_the_face
     assert not hair[top:below, left:right].any()
     assert hair[top - 2, (left + right) // 2] == 255 > clothes[top - 2, (left + right) // 2]
     assert clothes[below + 12, (left + right) // 2] == 255 > hair[below + 12, (left + right) // 2]
+    close = cast(places=layout(slot(), slot(60.0)))
+    of_both = [taken(cast=close, who=who)["whole body clothes"].mask > 0 for who in ("1", "2")]
+    assert not (of_both[0] & of_both[1]).any(), "what may be of either is nobody's"
     only_hair = taken(label="hair or headwear")["hair or headwear"].mask
     assert torch.equal(only_hair, hair)

@@ -334,6 +334,12 @@ BY_THE_NODE: dict[str, list[Refused]] = {
         ),
         refused(
             BadLook,
+            "bodies of others cover that of Boris",
+            who="2",
+            cast=cast(places=layout(slot(mask=mask()[0]), slot(94.0))),
+        ),
+        refused(
+            BadLook,
             "hair of Boris lies off the canvas",
             who="2",
             label="hair or headwear",
