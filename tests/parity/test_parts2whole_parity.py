@@ -22,6 +22,7 @@ from pack.bridge.host.schedule import WHOLE_SCHEDULE
 from pack.bridge.parts.recording import record_at_zero
 from pack.bridge.sampling.conditioning import SamplerInputs
 from pack.bridge.sampling.node_of_run import NodeOfRun
+from pack.core.cast import PlacedCast
 from pack.core.parts.bank import token_mask, tokens_inside
 from pack.core.parts.parts import LABELS
 from pack.nodes.parts2whole.net import padded
@@ -277,6 +278,10 @@ CASES = {
         [{**ONE, "target_mask": TARGET}, {**OTHER, "target_mask": BESIDE}, THIRD,
          {**ONE, "image": picture(8), "weight": 0.9, "target_mask": TARGET}], {},
     ),
+    "two people in looks beside a part": (
+        [{**ONE, "target_mask": TARGET}, {**ONE, "image": picture(8), "weight": 0.9, "target_mask": TARGET},
+         {**OTHER, "target_mask": BESIDE}, THIRD], {"looks": True},
+    ),
     "a target of the whole picture": ([{**ONE, "target_mask": torch.ones(1, HEIGHT, WIDTH)}, OTHER], {}),
     "the pose alone": ([ONE, OTHER], {"strength": 0.0}),
 }  # fmt: skip
@@ -286,7 +291,12 @@ CASES = {
     "case",
     each(
         CASES,
-        ["three in a batch of two without a pose", "two people, one in a jacket from two sides", "the pose alone"],
+        [
+            "three in a batch of two without a pose",
+            "two people, one in a jacket from two sides",
+            "two people in looks beside a part",
+            "the pose alone",
+        ],
     ),
 )
 def test_sampling_equals_the_published_algorithm(parts_networks, model, case):
@@ -294,8 +304,15 @@ def test_sampling_equals_the_published_algorithm(parts_networks, model, case):
     settings = {"strength": 0.7, "pose": POSE, **changed}
     acting = {name: settings.pop(name) for name in ("strength", "pose")}
     chain = {}
-    for part in inputs:
-        chain["parts"] = ours("LikenessPart", **part, **chain)
+    connected = inputs
+    if settings.pop("looks", False):
+        *anna, ben, beside = inputs
+        people = [parts_made.wearing("Anna", TARGET, *anna), parts_made.wearing("Ben", BESIDE, ben)]
+        chain["cast"] = PlacedCast(tuple(people), WIDTH, HEIGHT)
+        connected = [beside]
+    for part in connected:
+        in_front = {name: chain[name] for name in ("parts",) if name in chain}
+        chain["parts"] = ours("LikenessPart", **part, **in_front)
     encoders = {"clip": parts_made.clip(), "clip_vision": tiny_encoders.clip_vision(), "vae": tiny_encoders.vae()}
     features = ours(
         "LikenessEncodeParts", parts2whole=parts_networks.networks, width=WIDTH, height=HEIGHT, **chain, **encoders

@@ -7,17 +7,20 @@ from itertools import product
 
 import comfy.patcher_extension
 import instant_id_run
+import parts_made
 import pytest
 import sample_values
 import tiny_sd15
 import tiny_sdxl
 import torch
+import torch.nn.functional as functional
 from diffusers.models.embeddings import get_timestep_embedding
 from figures import relative
-from graphs import ours
+from graphs import UNCONNECTED, ours
 from marks import each
 from pack.bridge.host.unet import coarsest_token_side, transformers
 from pack.bridge.parts.recording import PartsRecorder
+from pack.core.cast import PlacedCast
 from pack.core.parts.bank import token_mask, window
 from pack.core.pictures.geometry import Rect
 from peers import apply, attend
@@ -65,14 +68,36 @@ def pictures():
     return torch.randint(0, 256, (2, HEIGHT, WIDTH, 3), generator=torch.Generator().manual_seed(9)) / 255
 
 
-def sharing(model, steps=1, crop=False):
-    """The node's outputs for two parts. steps: None for a reference that is read once."""
+def places():
+    """(2, H, W): the left of the picture, and what lies right of it with a soft edge over a part of both."""
+    left = (torch.arange(WIDTH) < 40).float()
+    return torch.stack([left, torch.linspace(-1, 2, WIDTH).clamp(0, 1)])[:, None].repeat(1, HEIGHT, 1)
+
+
+def worn():
+    """The cast of two people, in a look of each part."""
+    shown = zip(pictures(), masks(False), LABELS, places(), strict=True)
+    people = [
+        parts_made.wearing(label, place[None], {"image": picture[None], "mask": mask[None], "label": label})
+        for picture, mask, label, place in shown
+    ]
+    return {"cast": PlacedCast(tuple(people), WIDTH, HEIGHT), "parts": UNCONNECTED}
+
+
+def wired(crop):
     parts = None
     for picture, mask, label in zip(pictures(), masks(crop), LABELS, strict=True):
         in_front = {} if parts is None else {"parts": parts}
         parts = ours("LikenessPart", image=picture[None], mask=mask[None], label=label, **in_front)
+    return {"parts": parts}
+
+
+def sharing(model, steps=1, crop=False, looks=False):
+    """The node's outputs for two parts. steps: None for a reference that is read once. looks: whether two people wear
+    the parts, each in a place."""
+    given = worn() if looks else wired(crop)
     return apply(
-        "LikenessSharePartsAttention", model=model, positive=text(model, 1), negative=text(model, 2), parts=parts,
+        "LikenessSharePartsAttention", model=model, positive=text(model, 1), negative=text(model, 2), **given,
         clip=clip_of(model), vae=tiny_encoders.vae(), width=WIDTH, height=HEIGHT, layers="all",
         reference="once" if steps is None else "at every step", renew_every=steps or 1, crop_to_mask=crop,
     )  # fmt: skip
@@ -80,7 +105,9 @@ def sharing(model, steps=1, crop=False):
 
 @dataclass(frozen=True)
 class Reference:
-    """What the model is shown of the parts. adm: what SDXL reads beside a text. windows: in latent pixels."""
+    """What the model is shown of the parts. adm: what SDXL reads beside a text. windows: in latent pixels.
+
+    places: where each is read, (2, H, W)."""
 
     latents: Tensor
     noise: Tensor
@@ -89,10 +116,11 @@ class Reference:
     masks: list[Tensor]
     windows: list[Rect]
     steps: int | None
+    places: Tensor | None
 
 
 @torch.no_grad()
-def reference(model, steps=1, crop=False):
+def reference(model, steps=1, crop=False, looks=False):
     """The same parts, read by the networks as diffusers' pipelines read a picture and a text."""
     masks_of_parts = masks(crop)
     cell = coarsest_token_side(model.model.diffusion_model)
@@ -109,7 +137,16 @@ def reference(model, steps=1, crop=False):
         adm.append(torch.cat([pooled, embedded.reshape(1, -1)], dim=1))
     noise = torch.randn(1, 4, HEIGHT // 8, WIDTH // 8, generator=torch.Generator().manual_seed(0))
     adm_of_parts = torch.cat(adm) if width_of(model) == 2048 else None
-    return Reference(torch.cat(latents), noise, torch.cat(contexts), adm_of_parts, masks_of_parts, windows, steps)
+    return Reference(
+        torch.cat(latents),
+        noise,
+        torch.cat(contexts),
+        adm_of_parts,
+        masks_of_parts,
+        windows,
+        steps,
+        places() if looks else None,
+    )
 
 
 sample = partial(instant_id_run.sample, cfg=4.0, size=(WIDTH, HEIGHT))
@@ -167,7 +204,13 @@ def oracle(model, parts_reference):
         rows = []
         for n, tokens in enumerate(used):
             row = slice(n, n + 1)
-            rows.append(attend(extra["n_heads"], q[row, :tokens], k[row, :tokens], v[row, :tokens]))
+            bias = None
+            if parts_reference.places is not None and tokens > q.shape[1]:
+                grid = extra["activations_shape"][-2:]
+                shares = functional.interpolate(parts_reference.places[None], size=grid, mode="area")[0].flatten(1)
+                of_parts = shares.log().T.repeat_interleave(q.shape[1], dim=1)  # (queries, tokens of both parts)
+                bias = torch.cat([torch.zeros(q.shape[1], q.shape[1]), of_parts], dim=1).to(q)
+            rows.append(attend(extra["n_heads"], q[row, :tokens], k[row, :tokens], v[row, :tokens], bias))
         return torch.cat(rows)
 
     clone = model.clone()
@@ -178,12 +221,14 @@ def oracle(model, parts_reference):
     return clone
 
 
-ONCE, PIECES = {"steps": None}, {"crop": True, "steps": 2}
-CASES = product(("sd15", "sdxl"), ({}, {"steps": 2}, ONCE, PIECES))
+ONCE, PIECES, LOOKS = {"steps": None}, {"crop": True, "steps": 2}, {"looks": True}
+CASES = product(("sd15", "sdxl"), ({}, {"steps": 2}, ONCE, PIECES, LOOKS))
 
 
 @pytest.mark.parametrize(
-    ("model", "changed"), each(CASES, [("sd15", {"steps": 2}), ("sd15", ONCE), ("sdxl", PIECES)]), indirect=["model"]
+    ("model", "changed"),
+    each(CASES, [("sd15", {"steps": 2}), ("sd15", ONCE), ("sd15", LOOKS), ("sdxl", PIECES)]),
+    indirect=["model"],
 )
 def test_it_equals_the_idea_written_plainly(model, changed):
     result = sample(*sharing(model, **changed))

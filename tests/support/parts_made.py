@@ -11,7 +11,9 @@ import torch
 from diffusers import UNet2DConditionModel
 from drawn import picture
 from pack.bridge.host import load
+from pack.core.cast import Member, Slot, person_without_photo
 from pack.core.parts.parts import LABELS, Parts, make_part
+from pack.core.persons.looks import look_of_parts, with_look
 from pack.nodes.parts2whole.net import DecoupledAttn, PoseGuider
 from pack.nodes.parts2whole.nodes import Parts2Whole
 from safetensors.torch import save_file
@@ -82,6 +84,13 @@ MASKS = (
 
 def parts(count: int) -> Parts:
     return Parts(tuple(make_part(LABELS[n], picture(n), MASKS[n], 1.0, None) for n in range(count)))
+
+
+def wearing(name: str, place: Tensor, *parts: dict[str, Any]) -> Member:
+    """Somebody in the place of this mask, (1, H, W), in a look of these parts, each with the inputs of a Part node."""
+    made = [make_part(one["label"], one["image"], one["mask"], one.get("weight", 1.0), None) for one in parts]
+    person = with_look(person_without_photo(name), look_of_parts("new", Parts(tuple(made))))
+    return Member(person, slot=Slot((0.0, 0.0), mask=place[0]))
 
 
 def sd15_shaped(seed: int) -> UNet2DConditionModel:
