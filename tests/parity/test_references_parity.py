@@ -12,7 +12,7 @@ import torch.nn.functional as functional
 from drawn import picture
 from families import RECORDS
 from figures import WHOLE_SAMPLING, relative
-from graphs import ours
+from graphs import UNCONNECTED, ours
 from marks import each
 from pack.bridge.networks.attention import OVERRIDE
 from pack.bridge.references.by_region import TokensChanged
@@ -21,7 +21,8 @@ from pack.bridge.sampling.conditioning import SamplerInputs
 from pack.core import families
 from pack.core.cast import Cast, PlacedCast, Slot
 from pack.core.checks.errors import BadSetup
-from pack.core.parts.parts import Part
+from pack.core.parts.parts import Part, Parts, make_part
+from pack.core.persons.looks import look_of_parts, with_look
 from pack.core.taking_part import present_in
 from pack.nodes.references.limits import RegionLimit, read_by_region, regions_of_references
 from pack.nodes.references.parts import OwnedPart
@@ -328,8 +329,10 @@ def test_a_part_is_read_in_its_own_region_and_by_its_own_weight(models, family):
     assert relative(sample(family, bind(model, *texts, sources)), expected) <= WHOLE_SAMPLING
 
 
+@pytest.mark.parametrize("in_a_look", [False, True], ids=["a part", "a look"])
 @pytest.mark.parametrize("family", each([FLUX, FLUX_2], [FLUX_2]))
-def test_the_same_from_the_inputs_of_the_node_on(family):
+def test_the_same_from_the_inputs_of_the_node_on(family, in_a_look):
+    """A look is read in all of its person's region."""
     record = RECORDS[family]
     clip, vae, model = record.clip(), record.vae(), record.model()
     weights = (0.625, 1.375)
@@ -337,6 +340,11 @@ def test_the_same_from_the_inputs_of_the_node_on(family):
     cast = PlacedCast(weighted(*weights, people=people).people, WIDTH, HEIGHT)
     jacket, room = picture(5, 48, 80), picture(6, 80, 48)
     part = ours("LikenessPart", image=jacket, label="shoes", weight=0.5, target_mask=JACKET[None])
+    if in_a_look:
+        look = look_of_parts("new", Parts((make_part("shoes", jacket, None, 0.5, None),)))
+        anna, ben = cast.people
+        cast = replace(cast, people=(replace(anna, person=with_look(anna.person, look)), ben))
+        part = UNCONNECTED
     left_half = (torch.arange(64) < 32).expand(2, 64, 64).float()
     positive, negative, text, bound = apply(
         "LikenessPeopleAsReferences", clip=clip, vae=vae, model=model, cast=cast, negative_prompt="rain", parts=part,
@@ -351,7 +359,7 @@ def test_the_same_from_the_inputs_of_the_node_on(family):
     for words in (text, "rain"):
         ((context, options),) = clip.encode_from_tokens_scheduled(clip.tokenize(words))
         texts.append([[context, {**options, "reference_latents": latents}]])
-    regions = people_at(torch.cat([MASKS, JACKET[None]]))
+    regions = people_at(torch.cat([MASKS, MASKS[:1] if in_a_look else JACKET[None]]))
     of_node = {"boosts": (3.0, 3.0, 3.0, 1.0), "keeps": (1, 0, 1, 0)}
     with_masks = masked(family, model, regions, weights=weights, latents=latents, **OF_PARTS, **of_node)
     expected = sample(family, (with_masks, *texts), steps=1)
