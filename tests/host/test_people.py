@@ -25,6 +25,7 @@ from pack.nodes.casts import CastFromPhotos, CastNode
 from pack.nodes.faces import TORCH, DetectFaces, LoadFaceEmbedder
 from pack.nodes.people import BlendTwoPeople, LoadPerson, PersonNode, SavePerson
 from safetensors.torch import load_file
+from sample_values import a_person, dressed
 from torch.nn.functional import cosine_similarity, interpolate
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
@@ -457,6 +458,18 @@ def test_every_person_of_a_strip_has_a_name_of_its_own(names):
     a, b = (Person(end, {"antelopev2": torch.ones(1, 512)}, torch.zeros(1, 112, 112, 3)) for end in ends)
     (people,) = BlendTwoPeople.execute(a, b, 0.5, "slerp", name, 20).args
     assert len({person.name for person in people}) == 20
+
+
+def test_the_note_says_how_much_of_a_file_are_looks(models, caplog):
+    anna = dressed(dressed(a_person()), "blue dress")
+    _, path = SavePerson.execute(anna, "anna").args
+    of_looks = 2 * 128 * 96 * 4 / 1e6  # picture and mask
+    size = os.path.getsize(path) / 1e6
+    assert caplog.messages[-1] == (
+        f"The file has {size:.1f} MB, of which looks (red coat, blue dress) {of_looks:.1f} MB."
+    )
+    (loaded, _) = LoadPerson.execute("anna.safetensors").args
+    assert [look.name for look in loaded.looks] == ["red coat", "blue dress"]
 
 
 def test_nobody_is_neither_saved_nor_a_cast(nobody):
