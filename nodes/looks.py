@@ -6,7 +6,7 @@ from comfy_api.latest import io, ui
 from torch import Tensor
 
 from ..bridge.host import notes
-from ..core.cast import Cast, Member, Person, PlacedCast, is_a, require_together
+from ..core.cast import Cast, Member, Person, PlacedCast, is_a, require_somebody, require_together
 from ..core.checks.errors import BadCast, listed
 from ..core.checks.names import People
 from ..core.parts.part_notes import notes_on_part, sheet
@@ -64,6 +64,7 @@ class LookFromPicture(io.ComfyNode):
     ) -> io.NodeOutput:
         people = as_cast(cast)
         require_together(people, LOOK_FROM_PICTURE)
+        require_somebody(people, LOOK_FROM_PICTURE)
         index = _index_of(who, people)
         has_place = people.people[index].slot is not None
         if is_a(people, PlacedCast) and has_place and (mask is None or is_unpainted(mask)):
@@ -95,7 +96,7 @@ def _index_of(who: str, people: Cast) -> int:
     why = f"{len(meant)} people of the cast are called {who!r}" if meant else f"Nobody of the cast is called {who!r}"
     if not who.strip():
         why = "It is not said whose look it is"
-    raise BadCast(f"{why}.", f"Write one of these names or numbers into Who (who): {listed(numbered, 'nobody')}.")
+    raise BadCast(f"{why}.", f"Write one of these names or numbers into Who (who): {listed(numbered)}.")
 
 
 def _parts_of_place(image: Tensor, label: str, hair: bool, people: PlacedCast, index: int) -> list[Part]:
