@@ -22,8 +22,10 @@ from ..core.checks.errors import BadParts, BadPhoto, BadSetup, counted, listed
 from ..core.checks.prompts import check_text
 from ..core.faces.model import faces_in, unsure_in
 from ..core.measure import annotated_picture, comparison, figures, measuring, report_text
+from ..core.measure.garments import LOOKS_NOT_COMPARED, NO_GARMENTS, NOTHING_TO_COMPARE, garments_of
 from ..core.measure.report import Report
 from ..core.parts.parts import Parts
+from ..core.persons.looks import LOOKS_INPUT
 from ..core.pictures.tensors import as_rgb, rows
 from ..core.taking_part import by_lora
 from .categories import IN_MEASURE
@@ -34,16 +36,17 @@ ReportSocket = socket("LIKENESS_REPORT", Report)
 
 @dataclass(frozen=True)
 class Settings:
-    """What is set on Measure Likeness. made_with: one of measure.TRAINED_WITH."""
+    """What is set on Measure Likeness. made_with: one of measure.TRAINED_WITH. looks: as in core.persons.looks.worn."""
 
     made_with: str
     stranger_below: float
     min_size: int
     prompt: str = ""
+    looks: str = ""
 
 
 class MeasureLikeness(FindsFaces, io.ComfyNode):
-    """Measures who is who in pictures and how alike they are; also parts and the prompt, where they are linked."""
+    """Measures who is who in pictures and how alike they are; also garments and the prompt, where they are linked."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -62,6 +65,7 @@ class MeasureLikeness(FindsFaces, io.ComfyNode):
                 io.ClipVision.Input("clip_vision", optional=True),
                 io.Clip.Input("clip", optional=True),
                 io.String.Input("prompt", default="", multiline=True, optional=True),
+                io.String.Input(LOOKS_INPUT, default="", optional=True),
             ],
             outputs=[
                 ReportSocket.Output("report"),
@@ -93,12 +97,13 @@ class MeasureLikeness(FindsFaces, io.ComfyNode):
         settings = Settings(**values)
         check_text("The prompt of Measure Likeness", settings.prompt)
         compares_prompt = clip is not None or bool(settings.prompt.strip())
+        has_nobody = cast is None and person is None
         if compares_prompt:
             # This also asks for the clip_vision that parts need.
             _check_prompt_inputs(clip_vision, clip, settings.prompt)
         else:
-            _check_parts_inputs(parts, clip_vision)
-        has_nobody = cast is None and person is None
+            _check_parts_inputs(parts, clip_vision, has_nobody)
+        garments = NO_GARMENTS if clip_vision is None else garments_of(parts, cast or person, settings.looks)
         # With nothing at all to compare, people_to_find raises below.
         if has_nobody and (parts is not None or compares_prompt):
             report = _report_without_people(images, parts, compares_prompt, settings)
@@ -106,16 +111,19 @@ class MeasureLikeness(FindsFaces, io.ComfyNode):
             report = _report_on_people(
                 face_model, images, comparison.people_to_find(cast, person, measuring.NODE), settings
             )
-        if parts is not None and parts.present:
-            part_similarities = similarities(clip_vision, parts, as_rgb(images))
-            labels = [part.label for part, *_ in parts.garments]  # all pictures of a garment have one label
-            report = measuring.with_parts(report, part_similarities, labels)
+        if clip_vision is not None and garments.labels:
+            part_similarities = similarities(clip_vision, garments.pictures, as_rgb(images))
+            report = measuring.with_parts(report, part_similarities, garments.labels, garments.of_looks)
         alignments: list[float] = []
         if compares_prompt:
             alignments = text_alignment(clip, clip_vision, settings.prompt, as_rgb(images))
             report = measuring.with_text_alignment(report, alignments)
-        people_without_photos = by_lora(cast) if cast else []
-        notes.tell("\n".join([*people_without_photos, *report_text.notes(report, installed_recognisers())]))
+        lines = [*(by_lora(cast) if cast else []), *garments.notes]
+        if clip_vision is None and settings.looks.strip():
+            lines.append(LOOKS_NOT_COMPARED)
+        if clip_vision is not None and not garments.labels and not compares_prompt:
+            lines.append(NOTHING_TO_COMPARE)
+        notes.tell("\n".join([*lines, *report_text.notes(report, installed_recognisers())]))
         return _outputs(cls, report, images, alignments)
 
 
@@ -182,9 +190,10 @@ def _check_prompt_inputs(vision: ClipVisionModel | None, clip: CLIP | None, prom
         raise BadSetup(f"Measure Likeness cannot compare pictures with the prompt: {why}.", advice)
 
 
-def _check_parts_inputs(parts: Parts | None, vision: ClipVisionModel | None) -> None:
-    """Raise BadParts where one of parts and clip_vision is connected without the other."""
-    if (parts is None) != (vision is None):
+def _check_parts_inputs(parts: Parts | None, vision: ClipVisionModel | None, has_nobody: bool) -> None:
+    """Raise BadParts where parts are connected without clip_vision, or that without parts and people, who may have
+    looks."""
+    if (parts is None) != (vision is None) and (has_nobody or vision is None):
         unconnected = "parts" if parts is None else "clip_vision"
         advice = "Connect parts and clip_vision (a CLIP or DINOv2 vision model, from Load CLIP Vision), or neither."
         raise BadParts(f"Measure Likeness cannot compare parts: {unconnected} is not connected.", advice)

@@ -25,7 +25,7 @@ from ...core.families import latent_name
 from ...core.models import manifest
 from ...core.models.manifest import Model
 from ...core.parts import cut_outs
-from ...core.parts.parts import Parts
+from ...core.parts.parts import Part
 from ...core.parts.resizing import Prepared
 from .notes import stepwise
 from .schedule import ScheduleRange
@@ -156,13 +156,13 @@ def _of_channels(channels: int) -> str:
     return f"{latent_name(channels)} (latent channels {channels})"
 
 
-def similarities(clip_vision: ClipVisionModel, parts: Parts, images: Tensor) -> list[list[float]]:
+def similarities(clip_vision: ClipVisionModel, garments: Sequence[Sequence[Part]], images: Tensor) -> list[list[float]]:
     """How much each garment resembles its region of each picture: for each picture a list with a cosine per garment.
 
     The cosines compare CLIP's projected embeddings, or DINOv2's class tokens. Where a garment has several pictures, the
-    highest of their cosines counts. images: (B, H, W, 3). Raises BadPicture for NaN.
+    highest of their cosines counts. garments: for each its parts, one for each picture of it, with one target. images:
+    (B, H, W, 3). Raises BadPicture for NaN.
     """
-    garments = parts.garments  # for each garment a list of parts, one for each picture of it
     of_garments: list[Tensor] = []  # (pictures of the garment, width) each
     for garment in garments:
         embeddings = [_embedding_of_picture(clip_vision, cut_outs.cut_out_of_part(part)) for part in garment]

@@ -127,13 +127,15 @@ def report_without_people(picture_count: int, method: str) -> Report:
     return Report(people=(), recognisers=(NO_RECOGNISER,), pictures=pictures, method=method)
 
 
-def with_parts(report: Report, similarities: Sequence[Sequence[float]], labels: Sequence[str]) -> Report:
+def with_parts(
+    report: Report, similarities: Sequence[Sequence[float]], labels: Sequence[str], of_looks: int = 0
+) -> Report:
     """The report with how alike each part is to its region.
 
-    similarities: per picture one cosine per part. labels: of the parts, in the same order.
+    similarities: per picture one cosine per part. labels: of the parts, in the same order. of_looks: see Report.
     """
     compared = _with_each_picture(report, [{"part_similarities": tuple(row)} for row in similarities])
-    return replace(compared, labels=tuple(labels))
+    return replace(compared, labels=tuple(labels), of_looks=of_looks)
 
 
 def with_text_alignment(report: Report, alignments: Sequence[float]) -> Report:

@@ -128,7 +128,8 @@ class Report:
     recognisers: the first decides who is who, the others measure the same faces. Without people: NO_RECOGNISER alone.
     pictures: recogniser -> one MeasuredPicture per picture of the batch.
     method: by which the pictures were made, one of TRAINED_WITH.
-    width, height: of the canvas of the places, in pixels, 0 without places. labels: of the parts.
+    width, height: of the canvas of the places, in pixels, 0 without places. labels: of the parts. of_looks: how many of
+    these, the first ones, people wear as looks.
     """
 
     people: tuple[Member, ...]
@@ -138,6 +139,7 @@ class Report:
     width: int = 0
     height: int = 0
     labels: tuple[str, ...] = ()
+    of_looks: int = 0
 
     @cached_property
     def kin_lines(self) -> list[str]:
@@ -181,6 +183,7 @@ class Report:
             "names": self.names,
             "places": places,
             "labels": self.labels,
+            "of_looks": self.of_looks,
             "method": self.method,
             "pictures": pictures,
         }

@@ -15,7 +15,9 @@ from pack.core.faces import analysis
 from pack.core.measure.figures import score
 from pack.core.parts.parts import Part, Parts, make_part
 from pack.core.persons import combining
+from pack.core.persons.looks import BadLook, look_of_parts, part_of
 from pack.core.pictures.tensors import eight_bits
+from pack.core.places.regions import region_of_person, shape_of_bodies
 from pack.nodes import measure
 from tiny import tiny_encoders
 
@@ -138,6 +140,48 @@ def test_garments_and_people_are_measured_together(face_model: HostedFaceModel, 
     assert 0.4 < results["resemblance"] < 0.5, "all of the first picture, nothing of the second"
     with pytest.raises(BadPhoto, match="No picture has the score copy-paste"):
         measure.PickBestLikeness.execute(results["report"], worn.images, score="copy-paste", keep=1)
+
+
+def test_looks_are_compared_where_their_people_stand(face_model: HostedFaceModel, worn: Worn, cast: PlacedCast) -> None:
+    """As parts that are connected. Two people's garments of one label are two; which look is said as elsewhere."""
+    vision = tiny_encoders.clip_vision()
+    coat = worn.part
+    hat = replace(coat, picture=1 - coat.picture)
+    dressed = dressed_in(cast, {"coat": coat, "hat": hat})
+    region = [region_of_person(dressed, number, shape_of_bodies(dressed), ()) for number in (1, 2)]
+
+    def by_hand(*parts: tuple[Part, int]) -> list[tuple[float, ...]]:
+        placed = Parts(tuple(replace(part_of(look_of_parts("x", Parts((part,))).pictures[0]), target=region[person])
+                             for part, person in parts))  # fmt: skip
+        report = compared(None, worn.images, None, parts=placed, clip_vision=vision)["report"]
+        return [picture.part_similarities for picture in report.judged_pictures]
+
+    for looks, worn_parts in (("", [(hat, 0), (hat, 1)]), ("1: coat; Yao: -", [(coat, 0)]), ("Eileen: -", [(hat, 1)])):
+        for people in (dressed, Cast(dressed.people)):
+            report = compared(face_model, worn.images, people, clip_vision=vision, looks=looks)["report"]
+            names = [cast.people[person].name for _, person in worn_parts]
+            assert report.labels == tuple(f"{name}: upper body clothes" for name in names)
+            assert report.of_looks == len(names)
+            if people is dressed:
+                assert [one.part_similarities for one in report.judged_pictures] == by_hand(*worn_parts)
+    both = compared(face_model, worn.images, dressed, clip_vision=vision, looks="1: -", parts=Parts((coat,)))["report"]
+    assert (both.labels, both.of_looks) == (("Yao: upper body clothes", "upper body clothes"), 1)
+    assert compared(face_model, worn.images, cast, clip_vision=vision)["report"].labels == (), "nobody has one"
+    with pytest.raises(BadLook, match="Eileen has no look 'scarf'"):
+        compared(face_model, worn.images, dressed, clip_vision=vision, looks="1: scarf")
+
+
+def dressed_in(cast: PlacedCast, parts: dict[str, Part]) -> PlacedCast:
+    """The cast in which everybody stands in their half of the picture, and has a look of each part."""
+    looks = tuple(look_of_parts(name, Parts((part,))) for name, part in parts.items())
+    halves = torch.zeros(2, cast.height, cast.width)
+    halves[0, :, : cast.width // 2] = halves[1, :, cast.width // 2 :] = 1
+    people: list[Member] = []
+    for member, half in zip(cast.people, halves, strict=True):
+        assert member.slot
+        person = replace(member.person, looks=looks)
+        people.append(replace(member, person=person, slot=replace(member.slot, mask=half)))
+    return replace(cast, people=tuple(people))
 
 
 def test_without_people_no_face_is_looked_for(worn: Worn) -> None:
