@@ -135,7 +135,7 @@ def measuring_of(options: argparse.Namespace) -> Measuring | None:
     from batch.output import Measuring
 
     if options.measure or options.keep or options.clip_vision:
-        return Measuring(options.keep or 1, options.clip_vision)
+        return Measuring(options.keep or 1, options.clip_vision, options.garment_share)
     return None
 
 
@@ -172,16 +172,20 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--row-limit", type=positive, default=3600, metavar="SECONDS", help=limit)
     measure = "write likeness.csv: who is shown in each picture, and how alike"
     parser.add_argument("--measure", action="store_true", help=measure)
-    garments = "measure garments (Part) too, and people as --measure does; FILE is in models/clip_vision"
+    garments = "measure garments (looks, Part) too, and people as --measure does; FILE is in models/clip_vision"
     parser.add_argument("--clip-vision", default="", metavar="FILE", help=garments)
     keep = "make each row with N seeds, the row's and those after it, and keep the picture with the best likeness"
     parser.add_argument("--keep", type=best_of, metavar="best-of:N", help=keep)
+    share = "how much garments count for --keep: 0 nothing, 1 alone; default: 0.5 in rows with looks, else 0"
+    parser.add_argument("--garment-share", type=share_of, metavar="SHARE", help=share)
     parser.add_argument("--python", help="a Python that can run ComfyUI; nothing is installed into it")
     options = parser.parse_args()
     if options.server and (options.address or options.workers or options.models or options.gpus is not None):
         parser.error("--server uses ComfyUIs as they run: leave --workers, --address, --gpus and --models out")
     if options.only and options.part:
         parser.error("--only finds its rows in the whole table: leave --part out")
+    if options.garment_share is not None and not (options.keep and options.clip_vision):
+        parser.error("--garment-share is for --keep with --clip-vision: add both, or leave it out")
     return options
 
 
@@ -226,6 +230,14 @@ def gpus_each(text: str) -> float:
         if 0 <= gpus <= 1 or (gpus.is_integer() and gpus > 0):
             return gpus
     raise argparse.ArgumentTypeError(f"{text} is neither 0 to 1 nor a whole number of GPUs")
+
+
+def share_of(text: str) -> float:
+    with contextlib.suppress(ValueError):
+        share = float(text)
+        if 0 <= share <= 1:
+            return share
+    raise argparse.ArgumentTypeError(f"{text} is not 0 to 1")
 
 
 def best_of(text: str) -> int:

@@ -147,6 +147,23 @@ FIGURES = (
 SCORES = tuple(figure.name for figure in FIGURES)
 
 
+def weighed(garment_share: float) -> Figure:
+    """A figure that weighs the least similar person and the least similar garment; of a picture with one kind of them
+    it is that one.
+
+    garment_share: of the garment, 0..1; the person's is the rest.
+    """
+
+    def of_picture(picture: MeasuredPicture) -> float | None:
+        person = weakest_person(picture)
+        garment = min(picture.part_similarities, default=None)
+        if person is None or garment is None:
+            return garment if person is None else person
+        return (1 - garment_share) * person + garment_share * garment
+
+    return Figure("people and garments", of_picture)
+
+
 def figure_named(name: str) -> Figure:
     """The figure of one of the names in SCORES."""
     by_name = {figure.name: figure for figure in FIGURES}

@@ -9,6 +9,7 @@ from .figures import (
     FIGURES,
     PARTS,
     TEXT_ALIGNMENT,
+    Figure,
     association,
     figure_named,
     leakage,
@@ -111,8 +112,13 @@ def ranking(report: Report, name: str) -> list[int]:
     For figures where less is better, such as leakage, the number of missing people is compared before the value: a
     missing person has no leakage, and a picture must not win by that.
     """
-    less_is_better = figure_named(name).less_is_better
-    values = scores(report, name)
+    return ranking_by(report, figure_named(name))
+
+
+def ranking_by(report: Report, figure: Figure) -> list[int]:
+    """As `ranking`, by a figure that need not be one of FIGURES."""
+    less_is_better = figure.less_is_better
+    values = [figure.of_picture(picture) for picture in report.judged_pictures]
 
     def sort_key(number: int) -> tuple[float, ...]:
         """Smaller is better, and the first number that differs decides."""

@@ -231,12 +231,15 @@ def worn(
 ) -> Worn:
     """The looks of all people who take part, as parts that are read where the person stands.
 
-    text: which look, "Anna: red coat; 2: -", as the items of a list; of people who are not in it the newest.
+    text: which look, "Anna: red coat; 2: -", as the items of a list; of people who are not in it the newest. NO_LOOK
+    alone: nobody wears one.
     masks: (everybody of the cast, H, W), where everybody is; None for their places. needs_places: whether who wears a
     look beside others must have a place; a person without one has a look everywhere.
     Raises BadPrompts for what is said of nobody, BadLook for a look that a person does not have, NotPlaced, and
     BadRegion.
     """
+    if text.strip() == NO_LOOK:
+        return NOTHING_WORN
     cast = taking.cast
     said = per_member("\n".join(filter(None, items_in(text))), cast, LOOKS_INPUT)
     # Of everybody, so that a wrong name is said also of those who take no part.

@@ -92,9 +92,13 @@ def _pictures_of(data: bytes) -> list[bytes]:
 
 
 def _shown_of(person: Person) -> Sequence[Tensor]:
-    """The first photo, (H, W, 3)."""
+    """The first photo, and what is worn in the newest look: the one that a cell names, if it does. (H, W, 3) each."""
+    from core.parts.cut_outs import piece_of_part
+    from core.persons.looks import part_of
+
     portraits = person.portraits.loose if person.portraits else person.crops
-    return list(portraits[:1])
+    worn = [piece_of_part(part_of(picture)) for look in person.looks[-1:] for picture in look.pictures]
+    return [*portraits[:1], *worn]
 
 
 def _as_jpeg(picture: Tensor) -> bytes:

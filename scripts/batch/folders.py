@@ -111,6 +111,14 @@ class Folder:
         """Raises Unreadable for what is no file or has more bytes than `most`. size: of the file, if it is known."""
         return bytes_of(self.path / name, most)
 
+    def begin(self, name: str, count: int) -> bytes:
+        """The first bytes of a file, so many at most. Raises Unreadable."""
+        try:
+            with open(self.place(name), "rb") as file:
+                return file.read(count)
+        except OSError as cause:
+            raise Unreadable(f"cannot be read: {cause.strerror}") from cause
+
     def lines(self, names: Sequence[str]) -> Iterator[bytes]:
         """The lines of files, one file after the other. Raises SetupError."""
         for name in names:
@@ -255,6 +263,12 @@ class StoreFolder(Folder):
         if max(known_size, len(data)) > most:
             raise Unreadable(too_long(most))
         return data
+
+    def begin(self, name: str, count: int) -> bytes:
+        try:
+            return self._asked("cat_file", name, start=0, end=count)
+        except OSError as cause:
+            raise Unreadable(f"cannot be read: {cause}") from cause
 
     def lines(self, names: Sequence[str]) -> Iterator[bytes]:
         with ThreadPoolExecutor(_READ_AT_ONCE) as readers:

@@ -23,7 +23,8 @@ from .beside import Beside
 from .cells import value_of
 from .columns import ColumnNames, api_places
 from .folders import Folder, without_login
-from .photo_cells import PhotoCells
+from .look_cells import look_in
+from .photo_cells import FoundFile, PhotoCells
 from .prompts import Job
 from .rows import NAME, BadRow, Row, shown
 from .saved_people import SavedPeople
@@ -134,6 +135,33 @@ class Template:
     def is_photo(self, column: str) -> bool:
         return column in self.inputs and self.inputs[column].is_photo
 
+    def is_file(self, column: str, cell: str) -> bool:
+        """Whether a cell names a file that travels with the row: a photo, or a person who wears a look."""
+        column_input = self.inputs[column]
+        return column_input.is_photo or (self._is_of_people(column_input) and look_in(cell) is not None)
+
+    def _is_of_people(self, column_input: Input) -> bool:
+        kinds = {(self.prompt[node]["class_type"], name) for node, name in column_input.targets}
+        return kinds == {(saved_people.LOAD_PERSON, saved_people.FILE)}
+
+    def _found(self, column: str, cell: str) -> FoundFile:
+        """The file that a cell names. Raises BadRow, also for a look that the workflow does not draw."""
+        found = self._photo_cells.found(column, cell)
+        if found.look:
+            problem = self._why_not_worn(column)
+            if problem:
+                raise BadRow(f"{column} is {shown(cell)}. {problem}")
+        return found
+
+    @lru_cache(_KEPT_CHOICES)  # noqa: B019 - a run has one template
+    def _why_not_worn(self, column: str) -> str:
+        try:
+            for node, _ in self.inputs[column].targets:
+                saved_people.require_worn(self.prompt, node, self._object_info)
+        except BadRow as problem:
+            return str(problem)
+        return ""
+
     def fingerprint(self, row: Row) -> str:
         """A text that changes with anything that the picture is made of, photos by their size and time.
 
@@ -144,9 +172,11 @@ class Template:
         parts = [self._own_fingerprint]
         for column, cell in row.cells.items():
             column_input = self.inputs[column]
-            if column_input.is_photo:
-                found = self._photo_cells.found(column, cell)
+            if self.is_file(column, cell):
+                found = self._found(column, cell)
                 meaning = f"{found.name} {found.stamp}"
+                if found.look is not None:
+                    meaning += f" {found.look!r}"
             else:
                 meaning = repr(column_input.value(cell))
             parts.append(f"{'.'.join(column_input.targets[0])}={meaning}")
@@ -176,17 +206,20 @@ class Template:
         """Saved people by the columns of photos that name them, as their files are called."""
         for column, cell in row.cells.items():
             column_input = self.inputs[column]
-            if not column_input.is_photo:
+            if not self.is_file(column, cell):
                 value = column_input.value(cell)
             else:
-                found = self._photo_cells.found(column, cell)
+                found = self._found(column, cell)
                 is_picture = column_input.is_picture and not found.is_person
-                value = photo_files.put(found.folder, found.name, files, is_picture, found.stamp)
+                value = photo_files.put(found.folder, found.name, files, is_picture, found.stamp, found.look)
                 if found.is_person:
-                    people[column] = value
                     beside.append(Beside(column, shown(cell), value, files[value]))
                 else:
                     beside.append(Beside(column, shown(cell), without_login(found.folder.place(found.name))))
+                if not column_input.is_photo:
+                    value = saved_people.uploaded(value)
+                elif found.is_person:
+                    people[column] = value
             for node, name in column_input.targets:
                 prompt[node]["inputs"][name] = workflow.sent(value)
         for photo in self._own_photos:

@@ -140,13 +140,13 @@ class Maker:
 
     def _keep(self, writer: PictureWriter, task: Task, job: Job, tried: Sequence[_Try]) -> int:
         """Keep the best pictures of a row, and what was measured of all; how many bytes they have."""
-        chosen = best_try([one.reports for one in tried]) if len(tried) > 1 else 0
+        measuring = self._measuring or Measuring()
+        chosen = best_try([one.reports for one in tried], measuring.garment_share) if len(tried) > 1 else 0
         pictures = tried[chosen].outcome.files
         files = names_of(task.row, [picture.ending for picture in pictures])
-        vision = self._measuring.vision if self._measuring else ""
         scores: list[dict[str, Any]] = []
         for number, one in enumerate(tried):
-            scores += score_lines(task, files, one.job, one.reports, number == chosen, vision)
+            scores += score_lines(task, files, one.job, one.reports, number == chosen, measuring.vision)
         # As the row asks for them, without the nodes that measured them.
         meant = with_moved_seeds(job.prompt, self._moved_seeds + chosen)
         if tried[chosen].prompt != meant:

@@ -19,8 +19,10 @@ from core.methods import methods
 from core.models import workflow_needs
 from core.models.manifest import STANDIN
 from core.models.packs import NONE_FOUND
+from core.persons.looks import NO_LOOK
 
 from .prompts import ObjectInfo
+from .saved_people import LOOKS, MEASURE, wearing_nodes
 from .worker import Outcome
 
 _TEXT_OUTPUT = 2
@@ -55,7 +57,7 @@ def with_measure(prompt: Prompt, object_info: ObjectInfo, vision: str = "") -> P
         inputs["made_with"] = _method(before)
         inputs["stranger_below"] = measuring.STRANGER_BELOW
         inputs["min_size"] = 0
-        measured[_measured(number)] = {"class_type": "LikenessMeasureLikeness", "inputs": inputs}
+        measured[_measured(number)] = {"class_type": MEASURE, "inputs": inputs}
         # It runs for a node that shows something.
         shown = {"source": [_measured(number), _TEXT_OUTPUT]}
         measured[f"{number} shown"] = {"class_type": "PreviewAny", "inputs": shown}
@@ -90,14 +92,29 @@ def _meant(before: Prompt, prompt: Prompt, object_info: ObjectInfo, saver: str, 
             raise SetupError(_nobody(saver))
         return inputs
     parts = _final_output(before, object_info, _PARTS, saver)
-    if parts is None:
+    wearing = wearing_nodes(before, object_info)
+    if parts is None and not wearing:
         raise SetupError(
-            f"{saver} is made without a Part, so --clip-vision has nothing to measure: leave it out, or choose a "
-            "workflow with garments."
+            f"{saver} is made without a Part and without looks, so --clip-vision has nothing to measure: leave it out, "
+            "or choose a workflow with garments."
         )
-    inputs["parts"] = parts
+    if parts is not None:
+        inputs["parts"] = parts
     inputs["clip_vision"] = [vision, 0]
+    if LOOKS in specs(object_info, MEASURE):
+        inputs[LOOKS] = _worn(before, wearing)
     return inputs
+
+
+def _worn(before: Prompt, wearing: Sequence[str]) -> Any:
+    """Which looks a picture shows, as the nodes have it that draw them. Raises SetupError where they differ."""
+    if not wearing:
+        return NO_LOOK
+    first, *others = (before[number]["inputs"].get(LOOKS, "") for number in wearing)
+    if any(other != first for other in others):
+        nodes = ", ".join(title(before, number) for number in wearing)
+        raise SetupError(f"--clip-vision cannot tell which looks are worn: {nodes} say different ones (looks).")
+    return first
 
 
 def _nobody(saver: str) -> str:
@@ -218,7 +235,9 @@ def report_of(data: str) -> Report:
         slot = Slot((0.0, 0.0)) if has_places else None
         people.append(Member(Person(name, {}, no_photo), 1.0, slot, place))
     pictures = {recogniser: tuple(map(_picture_of, of_it)) for recogniser, of_it in content["pictures"].items()}
-    return Report(tuple(people), tuple(pictures), pictures, content["method"], labels=tuple(content["labels"]))
+    labels = tuple(content["labels"])
+    of_looks = content.get("of_looks", 0)  # an older server has none
+    return Report(tuple(people), tuple(pictures), pictures, content["method"], labels=labels, of_looks=of_looks)
 
 
 def _picture_of(content: Mapping[str, Any]) -> MeasuredPicture:

@@ -84,14 +84,16 @@ class Task:
 @dataclass(frozen=True)
 class Measuring:
     """What is measured of each row. tries: of how many pictures, of which the best is kept. vision: the file by which
-    garments are compared, if they are."""
+    garments are compared, if they are. garment_share: see `seeds.best_try`."""
 
     tries: int = 1
     vision: str = ""
+    garment_share: float | None = None
 
     def is_in(self, entry: Mapping[str, Any]) -> bool:
-        """Whether an entry of a list has been measured so."""
-        return entry["tries"] >= self.tries and self.vision in ("", entry["vision"])
+        """Whether an entry of a list has been measured so, and its best picture chosen so."""
+        is_chosen_so = self.tries == 1 or self.garment_share == entry.get("garment_share")
+        return entry["tries"] >= self.tries and self.vision in ("", entry["vision"]) and is_chosen_so
 
 
 # --- What a worker writes
@@ -141,6 +143,7 @@ class PictureWriter:
             "seconds": round(seconds, 2),
             "tries": measuring.tries if measuring else 0,
             "vision": measuring.vision if measuring else "",
+            "garment_share": measuring.garment_share if measuring else None,
             "made_by": self._made_by,
             "moved_seeds": self._moved_seeds,
             "cells": _shown_cells(task.row, beside),

@@ -1,18 +1,21 @@
-"""Which file the cell of a photo names: one in the folder of photos, or a saved person."""
+"""Which file the cell of a photo names: one in the folder of photos, or a saved person, who may wear a look."""
 
 from __future__ import annotations
 
 import os
 import posixpath
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 
-from shared.given_files import plain_path
+from shared.given_files import Unreadable, plain_path
 
+from core.checks.errors import listed
+from core.checks.names import of_person
 from core.pictures.files import ENDINGS
 
 from .file_names import FileNames
 from .folders import Folder
+from .look_cells import NamedLook, look_in
 from .rows import BadRow, shown
 from .saved_people import SavedPeople
 from .worker import PERSON_FILE
@@ -30,11 +33,13 @@ _MOST_ADVISED = 100
 
 @dataclass(frozen=True)
 class FoundFile:
-    """A file that a cell names. stamp: as of `Folder.stamp`."""
+    """A file that a cell names. stamp: as of `Folder.stamp`. look: of a saved person, as their file calls it, "" for
+    none; None where the cell does not say."""
 
     folder: Folder
     name: str
     stamp: str
+    look: str | None = None
 
     @property
     def is_person(self) -> bool:
@@ -59,8 +64,46 @@ class PhotoCells:
     @lru_cache(_KEPT_CELLS)  # noqa: B019 - there is one for all rows, which lives as long as the run
     def _looked_up(self, cell: str) -> FoundFile | str:
         """The file that a cell names, or why there is none, which goes on behind the cell."""
+        named = look_in(cell)
+        # A file's own name may have a colon.
+        found = self._file(plain_path(cell), advises=named is None)
+        return found if isinstance(found, FoundFile) or named is None else self._with_look(named, found)
+
+    def _with_look(self, named: NamedLook, no_file: str) -> FoundFile | str:
+        """The file that the cell names before its colon. no_file: why the whole cell names none."""
+        if not named.file:
+            return ", which names a look and nobody who wears it: write it behind a person, as in anna: red coat."
+        if f"{named.file}:".lower() == _DATA:
+            return no_file
+        found = self._file(plain_path(named.file))
+        if isinstance(found, str):
+            return found
+        if not found.is_person:
+            return f". {found.name} is a photo: only people of Save Person have looks."
+        return self._wearing(found, named.look)
+
+    def _wearing(self, found: FoundFile, meant: str) -> FoundFile | str:
+        """The file of a person with the look that is meant, or why there is none."""
+        # Here, because torch takes seconds to be there.
+        from core.persons.looks import NO_LOOK
+
+        from .saved_looks import MOST_BEGIN_BYTES, names_of_looks
+
+        if meant == NO_LOOK:
+            return replace(found, look="")
+        try:
+            names = names_of_looks(found.folder.begin(found.name, MOST_BEGIN_BYTES))
+        except Unreadable as problem:
+            return f". {found.folder.place(found.name)} {problem}."
+        look = next((name for name in names if of_person(name) == of_person(meant)), None)
+        if look is None:
+            has = f"has the looks {listed(names)}: write one of them" if names else "has no looks: leave the look out"
+            return f". {found.name} {has}, or {NO_LOOK} for none."
+        return replace(found, look=look)
+
+    def _file(self, cell: str, advises: bool = True) -> FoundFile | str:
+        """The file whose name a cell is, or why there is none. advises: whether to say what is near."""
         folder = f"{self._photos.address}/".replace("\\", "/")
-        cell = plain_path(cell)
         inside = cell.replace("\\", "/")
         if "://" not in inside:
             inside = posixpath.normpath(inside)
@@ -81,7 +124,7 @@ class PhotoCells:
         in_the_way = self._photos.no_file(name)
         if in_the_way:
             return f". {self._photos.place(name)} is {in_the_way}."
-        return f", which is not in {self._photos.address}.{self._advice(cell, name)}"
+        return f", which is not in {self._photos.address}.{self._advice(cell, name) if advises else ''}"
 
     def _advice(self, cell: str, name: str) -> str:
         """Sentences on what is near a cell that names nothing."""

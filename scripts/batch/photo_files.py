@@ -69,30 +69,43 @@ class _Kept:
 _kept = _Kept()
 
 
-def put(folder: Folder, name: str, files: dict[str, bytes], is_picture: bool = True, stamp: str = "") -> str:
+def put(
+    folder: Folder,
+    name: str,
+    files: dict[str, bytes],
+    is_picture: bool = True,
+    stamp: str = "",
+    look: str | None = None,
+) -> str:
     """Put a file among the files of a row, and return its name there: its own in plain letters, and a hash of what is
     in it.
 
     is_picture: whether ComfyUI will read it as a picture. It would take what there is of one: of half a JPEG the rest
     is grey, of a telephone's HEIC it takes the first piece. stamp: of the file, if it is known: one with the same stamp
-    is not read again. Raises BadRow for a file that is empty or cannot be read, and for a picture that is not whole or
+    is not read again. look: of a saved person, which travels with this look alone, "" with none, None as it is.
+
+    Raises BadRow for a file that is empty or cannot be read, and for a picture that is not whole or
     of a kind that the pack does not read, whatever its name says.
     """
     if stamp:
-        key = (folder.address, name, stamp, is_picture)
-        copy = _kept.copy(key, lambda: _copy(folder, name, is_picture, size_in(stamp)))
+        key = (folder.address, name, stamp, is_picture, look)
+        copy = _kept.copy(key, lambda: _copy(folder, name, is_picture, size_in(stamp), look))
     else:
-        copy = _copy(folder, name, is_picture, None)
+        copy = _copy(folder, name, is_picture, None, look)
     files[copy.name] = copy.data
     return copy.name
 
 
-def _copy(folder: Folder, name: str, is_picture: bool, size: int | None) -> _Copy:
-    """A file, read. size: if it is known. Raises BadRow."""
+def _copy(folder: Folder, name: str, is_picture: bool, size: int | None, look: str | None) -> _Copy:
+    """A file, read. size: if it is known. look: see `put`. Raises BadRow."""
     place = folder.place(name)
     path = PurePath(place)
     try:
         data = folder.read(name, _MOST_BYTES, size)
+        if look is not None:
+            from .saved_looks import with_look_alone
+
+            data = with_look_alone(data, look)
     except Unreadable as cause:
         raise BadRow(f"{place} {cause}.") from cause
     if not data:

@@ -147,7 +147,7 @@ class Run:
     def require_files(self, row: Row) -> None:
         """Raises SetupError with all that a row needs and that is not there: what it chooses in menus. Menus have what
         the cells of other rows choose."""
-        cells = {column: cell for column, cell in row.cells.items() if not self._template.is_photo(column)}
+        cells = {column: cell for column, cell in row.cells.items() if not self._template.is_file(column, cell)}
         job = self._template.job(Row(row.line, row.name, cells))
         if check.CHECK_MODEL_FILES not in self._object_info:  # a server without the pack has only the nodes' menus
             check.require(job, "", self._object_info)

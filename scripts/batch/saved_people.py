@@ -1,4 +1,4 @@
-"""Saved people in the cells of a table: a saved name, or the file of a person, in the place of a photo."""
+"""Saved people in the cells of a table: a saved name, or the file of a person, in the place of a photo; their looks."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from shared.links import links_of, readers_of, up_to
-from shared.workflow import Prompt
+from shared.workflow import Prompt, specs
 
 from core.checks.errors import listed
 from core.checks.text import names_in
@@ -20,6 +20,12 @@ from .worker import PERSON_FILE
 
 PERSON = "LikenessPerson"
 LOAD_PERSON = "LikenessLoadPerson"
+FILE = "file"
+"""The input of Load Person."""
+MEASURE = "LikenessMeasureLikeness"
+LOOKS = "looks"
+"""The input of nodes that read the looks of people."""
+PEOPLE_SOCKETS = ("LIKENESS_CAST", "LIKENESS_PERSON")
 _UPLOADED = " [input]"
 """How Load Person is told that a file is in ComfyUI's input folder, with the photos."""
 _LOAD_PERSON_OUTPUTS = 2
@@ -70,8 +76,21 @@ def with_saved_person(
     together with another photo of the row.
     """
     prompt = with_separate_people(prompt)
-    people: list[str] = []
-    is_shown = False
+    readers = _last_readers(prompt, photo, object_info)
+    people = [number for number in readers if prompt[number]["class_type"] == PERSON]
+    is_shown = len(people) < len(readers)
+    if not people:
+        raise BadRow("A photo is needed here: in this workflow it goes to no Person and to no Cast from Photos.")
+    if is_shown:
+        raise BadRow("A photo is needed here: in this workflow the picture also goes elsewhere than to Person.")
+    for person in people:
+        _require_replaceable(prompt, person, other_photos)
+    return {**prompt, **{person: load_person(file) for person in people}}
+
+
+def _last_readers(prompt: Prompt, photo: str, object_info: ObjectInfo) -> list[str]:
+    """What a photo is read by at last: the nodes Person, and those that show or save something that is made of it."""
+    last: list[str] = []
     reached: set[str] = set()
     waiting = [photo]
     while waiting:
@@ -80,19 +99,58 @@ def with_saved_person(
             continue
         reached.add(number)
         kind = prompt[number]["class_type"]
-        if kind == PERSON:
-            people.append(number)
-        elif object_info[kind]["output_node"]:
-            is_shown = True
+        if kind == PERSON or object_info[kind]["output_node"]:
+            last.append(number)
         else:
             waiting += readers_of(prompt, number)
-    if not people:
-        raise BadRow("A photo is needed here: in this workflow it goes to no Person and to no Cast from Photos.")
-    if is_shown:
-        raise BadRow("A photo is needed here: in this workflow the picture also goes elsewhere than to Person.")
-    for person in people:
-        _require_replaceable(prompt, person, other_photos)
-    return {**prompt, **{person: load_person(file) for person in people}}
+    return last
+
+
+def wearing_nodes(prompt: Prompt, object_info: ObjectInfo) -> list[str]:
+    """The nodes that draw what people wear: which have an input for looks, and read a cast or a person."""
+    found: list[str] = []
+    for number, node in prompt.items():
+        sockets = {object_info[prompt[link.node]["class_type"]]["output"][link.output] for link in links_of(node)}
+        is_measure = node["class_type"] == MEASURE
+        if LOOKS in specs(object_info, node["class_type"]) and not is_measure and sockets & {*PEOPLE_SOCKETS}:
+            found.append(number)
+    return found
+
+
+def require_worn(prompt: Prompt, node: str, object_info: ObjectInfo) -> None:
+    """Raises BadRow where no look of the person of a photo, or of Load Person, is drawn. node: that loads it."""
+    prompt = with_separate_people(prompt)
+    waiting = [node]
+    if prompt[node]["class_type"] != LOAD_PERSON:
+        waiting = _last_readers(prompt, node, object_info)
+    wearing = wearing_nodes(prompt, object_info)
+    reached: set[str] = set()
+    while waiting:
+        number = waiting.pop()
+        if number in wearing:
+            return
+        if number not in reached:
+            reached.add(number)
+            waiting += _readers_of_people(prompt, number, object_info)
+    raise BadRow(
+        "This workflow draws no looks of this person: link the cast to Share Parts Attention, Encode Parts or People "
+        "as References, or leave the look out."
+    )
+
+
+def _readers_of_people(prompt: Prompt, number: str, object_info: ObjectInfo) -> list[str]:
+    """The nodes that read a cast or a person of this node."""
+    sockets = object_info[prompt[number]["class_type"]]["output"]
+    readers: list[str] = []
+    for other, node in prompt.items():
+        if any(link.node == number and sockets[link.output] in PEOPLE_SOCKETS for link in links_of(node)):
+            readers.append(other)
+    return readers
+
+
+def uploaded(file: str) -> str:
+    """How Load Person is told of a file that travels with the row."""
+    return f"{file}{_UPLOADED}"
 
 
 def _require_replaceable(prompt: Prompt, person: str, other_photos: Mapping[str, Sequence[str]]) -> None:
@@ -108,7 +166,7 @@ def _require_replaceable(prompt: Prompt, person: str, other_photos: Mapping[str,
 
 def load_person(file: str) -> dict[str, Any]:
     """The node that loads a saved person."""
-    return {"class_type": LOAD_PERSON, "inputs": {"file": f"{file}{_UPLOADED}"}, "_meta": {"title": "Load Person"}}
+    return {"class_type": LOAD_PERSON, "inputs": {FILE: uploaded(file)}, "_meta": {"title": "Load Person"}}
 
 
 def files_in(prompt: Prompt, files: Mapping[str, bytes]) -> dict[str, bytes]:

@@ -64,17 +64,23 @@ def seeds_of(prompt: Prompt) -> Iterator[Seed]:
                 yield Seed(node["inputs"], name, value)
 
 
-def best_try(reports_of_tries: Sequence[Sequence[Report]]) -> int:
-    """The number of the try that Pick Best Likeness would keep.
+_GARMENT_SHARE = 0.5
+"""Of a row in which somebody wears a look, where nothing else is asked for."""
+
+
+def best_try(reports_of_tries: Sequence[Sequence[Report]], garment_share: float | None = None) -> int:
+    """The number of the try that Pick Best Likeness would keep, where no garment is weighed.
 
     reports_of_tries: of each try a report for every picture. A try with several pictures counts as its worst: those of
-    people are ranked by these, those without by their parts.
+    people are ranked by these, those without by their parts. garment_share: how much the least similar garment counts
+    beside the least similar person, 0..1; None: nothing, or where somebody wears a look _GARMENT_SHARE.
     """
     from core.measure import figures, report_text
     from core.measure.report import Report
 
-    # What Pick Best Likeness chooses by where nothing else is set.
-    people_score = next(iter(figures.SCORES))
+    if garment_share is None:
+        wears_looks = any(report.of_looks for reports in reports_of_tries for report in reports)
+        garment_share = _GARMENT_SHARE if wears_looks else 0.0
     worst_places = [0] * len(reports_of_tries)
     for has_people in (True, False):
         try_numbers: list[int] = []
@@ -85,8 +91,8 @@ def best_try(reports_of_tries: Sequence[Sequence[Report]]) -> int:
                     try_numbers.append(number)
                     pictures.append(report.judged_pictures[0])
         together = Report((), ("",), {"": tuple(pictures)})
-        score = people_score if has_people else figures.PARTS
-        for place, picture_number in enumerate(report_text.ranking(together, score)):
+        figure = figures.weighed(garment_share) if has_people else figures.figure_named(figures.PARTS)
+        for place, picture_number in enumerate(report_text.ranking_by(together, figure)):
             number = try_numbers[picture_number]
             worst_places[number] = max(worst_places[number], place)
     return worst_places.index(min(worst_places))

@@ -12,7 +12,7 @@ import shlex
 import shutil
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from operator import itemgetter
@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 import pytest
 import real_faces
+import torch
 from batch import rows
 from batch import worker as worker_module
 from batch.folders import Folder
@@ -37,6 +38,7 @@ from listening import Heard, ListeningServer
 from PIL import Image
 from prompts import node
 from shared.links import up_to
+from toy import export_parts2whole
 
 _SPEC = importlib.util.spec_from_file_location("batch_script", ROOT / "scripts" / "batch.py")
 assert _SPEC
@@ -44,6 +46,7 @@ assert _SPEC.loader
 SCRIPT: Any = importlib.util.module_from_spec(_SPEC)
 _SPEC.loader.exec_module(SCRIPT)
 PACK = "small"
+VISION = "mean-colours.pth"
 PHOTOS = {"yao.jpg": real_faces.YAO, "eileen.png": real_faces.ASTRONAUT}
 
 
@@ -70,6 +73,45 @@ def sheet() -> dict[str, Any]:
         "noise": node("ImageAddNoise", "Grain", image=["all", 0], seed=1, strength=0.1),
         "save": node("SaveImage", images=["noise", 0], filename_prefix="x"),
     }
+
+
+def sheet_with_looks() -> dict[str, Any]:
+    """The same, and below it what each of the cast wears."""
+    prompt = sheet()
+    below = prompt["all"]["inputs"]
+    prompt["worn"] = node("DrawsLooks", "Worn", cast=["cast", 0], looks="")
+    prompt["dressed"] = node("ImageStitch", **{**below, "image1": ["all", 0], "image2": ["worn", 0]})
+    prompt["noise"]["inputs"]["image"] = ["dressed", 0]
+    return prompt
+
+
+DRAWS_LOOKS = '''
+import torch
+
+
+class DrawsLooks:
+    """Shows the first picture of everybody's newest look, and black for nobody's, side by side."""
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {"cast": ("LIKENESS_CAST",), "looks": ("STRING", {"default": ""})}}
+
+    RETURN_TYPES = ("IMAGE",)
+    FUNCTION = "draw"
+
+    def draw(self, cast, looks):
+        shown = torch.zeros(1, 64, 64 * len(cast.people), 3)
+        for number, member in enumerate(cast.people):
+            for look in member.person.looks[-1:]:
+                picture = look.pictures[0].picture[None].movedim(-1, 1) / 255
+                small = torch.nn.functional.interpolate(picture, (64, 64)).movedim(1, -1)
+                shown[:, :, 64 * number : 64 * (number + 1)] = small
+        return (shown,)
+
+
+NODE_CLASS_MAPPINGS = {"DrawsLooks": DrawsLooks}
+'''
+"""A pack with a node that reads looks, as methods do, and needs no model."""
 
 
 class Reading:
@@ -109,6 +151,10 @@ def setup(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Setup]:
     pack.mkdir(parents=True)
     shutil.copyfile(real_faces.DETECTOR, pack / "detector.onnx")
     shutil.copyfile(real_faces.RECOGNISER, pack / "w600k_mbf.onnx")
+    (models / "clip_vision").mkdir()
+    torch.save(export_parts2whole.vision(), models / "clip_vision" / VISION)
+    draws_looks = tmp_path_factory.mktemp("draws_looks")
+    (draws_looks / "__init__.py").write_text(DRAWS_LOOKS)
     executed: Counter[str] = Counter()
 
     class CountingServer(ListeningServer):
@@ -119,6 +165,7 @@ def setup(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Setup]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(worker_module, "HostServer", CountingServer)
+        patch.setattr(worker_module, "packs_of", lambda _: [draws_looks])
         with OneWorker(WorkerSettings((str(models),))) as workers:
             yield Setup(workers, workers.object_info(), executed)
 
@@ -137,10 +184,16 @@ COLUMNS = "name,First.image,Second.image,Left.image,Right.image,Grain.seed\n"
 
 class Table:
     """A table over the sheet, which batch.py makes. models: a models folder with saved people, if there is one.
-    by_server: the worker's ComfyUI makes it as a server that runs already."""
+    by_server: the worker's ComfyUI makes it as a server that runs already. prompt: in the place of the sheet."""
 
     def __init__(
-        self, setup: Setup, photos: Path, lines: str, models: Path | None = None, by_server: bool = False
+        self,
+        setup: Setup,
+        photos: Path,
+        lines: str,
+        models: Path | None = None,
+        by_server: bool = False,
+        prompt: dict[str, Any] | None = None,
     ) -> None:
         self._setup = setup
         self._workers: Any = setup.workers
@@ -148,7 +201,7 @@ class Table:
             self._workers = Servers([setup.server.url], WorkerSettings())
         self.folder = photos.parent / ("by server" if by_server else "out")
         workflow = photos.parent / "sheet.json"
-        workflow.write_text(json.dumps(sheet()), "utf-8")
+        workflow.write_text(json.dumps(prompt or sheet()), "utf-8")
         (photos.parent / "jobs.csv").write_text(f"{COLUMNS}{lines}", "utf-8")
         self._arguments = [str(photos.parent / "jobs.csv"), "--workflow", str(workflow), "--photos", str(photos)]
         self._arguments += ["--output", str(self.folder), "--python", sys.executable]
@@ -185,6 +238,10 @@ class Table:
 def lines_of(path: Path) -> list[dict[str, str]]:
     with path.open(newline="", encoding="utf-8-sig") as file:
         return list(csv.DictReader(file))
+
+
+def small(picture: np.ndarray) -> np.ndarray:
+    return np.asarray(Image.fromarray(picture).resize((64, 64))).astype(float)
 
 
 def pixels(picture: bytes) -> np.ndarray:
@@ -249,13 +306,19 @@ def test_people_are_measured_and_the_best_picture_is_kept(setup: Setup, photos: 
     assert np.array_equal(by_server.pixels("b"), table.pixels("b"))
 
 
-def person_file(setup: Setup, table: Table, name: str, photo_number: int) -> bytes:
-    """Somebody of the first row as Save Person writes them."""
+def person_file(setup: Setup, table: Table, name: str, photo_number: int, looks: Mapping[str, int]) -> bytes:
+    """Somebody of the first row as Save Person writes them. looks: the number of the photo that each is made of."""
     job = table.template.job(table.rows[0])
     person = {"image": [f"p{photo_number}", 0], "name": name, "which_face": "largest", "on_no_face": "error"}
     prompt = up_to(job.prompt, [f"p{photo_number}", "pack"])
     prompt["person"] = node("LikenessPerson", face_model=["pack", 0], **person)
-    prompt["saved"] = node("LikenessSavePerson", person=["person", 0], filename=name)
+    person_link: list[Any] = ["person", 0]
+    for look, of_photo in looks.items():
+        prompt |= up_to(job.prompt, [f"p{of_photo}"])
+        of_look = {"who": "", "name": look, "image": [f"p{of_photo}", 0], "label": "shoes", "hair": False}
+        prompt[look] = node("LikenessLookFromPicture", cast=person_link, **of_look)
+        person_link = [look, 1]
+    prompt["saved"] = node("LikenessSavePerson", person=person_link, filename=name)
     prompt["path"] = node("PreviewAny", source=["saved", 1])
     (finished,) = setup.workers.results(Asking(), [Job(job.row, prompt, job.files)])
     # What is said of the worker's folder is told of its ComfyUI's.
@@ -270,8 +333,8 @@ def test_saved_people_stand_in_the_cells_of_photos(setup: Setup, photos: Path, t
     assert table.make() == {}
     saved = tmp_path / "models" / "likeness_faces"
     (saved / "family").mkdir(parents=True)
-    (saved / "family" / "Ada.safetensors").write_bytes(person_file(setup, table, "Ada", 1))
-    (photos / "bo.safetensors").write_bytes(person_file(setup, table, "Bo", 2))
+    (saved / "family" / "Ada.safetensors").write_bytes(person_file(setup, table, "Ada", 1, {}))
+    (photos / "bo.safetensors").write_bytes(person_file(setup, table, "Bo", 2, {}))
     lines = "photos,yao.jpg,eileen.png,yao.jpg,eileen.png,1\n"
     lines += "saved,family/ada,bo.safetensors,yao.jpg,eileen.png,1\n"
     lines += "one,family/ada,eileen.png,yao.jpg,eileen.png,1\n"
@@ -301,3 +364,69 @@ def test_saved_people_stand_in_the_cells_of_photos(setup: Setup, photos: Path, t
     by_server = Table(setup, photos, lines, tmp_path / "models", by_server=True)
     assert by_server.make().keys() == {"nobody", "shown"}
     assert np.array_equal(by_server.pixels("one"), with_saved_people.pixels("photos"))
+
+
+WORN: dict[str, tuple[str, str, int, int]] = {
+    "newest": ("ada", "bo.safetensors", 2, 0),
+    "sun": ("ada: Sun", "bo.safetensors", 1, 0),
+    "none": ("ada.safetensors: -", "bo.safetensors", 0, 0),
+    "two": ("ada: 'moon: red'", "ada: sun", 2, 1),
+    "photos": ("yao.jpg", "eileen.png", 0, 0),
+}
+"""The cells of both people of a row, and of which photo the looks are that they wear, 0 for none."""
+NOT_WORN = {"lost": "ada: star", "bare": "bo.safetensors: sun", "of_photo": "yao.jpg: sun", "nobody": ": sun"}
+SHOWN = "yao.jpg,eileen.png,1"
+
+
+def test_a_cell_says_which_look_a_saved_person_wears(setup: Setup, photos: Path, tmp_path: Path) -> None:
+    table = Table(setup, photos, f"photos,yao.jpg,eileen.png,{SHOWN}\n")
+    saved = tmp_path / "models" / "likeness_faces"
+    saved.mkdir(parents=True)
+    (saved / "ada.safetensors").write_bytes(person_file(setup, table, "Ada", 1, {"sun": 1, "moon: red": 2}))
+    (photos / "bo.safetensors").write_bytes(person_file(setup, table, "Bo", 2, {}))
+    lines = [f"{name},{first},{second},{SHOWN}\n" for name, (first, second, *_) in WORN.items()]
+    lines += [f"{name},{cell},eileen.png,{SHOWN}\n" for name, cell in NOT_WORN.items()]
+    dressed = Table(setup, photos, "".join(lines), tmp_path / "models", prompt=sheet_with_looks())
+    failed = dressed.make()
+    assert failed.keys() == NOT_WORN.keys()
+    assert failed["lost"] == (
+        "First.image is ada: star. ada.safetensors has the looks sun, moon: red: write one of them, or - for none."
+    )
+    worn = {0: np.zeros((64, 64, 3))}
+    for number, name in enumerate(PHOTOS, 1):
+        worn[number] = small(pixels((photos / name).read_bytes()))
+    for name, (*_, first, second) in WORN.items():
+        picture = dressed.pixels(name)
+        halves = np.array_split(picture[-picture.shape[1] // 2 :], 2, axis=1)  # twice as wide as high, at the bottom
+        for half, number in zip(halves, (first, second), strict=True):
+            differences = {other: np.abs(small(half) - shown).mean() for other, shown in worn.items()}
+            assert min(differences, key=differences.__getitem__) == number, name
+    lists = (dressed.folder / "done").glob("*.jsonl")
+    entries = {entry["name"]: entry for one in lists for entry in map(json.loads, one.read_text().splitlines())}
+    shown = [(column, label) for column, label, _ in entries["two"]["beside"][:4]]
+    assert shown == [("First.image", "ada: 'moon: red'")] * 2 + [("Second.image", "ada: sun")] * 2  # face and look
+    of_look = small(pixels(Path(entries["sun"]["beside"][1][2]).read_bytes()))
+    assert np.abs(of_look - worn[1]).mean() < np.abs(of_look - worn[2]).mean() / 2
+    setup.executed.clear()
+    lines[1] = lines[1].replace("Sun", "moon: red")
+    changed = Table(setup, photos, "".join(lines), tmp_path / "models", prompt=sheet_with_looks())
+    assert changed.make().keys() == NOT_WORN.keys()
+    assert setup.executed["ImageAddNoise"] == 1, "the row whose look has changed"
+    assert np.array_equal(changed.pixels("sun"), dressed.pixels("newest"))
+
+
+def test_looks_are_measured_and_weighed(setup: Setup, photos: Path, tmp_path: Path) -> None:
+    """Beside a row in which nobody wears one. Where nothing draws looks, none is taken."""
+    table = Table(setup, photos, f"photos,yao.jpg,eileen.png,{SHOWN}\n")
+    (photos / "ada.safetensors").write_bytes(person_file(setup, table, "Ada", 1, {"sun": 1, "moon": 2}))
+    lines = f"look,ada.safetensors: sun,eileen.png,{SHOWN}\nphotos,yao.jpg,eileen.png,{SHOWN}\n"
+    dressed = Table(setup, photos, lines, prompt=sheet_with_looks())
+    assert dressed.make("--keep", "best-of:2", "--clip-vision", VISION, "--garment-share", "1") == {}
+    garments = [line for line in lines_of(dressed.folder / "likeness.csv") if line["state"] == "part"]
+    assert [(line["set"], line["person"], line["recogniser"]) for line in garments] == [
+        ("look", "Ada: shoes", VISION)
+    ] * 2
+    best = max(garments, key=lambda line: float(line["similarity"]))
+    assert best["kept"] == "yes"
+    no_looks = Table(setup, photos, f"bare,ada.safetensors: sun,eileen.png,{SHOWN}\n")
+    assert "This workflow draws no looks of this person" in no_looks.make()["bare"]

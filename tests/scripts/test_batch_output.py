@@ -144,7 +144,8 @@ def test_a_row_is_done_only_if_it_is_measured_as_asked_for(tmp_path: Path) -> No
         }
         writer.keep(task("two"), [saved(b"1")], 1.0, Measuring(2, "clip.pth"), [line])
     cases = [(None, True, True), (Measuring(), False, True), (Measuring(2), False, True), (Measuring(3), False, False),
-             (Measuring(1, "clip.pth"), False, True), (Measuring(1, "other.pth"), False, False)]  # fmt: skip
+             (Measuring(1, "clip.pth"), False, True), (Measuring(1, "other.pth"), False, False),
+             (Measuring(2, "", 0.5), False, False), (Measuring(1, "", 0.5), False, True)]  # fmt: skip
     for number, (measuring, is_one_done, is_two_done) in enumerate(cases):
         with opened(tmp_path / "out", f"2{number}", measuring) as (output, _):
             assert has(output, task(), task("two")) == [is_one_done, is_two_done], measuring

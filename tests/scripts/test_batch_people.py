@@ -1,14 +1,18 @@
 """People of many pictures without a host: measured, kept, saved in cells of photos; what is missing."""
 
 import json
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from batch import check, measured, prompts, saved_people, seeds
+from batch import check, measured, prompts, saved_looks, saved_people, seeds
+from batch.folders import Folder
 from batch.maker import score_lines
 from batch.output import Task, set_prompt
+from batch.photo_cells import PhotoCells
 from batch.prompts import Job
 from batch.rows import BadRow, Row
 from batch.saved_people import SavedPeople, with_saved_person
@@ -16,9 +20,14 @@ from batch.worker import Outcome, SavedFile
 from environment import SetupError
 from PIL import Image, PngImagePlugin
 from prompts import node
+from safetensors import safe_open
+from safetensors.torch import save
+from systems import posix
 
-from core.cast import Member, Person
+from core.cast import Look, LookPicture, Member, Person
+from core.measure.measuring import with_parts
 from core.measure.report import MeasuredPicture, Report, Sighting
+from core.persons.saving import from_tensors, to_tensors
 
 PERSON = "LIKENESS_PERSON"
 CAST = "LIKENESS_CAST"
@@ -29,6 +38,7 @@ OUTPUTS = {
     "LikenessLoadPerson": [PERSON, IMAGE], "LikenessBlendTwoPeople": [PERSON],
     "LikenessCast": [CAST, IMAGE],
     "LikenessCastFromPhotos": [CAST, IMAGE], "LikenessPlaceCast": [CAST, IMAGE], "LikenessCropFaces": ["CROPS", CAST],
+    "LikenessEncodeParts": ["FEATURES", IMAGE], "LikenessMeasureLikeness": ["LIKENESS_REPORT"],
     "LikenessPart": ["LIKENESS_PARTS", IMAGE], "CLIPVisionLoader": ["CLIP_VISION"], "CheckpointLoaderSimple": ["MODEL"],
     "KSampler": [IMAGE], "PrimitiveInt": ["INT"], "SaveImage": [], "PreviewImage": [],
     "PreviewAny": [],
@@ -36,6 +46,7 @@ OUTPUTS = {
 MENUS = {
     "LikenessLoadFaceEmbedder": {"pack": [["antelopev2", "none"]]}, "KSampler": {"sampler_name": [["euler", "ddim"]]},
     "CLIPVisionLoader": {"clip_name": [["clip.pth", "dino.pth"]]},
+    "LikenessEncodeParts": {"looks": ["STRING", {}]}, "LikenessMeasureLikeness": {"looks": ["STRING", {}]},
 }  # fmt: skip
 KNOWN = {
     kind: {"output": outputs, "output_node": not outputs, "python_module": "nodes",
@@ -101,6 +112,30 @@ def test_garments_are_measured_with_and_without_people() -> None:
         measured.with_measure(two(2, "x", "y").prompt, KNOWN, "clip.pth")
 
 
+def test_looks_are_measured_as_they_are_worn() -> None:
+    """What the node says that draws them; where none draws them nobody wears one."""
+    worn: dict[str, str | None] = {"Anna: coat": "Anna: coat", "": "", "unlinked": None, "none": "-"}
+    for text, expected in worn.items():
+        part = node("LikenessPart")
+        people = {"cast": ["who", 0]} if text != "unlinked" else {}
+        wearing = node("LikenessEncodeParts", looks=text, **people)
+        sampler = node("KSampler", of=["who", 0], parts=["part" if text == "none" else "wearing", 0])
+        prompt = job(2, cast=sampler, who=node("LikenessCast"), part=part, wearing=wearing).prompt
+        if expected is None:
+            with pytest.raises(SetupError, match="without a Part and without looks"):
+                measured.with_measure(prompt, KNOWN, "clip.pth")
+            continue
+        measured_prompt = measured.with_measure(prompt, KNOWN, "clip.pth")
+        (inputs,) = (measured_prompt[number]["inputs"] for number in kinds(measured_prompt, "LikenessMeasureLikeness"))
+        assert inputs["looks"] == expected
+        assert inputs.get("parts") == (["part", 0] if text == "none" else None)
+    prompt["other"] = node("LikenessEncodeParts", cast=["who", 0], looks="Anna: hat")
+    prompt["third"] = node("LikenessEncodeParts", cast=["who", 0])
+    prompt["cast"]["inputs"] |= {"second": ["other", 0], "third": ["third", 0]}
+    with pytest.raises(SetupError, match=r"LikenessEncodeParts, LikenessEncodeParts say different ones"):
+        measured.with_measure(prompt, KNOWN, "clip.pth")
+
+
 def test_what_cannot_be_measured_or_seeded_is_refused() -> None:
     nobody = job(cast=node("LoadImage", image="x")).prompt
     somebody = job(cast=node("LikenessCast")).prompt
@@ -151,6 +186,11 @@ def report(*similar: float | None, boxes: int = 2) -> Report:
     return Report(people, ("judge", "other"), {"judge": pictures, "other": pictures})
 
 
+def wearing(one: Report, *alike: float) -> Report:
+    """The same with garments, the first of them a look's."""
+    return with_parts(one, [alike], ["garment"] * len(alike), of_looks=1)
+
+
 def garments(alike: float) -> Report:
     """One picture without people."""
     return Report((), ("",), {"": (MeasuredPicture((), (), (alike,)),)}, labels=("a hat",))
@@ -167,6 +207,19 @@ def garments(alike: float) -> Report:
 )
 def test_the_best_is_the_one_that_pick_best_keeps(each: list[list[Report]], best: int) -> None:
     assert seeds.best_try(each) == best
+
+
+@pytest.mark.parametrize(
+    ("garment_share", "best"),
+    [(None, 2), (0.0, 0), (0.5, 2), (0.2, 0), (1.0, 1)],
+)
+def test_garments_count_beside_people_as_is_asked_for(garment_share: float | None, best: int) -> None:
+    """The least alike of each; without looks only where it is asked for."""
+    faces = [report(0.7, 0.6), report(0.9, 0.1), report(0.5, 0.9)]
+    tries = [[wearing(one, *alike)] for one, alike in zip(faces, [(0.9, 0.4), (0.8, 0.8), (0.7, 0.7)], strict=True)]
+    assert seeds.best_try(tries, garment_share) == best
+    parts = [[replace(one, of_looks=0) for one in reports] for reports in tries]
+    assert seeds.best_try(parts, garment_share) == (0 if garment_share is None else best)
 
 
 def test_a_line_for_each_person_seed_and_picture() -> None:
@@ -306,3 +359,124 @@ def test_where_a_photo_is_needed_a_saved_person_is_refused(more: dict[str, Any],
 
 def test_a_prompt_with_a_saved_person_is_json() -> None:
     assert json.loads(json.dumps(with_person(ONE_PERSON)))["one"]["inputs"] == {"file": "anna.safetensors [input]"}
+
+
+# --- Looks in cells
+
+
+def person_with_looks(*names: str) -> Person:
+    """With a look of a red picture, one of a blue picture, and so on."""
+    looks: list[Look] = []
+    for number, name in enumerate(names):
+        picture = torch.zeros(6, 4, 3, dtype=torch.uint8)
+        picture[..., number % 3] = 255
+        mask = torch.ones(6, 4, dtype=torch.uint8)
+        looks.append(Look(name, (LookPicture("shoes", picture), LookPicture("coat", picture, mask=mask, weight=0.5))))
+    return Person("Anna", {"r": torch.ones(1, 512)}, torch.full((1, 112, 112, 3), 0.5), looks=tuple(looks))
+
+
+def read_person(data: bytes, folder: Path) -> Person:
+    path = folder / "read.safetensors"
+    path.write_bytes(data)
+    with safe_open(path, "pt") as file:
+        return from_tensors({name: file.get_tensor(name) for name in file.keys()}, file.metadata(), "x")  # noqa: SIM118
+
+
+def test_a_file_with_one_look_alone_is_that_of_the_person_with_it(tmp_path: Path) -> None:
+    """Always the same bytes."""
+    everything = person_with_looks("coat", "Blue; 2", "hat")
+    for look in ("coat", "Blue; 2", "", "hat"):
+        files = {saved_looks.with_look_alone(save(*to_tensors(everything)), look) for _ in range(9)}
+        (data,) = files
+        own = tuple(one for one in everything.looks if one.name == look)
+        expected = to_tensors(replace(everything, looks=own))
+        read = to_tensors(read_person(data, tmp_path))
+        assert read.metadata == expected.metadata
+        assert read.tensors.keys() == expected.tensors.keys()
+        assert all(torch.equal(read.tensors[name], rows) for name, rows in expected.tensors.items())
+        assert saved_looks.names_of_looks(data[: saved_looks.MOST_BEGIN_BYTES]) == ([look] if look else [])
+
+
+LOOKS: list[tuple[str, str | None]] = [
+    ("anna.safetensors: red coat", "Red coat"),
+    ("anna: Red coat", "Red coat"),
+    ("ANNA\uff1a\u201cscene 2: blue\u201d", "scene 2: blue"),
+    ("anna: scene 2: blue", "scene 2: blue"),
+    ("'anna' : 'red coat'", "Red coat"),
+    ("{folder}/anna.safetensors: red coat", "Red coat"),
+    ("file://{folder}/anna.safetensors: red coat", "Red coat"),
+    ("anna: -", ""),
+    ("plain: -", ""),
+    ("anna", None),
+    ("anna.safetensors", None),
+    ("a: b.png", None),
+    ('"a: b.safetensors": red coat', "Red coat"),
+]
+
+
+@posix
+@pytest.mark.parametrize(("cell", "look"), LOOKS)
+def test_a_cell_names_a_person_and_a_look(cell: str, look: str | None, tmp_path: Path) -> None:
+    found = cells_of(tmp_path).found("First", cell.format(folder=tmp_path))
+    assert found.look == look
+    assert found.stamp
+
+
+@posix
+@pytest.mark.parametrize(
+    ("cell", "message"),
+    [
+        (": red coat", "names a look and nobody who wears it"),
+        ("anna: hat", r"anna\.safetensors has the looks Red coat, scene 2: blue: write one of them, or - for none"),
+        ("anna: red coat, scene 2: blue", "has the looks Red coat, scene 2: blue: write one"),
+        ("anna:", "has the looks Red coat"),
+        ("anna.jpg: red coat", r"anna\.jpg is a photo: only people of Save Person have looks"),
+        ("nobody: red coat", "which is not in .* No saved person is called so"),
+        ("plain: red coat", r"plain\.safetensors has no looks: leave the look out, or - for none"),
+        ("other: red coat", r"other\.safetensors is no file of a person that this version of Save Person writes"),
+        ("newer: red coat", r"newer\.safetensors is no file of a person that this version"),
+        ("C:\\people\\anna.safetensors", r"which is not in"),
+        ("C:\\people\\anna.safetensors: red coat", r"which is not in"),
+        ("https://x.org/anna.safetensors: red coat", "Addresses, and pictures in cells, are not read"),
+        ("http://x.org:80/a.png", "Addresses, and pictures in cells, are not read"),
+    ],
+)
+def test_a_look_that_cannot_be_worn_is_told_with_those_there_are(cell: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(BadRow, match=message):
+        cells_of(tmp_path).found("First", cell)
+
+
+def cells_of(folder: Path) -> PhotoCells:
+    """Cells that may name anna, who has two looks, a person without any, and files of other kinds."""
+    anna = save(*to_tensors(person_with_looks("Red coat", "scene 2: blue")))
+    tensors, metadata = to_tensors(person_with_looks())
+    (folder / "saved").mkdir()
+    (folder / "saved" / "plain.safetensors").write_bytes(save(tensors, metadata))
+    (folder / "saved" / "newer.safetensors").write_bytes(save(tensors, {**metadata, "version": "99"}))
+    for name, data in (("anna.safetensors", anna), ("a: b.safetensors", anna), ("a: b.png", b"x"), ("anna.jpg", b"x"),
+                       ("other.safetensors", b"x")):  # fmt: skip
+        (folder / name).write_bytes(data)
+        (folder / "saved" / name).write_bytes(data)
+    return PhotoCells(Folder(str(folder)), SavedPeople([folder / "saved"]))
+
+
+@pytest.mark.parametrize(
+    ("more", "is_worn"),
+    [
+        ({"wearing": node("LikenessEncodeParts", cast=["cast", 0])}, True),
+        ({"placed": node("LikenessPlaceCast", cast=["cast", 0]),
+          "wearing": node("LikenessEncodeParts", cast=["placed", 0])}, True),
+        ({"cast": node("LikenessCastFromPhotos", names="", photo_1=["a", 0]),
+          "wearing": node("LikenessEncodeParts", cast=["cast", 0])}, True),
+        ({"wearing": node("LikenessEncodeParts", image=["cast", 1])}, False),  # its picture, and not its people
+        ({"other": node("LikenessPerson", image=["b", 0]),
+          "wearing": node("LikenessEncodeParts", cast=["other", 0])}, False),
+        ({"measured": node("LikenessMeasureLikeness", cast=["cast", 0])}, False),
+        ({"one": node("LikenessLoadPerson"), "a": node("LikenessLoadPerson"), "cast": node("LikenessCast", a=["a", 0]),
+          "wearing": node("LikenessEncodeParts", cast=["cast", 0])}, True),
+    ],
+)  # fmt: skip
+def test_a_look_is_refused_where_nothing_draws_it(more: dict[str, Any], is_worn: bool) -> None:
+    prompt = job(2, **{**ONE_PERSON, **more}).prompt
+    with nullcontext() if is_worn else pytest.raises(BadRow, match="This workflow draws no looks of this person"):
+        saved_people.require_worn(prompt, "a", KNOWN)
