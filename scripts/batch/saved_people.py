@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from shared.links import links_of, readers_of, up_to
+from shared.links import Link, links_of, readers_of, up_to
 from shared.workflow import Prompt, specs
 
 from core.checks.errors import listed
@@ -25,7 +25,7 @@ FILE = "file"
 MEASURE = "LikenessMeasureLikeness"
 LOOKS = "looks"
 """The input of nodes that read the looks of people."""
-PEOPLE_SOCKETS = ("LIKENESS_CAST", "LIKENESS_PERSON")
+_PEOPLE_SOCKETS = ("LIKENESS_CAST", "LIKENESS_PERSON")
 _UPLOADED = " [input]"
 """How Load Person is told that a file is in ComfyUI's input folder, with the photos."""
 _LOAD_PERSON_OUTPUTS = 2
@@ -110,9 +110,9 @@ def wearing_nodes(prompt: Prompt, object_info: ObjectInfo) -> list[str]:
     """The nodes that draw what people wear: which have an input for looks, and read a cast or a person."""
     found: list[str] = []
     for number, node in prompt.items():
-        sockets = {object_info[prompt[link.node]["class_type"]]["output"][link.output] for link in links_of(node)}
-        is_measure = node["class_type"] == MEASURE
-        if LOOKS in specs(object_info, node["class_type"]) and not is_measure and sockets & {*PEOPLE_SOCKETS}:
+        kind = node["class_type"]
+        draws = LOOKS in specs(object_info, kind) and kind != MEASURE
+        if draws and any(_brings_people(prompt, link, object_info) for link in links_of(node)):
             found.append(number)
     return found
 
@@ -140,12 +140,17 @@ def require_worn(prompt: Prompt, node: str, object_info: ObjectInfo) -> None:
 
 def _readers_of_people(prompt: Prompt, number: str, object_info: ObjectInfo) -> list[str]:
     """The nodes that read a cast or a person of this node."""
-    sockets = object_info[prompt[number]["class_type"]]["output"]
     readers: list[str] = []
     for other, node in prompt.items():
-        if any(link.node == number and sockets[link.output] in PEOPLE_SOCKETS for link in links_of(node)):
+        links = [link for link in links_of(node) if link.node == number]
+        if any(_brings_people(prompt, link, object_info) for link in links):
             readers.append(other)
     return readers
+
+
+def _brings_people(prompt: Prompt, link: Link, object_info: ObjectInfo) -> bool:
+    sockets = object_info[prompt[link.node]["class_type"]]["output"]
+    return link.output < len(sockets) and sockets[link.output] in _PEOPLE_SOCKETS
 
 
 def uploaded(file: str) -> str:

@@ -69,7 +69,7 @@ def test_each_garment_is_measured_in_its_region(worker: OwnWorker, tmp_path: Pat
     }
     measured = with_measure(prompt, worker.object_info(), FILE)
     files = {name: png(pixels) for name, pixels in photos.items()}
-    outcome = worker.run(measured, files)
+    outcome = worker.run(measured, files, tmp_path)
     assert not outcome.error
     assert len(outcome.files) == 1
     (report,) = reports_of(outcome)

@@ -10,6 +10,7 @@ import pytest
 import torch
 from batch import check, measured, prompts, saved_looks, saved_people, seeds
 from batch.folders import Folder
+from batch.inputs import Template
 from batch.maker import score_lines
 from batch.output import Task, set_prompt
 from batch.photo_cells import PhotoCells
@@ -46,6 +47,7 @@ OUTPUTS = {
 MENUS = {
     "LikenessLoadFaceEmbedder": {"pack": [["antelopev2", "none"]]}, "KSampler": {"sampler_name": [["euler", "ddim"]]},
     "CLIPVisionLoader": {"clip_name": [["clip.pth", "dino.pth"]]},
+    "LikenessLoadPerson": {"file": [["server.safetensors"]]},
     "LikenessEncodeParts": {"looks": ["STRING", {}]}, "LikenessMeasureLikeness": {"looks": ["STRING", {}]},
 }  # fmt: skip
 KNOWN = {
@@ -458,6 +460,32 @@ def cells_of(folder: Path) -> PhotoCells:
         (folder / name).write_bytes(data)
         (folder / "saved" / name).write_bytes(data)
     return PhotoCells(Folder(str(folder)), SavedPeople([folder / "saved"]))
+
+
+@posix
+def test_load_person_wears_a_look_that_a_cell_names(tmp_path: Path) -> None:
+    """Its file travels then; a name alone is a word of its menu."""
+    cells_of(tmp_path)
+    graph = {"1": node("LikenessLoadPerson", "Anna", file="server.safetensors"), "2": node("LikenessCast", a=["1", 0]),
+             "3": node("LikenessEncodeParts", cast=["2", 0])}  # fmt: skip
+    (tmp_path / "graph.json").write_text(json.dumps(graph))
+    saved_here = SavedPeople([tmp_path / "saved"])
+    folder = Folder(str(tmp_path))
+    template = Template(tmp_path / "graph.json", KNOWN, ["Anna.file"], folder, tmp_path, saved_here)
+    for cell, look in (("server", None), ("anna: RED COAT", "Red coat"), ("anna: -", "")):
+        row = Row(2, "a", {"Anna.file": cell})
+        one = template.job(row)
+        file = one.prompt["1"]["inputs"]["file"]
+        assert template.is_file("Anna.file", cell) is (look is not None)
+        if look is None:
+            assert file == "server.safetensors"
+            continue
+        ((name, data),) = one.files.items()
+        assert file == f"{name} [input]"
+        assert saved_looks.names_of_looks(data) == ([look] if look else [])
+        assert [worn.name for worn in one.looks] == ([look] if look else [])
+        assert template.fingerprint(row) != template.fingerprint(Row(2, "a", {"Anna.file": "anna: scene 2: blue"}))
+        assert template.fingerprint(row) == template.fingerprint(Row(2, "a", {"Anna.file": cell.lower()}))
 
 
 @pytest.mark.parametrize(

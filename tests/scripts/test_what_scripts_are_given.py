@@ -219,6 +219,12 @@ BATCH = ("batch.py", "jobs.csv", "--workflow", "w.json")
         ((*BATCH, "--python", sys.executable, "--models", "modles"), 1, "There is no folder modles. Name the models"),
         ((*BATCH, "--only", "a", "--part", "1/2"), 2, "--only finds its rows in the whole table: leave --part out"),
         ((*BATCH, "--move-seeds", "-1"), 2, "-1 is not a whole number"),
+        (
+            (*BATCH, "--garment-share", "0.5", "--keep", "best-of:2"),
+            2,
+            "--garment-share is for --keep with --clip-vision",
+        ),
+        ((*BATCH, "--garment-share", "nan"), 2, "nan is not 0 to 1"),
         (("bench.py", "--pictures", "4"), 2, "--pictures is for --gpu."),
         (("bench.py", "--gpu", "--pictures", "0"), 2, "0 is not a whole number from 1"),
         (("bench.py", "--table", "nowhere/table.md"), 2, "There is no folder nowhere for --table"),
