@@ -1,5 +1,7 @@
-"""The looks in the file of a saved person: which there are, and the file with one of them alone, byte by byte, so that
-the same look makes the same file."""
+"""The looks in the file of a saved person: which there are, and the file with one of them alone.
+
+That is put together byte by byte, so that one look is always one file: safetensors writes metadata in any order.
+"""
 
 from __future__ import annotations
 
