@@ -483,7 +483,7 @@ def test_load_person_wears_a_look_that_a_cell_names(tmp_path: Path) -> None:
         ((name, data),) = one.files.items()
         assert file == f"{name} [input]"
         assert saved_looks.names_of_looks(data) == ([look] if look else [])
-        assert [worn.name for worn in one.looks] == ([look] if look else [])
+        assert [(shown.label, shown.data) for shown in one.beside] == [(cell, data)]
         assert template.fingerprint(row) != template.fingerprint(Row(2, "a", {"Anna.file": "anna: scene 2: blue"}))
         assert template.fingerprint(row) == template.fingerprint(Row(2, "a", {"Anna.file": cell.lower()}))
 
