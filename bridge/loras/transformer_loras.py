@@ -100,7 +100,7 @@ class TransformerLayerLoras(LayerLoras):
             if hidden.dim() == 4:  # (B, T, layers, ranks)
                 return weights[:, :, None]  # (1, T, 1, ranks)
             # (B * T, layers, ranks)
-            return weights[0][:, None].repeat(self.row_count, 1, 1)  # (B * T, 1, ranks)
+            return weights[0][:, None].repeat(len(hidden) // token_count, 1, 1)  # (B * T, 1, ranks)
         return weights.view(1, *hidden.shape[1:-1], -1)  # tokens may stand in a grid: (B, frames, h, w, ranks)
 
     def is_anybodys(self, node: NodeLoras, x: Tensor) -> bool:
@@ -113,7 +113,12 @@ class TransformerLayerLoras(LayerLoras):
         if stream.modulates:  # x is (B, 1, C)
             return self.kept.count(stream.stream)
         if stream.stream is Stream.TEXT_AS_ROWS:  # Krea 2 joins what several layers of the text encoder gave a token
-            return x.shape[1] if x.dim() == 4 else len(x) // self.row_count  # (B, T, layers, C), (B * T, layers, C)
+            if x.dim() == 4:  # (B, T, layers, C)
+                return x.shape[1]
+            texts = current.texts
+            of_some_rows = None if texts is None else texts.rows
+            rows = self.row_count if of_some_rows is None else len(of_some_rows)
+            return len(x) // rows  # of (B * T, layers, C)
         return math.prod(x.shape[1:-1])
 
     def people_of_rows(self, person_of_row: tuple[int, ...], row_count: int) -> tuple[int, ...]:

@@ -22,6 +22,8 @@ from .file_attention import Attention, attention_of_file, for_some_tokens
 from .transformer_families import TransformerFamily
 
 OVERRIDE = "optimized_attention_override"
+_OF_OTHERS = "likeness_override_of_others"
+"""The key, inside of a forward, of the function of another pack that ours stands around; None where there is none."""
 _READINGS = "likeness_readings"
 """The key of the Readings among the transformer_options inside of a forward."""
 
@@ -44,7 +46,7 @@ def around_attention(options: Options, function: Callable[..., Tensor]) -> Optio
     attention that it stands around, of the host, of the model's file or of another pack, called as attend(q, k, v,
     heads, mask=None, ...). q, k, v: as the host gives them, after RoPE (B, heads, N, d).
     """
-    override_before = options.get(OVERRIDE)  # the function that another pack has put there
+    override_before = options.get(OVERRIDE)  # the function that another pack has put there, or of ours
 
     def override(kernel: Attention, q: Tensor, k: Tensor, v: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         if override_before:
@@ -53,7 +55,12 @@ def around_attention(options: Options, function: Callable[..., Tensor]) -> Optio
             attend = attention_of_file(kwargs.get("transformer_options", {})) or kernel
         return function(attend, q, k, v, *args, **kwargs)
 
-    return {**options, OVERRIDE: override}
+    return {**options, OVERRIDE: override, _OF_OTHERS: options.get(_OF_OTHERS, override_before)}
+
+
+def others_attend(options: Options) -> bool:
+    """Whether another pack's function stands around every attention, behind ours. options: with a Reading."""
+    return options.get(_OF_OTHERS) is not None
 
 
 def with_reading(options: Options, reading: Reading) -> Options:

@@ -51,7 +51,7 @@ class PatchedMethod:
         attributes = vars(self.module)  # written to as a dict, past nn.Module.__setattr__
         attribute_before = attributes.get(self._method)  # what another patch has put there; None for the class's method
         method: Callable[..., Any] = getattr(self.module, self._method)
-        attributes[self._method] = _CallInFront(self, self._function, method, calls).call
+        attributes[self._method] = _CallInFront(self, self._function, method, attribute_before, calls).call
         try:
             yield
         finally:
@@ -66,14 +66,22 @@ class _CallInFront:
 
     Its `call` is a method and no functools.partial: torch.compile takes the method of another object for the same, and
     a partial for another, so that it would compile every run anew.
+
+    standing: what was in the module itself before; None where that was the method of the class.
     """
 
     def __init__(
-        self, key: Hashable, function: Callable[..., Any], method: Callable[..., Any], calls: Calls | None
+        self,
+        key: Hashable,
+        function: Callable[..., Any],
+        method: Callable[..., Any],
+        standing: Any,
+        calls: Calls | None,
     ) -> None:
         self._key = key
         self._function = function
         self._replaced = method
+        self.standing = standing
         self._calls = calls
 
     def call(self, *args: Any, **kwargs: Any) -> Any:

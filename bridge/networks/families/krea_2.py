@@ -49,10 +49,10 @@ TRANSFORMER = TransformerFamily(
     blocks=("blocks",),
     telling_block=10,
     text_layers=("txtfusion.projector", "txtmlp.1"),  # a text holds what several layers of its encoder give
-    code=("txtfusion", POST_INPUT, "for block in self.refiner_blocks", "reference_image_num_tokens"),
+    code=("context = self.txtfusion(context, mask=None", POST_INPUT, "reference_image_num_tokens"),
     picture_layer="first",
     patch="patch",
-    refiners="txtfusion.refiner_blocks",
+    refiners="txtfusion",
     mask_place=2,
     streams=(
         LayerStream(r"first", Stream.PICTURE),

@@ -50,7 +50,7 @@ TRANSFORMER = TransformerFamily(
         "self.embed_cap(cap_feats, offset=offset",
         "out = self.embed_all(x, cap_feats, main_siglip, offset=start_t",
         "cap_mask = None",
-        "for layer in self.context_refiner",
+        "cap_feats = layer(cap_feats, cap_mask, cap_freqs_cis, transformer_options",
         "padded_full_embed = torch.cat(feats + (x,), dim=1)",
     ),
     picture_layer="x_embedder",

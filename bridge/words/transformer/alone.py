@@ -1,35 +1,51 @@
 """Each text of a forward computed as if it were alone, where a network lets the tokens of a text read each other.
 
 Some networks do so before their blocks, in refiners of the text; Z-Image also fills up a text and counts its positions.
+None of that reads the picture or the time of the step. So what comes of people's words is kept for the next steps. The
+common text is the host's, which refines it in every step.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from ...host.unet import Options
+from ...networks.attention import others_attend
 from ...networks.patched_methods import PatchedMethod
-from ...sampling.current_forward import called_alone
+from ...sampling.code_of_others import changed_by_others
+from ...sampling.current_forward import called_alone, current
 from .forward_texts import ForwardTexts
 from .slots import TextSlot
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class _BlockCall:
     """A call of a block over all texts, from which calls for one text each are made.
 
-    x: (B, T, C). args, kwargs: what else the block is given, among it the positions, (B or 1, T, ...).
+    x: (B, T, ...). args, kwargs: what else the block is given, among it the positions, (B or 1, T, ...).
     """
 
     block: Callable[..., Tensor]
     x: Tensor
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
+
+    @property
+    def options(self) -> Options:
+        """The transformer_options of the block."""
+        return self.kwargs.get("transformer_options", {})
+
+    def of_all(self) -> Tensor:
+        """What the block gives of all tokens at once."""
+        return self.block(self.x, *self.args, **self.kwargs)
 
     def of_text(self, number: int, tokens: slice, rows: list[int] | None = None) -> Tensor:
         """What the block gives when it is called with the tokens of one text alone: (rows, tokens, C).
@@ -93,36 +109,86 @@ class _CaptionCall:
 
 
 class TextsAlone:
-    """What stands in a network while a forward runs, so that each of its texts is computed as if it were alone."""
+    """What stands in a network while a forward runs, so that each of its texts is computed as if it were alone.
+
+    It lives as long as the forwards of one network, with the same weights, that carry the same words.
+    """
 
     def __init__(self, texts: ForwardTexts) -> None:
         self._texts = texts
+        self._given: Tensor | None = None  # until it has come to the first method here
+        self._kept: dict[Hashable, Any] = {}
+
+    def begin(self, given: Tensor) -> None:
+        """A forward begins. given: all texts, (B, T, width), as the network is given them."""
+        self._given = None if torch.compiler.is_compiling() else given
 
     def patched(self) -> list[PatchedMethod]:
         """The functions in the place of the network's methods that read several texts."""
         patched: list[PatchedMethod] = []
         if self._texts.family.refiners:
-            for block in self._texts.network.get_submodule(self._texts.family.refiners):
-                patched.append(PatchedMethod(block, "forward", self._block_by_text))
+            refiners = self._texts.network.get_submodule(self._texts.family.refiners)
+            for block in refiners if isinstance(refiners, nn.ModuleList) else [refiners]:
+                patched.append(PatchedMethod(block, "forward", _Refiner(self, block).call_by_text))
         if self._texts.family.own_captions:
             patched.append(PatchedMethod(self._texts.network, "embed_all", self._embed_all))
         return patched
 
-    def _block_by_text(self, block: Callable[..., Tensor], x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    def refined(self, call: _BlockCall, modules: Sequence[nn.Module]) -> Tensor:
         """What a refiner gives of all texts, (B, T, C), when it is called for each text alone.
 
-        In a refiner all tokens of a text read each other. block: the refiner's own forward. x: the tokens of all texts,
-        (B, T, C). Where another pack has changed how many they are, the refiner is called once.
+        modules: the refiner and those within. Where another pack has changed how many tokens the texts have, it is
+        called once.
         """
-        if x.shape[1] != sum(self._texts.lengths()):
-            return block(x, *args, **kwargs)
-        call = _BlockCall(block, x, args, kwargs)
+        if call.x.shape[1] != sum(self._texts.lengths()):
+            return call.of_all()
+        common, *of_words = self._texts.tokens_of_texts()
         parts: list[Tensor] = []
-        for number, tokens in enumerate(self._texts.tokens_of_texts()):
-            slot = self._texts.slot_of(number)
-            if slot is not None and not slot.is_full:
+        if common.stop > common.start:  # of a text without tokens nothing is computed
+            parts.append(call.of_text(0, common))
+        if of_words[-1].stop > common.stop:
+            make = partial(self._refined_words, call, of_words)
+            is_as_before = self._is_given(call.x) and not others_attend(call.options)
+            parts.append(self._kept_or_made(modules[0], make, call.x, modules if is_as_before else None))
+        return torch.cat(parts, dim=1)
+
+    def _kept_or_made(
+        self, key: Hashable, make: Callable[[], T], like: Tensor, modules: Iterable[nn.Module] | None
+    ) -> T:
+        """What `make` gives of everybody's words, made once where nothing can make it another in the next step.
+
+        key: what it is. like: what it is made of, with other texts. modules: those that make it; None where it is known
+        that it may be another.
+        """
+        # While torch.compile compiles, nothing is kept: with what is kept it would make another graph.
+        if modules is None or torch.compiler.is_compiling() or changed_by_others(modules):
+            return make()
+        # LoRAs of people that are on for a part of the schedule have another mark then.
+        loras = None if current.additions is None else current.additions.mark
+        key = key, loras, self._texts.common, like.dtype
+        if key not in self._kept:
+            self._kept[key] = make()
+        return self._kept[key]
+
+    def _is_given(self, x: Tensor) -> bool:
+        """Whether x, the texts as they come to a method here, is what the network is given, or was made of it here.
+
+        It is not asked for while torch.compile compiles.
+        """
+        if torch.compiler.is_compiling():
+            return False
+        if self._given is not None and x.untyped_storage() is self._given.untyped_storage():
+            self._given = None
+        return self._given is None
+
+    def _refined_words(self, call: _BlockCall, of_words: Sequence[slice]) -> Tensor:
+        """What a refiner gives of everybody's words, (B, tokens of all slots, C). of_words: where each slot stands."""
+        parts: list[Tensor] = []
+        for number, tokens in enumerate(of_words, 1):  # 0 is the common text
+            slot = self._texts.slots[number - 1]
+            if not slot.is_full:
                 parts.append(self._of_rows_by_length(call, slot, number, tokens))
-            elif tokens.stop > tokens.start:  # of a text without tokens nothing is computed
+            elif tokens.stop > tokens.start:
                 parts.append(call.of_text(number, tokens))
         return torch.cat(parts, dim=1)
 
@@ -131,11 +197,16 @@ class TextsAlone:
 
         Rows with equally many words are computed in one call. number: of the text. tokens: of the slot, among all.
         """
-        out = torch.zeros_like(call.x[:, tokens])
+        size = tokens.stop - tokens.start
+        out: Tensor | None = None
         for rows in slot.rows_of_lengths.values():
             filler = self._texts.filler(slot, rows[0])  # of all these rows: they have equally many words
             words = slice(tokens.start + filler.front, tokens.stop - filler.behind)
-            out[rows, filler.front : out.shape[1] - filler.behind] = call.of_text(number, words, rows)
+            of_rows = call.of_text(number, words, rows)
+            if out is None:
+                out = of_rows.new_zeros(len(call.x), size, of_rows.shape[-1])
+            out[rows, filler.front : size - filler.behind] = of_rows
+        assert out is not None  # somebody has words in a slot
         return out
 
     def _embed_all(
@@ -165,13 +236,17 @@ class TextsAlone:
         # Everybody's words end where the common text ends.
         end_of_common = offset + self._texts.padded(self._texts.common)
         call = _CaptionCall(embed_caption, end=end_of_common, padded=self._texts.padded)
-        captions = [_Caption(tokens[0], rotations[0]), *self._captions_of_words(call, texts)]
-        all_tokens = torch.cat([caption.tokens for caption in captions], dim=1)
-        all_rotations = torch.cat([caption.rotations for caption in captions], dim=1)
+        modules = [*self._texts.network.cap_embedder.modules()] if self._is_given(cap_feats) else None
+        words = self._kept_or_made("captions", partial(self._caption_of_words, call, texts), cap_feats, modules)
+        all_tokens = torch.cat([tokens[0], words.tokens], dim=1)
+        all_rotations = torch.cat([rotations[0], words.rotations], dim=1)
         return (all_tokens, *tokens[1:]), (all_rotations, *rotations[1:]), next_position
 
-    def _captions_of_words(self, call: _CaptionCall, texts: Sequence[Tensor]) -> list[_Caption]:
-        """The captions of everybody's words, each embedded by itself. texts: (B, T, text width) of each slot."""
+    def _caption_of_words(self, call: _CaptionCall, texts: Sequence[Tensor]) -> _Caption:
+        """The captions of everybody's words, each embedded by itself, side by side.
+
+        texts: (B, T, text width) of each slot.
+        """
         captions: list[_Caption] = []
         for number, text in enumerate(texts, 1):  # 0 is the common text
             slot = self._texts.slot_of(number)
@@ -179,7 +254,8 @@ class TextsAlone:
                 captions.append(self._caption_of_rows(call, slot, number, text))
             elif text.shape[1]:
                 captions.append(call.of_text(number, text))
-        return captions
+        tokens = torch.cat([caption.tokens for caption in captions], dim=1)
+        return _Caption(tokens, torch.cat([caption.rotations for caption in captions], dim=1))
 
     def _caption_of_rows(self, call: _CaptionCall, slot: TextSlot, number: int, text: Tensor) -> _Caption:
         """The caption of a slot in which rows have words of different lengths, or none; zeros fill the slot up.
@@ -200,3 +276,15 @@ class TextsAlone:
             # Zeros in front of the words, because the positions of all texts end where the picture's begin.
             out[rows, size - tokens.shape[1] :] = tokens
         return _Caption(out, longest.rotations)
+
+
+class _Refiner:
+    """A refiner of a network, in which all tokens of a text read each other."""
+
+    def __init__(self, texts_alone: TextsAlone, block: nn.Module) -> None:
+        self._texts_alone = texts_alone
+        self._modules = [*block.modules()]
+
+    def call_by_text(self, block: Callable[..., Tensor], x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        """What the refiner gives of all texts, (B, T, C). block: its own forward. x: all texts, (B, T, ...)."""
+        return self._texts_alone.refined(_BlockCall(block, x, args, kwargs), self._modules)

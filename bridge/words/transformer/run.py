@@ -108,7 +108,8 @@ class TransformerWordsBatch(SplitBatch):
         self._reading = WordsReading(self._texts, tokens_of(forward_shape.model, forward_shape.latent), self.calls)
         self._reading.get_ready(device)  # now, before any code that torch.compile sees
         # What stands in the network: methods that are called for one text at a time, and others that know of all texts.
-        self._texts_alone = TextsAlone(self._texts).patched()
+        self._texts_alone = TextsAlone(self._texts)
+        self._patched_alone = self._texts_alone.patched()
         self._patched = [
             *patched_inputs(self.network, family, self._reading.with_positions),
             *patched_text_readers(self.network, family),
@@ -116,7 +117,7 @@ class TransformerWordsBatch(SplitBatch):
 
     def due_calls(self, modules: Mapping[str, nn.Module]) -> DueCalls:
         """The parts that attend to words, and the methods that are called for one text at a time."""
-        texts_alone = {patched: patched.module for patched in self._texts_alone}
+        texts_alone = {patched: patched.module for patched in self._patched_alone}
         return {**super().due_calls(modules), **texts_alone}
 
     def network_arguments(
@@ -137,6 +138,7 @@ class TransformerWordsBatch(SplitBatch):
         text: Tensor = argument(args, _TEXT_PLACE, kwargs, "context")
         self._texts.common = text.shape[1]  # a wrapper of another pack may have changed the text
         with_words = torch.cat([text, self._words.to(text)], dim=1)
+        self._texts_alone.begin(with_words)
         arguments = _Arguments(list(args), dict(kwargs))
         arguments.change(_TEXT_PLACE, "context", lambda _: with_words)
         arguments.change(self.family.number_place, "num_tokens", lambda number: number + sum(self._texts.sizes))
@@ -161,7 +163,7 @@ class TransformerWordsBatch(SplitBatch):
         of.
         """
         with ExitStack() as stack:
-            for patched in self._texts_alone:
+            for patched in self._patched_alone:
                 stack.enter_context(patched.in_place(self.calls))
             stack.enter_context(super().prepared())
             for patched in self._patched:
