@@ -8,12 +8,22 @@ from typing import Any
 import comfy.hooks
 import comfy.sample
 import comfy.samplers
+import marks
 import other_packs
+import pytest
 import torch
+from comfy.model_patcher import ModelPatcher
+from comfy.patcher_extension import WrappersMP, add_wrapper_with_key
 from figures import relative
 from host_sampling import Applied, applied, assert_areas_are_apart, latent_of
+from marks import each
 from method_rows import Row, applies_to, carries_in_both
+from pack.bridge.networks import model_family
+from pack.bridge.networks.attention import OVERRIDE
+from tiny import people_made, tiny_dits
+from tiny.tiny_dits import KREA_2, Z_IMAGE
 from torch import Tensor
+from transformer_loras import HEIGHT, WIDTH, Setting, cast, put_on, setting_of
 
 OFTEN = (
     "instant_id, ApplyInstantID",
@@ -126,3 +136,111 @@ def test_after_a_forward_with_other_weights_of_the_network(row_or_variant: Row) 
     fresh = given_in_the_last(hooked, Forward(x))
     assert relative(fresh, given_in_the_last(given, Forward(x))) > 1e-4
     assert relative(given_in_the_last(hooked, Forward(x, percent=SOONER), Forward(x)), fresh) <= 1e-5
+
+
+def refiner_of(model: ModelPatcher) -> Any:
+    """The first layer of a network that words are refined in."""
+    family = model_family.taken_family(model.model)
+    refiners = model_family.network_of(model.model).get_submodule(family.refiners)
+    return next(module for module in refiners.modules() if hasattr(module, "in_features"))
+
+
+def with_wrapper(model: ModelPatcher, wrapper: Callable[..., Tensor]) -> ModelPatcher:
+    clone = model.clone()
+    clone.add_wrapper_with_key(WrappersMP.DIFFUSION_MODEL, "theirs", wrapper)
+    return clone
+
+
+def mixed(x: Tensor, time: Tensor) -> Tensor:
+    """Another x at every time. A norm behind it would undo a factor."""
+    return x + time[0] * x.roll(1, -1)
+
+
+def with_attention_by_time(given: Applied, setting: Setting) -> Applied:
+    def attend(kernel: Callable[..., Tensor], *args: Any, **more: Any) -> Tensor:
+        return mixed(kernel(*args, **more), more["transformer_options"]["sigmas"])
+
+    model = given.model.clone()
+    model.model_options["transformer_options"][OVERRIDE] = attend
+    return replace(given, model=model)
+
+
+def with_layer_by_time(given: Applied, setting: Setting) -> Applied:
+    """A function in its place while the network runs."""
+    layer = refiner_of(given.model)
+
+    def wrapper(executor: Any, x: Tensor, timesteps: Tensor, *args: Any, **more: Any) -> Tensor:
+        with pytest.MonkeyPatch.context() as patch:
+            forward = layer.forward
+            patch.setitem(vars(layer), "forward", lambda x: mixed(forward(x), timesteps))
+            return executor(x, timesteps, *args, **more)
+
+    return replace(given, model=with_wrapper(given.model, wrapper))
+
+
+def with_hook_by_time(given: Applied, setting: Setting) -> Applied:
+    """One of torch's."""
+    layer = refiner_of(given.model)
+
+    def wrapper(executor: Any, x: Tensor, timesteps: Tensor, *args: Any, **more: Any) -> Tensor:
+        hook = layer.register_forward_hook(lambda layer, given, out: mixed(out, timesteps))
+        try:
+            return executor(x, timesteps, *args, **more)
+        finally:
+            hook.remove()
+
+    return replace(given, model=with_wrapper(given.model, wrapper))
+
+
+def with_texts_by_time(given: Applied, setting: Setting) -> Applied:
+    """By a wrapper that another pack puts inside of ours, at every step."""
+
+    def wrapper(executor: Any, x: Tensor, timesteps: Tensor, context: Tensor, *args: Any, **more: Any) -> Tensor:
+        return executor(x, timesteps, mixed(context, timesteps), *args, **more)
+
+    def around(executor: Any, *args: Any, **more: Any) -> Tensor:
+        *others, options = args
+        options = {**options, "wrappers": {kind: {**by_key} for kind, by_key in options["wrappers"].items()}}
+        add_wrapper_with_key(WrappersMP.DIFFUSION_MODEL, "theirs", wrapper, options)
+        return executor(*others, options, **more)
+
+    model = given.model.clone()
+    model.add_wrapper_with_key(WrappersMP.APPLY_MODEL, "theirs", around)
+    return replace(given, model=model)
+
+
+def strips() -> Tensor:
+    """The left and the right half."""
+    return people_made.painted((0, 0, 64, 96), (64, 0, 128, 96), width=WIDTH, height=HEIGHT)
+
+
+def with_loras_that_begin(given: Applied, setting: Setting) -> Applied:
+    """Of the people whose words these are."""
+    people, sides = cast(*setting.files, words=("", "")), (given.positive, given.negative)
+    begin = (SOONER + AT) / 2
+    return Applied(*put_on(setting, people, strips(), given.model, sides=sides, start_percent=begin))
+
+
+OTHERWISE_LATER = {
+    "attention": with_attention_by_time,
+    "layer": with_layer_by_time,
+    "hook": with_hook_by_time,
+    "texts": with_texts_by_time,
+    "LoRAs": with_loras_that_begin,
+    "weights": lambda given, _: with_hook(given),
+}
+
+
+@marks.transformers
+@pytest.mark.parametrize("family", each([Z_IMAGE, KREA_2], [KREA_2]))
+@pytest.mark.parametrize("otherwise", OTHERWISE_LATER)
+def test_words_are_refined_anew_where_they_come_out_otherwise_later(family: str, otherwise: str) -> None:
+    """Those of two people, of whom the negative has nothing. What refines them is never given the time itself."""
+    setting = setting_of(family)
+    people, mask = cast(*setting.files), strips()
+    given = Applied(*setting.applied("LikenessPromptPerPerson", people, prompts="1: red\n2: in green", mask=mask))
+    changed = OTHERWISE_LATER[otherwise](given, setting)
+    x = tiny_dits.latent(family, WIDTH, HEIGHT)
+    fresh = given_in_the_last(changed, Forward(x))
+    assert relative(fresh, given_in_the_last(given, Forward(x))) > 1e-4
+    assert relative(given_in_the_last(changed, Forward(x, percent=SOONER), Forward(x)), fresh) <= 1e-6

@@ -116,12 +116,16 @@ class TextsAlone:
 
     def __init__(self, texts: ForwardTexts) -> None:
         self._texts = texts
-        self._given: Tensor | None = None  # until it has come to the first method here
         self._kept: dict[Hashable, Any] = {}
+        # Of the forward that is on: what the network is given, until it has come to the first method here; and whether
+        # all that was made of it so far is what it has been in other forwards.
+        self._given: Tensor | None = None
+        self._is_as_before = False
 
     def begin(self, given: Tensor) -> None:
         """A forward begins. given: all texts, (B, T, width), as the network is given them."""
         self._given = None if torch.compiler.is_compiling() else given
+        self._is_as_before = False
 
     def patched(self) -> list[PatchedMethod]:
         """The functions in the place of the network's methods that read several texts."""
@@ -148,38 +152,33 @@ class TextsAlone:
             parts.append(call.of_text(0, common))
         if of_words[-1].stop > common.stop:
             make = partial(self._refined_words, call, of_words)
-            is_as_before = self._is_given(call.x) and not others_attend(call.options)
-            parts.append(self._kept_or_made(modules[0], make, call.x, modules if is_as_before else None))
+            parts.append(self._kept_or_made(modules[0], make, call.x, modules, call.options))
         return torch.cat(parts, dim=1)
 
     def _kept_or_made(
-        self, key: Hashable, make: Callable[[], T], like: Tensor, modules: Iterable[nn.Module] | None
+        self, key: Hashable, make: Callable[[], T], x: Tensor, modules: Iterable[nn.Module], options: Options
     ) -> T:
         """What `make` gives of everybody's words, made once where nothing can make it another in the next step.
 
-        key: what it is. like: what it is made of, with other texts. modules: those that make it; None where it is known
-        that it may be another.
+        key: what it is. x: all texts, as they come to the method that makes it. modules: those that make it.
+        options: transformer_options, with which they attend. Code of other packs in any of them may do otherwise in the
+        next step.
         """
-        # While torch.compile compiles, nothing is kept: with what is kept it would make another graph.
-        if modules is None or torch.compiler.is_compiling() or changed_by_others(modules):
+        if torch.compiler.is_compiling():  # with what is kept, torch.compile would make another graph
+            return make()
+        if self._given is not None:
+            self._is_as_before = x.untyped_storage() is self._given.untyped_storage()
+            self._given = None
+        is_of_host = not others_attend(options) and not changed_by_others(modules)
+        self._is_as_before = self._is_as_before and is_of_host
+        if not self._is_as_before:
             return make()
         # LoRAs of people that are on for a part of the schedule have another mark then.
         loras = None if current.additions is None else current.additions.mark
-        key = key, loras, self._texts.common, like.dtype
+        key = key, loras, self._texts.common, x.dtype
         if key not in self._kept:
             self._kept[key] = make()
         return self._kept[key]
-
-    def _is_given(self, x: Tensor) -> bool:
-        """Whether x, the texts as they come to a method here, is what the network is given, or was made of it here.
-
-        It is not asked for while torch.compile compiles.
-        """
-        if torch.compiler.is_compiling():
-            return False
-        if self._given is not None and x.untyped_storage() is self._given.untyped_storage():
-            self._given = None
-        return self._given is None
 
     def _refined_words(self, call: _BlockCall, of_words: Sequence[slice]) -> Tensor:
         """What a refiner gives of everybody's words, (B, tokens of all slots, C). of_words: where each slot stands."""
@@ -236,8 +235,8 @@ class TextsAlone:
         # Everybody's words end where the common text ends.
         end_of_common = offset + self._texts.padded(self._texts.common)
         call = _CaptionCall(embed_caption, end=end_of_common, padded=self._texts.padded)
-        modules = [*self._texts.network.cap_embedder.modules()] if self._is_given(cap_feats) else None
-        words = self._kept_or_made("captions", partial(self._caption_of_words, call, texts), cap_feats, modules)
+        make = partial(self._caption_of_words, call, texts)
+        words = self._kept_or_made("captions", make, cap_feats, self._texts.network.cap_embedder.modules(), {})
         all_tokens = torch.cat([tokens[0], words.tokens], dim=1)
         all_rotations = torch.cat([rotations[0], words.rotations], dim=1)
         return (all_tokens, *tokens[1:]), (all_rotations, *rotations[1:]), next_position
