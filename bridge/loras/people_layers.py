@@ -249,16 +249,35 @@ class PeopleLayer:
         # Once for each person, with 0 in the ranks of all others: (people, ..., ranks).
         return functional.linear(hidden * is_of, self.up.like(x))
 
-    def additions_to_text(self, context: Tensor, layer: LayerCall) -> dict[int, Tensor]:
-        """What each person's LoRAs add to keys or values of a text, (B, T, C), by the number of the person.
 
-        It has also what stands in front of the layer. context: the text, (B, T, width). layer: what makes keys or
-        values without us.
+class LorasOfText:
+    """What the LoRAs of each person of a node add to keys or values of a text."""
+
+    def __init__(self, loras: PeopleLayer, text: Tensor, layer: LayerCall) -> None:
+        """loras: in the layer. text: (B, T, width). layer: what makes keys or values without us."""
+        self._loras = loras
+        self._text = text
+        self._layer = layer
+        down = loras.down.factor.like(text)[loras.own_ranks]
+        self._hidden = functional.linear(text, down).flatten(0, 1)  # (B * T, ranks)
+        self._up = loras.up.like(text)  # (C, ranks)
+
+    def added(self, out: Tensor, person: int) -> Tensor:
+        """Keys or values, (B, T, C), with what one person's LoRAs add, and what stands in front of the layer.
+
+        They are `out` itself for a person without LoRAs in this layer.
         """
-        by_person = dict(zip(self.people, self.of_people(context), strict=True))
-        for front in self.in_front:
-            by_person[front.person] = by_person[front.person] + front.change(layer, context)
-        return by_person
+        of_all = self._loras.ranks
+        if person in of_all:
+            # The ranks of a person stand side by side.
+            first = of_all.index(person)
+            ranks = slice(first, first + of_all.count(person))
+            tokens = out.flatten(0, 1).addmm(self._hidden[:, ranks], self._up[:, ranks].T)
+            out = tokens.view(out.shape)
+        for front in self._loras.in_front:
+            if front.person == person:
+                out = out + front.change(self._layer, self._text)
+        return out
 
 
 def as_tokens(x: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ is computed for each reading in its own pixels alone.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial, reduce
 from itertools import product
@@ -26,6 +26,7 @@ from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
 from torch import Tensor
 
 from ...core.attention.cross_attention import on_grid
+from ...core.attention.token_groups import Placing
 from ..host.unet import Grid, Options, Replacement, grid_of, modules_of_network, transformers, with_patch
 from ..networks.file_attention import attend_whole_with, attend_with
 from ..networks.layers import (
@@ -40,6 +41,7 @@ from ..networks.row_tracking import of_source_rows
 from ..sampling.forward import ForwardShape
 from .layer_hooks import LayerHook, LayerHooks, current_additions
 from .layer_loras import NodeLoras
+from .people_layers import LorasOfText
 from .refused import other_pixels
 
 _TEXT = "likeness_text"
@@ -109,7 +111,7 @@ class TextWithLoras(CrossAttentionBatch):
         self._nodes = nodes
         self._people_of_layers = [self._people_with_text(text_layer) for text_layer in text_layers]
         # Made here and not in the forward: torch.compile compiles the forward, which should only read what lies ready.
-        self._ready: dict[tuple[PeopleByNode, Grid], list[TextReading]] = {}
+        self._ready: dict[tuple[PeopleByNode, Grid], TextReadings] = {}
         for people_by_node in set(self._people_of_layers):
             for grid in self._query_shape.grids:
                 self._ready[people_by_node, grid] = self._new_readings(people_by_node, grid)
@@ -125,7 +127,7 @@ class TextWithLoras(CrossAttentionBatch):
             by_node.append(tuple(sorted(people)))
         return tuple(by_node)
 
-    def _new_readings(self, people_by_node: PeopleByNode, grid: Grid) -> list[TextReading]:
+    def _new_readings(self, people_by_node: PeopleByNode, grid: Grid) -> TextReadings:
         """The readings of a layer of this grid: one for every choice of people that any pixel reads.
 
         people_by_node: those with LoRAs on the text in the layer.
@@ -139,7 +141,7 @@ class TextWithLoras(CrossAttentionBatch):
             reading = _reading_of(choice, [share for share in shares if share is not None], self._query_shape)
             if reading is not None:
                 readings.append(reading)
-        return readings
+        return TextReadings(readings, Gathering.of(readings))
 
     def changes_layer(self, layer_index: int) -> bool:
         """Whether any node has LoRAs on the keys or values of the text in this layer."""
@@ -158,8 +160,7 @@ class TextWithLoras(CrossAttentionBatch):
         """
         for node, person in people:
             if hook.name in node.layers:
-                # 0 for a person without a LoRA in this layer
-                out = out + node.layers[hook.name].additions_to_text(x, hook.layer).get(person, 0)
+                out = LorasOfText(node.layers[hook.name], x, hook.layer).added(out, person)
         return out
 
     def attention_output(
@@ -174,30 +175,33 @@ class TextWithLoras(CrossAttentionBatch):
         if layer_text is None:
             raise patches_dropped()
         names = self._text_layers[layer_index]
-        # For each node, by person: what is added to keys and to values, (B, T, C) each.
-        key_additions = [self._added_to_text(node, names.keys, layer_text.for_keys) for node in self._nodes]
-        value_additions = [self._added_to_text(node, names.values, layer_text.for_values) for node in self._nodes]
-        out: Tensor | None = None
-        for reading in readings:
-            keys = _with_additions(k, key_additions, reading)
-            values = _with_additions(v, value_additions, reading)
-            out_of_reading = self._read_text(reading, before, q, keys, values, extra_options)
-            out = add_reading(out, out_of_reading, reading, q.shape[1])
-        assert out is not None  # the shares of a pixel are 1 in all, so there is a reading for every pixel
-        return out
+        # What is added to keys and to values, for each node.
+        of_keys = [self._loras_of_text(node, names.keys, layer_text.for_keys) for node in self._nodes]
+        of_values = [self._loras_of_text(node, names.values, layer_text.for_values) for node in self._nodes]
+
+        def read(reading: TextReading, queries: Tensor) -> Tensor:
+            keys = _with_loras(k, of_keys, reading)
+            values = _with_loras(v, of_values, reading)
+            return self._read_text(reading, before, queries, keys, values, extra_options)
+
+        return readings.read(q, read)
 
     def _readings_in_layer(
         self, layer_index: int, before: Replacement | None, q: Tensor, extra_options: Options
-    ) -> list[TextReading]:
+    ) -> TextReadings:
         """The readings of one layer, for the rows and the attention that it has. Raises as `attention_output`."""
         source_rows = self.source_rows(before, q, extra_options)
         by_pixels = can_read_some_pixels(before)
         grid = grid_of(extra_options)
         key = self._people_of_layers[layer_index], grid
-        # Ready for the grids of the UNet itself, and made anew for any other.
-        of_batch = self._ready[key] if key in self._ready else self._new_readings(*key)
-        readings = [_reading_for_rows(reading, source_rows, by_pixels) for reading in of_batch]
-        by_region = any(reading.share is not None or reading.pixels is not None for reading in readings)
+        # Ready for the grids of the UNet itself, and made for any other when it comes.
+        readings = self._ready[key] if key in self._ready else self._new_readings(*key)
+        if not torch.compiler.is_compiling():  # with what is kept, torch.compile would make another graph
+            self._ready[key] = readings
+        if source_rows is not None or not by_pixels:
+            each = [_reading_for_rows(reading, source_rows, by_pixels) for reading in readings.each]
+            readings = TextReadings(each, None)
+        by_region = any(reading.share is not None or reading.pixels is not None for reading in readings.each)
         if by_region and q.shape[1] != grid[0] * grid[1]:
             raise other_pixels(q.shape[1], grid)
         return readings
@@ -213,11 +217,9 @@ class TextWithLoras(CrossAttentionBatch):
     ) -> Tensor:
         """The attention of the pixels of one reading, (B, n, C), by the host's function or by `before`.
 
-        before: what stands in the place of the host's function, or None. q: of all pixels, (B, N, C). keys, values:
+        before: what stands in the place of the host's function, or None. q: of these pixels, (B, n, C). keys, values:
         made with the LoRAs of the reading's people, (B, T, C) each.
         """
-        if reading.pixels is not None:
-            q = q.index_select(1, reading.pixels)
         if before is None:
             # The file's attention may be one that takes all queries at once only.
             attend = attend_whole_with if reading.pixels is None else attend_with
@@ -230,25 +232,25 @@ class TextWithLoras(CrossAttentionBatch):
         attention_of_other_node = partial(before, q, keys, values, extra_options)
         return current_additions().call_with_text_of(people, attention_of_other_node)
 
-    def _added_to_text(self, node: NodeLoras, name: str, context: Tensor) -> dict[int, Tensor]:
-        """What a node adds to keys or values of a text, (B, T, C), by person; {} where it has no LoRA on them.
+    def _loras_of_text(self, node: NodeLoras, name: str, text: Tensor) -> LorasOfText | None:
+        """What a node adds to keys or values of a text, (B, T, width); None where it has no LoRA on them.
 
-        name: of the module that makes these keys or values. context: the text, (B, T, width).
+        name: of the module that makes these keys or values.
         """
         if name not in node.layers:
-            return {}
+            return None
         without_us = self._hooks.by_name[name].layer  # the module itself
-        return node.layers[name].additions_to_text(context, without_us)
+        return LorasOfText(node.layers[name], text, without_us)
 
 
-def _with_additions(x: Tensor, additions: Sequence[Mapping[int, Tensor]], reading: TextReading) -> Tensor:
+def _with_loras(x: Tensor, of_nodes: Sequence[LorasOfText | None], reading: TextReading) -> Tensor:
     """Keys or values of a text, (B, T, C), with what the LoRAs of the people of a reading add to them.
 
-    additions: for each node, by person. A person without LoRAs on the text adds nothing.
+    of_nodes: what each node adds.
     """
-    for of_node, person in zip(additions, reading.people, strict=True):
-        if person is not None:
-            x = x + of_node.get(person, 0)
+    for of_node, person in zip(of_nodes, reading.people, strict=True):
+        if of_node is not None and person is not None:
+            x = of_node.added(x, person)
     return x
 
 
@@ -289,6 +291,76 @@ class TextReading:
     pixels: Tensor | None
     share: Tensor | None
     share_of_all: Tensor | None
+
+
+@dataclass(frozen=True, eq=False)
+class Gathering:
+    """How the queries of all readings of a layer are gathered at once, so that each reading is a slice of them.
+
+    pixels: (n,), those of one reading after the other. counts: of each reading's pixels. share: (rows or 1, n, 1), how
+    much of each output counts; None for all of it. placing: of the outputs.
+    """
+
+    pixels: Tensor
+    counts: list[int]
+    share: Tensor | None
+    placing: Placing
+
+    @classmethod
+    def of(cls, readings: Sequence[TextReading]) -> Gathering | None:
+        """None where a reading has all pixels as they stand."""
+        pixels = [reading.pixels for reading in readings if reading.pixels is not None]
+        if len(pixels) < len(readings):
+            return None
+        of_all = torch.cat(pixels)
+        counts = [len(of_reading) for of_reading in pixels]
+        shares = [reading.share for reading in readings]
+        return cls(of_all, counts, _joined_shares(shares, counts), Placing.of(of_all.cpu(), of_all.device))
+
+
+def _joined_shares(shares: Sequence[Tensor | None], counts: Sequence[int]) -> Tensor | None:
+    """The shares of all readings side by side, (rows or 1, n, 1); None where each of them is None, which stands for 1.
+
+    shares: (rows or 1, pixels of the reading, 1) each. counts: of the pixels.
+    """
+    known = [share for share in shares if share is not None]
+    if not known:
+        return None
+    rows = max(map(len, known))
+    of_all: list[Tensor] = []
+    for share, count in zip(shares, counts, strict=True):
+        of_all.append(known[0].new_ones(rows, count, 1) if share is None else share.expand(rows, -1, -1))
+    return torch.cat(of_all, dim=1)
+
+
+@dataclass(frozen=True, eq=False)
+class TextReadings:
+    """All readings of a layer. The shares of a pixel are 1 in all, so there is one at least for every pixel.
+
+    gathering: None where queries are picked out for each reading by itself.
+    """
+
+    each: Sequence[TextReading]
+    gathering: Gathering | None
+
+    def read(self, q: Tensor, read: Callable[[TextReading, Tensor], Tensor]) -> Tensor:
+        """What all pixels read, (B, N, C).
+
+        q: (B, N, C). read: called with each reading and the queries of its pixels, (B, n, C), it gives what these read.
+        """
+        gathering = self.gathering
+        if gathering is None:
+            out: Tensor | None = None
+            for reading in self.each:
+                queries = q if reading.pixels is None else q.index_select(1, reading.pixels)
+                out = add_reading(out, read(reading, queries), reading, q.shape[1])
+            assert out is not None
+            return out
+        of_readings = q.index_select(1, gathering.pixels).split(gathering.counts, dim=1)
+        of_all = torch.cat([read(*pair) for pair in zip(self.each, of_readings, strict=True)], dim=1)
+        if gathering.share is not None:
+            of_all = of_all * gathering.share
+        return gathering.placing.placed(of_all, 1)
 
 
 SharesOfNode = dict[int | None, Tensor | None]

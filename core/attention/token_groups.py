@@ -247,18 +247,46 @@ class FurtherOutputs:
 
 
 @dataclass(frozen=True, eq=False)
+class Placing:
+    """How the outputs of all groups, one group after the other, become those of the queries in their order.
+
+    places: (queries,), where the first output of each query stands among those of all groups; None where they stand in
+    the order of the queries. further: of the other outputs.
+    """
+
+    places: Tensor | None
+    further: tuple[FurtherOutputs, ...]
+
+    @classmethod
+    def of(cls, queries: Tensor, device: torch.device) -> Placing:
+        """queries: (outputs of all groups,), of which query each is, on the CPU. Every query has one at least."""
+        first, *further = _outputs_by_times(queries)
+        return cls(
+            None if not further and _stand(first.places, len(first.queries)) else first.places.to(device),
+            tuple(FurtherOutputs(outputs.queries.to(device), outputs.places.to(device)) for outputs in further),
+        )
+
+    def placed(self, out: Tensor, token_dim: int) -> Tensor:
+        """out: of all groups, times their shares, with the tokens in the dimension token_dim."""
+        if self.places is None:
+            return out
+        of_queries = out.index_select(token_dim, self.places)
+        for further in self.further:
+            of_queries.index_add_(token_dim, further.queries, out.index_select(token_dim, further.places))
+        return of_queries
+
+
+@dataclass(frozen=True, eq=False)
 class Asking:
     """How the groups of an attention are asked, on a device.
 
     rounds: one after the other, so that what one has gathered is freed before the next. shares: (outputs of all
-    groups,), how much of each counts; None for all of it. places: (queries,), where the first output of each query
-    stands among those of all groups; None where they stand in the order of the queries. further: of the other outputs.
+    groups,), how much of each counts; None for all of it. placing: of the outputs.
     """
 
     rounds: tuple[Round, ...]
     shares: Tensor | None
-    places: Tensor | None
-    further: tuple[FurtherOutputs, ...]
+    placing: Placing
 
 
 @untraced
@@ -270,16 +298,15 @@ def _asking(groups: Sequence[Group], key_count: int, device: torch.device) -> As
     of_rounds = [[order] for order in orders]
     if len(orders) > 1 and _stand(orders[0].keys, key_count):
         of_rounds[:2] = [orders[:2]]  # keys as they stand take no memory that the next ones could have
-    first, *further = _outputs_by_times(torch.cat([group.queries for group in groups]))
-    query_count = len(first.queries)
+    queries = torch.cat([group.queries for group in groups])
+    query_count = int(queries.max()) + 1
     shares = None
     if any(group.shares is not None for group in groups):
         shares = torch.cat([group.share_of_each for group in groups]).to(device)
     return Asking(
         tuple(_round(of_round, groups, query_count, key_count, device) for of_round in of_rounds),
         shares,
-        None if not further and _stand(first.places, query_count) else first.places.to(device),
-        tuple(FurtherOutputs(outputs.queries.to(device), outputs.places.to(device)) for outputs in further),
+        Placing.of(queries, device),
     )
 
 
@@ -367,12 +394,7 @@ def split_attention(
         shape = [1] * out.dim()
         shape[output_token_dim] = -1
         out = out * asking.shares.to(out).view(shape)
-    if asking.places is None:
-        return out
-    of_queries = out.index_select(output_token_dim, asking.places)
-    for further in asking.further:
-        of_queries.index_add_(output_token_dim, further.queries, out.index_select(output_token_dim, further.places))
-    return of_queries
+    return asking.placing.placed(out, output_token_dim)
 
 
 def _outputs_of_round(in_round: Round, q: Tensor, k: Tensor, v: Tensor, ask: Ask, token_dim: int) -> dict[int, Tensor]:

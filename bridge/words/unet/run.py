@@ -160,15 +160,14 @@ class UnetWordsBatch(CrossAttentionBatch):
         """
         grid = grid_of(extra_options)
         text_length = k.shape[1] - self.appended_count  # of another pack's text, where that is longer than the host's
-        bias = self.biases.for_grid(grid, text_length, q)  # (rows of the batch, pixels, keys and padding)
-        bias = of_source_rows(bias, source_rows, dim=0)  # (B, pixels, keys and padding)
         pixels: Tensor | None = extra_options.get(PIXELS)
         if pixels is None:
             advice = "Take that node out, or use one person without regions."
             check_tokens(q, grid, "read whose words", advice)
+            bias = self.biases.for_grid(grid, text_length, q)
         else:
-            bias = bias.index_select(1, pixels)
-        return bias
+            bias = self.biases.of_pixels(pixels, grid, text_length, q)
+        return of_source_rows(bias, source_rows, dim=0)  # of (rows of the batch, pixels, keys and padding)
 
 
 def _appended_count(words_of_nodes: Sequence[UnetWords]) -> int:
@@ -209,6 +208,7 @@ class TextBiases:
         self._appended_count = appended_count
         self._query_shape = query_shape
         self._biases: dict[tuple[Grid, int], Tensor] = {}
+        self._of_some: dict[tuple[Tensor, Grid, int], Tensor] = {}
         for grid in query_shape.grids:
             self._biases[grid, text_length] = self._make_bias(grid, text_length)
 
@@ -222,6 +222,18 @@ class TextBiases:
         if (grid, text_length) not in self._biases:
             self._biases[grid, text_length] = self._make_bias(grid, text_length)
         return self._biases[grid, text_length].to(q)
+
+    def of_pixels(self, pixels: Tensor, grid: Grid, text_length: int, q: Tensor) -> Tensor:
+        """The same for some pixels alone, (rows of the batch, n, keys).
+
+        pixels: (n,), a tensor that comes again in the next step, and holds the same then.
+        """
+        if torch.compiler.is_compiling():  # with what is kept, torch.compile would make another graph
+            return self.for_grid(grid, text_length, q).index_select(1, pixels)
+        key = pixels, grid, text_length
+        if key not in self._of_some:
+            self._of_some[key] = self.for_grid(grid, text_length, q).index_select(1, pixels)
+        return self._of_some[key].to(q)
 
     def _make_bias(self, grid: Grid, text_length: int) -> Tensor:
         """A new bias of all rows, see `for_grid`, on the device and in the dtype of the queries."""
