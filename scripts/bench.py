@@ -7,9 +7,9 @@
 
 Needs a ComfyUI (see scripts/test.py for where it is looked for). Floating-point operations are counted on tensors that
 are shapes alone, real ones, so the figures are exact on any machine. It counts every method on SDXL and SD1.5, and then
-on every transformer (FLUX, Qwen-Image, Z-Image ...). With --gpu steps are timed on the graphics card, with memory at
-the peak: those of the most used methods on SDXL, or with --transformers those on the transformers that fit its memory.
-It takes four minutes at most.
+on every transformer (FLUX, Qwen-Image, Z-Image ...), which takes more than an hour, most of it for SDXL. With --gpu
+steps are timed on the graphics card, with memory at the peak: those of the most used methods on SDXL, or with
+--transformers those on the transformers that fit its memory. That takes four minutes at most.
 """
 
 from __future__ import annotations
