@@ -23,7 +23,7 @@ from pack.bridge.networks.attention import OVERRIDE
 from tiny import people_made, tiny_dits
 from tiny.tiny_dits import KREA_2, Z_IMAGE
 from torch import Tensor
-from transformer_loras import HEIGHT, WIDTH, Setting, cast, put_on, setting_of
+from transformer_loras import COMMON, HEIGHT, WIDTH, Setting, cast, put_on, setting_of
 
 OFTEN = (
     "instant_id, ApplyInstantID",
@@ -235,10 +235,11 @@ OTHERWISE_LATER = {
 @pytest.mark.parametrize("family", each([Z_IMAGE, KREA_2], [KREA_2]))
 @pytest.mark.parametrize("otherwise", OTHERWISE_LATER)
 def test_words_are_refined_anew_where_they_come_out_otherwise_later(family: str, otherwise: str) -> None:
-    """Those of two people, of whom the negative has nothing. What refines them is never given the time itself."""
+    """Those of two people. The negative, which is in the same forward, has none. What refines them is given no time."""
     setting = setting_of(family)
-    people, mask = cast(*setting.files), strips()
-    given = Applied(*setting.applied("LikenessPromptPerPerson", people, prompts="1: red\n2: in green", mask=mask))
+    sides = setting.text(COMMON), setting.text(COMMON.replace("park", "hall"))
+    people, prompts = cast(*setting.files), "1: red\n2: in green"
+    given = Applied(*setting.applied("LikenessPromptPerPerson", people, sides=sides, prompts=prompts, mask=strips()))
     changed = OTHERWISE_LATER[otherwise](given, setting)
     x = tiny_dits.latent(family, WIDTH, HEIGHT)
     fresh = given_in_the_last(changed, Forward(x))
