@@ -67,7 +67,8 @@ def _called_by(modules: Iterable[nn.Module]) -> Iterable[Any]:
             yield function
         elif type(module).__module__.startswith(_HOST):
             yield type(module).forward
-        yield from (*module._forward_hooks.values(), *module._forward_pre_hooks.values())
+        for hooks in ("_forward_pre_hooks", "_forward_hooks"):
+            yield from vars(module)[hooks].values()
 
 
 def is_ours(function: Callable[..., Any]) -> bool:
