@@ -188,7 +188,8 @@ class Down:
 class PeopleLayer:
     """What the LoRAs of all people of one node add to one layer. It holds nothing of a network, and outlives the run.
 
-    ranks: whose each rank is. people: those who have LoRAs here. down: of this layer, or of several; own_ranks: which
+    ranks: whose each rank is. people: those who have LoRAs here. ranks_of: by person, where their ranks stand in a
+    linear layer. down: of this layer, or of several; own_ranks: which
     of its ranks are this layer's. up: (out, ranks), strength included. in_front: what stands in front of the layer, of
     kinds that add to the layer's input (GLoRA).
     """
@@ -224,6 +225,10 @@ class PeopleLayer:
             down, up = down[order], up[:, order].contiguous()
         self.ranks: Owners = tuple(person_of_rank)
         self.people: Owners = tuple(dict.fromkeys(person_of_rank))
+        self.ranks_of: dict[int, slice] = {}
+        for person in self.people:
+            first = self.ranks.index(person)
+            self.ranks_of[person] = slice(first, first + self.ranks.count(person))
         self.down = Down(down.to(like))
         self.own_ranks = slice(0, len(self.ranks))
         self.up = Factor(up.to(like))
@@ -267,11 +272,8 @@ class LorasOfText:
 
         They are `out` itself for a person without LoRAs in this layer.
         """
-        of_all = self._loras.ranks
-        if person in of_all:
-            # The ranks of a person stand side by side.
-            first = of_all.index(person)
-            ranks = slice(first, first + of_all.count(person))
+        if person in self._loras.ranks_of:
+            ranks = self._loras.ranks_of[person]
             tokens = out.flatten(0, 1).addmm(self._hidden[:, ranks], self._up[:, ranks].T)
             out = tokens.view(out.shape)
         for front in self._loras.in_front:
