@@ -133,8 +133,12 @@ def hollow(module: Any) -> None:
 def shapes_alone(module: Any) -> None:
     """Whatever a hollow network is given, it computes in shapes alone; what comes out of it is zeros."""
 
-    # A class: parts are recorded without what stands on the network itself in the place of its methods.
+    # A class: parts are recorded without what stands on the network itself in the place of its methods. It goes by the
+    # name of the network's own: the pack refuses networks of classes that it does not know.
     class InShapes(type(module)):
+        __module__ = type(module).__module__
+        __qualname__ = type(module).__qualname__
+
         def forward(self, *inputs: Any, **named: Any) -> Any:
             with COUNTING:
                 out = super().forward(*inputs, **named)
