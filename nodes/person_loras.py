@@ -167,7 +167,7 @@ def _read_loras(
     bridge.loras.lora_files.read_lora_file raises.
     """
     # A person who is everywhere, or has a row of the batch, has all that is there, in whatever layer.
-    by_region = acting.regions is not None
+    by_region = acting.regions is not None or (acting.by_row and can_change.rows_share_time)
     files: dict[str, LoraFile] = {}  # name of a file -> its contents
     layers: dict[str, list[LayerLora]] = {}
     clips: list[CLIP] = []

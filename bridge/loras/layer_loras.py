@@ -206,7 +206,12 @@ class LorasBatch(Batch):
         """While it is open, hooks stand in the layers."""
         return self.hooks.standing_in(self.in_layers)
 
-    def options_for_network(self, options: Options) -> Options:
-        """transformer_options as they are. The Forward of this thread begins here: the network is called next."""
+    def network_arguments(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """args and kwargs as they are. The Forward of this thread begins here: the network is called next."""
         begin_additions(self.mark)
+        return args, kwargs
+
+    def options_for_network(self, options: Options) -> Options:
         return options

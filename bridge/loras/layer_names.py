@@ -16,10 +16,8 @@ import comfy.utils
 from comfy.model_patcher import ModelPatcher
 from torch import nn
 
-from ...core.checks.errors import BadSetup
 from ..host.shared_network import model_of, network_within
 from ..host.unet import NETWORK, WEIGHT, advice_on, block_of, layer_shape
-from ..networks.families import WITHOUT_LORAS
 from ..networks.model_family import transformer_of
 from ..networks.transformer_families import TransformerFamily
 from .lora_files import LoraLayers
@@ -35,16 +33,8 @@ None, function) for one whose outputs stand in another order."""
 
 
 def layers_of(model: ModelPatcher, node_name: str) -> LoraLayers:
-    """What of a MODEL's network can have a LoRA of a single person.
-
-    Raises as transformer_of, and BadSetup for a family of which no LoRA can be one person's.
-    """
+    """What of a MODEL's network can have a LoRA of a single person. Raises as transformer_of."""
     transformer = transformer_of(model, node_name)
-    if transformer is not None and transformer in WITHOUT_LORAS:
-        raise BadSetup(
-            f"{node_name} does not know the layers of {transformer.name}.",
-            "Load the LoRA for everybody, with Load LoRA, or take a model that the help page of the node lists.",
-        )
     return layers_of_unet(model) if transformer is None else layers_of_transformer(model, transformer)
 
 
@@ -60,6 +50,7 @@ def layers_of_unet(model: ModelPatcher) -> LoraLayers:
         is_in_forward=lambda layer: True,  # no layer of a UNet runs before
         reads_latents="input_blocks.0.0",
         linear_alone=False,
+        rows_share_time=False,
         advice=advice_on(model, advice),
     )
 
@@ -74,6 +65,7 @@ def layers_of_transformer(model: ModelPatcher, family: TransformerFamily) -> Lor
         is_in_forward=partial(is_in_forward, family),
         reads_latents=family.picture_layer,
         linear_alone=True,
+        rows_share_time=family.prefix,
         advice=advice,
     )
 

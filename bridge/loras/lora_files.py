@@ -84,8 +84,9 @@ class LoraLayers:
     which words a linear layer of this name acts. is_in_forward: whether it acts while the sampler runs, and not before,
     when the host makes what the network reads of a prompt. reads_latents: the name of the layer that the latents come
     to first, which models for inpainting and the like have with more channels. linear_alone: whether no convolution can
-    have one, and no kind that needs more than two matrices. advice: what to do about a file that is
-    made for another network.
+    have one, and no kind that needs more than two matrices. rows_share_time: whether layers without a place are given
+    something that all rows of a batch have in common, so that they have no LoRA of one row either. advice: what to do
+    about a file that is made for another network.
     """
 
     family: str
@@ -94,6 +95,7 @@ class LoraLayers:
     is_in_forward: Callable[[str], bool]
     reads_latents: str
     linear_alone: bool
+    rows_share_time: bool
     advice: str
 
 

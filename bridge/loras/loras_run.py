@@ -15,7 +15,7 @@ There are several networks where ComfyUI's MultiGPU CFG Split samples with a cop
 The steps of one forward:
 
     Batch.prepared                  puts hooks into the layers' `forward` (layer_hooks.py)
-    options_for_network          begins the Forward of this thread, by which hooks find their batch
+    network_arguments            begins the Forward of this thread, by which hooks find their batch
       each layer:
         LayerHook.forward           -> LayerLoras.output -> with_node, of each node:
           Down.hidden               down x, of all layers that are given the same x     (B, tokens, ranks)
@@ -34,13 +34,14 @@ from torch import nn
 
 from ..host.shared_network import model_of
 from ..host.unet import has_unet, unet_of
-from ..networks.model_family import network_of
+from ..networks.model_family import network_of, taken_family
 from ..sampling.carried import ConditioningLost, PerChunk, rows_of_nodes
 from ..sampling.forward import ForwardShape
 from ..sampling.runs import Kind, Run, when_acting
 from .layer_hooks import LayerHooks
 from .layer_loras import LorasBatch, NodeLoras
 from .person_loras import PersonLoras
+from .prefix_loras import PrefixLorasBatch
 from .text_readings import TextLayers, text_layers_of
 from .transformer_loras import TransformerLorasBatch
 from .unet_loras import UNetLorasBatch
@@ -69,6 +70,8 @@ class LorasOfRun:
         nodes = [_node(number, of_rows, forward_shape) for number, of_rows in enumerate(rows_by_node)]
         if self._text_layers:
             return UNetLorasBatch(hooks, nodes, forward_shape, self._text_layers)
+        if taken_family(forward_shape.model).prefix:
+            return PrefixLorasBatch(hooks, nodes, forward_shape)
         return TransformerLorasBatch(hooks, nodes, forward_shape)
 
     def _hooks_in(self, network: nn.Module) -> LayerHooks:

@@ -42,7 +42,8 @@ class TokenWeights(KeptWeights):
 
     How many tokens the blocks are given is known in the middle of a forward, see `set_counts`. For layers that run
     before, and for Z-Image, which has no patch to count them, the tokens are those of the layout.
-    picture: the number of tokens of the picture, without references.
+    picture: the number of tokens of the picture, without references. pictures_begun: how many references and pictures
+    have come to a layer of Stream.ONE_PICTURE in this forward.
     """
 
     def __init__(self, forward_shape: ForwardShape) -> None:
@@ -50,6 +51,7 @@ class TokenWeights(KeptWeights):
         self._layout_with_references = layout_of(forward_shape)
         self._layout = self._layout_with_references
         self.picture = tokens_of(forward_shape.model, forward_shape.latent)
+        self.pictures_begun = 0
         self._counted_text: int | None = None
         self._counted_picture: int | None = None
         self._anybodys: dict[Any, bool] = {}
@@ -59,6 +61,7 @@ class TokenWeights(KeptWeights):
 
         references_read: whether the network reads the references at all; if not, the layout has none.
         """
+        self.pictures_begun = 0
         self._counted_text = None
         self._counted_picture = None
         self._layout = self._layout_with_references
@@ -76,6 +79,11 @@ class TokenWeights(KeptWeights):
         if self._counted_text is not None:
             return self._counted_text
         return self._with_words().text
+
+    def begin_picture(self) -> None:
+        """The next picture comes to a layer of Stream.ONE_PICTURE, in this forward and not in one of a text alone."""
+        if current.texts is None:
+            self.pictures_begun += 1
 
     def count(self, stream: Stream) -> int:
         """How many tokens the layers of a stream are given in the blocks: as `set_counts` says, else by the layout."""

@@ -80,6 +80,8 @@ class TransformerLayerLoras(LayerLoras):
             self.calls.count(hook.name)
             self.modulated.answer.modulation = self._modulation(forward, hook, self.modulated, x, out)
             return self.modulated.neutral(out)
+        if self.stream is not None and self.stream.stream is Stream.ONE_PICTURE:
+            self.kept.begin_picture()
         out = super().output(forward, hook, x, out)
         return out if self.use is None else self.use.applied(out)
 
@@ -170,14 +172,21 @@ class TransformerLayerLoras(LayerLoras):
 class TransformerLorasBatch(LorasBatch):
     """What is added to the layers of one transformer in the forwards that carry the same."""
 
-    def __init__(self, hooks: LayerHooks, nodes: Sequence[NodeLoras], forward_shape: ForwardShape) -> None:
-        """hooks: of the transformer. nodes: what each node adds."""
+    def __init__(
+        self,
+        hooks: LayerHooks,
+        nodes: Sequence[NodeLoras],
+        forward_shape: ForwardShape,
+        tokens: TokenWeights | None = None,
+    ) -> None:
+        """hooks: of the transformer. nodes: what each node adds. tokens: how much of each rank counts in them, where
+        that is a subclass's own; None for what is so in most families."""
         super().__init__(hooks, forward_shape.row_count)
         self._family = taken_family(forward_shape.model)
         self._network = network_of(forward_shape.model)
         self._has_references = len(forward_shape.references) > 0
         nodes = [with_shares_of_tokens(node, forward_shape) for node in nodes]
-        self._tokens = TokenWeights(forward_shape)
+        self._tokens = tokens or TokenWeights(forward_shape)
         self._modulated = _modulated_layers(self._family, nodes)
         uses: dict[str, ModulationUse] = {}
         for layer in self._modulated.values():
@@ -210,10 +219,11 @@ class TransformerLorasBatch(LorasBatch):
     def network_arguments(
         self, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """Remember for this forward whether the network reads references, and return the arguments unchanged.
+        """Remember for this forward, which begins, whether the network reads references. The arguments stay unchanged.
 
         Raises BadSetup where LoRAs of people are not known beside references that the network modulates by the time 0.
         """
+        args, kwargs = super().network_arguments(args, kwargs)
         method = kwargs.get("ref_latents_method", _default_method(self._network))
         self._tokens.begin(references_read=self._reads_references(method))
         if method == ZERO_TIME and self._has_references and self._modulates_by_region:

@@ -17,10 +17,10 @@ from ...core.attention.cross_attention import on_tokens
 from ...core.checks.errors import BadSetup, WrongBaseModel, joined, listed
 from ..host.shared_network import model_of, network_within
 from ..host.unet import NETWORK, WEIGHT, has_unet, pixels_of, text_width, weight_shape
-from .families import RELATIVES, TRANSFORMERS, WITHOUT_LORAS
+from .families import RELATIVES, TRANSFORMERS, NEWER
 from .transformer_families import HostNetwork, TransformerFamily
 
-WITH_REFERENCES = tuple(family.name for family in (*TRANSFORMERS, *WITHOUT_LORAS) if family.references)
+WITH_REFERENCES = tuple(family.name for family in (*TRANSFORMERS, *NEWER) if family.references)
 """The families that take reference pictures."""
 TOKEN = 16
 """Side of a picture's token in pixels, in every family."""
@@ -32,12 +32,12 @@ def network_of(model: BaseModel) -> Any:
 
 
 def transformer_family(model: BaseModel) -> TransformerFamily | None:
-    """The family of a model's network, among TRANSFORMERS, WITHOUT_LORAS and RELATIVES; None for any other network.
+    """The family of a model's network, among TRANSFORMERS, NEWER and RELATIVES; None for any other network.
 
     Raises BadSetup for a class of another pack that is derived from the network of one of these families.
     """
     network = network_of(model)
-    families = (*TRANSFORMERS, *WITHOUT_LORAS, *RELATIVES)
+    families = (*TRANSFORMERS, *NEWER, *RELATIVES)
     class_and_bases = [_path_of(kind) for kind in type(network).__mro__]
     if any(family.made.network in class_and_bases for family in families):
         _refuse_other_packs(network)
@@ -186,7 +186,7 @@ def transformer_of(model: ModelPatcher, node: str) -> TransformerFamily | None:
     _refuse_other_packs(network)
     family = transformer_family(base_model)
     if family is None:
-        names = [transformer.name for transformer in TRANSFORMERS]
+        names = [transformer.name for transformer in (*TRANSFORMERS, *NEWER)]
         needed_models = f"a UNet of the SD family, or {joined(names, 'or')}"
         advice = f"Use an SD1.5 or SDXL model, or {listed(names)}."
         raise WrongBaseModel("The MODEL", _name_of(base_model), needed_models, advice)

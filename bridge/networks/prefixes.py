@@ -1,8 +1,9 @@
 """Prefixes of people beside the network's own, in families whose text and references are a causal prefix.
 
 Nothing in a prefix reads the picture or the time of the step. So it is computed once, by a call of the network with
-hardly any picture, and its keys and values are kept for all steps. In a step the picture's tokens, the target, read
-them beside the network's own prefix, which is left to the host as it is, with the cache that the host has for it.
+hardly any picture, and its keys and values are kept for all steps, or as long as the same LoRAs act. In a step the
+picture's tokens, the target, read them beside the network's own prefix, which is left to the host as it is, with the
+cache that the host has for it.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from torch import Tensor
 from ...core.attention.token_groups import AnySplit
 from ...core.attention.token_layout import Span, TokenKind
 from ..host.unet import Options, with_patch
+from ..sampling.current_forward import CurrentTexts, called_for, current
 from ..sampling.forward import ForwardShape, argument
 from .attention import Reading, around_attention, with_reading, without_readings
 from .model_family import tokens_of
@@ -41,7 +43,7 @@ class PrefixInput(NamedTuple):
 
     def is_same(self, other: PrefixInput) -> bool:
         return (
-            self.slots == other.slots
+            self.all_slots == other.all_slots
             and len(self.references) == len(other.references)
             and all(map(_is_equal, (self.text, *self.references), (other.text, *other.references)))
         )
@@ -65,6 +67,16 @@ def given_to_network(args: Sequence[Any], kwargs: Mapping[str, Any]) -> PrefixIn
     references = argument(args, 2, kwargs, "ref_latents") or ()
     slots = argument(args, 3, kwargs, "image_slots") or ()
     return PrefixInput(text, tuple(references), tuple(slots))
+
+
+def without_kept_prefix(options: Options) -> Options:
+    """A copy of transformer_options by which the host keeps no prefix of the network's own."""
+    return {**options, _CACHE: {"device": "off"}}
+
+
+def added_to_layers() -> object:
+    """What tells that which LoRAs add to the layers in this forward from what they add in others; None for nothing."""
+    return None if current.additions is None else current.additions.mark
 
 
 def _is_equal(tensor: Tensor, other: Tensor) -> bool:
@@ -150,21 +162,31 @@ class _Recorder:
 
 
 def computed(
-    network: Any, prefix: PrefixInput, positions: Tensor, segments: Segments, channels: int, options: Options
+    network: Any,
+    prefix: PrefixInput,
+    positions: Tensor,
+    segments: Segments,
+    channels: int,
+    options: Options,
+    owner: str | None,
+    rows: Sequence[int] | None = None,
 ) -> list[BlockKeys]:
     """The keys and values of a prefix in every block.
 
     positions: as positions_of gives them. channels: of the target's latent. options: the transformer_options of the
-    forward that reads the prefix; what other packs have put into layers acts in it, too.
+    forward that reads the prefix; what other packs have put into layers acts in it, too. owner: the name of the person
+    whose LoRAs act in all of it; None for nobody's. rows: of the batch, whose prefix it is; None for all.
     """
     recorder = _Recorder(len(positions) - 1)
+    of_rows = None if rows is None else tuple(rows)
+    alone = CurrentTexts((owner or "",), (recorder.tokens,), alone=0 if owner is None else 1, rows=of_rows)
 
     def with_positions(inputs: Options) -> Options:
         """A post_input patch. While there is one the host keeps no prefix."""
         rotations = network.pe_embedder(positions.to(inputs["img"].device)[None])
         return {**inputs, "pe": rotations.transpose(1, 2).contiguous()}
 
-    own = {**without_readings(options), _CACHE: {"device": "off"}}
+    own = without_kept_prefix(without_readings(options))
     own.pop(_PREFIXES, None)
     own = with_patch(own, "post_input", with_positions)
     if segments:
@@ -173,7 +195,8 @@ def computed(
     text = prefix.text
     pixel = text.new_zeros(len(text), channels, 1, 1)  # a target of one token
     time = text.new_zeros(len(text))  # any: the prefix has that of 0
-    network._forward(pixel, time, text, list(prefix.references), list(prefix.slots), own)
+    with called_for(alone):
+        network._forward(pixel, time, text, list(prefix.references), list(prefix.slots), own)
     return recorder.blocks
 
 

@@ -18,6 +18,7 @@ class Stream(Enum):
 
     TEXT = "text"
     PICTURE = "the picture and its references"
+    ONE_PICTURE = "each reference in a call of its own, and then the picture"
     BOTH = "text, and the picture behind it"
     TEXT_AS_ROWS = "each token of the text as a row of the batch, or of a fourth dimension"
     PROMPT = "a prompt of the conditioning, before any forward"
@@ -275,4 +276,4 @@ class TransformerFamily:
     @property
     def calls_post_input(self) -> bool:
         """Whether the network calls post_input patches with its text and its picture."""
-        return not self.own_captions and not self.text_reader and not self.inputs_method
+        return not self.own_captions and not self.text_reader and not self.inputs_method and not self.prefix

@@ -1,7 +1,8 @@
 """References of people by region and by weight, in families whose text and references are a causal prefix.
 
 core.attention.prefix_groups says who reads whom. The network's own prefix is left as it is; the picture reads it where
-references are limited to no region. Every other prefix is computed in the first step, and kept.
+references are limited to no region. Every other prefix is computed in the first step, and kept. A person's LoRAs act in
+all of the person's own.
 """
 
 from __future__ import annotations
@@ -28,12 +29,13 @@ from ..networks.prefixes import (
     PrefixInput,
     ReadPrefix,
     TargetKeys,
+    added_to_layers,
     computed,
     positions_of,
     read_by_target,
     spans_of,
 )
-from ..sampling.current_forward import CurrentReferences, current
+from ..sampling.current_forward import CurrentReferences
 from ..sampling.forward import ForwardShape
 
 _MOST_KEPT = 8
@@ -42,9 +44,13 @@ _MOST_KEPT = 8
 
 @dataclass(frozen=True, eq=False)
 class _KeptPrefixes:
-    """The prefixes of one prompt. given: of which they were computed. by_name: as in prefix_groups."""
+    """The prefixes of one prompt.
+
+    given, added: of which and with what they were computed, see added_to_layers. by_name: as in prefix_groups.
+    """
 
     given: PrefixInput
+    added: object
     by_name: Mapping[int, ReadPrefix]
     spans: Mapping[int, Sequence[Span]]
     splits: dict[object, AnySplit] = field(default_factory=dict[object, AnySplit])
@@ -66,21 +72,27 @@ class PrefixReferencesBatch(PrefixBatch):
         super().__init__(forward_shape)
         self._reading_of_rows = reading_of_rows
         self._references = reading_of_rows[0].references
-        self._people = people
+        self._person_of: dict[int, str] = {}  # by the owner of references
+        for reference, name in zip(self._references, people.names if people else (), strict=False):
+            if reference.owner is not None and name is not None:
+                self._person_of[reference.owner] = name
         self._names = sorted({name for reading in reading_of_rows for name in reading.prefixes()})
         self._kept: list[_KeptPrefixes] = []
 
     def options_for_network(self, options: Options) -> Options:
         """transformer_options with the prefixes, which are computed where they are not kept."""
-        current.references = self._people
         kept = self._prefixes(self.given, options)
         return self.with_read(options, tuple(kept.by_name.values()), _TargetReading(self, kept))
 
     @untraced  # which prompt it is, and so whether its prefixes are kept, is known in a forward only
     def _prefixes(self, given: PrefixInput, options: Options) -> _KeptPrefixes:
         """The prefixes of a prompt."""
+        added = added_to_layers()
+        others: list[_KeptPrefixes] = []
         for kept in self._kept:
-            if kept.given.is_same(given):
+            if not kept.given.is_same(given):
+                others.append(kept)
+            elif kept.added is added:
                 return kept
         by_name: dict[int, ReadPrefix] = {}
         spans_by_name: dict[int, Sequence[Span]] = {}
@@ -92,9 +104,10 @@ class PrefixReferencesBatch(PrefixBatch):
                 continue  # it is the network's own
             positions = positions_of(given, self.latent, left_out)
             channels = self.latent[1]
-            blocks = computed(self.network, given.without(left_out), positions, segments, channels, options)
+            prefix, owner = given.without(left_out), self._person_of.get(name)
+            blocks = computed(self.network, prefix, positions, segments, channels, options, owner)
             by_name[name] = ReadPrefix(blocks, len(positions) - 1)
-        self._kept = [*self._kept[1 - _MOST_KEPT :], _KeptPrefixes(given, by_name, spans_by_name)]
+        self._kept = [*others[1 - _MOST_KEPT :], _KeptPrefixes(given, added, by_name, spans_by_name)]
         return self._kept[-1]
 
     def _segments(self, spans: Sequence[Span]) -> dict[tuple[int, int], AnySplit]:

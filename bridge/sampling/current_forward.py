@@ -81,16 +81,23 @@ current = CurrentForward()
 
 
 @contextmanager
+def called_for(texts: CurrentTexts) -> Iterator[None]:
+    """A context in which current.texts is `texts`."""
+    before = current.texts
+    current.texts = texts
+    try:
+        yield
+    finally:
+        current.texts = before
+
+
+@contextmanager
 def called_alone(text: int, rows: Sequence[int] | None = None) -> Iterator[None]:
     """A context in which current.texts says that the network is called for one text alone.
 
     text: its number, as CurrentTexts.alone counts. rows: the numbers of the rows of the batch for which it is called;
     None for all rows. There have to be words of people in the forward.
     """
-    before = current.texts
-    assert before is not None
-    current.texts = replace(before, alone=text, rows=None if rows is None else tuple(rows))
-    try:
+    assert current.texts is not None
+    with called_for(replace(current.texts, alone=text, rows=None if rows is None else tuple(rows))):
         yield
-    finally:
-        current.texts = before

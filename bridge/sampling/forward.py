@@ -168,12 +168,14 @@ def call_network(batches: Sequence[Batch], executor: WrapperExecutor, x: Tensor,
     These come last where they are not named. The attention of each batch stands around that of those before it. The
     batches may put something into `current` for the call. Afterwards, also when anything has raised, `current` is as it
     was before: a network may be called inside of another one's forward. The call counts as begun (calls.is_begun).
+    All batches see the arguments before any of them changes transformer_options: then one may call the network itself.
     """
     before = current.known()
     try:
         for batch in batches:
             batch.calls.is_begun = True
             args, kwargs = batch.network_arguments(args, kwargs)
+        for batch in batches:
             if "transformer_options" not in kwargs and args and isinstance(args[-1], dict):
                 args = *args[:-1], batch.options_for_network(args[-1])
             else:

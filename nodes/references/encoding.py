@@ -18,7 +18,7 @@ from torch import Tensor
 from ...bridge.host.notes import stepwise
 from ...bridge.host.unet import ONE_FAMILY
 from ...bridge.networks import model_family
-from ...bridge.networks.families import TRANSFORMERS, WITHOUT_LORAS
+from ...bridge.networks.families import TRANSFORMERS, NEWER
 from ...bridge.networks.transformer_families import ReferencePictures, TransformerFamily
 from ...bridge.references.record import LATENTS, REFERENCES, PeopleReferences, ReferenceLatent
 from ...bridge.sampling.conditioning import Conditioning
@@ -75,7 +75,7 @@ def family_as_set(clip: CLIP, training: str, encoder_size: int) -> EncoderFamily
 def family_of(clip: CLIP) -> EncoderFamily:
     """The family of a text encoder. Raises WrongBaseModel for one of models that take no reference pictures."""
     families: list[EncoderFamily] = []
-    for transformer in (*TRANSFORMERS, *WITHOUT_LORAS):
+    for transformer in (*TRANSFORMERS, *NEWER):
         if transformer.references is not None:
             families.append(EncoderFamily(transformer.references.model, transformer, transformer.references))
     tokenizer = type(getattr(clip, "tokenizer", clip)).__name__

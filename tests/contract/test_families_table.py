@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pack.bridge.networks.families import TRANSFORMERS, WITHOUT_LORAS
+from pack.bridge.networks.families import TRANSFORMERS, NEWER
 from pack.bridge.networks.transformer_families import TransformerFamily
 from pack.core import families
 from pack.core.methods import methods
@@ -98,10 +98,10 @@ def test_a_template_or_its_switch_draws_by_all_files_of_a_family(family: str, id
 
 
 def test_every_file_of_a_template_or_of_the_manifest_is_of_a_family_of_the_table() -> None:
-    """Of models of which references alone are described there are files alone."""
+    """Of newer models there are files alone."""
     known = {"", *table()}
     in_templates = {
         file.name for path in (ROOT / "workflows").glob("*.json") for file in loaded(opened(path.stem, True))
     }
     assert {model.family for model in FILES.values() if model.name in in_templates} <= known
-    assert {model.family for model in FILES.values()} <= known | {family.name for family in WITHOUT_LORAS}
+    assert {model.family for model in FILES.values()} <= known | {family.name for family in NEWER}

@@ -1,4 +1,4 @@
-"""People as References on Qwen-Image 2.1: whole samplings against one dense attention in float64, written by hand."""
+"""People on Qwen-Image 2.1: whole samplings against one dense attention in float64, written by hand."""
 
 from dataclasses import replace
 from functools import cache
@@ -9,7 +9,6 @@ import torch
 import torch.nn.functional as functional
 from family_encoders import LLAMA, WIDTH, encoder
 from figures import WHOLE_SAMPLING, relative
-from pack.bridge.loras import layer_names
 from pack.bridge.references.by_region import RegionalReferences
 from pack.bridge.references.record import REFERENCES, PeopleReferences, ReferenceLatent
 from pack.bridge.sampling import on_model
@@ -18,14 +17,14 @@ from pack.bridge.sampling.conditioning import SamplerInputs
 from pack.bridge.words.transformer.run import TRANSFORMER_WORDS
 from pack.bridge.words.transformer.words import TransformerWords
 from pack.core.attention.token_groups import in_steps
-from pack.core.cast import Cast, PlacedCast, Slot
-from pack.core.checks.errors import BadSetup
+from pack.core.cast import Cast, Lora, PlacedCast, Slot
 from pack.core.taking_part import present_in
 from pack.nodes.references.limits import RegionLimit, read_by_region, regions_of_references
 from peers import apply
 from tiny import tiny_dits, tiny_networks
 from tiny.people_made import a_member
 from tiny.seeded import normal
+from transformer_loras import saved, tensors
 from words_made import carried_words, encoded
 
 comfy_models = pytest.importorskip("comfy.supported_models")
@@ -64,12 +63,13 @@ class Dense:
 
     owners, weights, boosts, region_of: of each reference; an owner of None is nobody's. regions: (regions, rows,
     columns) bool. kept: (tokens,) bool of a reference, or None. words: of people, (text, how often each token of the
-    target reads it) each, on the positive side.
+    target reads it) each, on the positive side. loras: of people, (changes of weights by layer, how much each token of
+    the target has of it, or None for all tokens there are) each. lora_ends: as ends.
     """
 
     def __init__(
         self, owners, weights, boosts, regions, everybody_outside=False, strength=1.0, kept=None, ends=(0, 1), width=24,
-        words=(),
+        words=(), loras=(), lora_ends=(0, 1),
     ):  # fmt: skip
         settings = {**SHAPE, "context_in_dim": width}
         self.net = tiny_networks.seeded_model("QwenImage21", settings, 301, torch.float64).model.diffusion_model
@@ -79,6 +79,8 @@ class Dense:
         self.words = [(text.double(), often) for text, often in words]
         sampling = tiny().get_model_object("model_sampling")
         self.first, self.last = (sampling.percent_to_sigma(percent) for percent in ends)
+        self.loras = loras
+        self.lora_first, self.lora_last = (sampling.percent_to_sigma(percent) for percent in lora_ends)
         self.by_token = regions.flatten(1).T  # (target tokens, regions)
         if everybody_outside:
             self.by_token = self.by_token | ~self.by_token.any(1, keepdim=True)
@@ -192,33 +194,62 @@ class Dense:
         slots = [*(image_slots or []), *[context.shape[1]] * len(refs)][: len(refs)]
         tokens = self.tokens(refs, slots, context.shape[1], target)
         net = self.net
-        text = self.read_text(context)
-        words = [self.read_text(one).expand(len(x), -1, -1) for one, _ in self.words]
-        pictures = [net.img_in(one.flatten(2).transpose(1, 2)) for one in refs]
-        image = net.img_in(x.flatten(2).transpose(1, 2))
-        parts = {"text": lambda _, n: text[:, n], "reference": lambda number, n: pictures[number][:, n],
-                 "target": lambda _, n: image[:, n]}  # fmt: skip
-        parts["words"] = lambda number, n: words[number][:, n]
-        hidden = torch.stack([parts[kind](number, n) for _, kind, number, _, n in tokens], 1)
+        sigma = float(transformer_options["sigmas"][0])
+        self.act = self.lora_first >= sigma >= self.lora_last
+        parts = {}
+        for prefix, kind, number, _, _ in tokens:
+            if (prefix, kind, number) in parts:
+                continue
+            if kind in ("text", "words"):
+                given = context if kind == "text" else self.words[number][0].expand(len(x), -1, -1)
+                part = self.read_text(given, self.owned(prefix, range(given.shape[1])))
+            else:
+                given = (refs[number] if kind == "reference" else x).flatten(2).transpose(1, 2)
+                part = self.linear("img_in", given, self.owned(prefix, range(given.shape[1])))
+            parts[prefix, kind, number] = part
+        hidden = torch.stack([parts[prefix, kind, number][:, n] for prefix, kind, number, _, n in tokens], 1)
+        owned = torch.cat([self.owned(prefix, [n]) for prefix, _, _, _, n in tokens], 1)
         is_target = torch.tensor([prefix == "target" for prefix, *_ in tokens])[None, :, None]
         time = net.time_text_embed(torch.cat([timestep.double(), timestep.new_zeros(1).double()]), torch.float64)
         scales = net.modulation(time).chunk(4, -1)
         scale1, gate1, scale2, gate2 = (torch.where(is_target, one[:-1, None], one[-1:, None]) for one in scales)
         angles = self.angles(torch.tensor([place for *_, place, _ in tokens], dtype=torch.float64))
-        is_on = self.first >= float(transformer_options["sigmas"][0]) >= self.last
+        is_on = self.first >= sigma >= self.last
         mixed = self.mixed(tokens, self.strength if is_on else 0)
-        for block in net.transformer_blocks:
-            hidden = hidden + gate1.tanh() * self.attention(block.attn, normed(hidden) * (1 + scale1), angles, mixed)
-            gate, up = block.img_mlp.gate_up(normed(hidden) * (1 + scale2)).chunk(2, -1)
-            hidden = hidden + gate2.tanh() * block.img_mlp.out(functional.silu(gate) * up)
-        hidden = hidden[:, -len(image[0]) :]
-        hidden = normed(hidden) * (1 + net.norm_out.linear(functional.silu(time[:-1]))[:, None])
-        return net.proj_out(hidden).transpose(1, 2).reshape(x.shape).float()
+        for number in range(len(net.transformer_blocks)):
+            block = f"transformer_blocks.{number}"
+            attended = self.attention(f"{block}.attn", normed(hidden) * (1 + scale1), angles, mixed, owned)
+            hidden = hidden + gate1.tanh() * attended
+            gate, up = self.linear(f"{block}.img_mlp.gate_up", normed(hidden) * (1 + scale2), owned).chunk(2, -1)
+            hidden = hidden + gate2.tanh() * self.linear(f"{block}.img_mlp.out", functional.silu(gate) * up, owned)
+        of_target = slice(-target[0] * target[1], None)
+        hidden = normed(hidden[:, of_target]) * (1 + net.norm_out.linear(functional.silu(time[:-1]))[:, None])
+        return self.linear("proj_out", hidden, owned[:, of_target]).transpose(1, 2).reshape(x.shape).float()
 
-    def read_text(self, text):
+    def owned(self, prefix, numbers):
+        """(LoRAs, tokens): how much of each LoRA these tokens of a prefix or of the target have."""
+        owned = torch.zeros(len(self.loras), len(numbers), dtype=torch.float64)
+        for person, (_, shares) in enumerate(self.loras):
+            if self.act and shares is None:
+                owned[person] = 1
+            elif self.act and prefix == "target":
+                owned[person] = shares[list(numbers)]
+            elif self.act and prefix in (person, f"words {person}"):
+                owned[person] = 1
+        return owned
+
+    def linear(self, name, x, owned):
+        out = self.net.get_submodule(name)(x)
+        for (changes, _), weights in zip(self.loras, owned, strict=True):
+            if name in changes:
+                out = out + weights[:, None] * (x @ changes[name].T)
+        return out
+
+    def read_text(self, text, owned):
         projection = self.net.txt_in
         text = text * (text.square().mean(-1, keepdim=True) + 1e-6).rsqrt() * (1 + projection.text_norm.weight)
-        return projection.out_layer(functional.gelu(projection.in_layer(text), approximate="tanh"))
+        read = functional.gelu(self.linear("txt_in.in_layer", text, owned), approximate="tanh")
+        return self.linear("txt_in.out_layer", read, owned)
 
     def angles(self, places):
         """(tokens, head / 2)"""
@@ -228,7 +259,9 @@ class Dense:
             parts.append(places[:, axis, None] * speeds)
         return torch.cat(parts, 1)
 
-    def attention(self, attn, x, angles, mixed):
+    def attention(self, name, x, angles, mixed, owned):
+        attn = self.net.get_submodule(name)
+
         def heads(tensor, norm=None):
             tensor = tensor.unflatten(-1, (HEADS, -1)).transpose(1, 2)
             if norm is None:
@@ -238,10 +271,11 @@ class Dense:
             turned = even * angles.cos() - odd * angles.sin(), even * angles.sin() + odd * angles.cos()
             return torch.stack(turned, -1).flatten(-2)
 
-        q, k, v = heads(attn.to_q(x), attn.norm_q), heads(attn.to_k(x), attn.norm_k), heads(attn.to_v(x))
+        q, k, v = (self.linear(f"{name}.to_{part}", x, owned) for part in "qkv")
+        q, k, v = heads(q, attn.norm_q), heads(k, attn.norm_k), heads(v)
         logits = q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5
         out = sum(share * ((logits + times.log()).softmax(-1) @ v) for share, times in mixed)
-        return attn.to_out[0](out.transpose(1, 2).flatten(2))
+        return self.linear(f"{name}.to_out.0", out.transpose(1, 2).flatten(2), owned)
 
 
 def normed(x):
@@ -279,11 +313,12 @@ def sides(cast, owners, boosts=None, kept=None, negative=7):
     )
 
 
-def bound(texts, **changed):
+def bound(texts, applied=None, **changed):
+    """MODEL and both sides with references by region. applied: to which they are added, a plain MODEL and the texts."""
     settings = {"region_strength": 1.0, "start_percent": 0.0, "end_percent": 1.0, "outside": "nobody", **changed}
     record = texts[0][0][1][REFERENCES]
     regions = regions_of_references(present_in(record.cast), RegionLimit(**settings))
-    limited = read_by_region(SamplerInputs(tiny(), *texts), record, regions, None)
+    limited = read_by_region(SamplerInputs(*(applied or (tiny(), *texts))), record, regions, None)
     return limited.model, limited.positive, limited.negative
 
 
@@ -388,9 +423,59 @@ class Pooled:
         return functional.avg_pool2d(pictures.movedim(-1, 1), 16).repeat(1, 22, 1, 1)[:, :64]
 
 
+def lora_of(seed, layers=None):
+    """The name of a LoRA's file, and what it changes of the weights, by layer."""
+    width, inner = SHAPE["attention_head_dim"] * HEADS, SHAPE["attention_head_dim"] * HEADS * SHAPE["mlp_ratio"]
+    text = WIDTH if layers == "of node" else 24
+    sizes = {"img_in": (width, 64), "proj_out": (64, width), "txt_in.in_layer": (width, text)}
+    sizes["txt_in.out_layer"] = width, width
+    for number in range(SHAPE["num_layers"]):
+        block = f"transformer_blocks.{number}"
+        sizes |= {f"{block}.attn.{name}": (width, width) for name in ("to_q", "to_k", "to_v", "to_out.0")}
+        sizes |= {f"{block}.img_mlp.{name}": (inner, width) for name in ("gate_layer", "proj")}
+        sizes[f"{block}.img_mlp.out"] = width, inner
+    state = tensors(sizes, seed)
+    changes = {}
+    for name in sizes:
+        down, up = (state[f"diffusion_model.{name}.lora_{part}.weight"].double() for part in "AB")
+        changes[name] = up @ down
+    for number in range(SHAPE["num_layers"]):
+        mlp = f"transformer_blocks.{number}.img_mlp"
+        changes[f"{mlp}.gate_up"] = torch.cat([changes.pop(f"{mlp}.gate_layer"), changes.pop(f"{mlp}.proj")])
+    return saved(f"qwen 2.1 {text} {seed}.safetensors", state), changes
+
+
+@cache
+def clip_of_host():
+    return encoder("qwen_image21", "te", "QwenImage21Tokenizer", qwen3vl_8b={**LLAMA, "num_hidden_layers": 3})
+
+
+def with_loras(applied, size, regions, words=(), width=24, **changed):
+    """MODEL and both sides with the LoRA of each person, and those as Dense has them.
+
+    regions: (people, rows, columns); None for one person everywhere. words: that belong to each person's LoRA.
+    """
+    people = 1 if regions is None else len(regions)
+    made = [lora_of(11 + n, "of node" if width == WIDTH else None) for n in range(people)]
+    members = []
+    for n, (file, _) in enumerate(made):
+        member = a_member(n + 1, slot=Slot((0.0, 0.0)))
+        own = words[n] if words else ""
+        members.append(replace(member, person=replace(member.person, loras=(Lora(file, 1.0, own),))))
+    cast = PlacedCast(tuple(members), size[1] * 16, size[0] * 16)
+    model, positive, negative = applied
+    mask = None if regions is None else regions.repeat_interleave(16, 1).repeat_interleave(16, 2)
+    given = {"clip": clip_of_host(), "cast": cast, "mask": mask, **changed}
+    if regions is None:
+        given["cast"] = cast.people[0].person
+    made_by_node = apply("LikenessLoRAPerPerson", model=model, positive=positive, negative=negative, **given)
+    shares = [None] if regions is None else list((regions / regions.sum(0).clamp(min=1)).flatten(1).double())
+    return made_by_node[:3], [(changes, share) for (_, changes), share in zip(made, shares, strict=True)]
+
+
 def of_node(cast, **changed):
     """MODEL and both sides as the node gives them on, and the text of the positive one."""
-    clip = encoder("qwen_image21", "te", "QwenImage21Tokenizer", qwen3vl_8b={**LLAMA, "num_hidden_layers": 3})
+    clip = clip_of_host()
     given = {"clip": clip, "vae": Pooled(), "model": tiny(WIDTH), "cast": cast, "negative_prompt": "rain", "size": 128}
     given = {**given, "pictures": None, **changed}
     positive, negative, text, model = apply("LikenessPeopleAsReferences", **given)
@@ -429,7 +514,7 @@ def test_words_from_the_inputs_of_the_node_on():
     """Without a prompt of the same length the sides are two forwards."""
     size = (7, 11)
     cast, start = placed(size, 2), normal(7, 1, 64, *size)
-    clip = encoder("qwen_image21", "te", "QwenImage21Tokenizer", qwen3vl_8b={**LLAMA, "num_hidden_layers": 3})
+    clip = clip_of_host()
     texts = encoded(clip, "in a park"), encoded(clip, "rain")
     lines = ["a man in red", "a tall woman with a hat"]
     prompts = "\n".join(f"{number}: {line}" for number, line in enumerate(lines, 1))
@@ -471,6 +556,62 @@ def test_what_stands_before_the_picture_is_computed_once(people):
     assert len(rows) == 4 + 1 + people + 1, "a prefix of each person, one with nobody's references, and the host's own"
 
 
-def test_loras_are_refused_by_name():
-    with pytest.raises(BadSetup, match=r"LoRA per Person does not know the layers of Qwen-Image 2\.1"):
-        layer_names.layers_of(tiny(), "LoRA per Person")
+SIDES = torch.zeros(2, 7, 11)
+SIDES[0, 1:, :5], SIDES[1, 1:, 6:] = 1, 1
+FADING = SIDES.clone()
+"""With edges that are soft, and a column that both have."""
+FADING[0, :, 2:6] = torch.tensor([0.75, 0.5, 1.0, 0.25])
+FADING[1, :, 2:6] = torch.tensor([0.25, 0.5, 1.0, 0.5])
+THREE = torch.zeros(3, 8, 9)
+THREE[0, :, :3], THREE[1, 1:, 3:6], THREE[2, :, 7:] = 1, 1, 1
+SMALL = torch.zeros(2, *SIZES[1])
+SMALL[0, :, 0], SMALL[1, 2:, 2] = 1, 1
+LORAS = {
+    "two": {"regions": SIDES},
+    "soft, both sides a batch of two": {"regions": FADING, "rows": 2},
+    "three, with references": {"regions": THREE, "owners": [0, 2, 1, None], "rows": 2},
+    "with references by half": {"regions": FADING, "owners": [0, None, 1], "region_strength": 0.5, "first": True},
+    "with weighted references and words": {"regions": SIDES, "owners": [1, 0], "weights": (2.0, 1.0), "words": True},
+    "with all, for a while": {
+        "regions": FADING, "owners": [0, None, 1], "words": True, "first": True, "start_percent": 0.3, "end_percent": 0.8,
+    },
+    "with all, the LoRAs behind": {"regions": FADING, "owners": [0, None, 1], "words": True, "rows": 2},
+    "beside references of nobody as large as the picture": {"regions": SMALL, "owners": [None, None, None]},
+    "a picture of as many tokens as its text": {"regions": SIDES[:, 3:4, 2:9]},
+    "everywhere": {"regions": None, "owners": [0, None, 1], "words": True},
+    "everywhere, for a while": {"regions": None, "owners": [0, 1], "start_percent": 0.3, "end_percent": 0.8},
+}  # fmt: skip
+"""first: whether the LoRAs come before the references and the words."""
+
+
+@pytest.mark.parametrize("case", LORAS)
+def test_loras_are_dense(case):
+    given = dict(LORAS[case])
+    regions, owners, rows = given.pop("regions"), given.pop("owners", []), given.pop("rows", 1)
+    weights = given.pop("weights", (1.0,) * 3)
+    has_words, are_first, strength = given.pop("words", False), given.pop("first", False), given.pop("region_strength", 1.0)
+    size = (7, 11) if regions is None else tuple(regions.shape[1:])
+    people = 2 if regions is None else len(regions)
+    texts = sides(cast_of(*weights[:people]), owners, negative=7 if rows > 1 else 5)
+    where = masks(*size, people)
+    mask = where.repeat_interleave(16, 1).repeat_interleave(16, 2)
+    applied, words = (tiny(), *texts), []
+    if are_first:
+        applied, loras = with_loras(applied, size, regions, **given)
+    if any(owner is not None for owner in owners):
+        applied = bound(texts, applied, mask=mask, region_strength=strength)
+    if has_words:
+        applied, words = with_words(applied, size, seed=40)
+    if not are_first:
+        applied, loras = with_loras(applied, size, regions, **given)
+    ends = given.get("start_percent", 0.0), given.get("end_percent", 1.0)
+    steps = 2 if ends == (0.0, 1.0) else 5
+    of_owners = [1.0 if owner is None else weights[owner] for owner in owners]
+    dense = Dense(
+        owners, of_owners, [1.0] * len(owners), where > 0, strength=strength, words=words, loras=loras, lora_ends=ends
+    )
+    start = normal(7, rows, 64, *size)
+    expected = tiny_dits.sample(patched(dense, tiny()), *texts, start, steps=steps)
+    assert relative(tiny_dits.sample(*applied, start, steps=steps), expected) <= WHOLE_SAMPLING
+    dense.loras = []
+    assert relative(tiny_dits.sample(patched(dense, tiny()), *texts, start, steps=steps), expected) > 1e-3

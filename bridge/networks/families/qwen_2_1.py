@@ -1,10 +1,7 @@
-"""Qwen-Image 2.1, as ComfyUI 0.36 has it: text and references are a causal prefix in front of the picture.
-
-LoRAs of people are not described.
-"""
+"""Qwen-Image 2.1, as ComfyUI 0.36 has it: text and references are a causal prefix in front of the picture."""
 
 from ....core import families
-from ..transformer_families import HostNetwork, ReferencePictures, TransformerFamily
+from ..transformer_families import HostNetwork, LayerStream, ReferencePictures, Stream, TransformerFamily
 
 TRANSFORMER = TransformerFamily(
     name=families.QWEN_2_1.name,
@@ -20,6 +17,8 @@ TRANSFORMER = TransformerFamily(
     code=(
         "slots = (image_slots + [txt.shape[1]] * len(ref_latents))[:len(ref_latents)]",
         "- (h - h // 2) + 0.5 * (h % 2 - x.shape[-2] % 2)",
+        "parts.append(self.img_in(img.flatten(2).transpose(1, 2)))",
+        "zip(zip(bounds[:-1], bounds[1:]), ref_latents + [x])",
         "pos += max(h, w)",
         'out = p({"img": hidden_states, "pe": pe, "transformer_options": transformer_options})',
         "self.pe_embedder(torch.cat(ids, dim=0).unsqueeze(0)).transpose(1, 2).contiguous()",
@@ -32,7 +31,12 @@ TRANSFORMER = TransformerFamily(
     patch="",
     text_layers=("txt_in.in_layer",),
     prefix=True,
-    streams=(),
+    streams=(  # without modulation: one layer of the time makes that of all blocks
+        LayerStream(r"img_in", Stream.ONE_PICTURE),
+        LayerStream(r"txt_in\.(in|out)_layer", Stream.TEXT),
+        LayerStream(r"transformer_blocks\.\d+\.(attn\.to_[qkv]|attn\.to_out\.0|img_mlp\.\w+)", Stream.BOTH),
+        LayerStream(r"proj_out", Stream.PICTURE),
+    ),
     references=ReferencePictures(
         model="Qwen-Image 2.1",
         text_encoder="qwen3vl_8b with qwen_image",

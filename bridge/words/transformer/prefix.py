@@ -1,6 +1,6 @@
 """Words of single people in a family whose text is a causal prefix: each person's are a prefix of their own.
 
-It is computed in the first step and kept. The picture reads it beside the common text, as core.attention.word_groups
+It is computed in the first step and kept, with the person's LoRAs. The picture reads it beside the common text, as core.attention.word_groups
 says. Words read themselves alone, as a prompt does there. The picture stands behind them as if they were the prompt.
 """
 
@@ -23,12 +23,21 @@ from ...networks.prefixes import (
     PrefixInput,
     ReadPrefix,
     TargetKeys,
+    added_to_layers,
     computed,
     positions_of,
     read_by_target,
 )
 from ...sampling.forward import ForwardShape
 from .slots import TextSlot
+
+
+@dataclass(frozen=True, eq=False)
+class _KeptWords:
+    """The words of every slot. added: with what they were computed, see added_to_layers."""
+
+    added: object
+    prefixes: tuple[ReadPrefix, ...]
 
 
 class PrefixWordsBatch(PrefixBatch):
@@ -40,7 +49,7 @@ class PrefixWordsBatch(PrefixBatch):
     def __init__(self, slots: Sequence[TextSlot], forward_shape: ForwardShape) -> None:
         super().__init__(forward_shape)
         self.slots = slots
-        self._kept: dict[float, tuple[ReadPrefix, ...]] = {}  # by the position of the picture
+        self._kept: dict[float, _KeptWords] = {}  # by the position of the picture
 
     def options_for_network(self, options: Options) -> Options:
         """transformer_options with everybody's words, which are computed where they are not kept."""
@@ -51,12 +60,13 @@ class PrefixWordsBatch(PrefixBatch):
     def _prefixes(self, given: PrefixInput, options: Options) -> tuple[ReadPrefix, ...]:
         """The words of every slot."""
         position = float(positions_of(given, self.latent)[-1, 0])
-        if position not in self._kept:
+        kept = self._kept.get(position)
+        if kept is None or kept.added is not added_to_layers():
             prefixes: list[ReadPrefix] = []
             for slot in self.slots:
                 prefixes.append(ReadPrefix(self._blocks(slot, position, given.text, options), slot.tokens))
-            self._kept[position] = tuple(prefixes)
-        return self._kept[position]
+            kept = self._kept[position] = _KeptWords(added_to_layers(), tuple(prefixes))
+        return kept.prefixes
 
     def _blocks(self, slot: TextSlot, position: float, like: Tensor, options: Options) -> list[BlockKeys]:
         """The keys and values of the words in a slot, for every row, with zeros behind those of a row with fewer.
@@ -64,17 +74,19 @@ class PrefixWordsBatch(PrefixBatch):
         position: of the picture. like: a text of the forward.
         """
         texts = [text.to(like) for text in slot.texts]  # (1, T, width) each
-        of_lengths = {slot.tokens: [0]} if len(texts) == 1 else slot.rows_of_lengths
+        # All rows, also where they share their words: in each the LoRAs of another person may act.
+        of_lengths = {slot.tokens: [*range(self.row_count)]} if len(texts) == 1 else slot.rows_of_lengths
         blocks: list[BlockKeys] = []
         for length, rows in of_lengths.items():
-            text = torch.cat([texts[row] for row in rows])
+            text = torch.cat([texts[slot.in_row(row)] for row in rows])
             positions = positions_of(PrefixInput(text, (), ()), self.latent)
             positions[:, 0] += position - length  # the picture would stand at `length`
             prefix = PrefixInput(text, (), ())
-            of_rows = computed(self.network, prefix, positions, {}, self.latent[1], options)
+            channels, owner = self.latent[1], slot.name or None
+            of_rows = computed(self.network, prefix, positions, {}, channels, options, owner, rows)
             if not blocks:
                 blocks = [self._room(keys, slot.tokens) for keys, _ in of_rows]
-            into = slice(None) if len(texts) == 1 else torch.tensor(rows, device=like.device)
+            into = torch.tensor(rows, device=like.device)
             for (all_keys, all_values), (keys, values) in zip(blocks, of_rows, strict=True):
                 all_keys[into, :length] = keys
                 all_values[into, :length] = values
