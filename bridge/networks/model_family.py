@@ -17,7 +17,7 @@ from ...core.attention.cross_attention import on_tokens
 from ...core.checks.errors import BadSetup, WrongBaseModel, joined, listed
 from ..host.shared_network import model_of, network_within
 from ..host.unet import NETWORK, WEIGHT, has_unet, pixels_of, text_width, weight_shape
-from .families import RELATIVES, TRANSFORMERS, NEWER
+from .families import NEWER, RELATIVES, TRANSFORMERS
 from .transformer_families import HostNetwork, TransformerFamily
 
 WITH_REFERENCES = tuple(family.name for family in (*TRANSFORMERS, *NEWER) if family.references)

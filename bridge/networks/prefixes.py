@@ -249,6 +249,10 @@ class PrefixBatch(SplitBatch):
     latent: the shape of the target's, (B, C, h, w). given: of what the network makes its own prefix in this forward.
     """
 
+    # The host looks for room for its cache, at which torch.compile breaks the graph and compiles the blocks one by one.
+    # They would find the keys of the block for which they were compiled: the host lets torch.compile forget what they
+    # have read of transformer_options.
+    may_be_compiled = False
     given: PrefixInput
 
     def __init__(self, forward_shape: ForwardShape) -> None:

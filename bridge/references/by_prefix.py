@@ -22,7 +22,6 @@ from ...core.attention.prefix_groups import (
 from ...core.attention.reference_groups import ReadReference
 from ...core.attention.token_groups import AnySplit, Group, split_of_rows
 from ...core.attention.token_layout import Span
-from ...core.attention.tracing import untraced
 from ..host.unet import Options
 from ..networks.prefixes import (
     PrefixBatch,
@@ -84,7 +83,6 @@ class PrefixReferencesBatch(PrefixBatch):
         kept = self._prefixes(self.given, options)
         return self.with_read(options, tuple(kept.by_name.values()), _TargetReading(self, kept))
 
-    @untraced  # which prompt it is, and so whether its prefixes are kept, is known in a forward only
     def _prefixes(self, given: PrefixInput, options: Options) -> _KeptPrefixes:
         """The prefixes of a prompt."""
         added = added_to_layers()
@@ -129,7 +127,6 @@ class PrefixReferencesBatch(PrefixBatch):
             kept.splits[key] = self._made_split(kept, keys, starts)
         return kept.splits[key]
 
-    @untraced
     def _made_split(self, kept: _KeptPrefixes, keys: TargetKeys, starts: Mapping[int, int]) -> AnySplit:
         # The network's own prefix, which stands in front, is that of everybody where no other is.
         prefixes = {name: PrefixKeys(spans, starts.get(name, 0)) for name, spans in kept.spans.items()}

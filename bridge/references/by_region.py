@@ -121,16 +121,18 @@ class RegionalReferences(CarriedOfPeople):
         """For every reference latent of the entry the weight of its person."""
         return tuple(self.record.weight_of(reference, self.row) for reference in self.references)
 
-    def cells_added(self, model: BaseModel) -> int:
-        """In a family of prefixes as many as the references that stand in prefixes of ours: those of a person in one,
-        those of nobody in that of each person and in the one of nobody. Their keys are kept for all steps."""
+    def cells_added(self, model: BaseModel, text_tokens: int) -> int:
+        """In a family of prefixes as many as the tokens of prefixes of ours, whose keys are kept for all steps. Each
+        person has one, and nobody: with the text, the references of nobody and those of the person. At a strength of 0
+        there is one of everybody, unless all is read as it is."""
         family = transformer_family(model)
-        if family is None or not family.prefix:
+        if family is None or not family.prefix or (not self.strength and self.record.is_read_as_it_is):
             return 0
-        cells = 0
+        prefixes = self.people_count + 1 if self.strength else 1
+        cells = prefixes * text_tokens * cells_per_token(model) ** 2  # a token is a square of cells
         for reference in self.record.references:
             height, width = reference.latent.shape[-2:]
-            cells += height * width * (self.people_count + 1 if reference.owner is None else 1)
+            cells += height * width * (prefixes if reference.owner is None else 1)
         return cells
 
     def can_join_batch(self, other: Any) -> bool:

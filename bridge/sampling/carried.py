@@ -118,9 +118,9 @@ class Carried(NeverCopied):
         Raises BadSize or BadRegion where this does not fit the picture. Its canvas has been held against it before.
         """
 
-    def cells_added(self, model: BaseModel) -> int:
+    def cells_added(self, model: BaseModel, text_tokens: int) -> int:
         """How many cells (latent pixels) have as many tokens as this adds to every row, for the host's estimate of
-        memory. model: the host's."""
+        memory. model: the host's. text_tokens: of the text of its entry."""
         return 0
 
     def can_join_batch(self, other: Any) -> bool:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from comfy.model_base import BaseModel
 from comfy.patcher_extension import WrapperExecutor
 from torch import Tensor, nn
 
+from ...core.attention.tracing import untraced
 from ..host.unet import Options, dtype_of
 from .current_forward import current
 from .watch import Calls, DueCalls
@@ -116,9 +117,11 @@ class ForwardInput(NamedTuple):
 class Batch:
     """What the rows of one forward read of one kind, ready on the device.
 
-    row_count: the number of rows. calls: those of what it has put into the network.
+    row_count: the number of rows. calls: those of what it has put into the network. may_be_compiled: whether
+    torch.compile may compile a forward with it.
     """
 
+    may_be_compiled: ClassVar[bool] = True
     row_count: int
 
     def __init__(self) -> None:
@@ -185,3 +188,11 @@ def call_network(batches: Sequence[Batch], executor: WrapperExecutor, x: Tensor,
         current.know_again(before)
         for batch in batches:
             batch.after_network_call()
+
+
+@untraced
+def call_uncompiled(
+    batches: Sequence[Batch], executor: WrapperExecutor, x: Tensor, *args: Any, **kwargs: Any
+) -> Tensor:
+    """What call_network gives, which torch.compile does not compile."""
+    return call_network(batches, executor, x, *args, **kwargs)

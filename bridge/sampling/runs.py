@@ -56,7 +56,16 @@ from .carried import (
 )
 from .conditioning import NeverCopied, factor_between
 from .deferred_errors import DeferredErrors
-from .forward import Batch, ForwardInput, ForwardShape, Network, argument, call_network, forget_past
+from .forward import (
+    Batch,
+    ForwardInput,
+    ForwardShape,
+    Network,
+    argument,
+    call_network,
+    call_uncompiled,
+    forget_past,
+)
 from .node_of_run import NodeOfRun
 from .row_tables import RowTables
 from .run_notes import WORDS, note_on_words
@@ -97,6 +106,16 @@ class Sent(NamedTuple):
     forward_input: ForwardInput
 
 
+class _Entry(NamedTuple):
+    """What one entry carries, and how many tokens its text has."""
+
+    carried: tuple[Carried, ...]
+    text_tokens: int
+
+    def cells_added(self, model: BaseModel) -> int:
+        return sum(item.cells_added(model, self.text_tokens) for item in self.carried)
+
+
 class Run(NeverCopied):
     """One sampling of a MODEL. It reads all kinds of what the conditioning carries.
 
@@ -129,8 +148,7 @@ class Run(NeverCopied):
         threads at once, and the host counts what is loaded for all of them. It guards no dictionary: each thread has a
         network and a card of its own, and by these is kept what a run keeps."""
         self._deferred_errors = DeferredErrors()
-        self._entries: list[tuple[Carried, ...]] = []
-        """What each entry carries."""
+        self._entries: list[_Entry] = []
         self._beside: list[ModelPatcher] = []
         """See `load_beside`."""
         self._times_called = 0
@@ -151,7 +169,8 @@ class Run(NeverCopied):
         for entry, cond in entries_with(guider):
             carried = tuple(item.in_entry(entry) if item.key in new else item for item in cond.cond)
             carry_instead(entry, CarriedCond(carried, run=self))
-            self._entries.append(carried)
+            text: Tensor | None = entry.get("cross_attn")
+            self._entries.append(_Entry(carried, 0 if text is None else text.shape[1]))
             everything += [item for item in carried if item.key in new]
         for canvas in dict.fromkeys(item.canvas for item in everything):
             if canvas is not None:
@@ -250,7 +269,7 @@ class Run(NeverCopied):
             entry = next(entry for side in conds.values() for entry in side)
             entry[_BESIDE] = [*entry.get(_BESIDE, ()), *dict.fromkeys(self._beside)]
         base_model = model_of(model)
-        cells = max((sum(item.cells_added(base_model) for item in carried) for carried in self._entries), default=0)
+        cells = max((entry.cells_added(base_model) for entry in self._entries), default=0)
         if cells and len(noise_shape) >= 4:
             *others, height, width = noise_shape
             frames = others[2] if len(others) > 2 else 1
@@ -355,14 +374,14 @@ class Run(NeverCopied):
         if sent.forward_input.is_as_before(row_table, x):
             # wrap_apply_model holds `prepared` of these batches open.
             _check_row_count(x, len(row_table))
-            return call_network(sent.batches, executor, x, *args, **kwargs)
+            return _call(sent.batches, executor, x, *args, **kwargs)
         context = argument(args, 1, kwargs, "context")  # args: timestep, text
         if context is None:
             context = sent.forward_input.context
         forward_input = sent.forward_input._replace(x=x, context=context, row_table=row_table)
         batches = self._batches_of(forward_input)
         with self._in_network(batches, forward_input):
-            return call_network(batches, executor, x, *args, **kwargs)
+            return _call(batches, executor, x, *args, **kwargs)
 
     def _batches_of(self, forward_input: ForwardInput) -> tuple[Batch, ...]:
         """The batches of a forward, in the order of the kinds; () where nothing of what its rows carry is on.
@@ -430,6 +449,12 @@ _BESIDE = "additional_models"
 """Where the host looks in an entry for models that it loads beside the MODEL."""
 _SENT = f"{KEY}_sent"
 """The key of a Sent among the arguments of a network, on its way through wrappers of others."""
+
+
+def _call(batches: Sequence[Batch], executor: WrapperExecutor, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    """What the network gives with these batches, see call_network."""
+    call = call_network if all(batch.may_be_compiled for batch in batches) else call_uncompiled
+    return call(batches, executor, x, *args, **kwargs)
 
 
 def _check_row_count(x: Tensor, row_count: int) -> None:

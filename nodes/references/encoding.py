@@ -18,7 +18,7 @@ from torch import Tensor
 from ...bridge.host.notes import stepwise
 from ...bridge.host.unet import ONE_FAMILY
 from ...bridge.networks import model_family
-from ...bridge.networks.families import TRANSFORMERS, NEWER
+from ...bridge.networks.families import NEWER, TRANSFORMERS
 from ...bridge.networks.transformer_families import ReferencePictures, TransformerFamily
 from ...bridge.references.record import LATENTS, REFERENCES, PeopleReferences, ReferenceLatent
 from ...bridge.sampling.conditioning import Conditioning

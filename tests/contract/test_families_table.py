@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pack.bridge.networks.families import TRANSFORMERS, NEWER
+from pack.bridge.networks.families import NEWER, TRANSFORMERS
 from pack.bridge.networks.transformer_families import TransformerFamily
 from pack.core import families
 from pack.core.methods import methods

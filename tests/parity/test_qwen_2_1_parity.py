@@ -4,11 +4,15 @@ from dataclasses import replace
 from functools import cache
 from itertools import pairwise
 
+import compiled
 import pytest
 import torch
 import torch.nn.functional as functional
 from family_encoders import LLAMA, WIDTH, encoder
 from figures import WHOLE_SAMPLING, relative
+from pack.bridge.loras.layer_names import layers_of
+from pack.bridge.loras.lora_files import NotForOnePerson, read_lora_file
+from pack.bridge.loras.person_loras import PersonLoras
 from pack.bridge.references.by_region import RegionalReferences
 from pack.bridge.references.record import REFERENCES, PeopleReferences, ReferenceLatent
 from pack.bridge.sampling import on_model
@@ -17,7 +21,7 @@ from pack.bridge.sampling.conditioning import SamplerInputs
 from pack.bridge.words.transformer.run import TRANSFORMER_WORDS
 from pack.bridge.words.transformer.words import TransformerWords
 from pack.core.attention.token_groups import in_steps
-from pack.core.cast import Cast, Lora, PlacedCast, Slot
+from pack.core.cast import Cast, Lora, PlacedCast, RowCast, Slot
 from pack.core.taking_part import present_in
 from pack.nodes.references.limits import RegionLimit, read_by_region, regions_of_references
 from peers import apply
@@ -26,6 +30,8 @@ from tiny.people_made import a_member
 from tiny.seeded import normal
 from transformer_loras import saved, tensors
 from words_made import carried_words, encoded
+
+import nodes as host_nodes
 
 comfy_models = pytest.importorskip("comfy.supported_models")
 pytestmark = pytest.mark.skipif(not hasattr(comfy_models, "QwenImage21"), reason="this ComfyUI has no Qwen-Image 2.1")
@@ -434,10 +440,10 @@ def lora_of(seed, layers=None):
         sizes |= {f"{block}.attn.{name}": (width, width) for name in ("to_q", "to_k", "to_v", "to_out.0")}
         sizes |= {f"{block}.img_mlp.{name}": (inner, width) for name in ("gate_layer", "proj")}
         sizes[f"{block}.img_mlp.out"] = width, inner
-    state = tensors(sizes, seed)
+    state = tensors(sizes, seed, prefix="transformer.")
     changes = {}
     for name in sizes:
-        down, up = (state[f"diffusion_model.{name}.lora_{part}.weight"].double() for part in "AB")
+        down, up = (state[f"transformer.{name}.lora_{part}.weight"].double() for part in "AB")
         changes[name] = up @ down
     for number in range(SHAPE["num_layers"]):
         mlp = f"transformer_blocks.{number}.img_mlp"
@@ -506,8 +512,8 @@ def test_the_same_from_the_inputs_of_the_node_on():
     assert relative(tiny_dits.sample(*applied, start), expected) <= WHOLE_SAMPLING
     model, positive, _negative = applied
     (carried,) = carried_in(positive[0][1], RegionalReferences.key)
-    latents_of_people = positive[0][1]["reference_latents"]
-    assert carried.cells_added(model.model) == sum(latent[0, 0].numel() for latent in latents_of_people)
+    in_prefixes = sum(latent[0, 0].numel() for latent in positive[0][1]["reference_latents"]) + 3 * 9
+    assert carried.cells_added(model.model, text_tokens=9) == in_prefixes
 
 
 def test_words_from_the_inputs_of_the_node_on():
@@ -573,7 +579,8 @@ LORAS = {
     "with references by half": {"regions": FADING, "owners": [0, None, 1], "region_strength": 0.5, "first": True},
     "with weighted references and words": {"regions": SIDES, "owners": [1, 0], "weights": (2.0, 1.0), "words": True},
     "with all, for a while": {
-        "regions": FADING, "owners": [0, None, 1], "words": True, "first": True, "start_percent": 0.3, "end_percent": 0.8,
+        "regions": FADING, "owners": [0, None, 1], "words": True, "first": True, "start_percent": 0.3,
+        "end_percent": 0.8,
     },
     "with all, the LoRAs behind": {"regions": FADING, "owners": [0, None, 1], "words": True, "rows": 2},
     "beside references of nobody as large as the picture": {"regions": SMALL, "owners": [None, None, None]},
@@ -589,7 +596,11 @@ def test_loras_are_dense(case):
     given = dict(LORAS[case])
     regions, owners, rows = given.pop("regions"), given.pop("owners", []), given.pop("rows", 1)
     weights = given.pop("weights", (1.0,) * 3)
-    has_words, are_first, strength = given.pop("words", False), given.pop("first", False), given.pop("region_strength", 1.0)
+    has_words, are_first, strength = (
+        given.pop("words", False),
+        given.pop("first", False),
+        given.pop("region_strength", 1.0),
+    )
     size = (7, 11) if regions is None else tuple(regions.shape[1:])
     people = 2 if regions is None else len(regions)
     texts = sides(cast_of(*weights[:people]), owners, negative=7 if rows > 1 else 5)
@@ -615,3 +626,156 @@ def test_loras_are_dense(case):
     assert relative(tiny_dits.sample(*applied, start, steps=steps), expected) <= WHOLE_SAMPLING
     dense.loras = []
     assert relative(tiny_dits.sample(patched(dense, tiny()), *texts, start, steps=steps), expected) > 1e-3
+
+
+def names_of_halves(number):
+    """Of both halves of one layer, as trainers write them."""
+    return [
+        f"diffusion_model.transformer_blocks.{number}.img_mlp.gate_layer",
+        f"transformer.transformer_blocks.{number}.img_mlp.proj",
+        f"lora_unet_transformer_blocks_{number}_img_mlp_gate_layer",
+        f"lycoris_transformer_blocks_{number}_img_mlp_proj",
+    ]
+
+
+@pytest.mark.parametrize("name", names_of_halves(2))
+def test_a_half_of_a_layer_has_the_lora_of_that_half(name):
+    """Trained on a network in which both are layers of their own."""
+    state = {f"{name}.lora_down.weight": normal(3, 2, 64), f"{name}.lora_up.weight": normal(4, 192, 2)}
+    file = saved("half of a layer.safetensors", state)
+    (section,) = read_lora_file(file, tiny(), clip_of_host(), layers_of(tiny(), "a node"), by_region=True).sections
+    assert section.layer == "transformer_blocks.2.img_mlp.gate_up"
+    assert section.rows == (slice(192, 384) if name.endswith("proj") else slice(0, 192))
+
+
+OF_THE_TIME = {
+    "modulation.1": (256, 64),
+    "norm_out.linear": (64, 64),
+    "time_text_embed.timestep_embedder.linear_1": (64, 256),
+}
+
+
+def person_with(file, words=""):
+    person = a_member(1).person
+    return replace(person, name="Anna", loras=(Lora(file, 1.0, words),))
+
+
+@pytest.mark.parametrize("layer", OF_THE_TIME)
+@pytest.mark.parametrize("by_row", [False, True])
+def test_a_lora_of_the_time_alone_is_refused_for_a_part_of_the_picture_and_for_a_row(layer, by_row):
+    """All blocks and all rows share what these layers give."""
+    person = person_with(saved(f"{layer}.safetensors", tensors({layer: OF_THE_TIME[layer]}, 22)))
+    mask = None if by_row else torch.ones(1, 112, 176).tril()
+    cast = RowCast((replace(a_member(1), person=person),), 176, 112) if by_row else person
+    says = f"1 layer of it, first diffusion_model.{layer}.weight: without a place .* Use Load LoRA, which acts in all"
+    sides_of_host = tiny_dits.conditioning(1, tokens=7), tiny_dits.conditioning(2, tokens=7)
+    given = {"positive": sides_of_host[0], "negative": sides_of_host[1], "clip": clip_of_host(), "cast": cast}
+    with pytest.raises(NotForOnePerson, match=says):
+        apply("LikenessLoRAPerPerson", model=tiny(), mask=mask, **given)
+
+
+def test_one_person_everywhere_is_load_lora():
+    """Also in layers of the time, and with a kept prefix of the same text from the steps before the LoRA."""
+    file = saved("everywhere.safetensors", tensors({**OF_THE_TIME, "img_in": (64, 64), "proj_out": (64, 64)}, 22))
+    texts = sides(cast_of(), [None])
+    start = normal(7, 2, 64, 7, 11)
+    given = {"model": tiny(), "positive": texts[0], "negative": texts[1], "clip": clip_of_host()}
+    applied = apply("LikenessLoRAPerPerson", cast=person_with(file), mask=None, **given)[:3]
+    merged = host_nodes.LoraLoader().load_lora(tiny(), None, file, 1.0, 1.0)[0]
+    expected = tiny_dits.sample(merged, *texts, start)
+    assert relative(tiny_dits.sample(*applied, start), expected) <= WHOLE_SAMPLING
+    assert relative(tiny_dits.sample(tiny(), *texts, start), expected) > 1e-3
+
+
+def test_every_row_has_its_own_lora_and_words():
+    """As of each crop alone, on a MODEL with the LoRA merged by the host's loader."""
+    clip, size = clip_of_host(), (7, 11)
+    texts = encoded(clip, "in a park"), encoded(clip, "rain")
+    words = ["a man in red", "a tall woman with a hat"]
+    files = [lora_of(11 + n, "of node")[0] for n in range(2)]
+    people = [replace(a_member(n + 1, slot=Slot((0.0, 0.0))), person=person_with(files[n], words[n])) for n in range(2)]
+    given = {"positive": texts[0], "negative": texts[1], "clip": clip}
+    rows = apply("LikenessLoRAPerPerson", cast=RowCast(tuple(people), 176, 112), model=tiny(WIDTH), **given)[:3]
+    start = normal(7, 2, 64, *size)
+    drawn = tiny_dits.sample(*rows, start)
+    for row, file in enumerate(files):
+        merged = host_nodes.LoraLoader().load_lora(tiny(WIDTH), None, file, 1.0, 1.0)[0]
+        alone = PlacedCast((people[row],), 176, 112)
+        prompt = {"prompts": f"1: {words[row]}", "mask": torch.ones(1, 112, 176)}
+        applied = apply("LikenessPromptPerPerson", cast=alone, model=merged, **prompt, **given)[:3]
+        assert relative(drawn[row : row + 1], tiny_dits.sample(*applied, start[row : row + 1])) <= WHOLE_SAMPLING
+    assert relative(drawn[:1], tiny_dits.sample(tiny(WIDTH), *texts, start)[:1]) > 1e-3
+
+
+def of_all_nodes(cast, model=None, **changed):
+    """References, words and LoRAs of two people, as their nodes give them on."""
+    applied, clip, _text = of_node(cast, model=model or tiny(WIDTH))
+    model, positive, negative = applied
+    members = []
+    for n, member in enumerate(cast.people):
+        file, _ = lora_of(11 + n, "of node")
+        members.append(replace(member, person=replace(member.person, loras=(Lora(file, 1.0, f"person {n} in red"),))))
+    given = {"positive": positive, "negative": negative, "clip": clip, "cast": replace(cast, people=tuple(members))}
+    return apply("LikenessLoRAPerPerson", model=model, **{**given, **changed})[:3]
+
+
+def test_all_from_the_inputs_of_the_nodes_on():
+    size = (7, 11)
+    cast, start = placed(size, 2), normal(7, 1, 64, *size)
+    applied = of_all_nodes(cast)
+    positive = applied[1]
+    (carried,) = carried_in(positive[0][1], TransformerWords.key)
+    (of_loras,) = carried_in(positive[0][1], PersonLoras.key)
+    often = in_steps(functional.avg_pool2d(carried.regions, 16).flatten(1))
+    shares = in_steps(functional.avg_pool2d(of_loras.shares, 16).flatten(1)).double()
+    words = [(encoded(clip_of_host(), f"person {n} in red")[0][0], read) for n, read in enumerate(often)]
+    loras = [(lora_of(11 + n, "of node")[1], share) for n, share in enumerate(shares)]
+    sides_of_host = of_host(clip_of_host(), of_node(cast)[2], cast)
+    dense = Dense([0, 1], [1.0] * 2, [1.0] * 2, masks(*size, 2) > 0, width=WIDTH, words=words, loras=loras)
+    expected = tiny_dits.sample(patched(dense, tiny(WIDTH)), *sides_of_host, start)
+    assert relative(tiny_dits.sample(*applied, start), expected) <= WHOLE_SAMPLING
+
+
+@pytest.mark.parametrize(("people", "strength"), [(2, 0.0), (0, 1.0)], ids=["strength 0", "nobody"])
+def test_without_loras_it_is_the_hosts_own(people, strength):
+    size = (7, 11)
+    texts, start = sides(cast_of(), [None]), normal(7, 1, 64, *size)
+    cast = placed(size, 2)
+    members = [
+        replace(member, person=replace(member.person, loras=(Lora(lora_of(11)[0], 1.0, ""),))) for member in cast.people
+    ]
+    given = {
+        "positive": texts[0],
+        "negative": texts[1],
+        "clip": clip_of_host(),
+        "cast": replace(cast, people=tuple(members[:people])),
+    }
+    applied = apply("LikenessLoRAPerPerson", model=tiny(), strength=strength, **given)[:3]
+    assert torch.equal(tiny_dits.sample(*applied, start), tiny_dits.sample(tiny(), *texts, start))
+
+
+def test_in_bfloat16_it_is_the_same_picture_but_for_the_precision():
+    size = (7, 11)
+    cast, start = placed(size, 2), normal(7, 1, 64, *size)
+    half = tiny_networks.seeded_model("QwenImage21", {**SHAPE, "context_in_dim": WIDTH}, 301, torch.bfloat16)
+    texts = of_host(clip_of_host(), of_node(cast)[2], cast)
+    precision = relative(
+        tiny_dits.sample(half, *texts, start, steps=1), tiny_dits.sample(tiny(WIDTH), *texts, start, steps=1)
+    )
+    drawn = tiny_dits.sample(*of_all_nodes(cast, half), start, steps=1)
+    expected = tiny_dits.sample(*of_all_nodes(cast), start, steps=1)
+    assert drawn.isfinite().all()
+    assert 0 < relative(drawn, expected) <= 3 * precision + 1e-3
+
+
+def test_compiled_it_is_the_same_picture_also_behind_one_without_people():
+    """With the host's cache its graph breaks, and it lets torch.compile forget what blocks read of their options."""
+    size = (7, 11)
+    cast, start = placed(size, 2), normal(7, 1, 64, *size)
+    texts = of_host(clip_of_host(), of_node(cast)[2], cast)
+    expected = tiny_dits.sample(*of_all_nodes(cast), start)
+    plain = tiny_dits.sample(tiny(WIDTH), *texts, start)
+    with compiled.counting():
+        whole = compiled.whole(tiny(WIDTH))
+        assert relative(tiny_dits.sample(whole, *texts, start), plain) <= WHOLE_SAMPLING
+        assert relative(tiny_dits.sample(*of_all_nodes(cast, whole), start), expected) <= WHOLE_SAMPLING

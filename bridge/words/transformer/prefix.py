@@ -1,7 +1,8 @@
 """Words of single people in a family whose text is a causal prefix: each person's are a prefix of their own.
 
-It is computed in the first step and kept, with the person's LoRAs. The picture reads it beside the common text, as core.attention.word_groups
-says. Words read themselves alone, as a prompt does there. The picture stands behind them as if they were the prompt.
+It is computed with the person's LoRAs, in the first step, and kept. The picture reads it beside the common text, as
+core.attention.word_groups says. Words read themselves alone, as a prompt does there. The picture stands behind them as
+if they were the prompt.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ import torch
 from torch import Tensor
 
 from ....core.attention.token_groups import AnySplit, RowSplit, Split
-from ....core.attention.tracing import untraced
 from ....core.attention.word_groups import Filler, TextLayout, split_by_readers
 from ...host.unet import Options
 from ...networks.prefixes import (
@@ -56,7 +56,6 @@ class PrefixWordsBatch(PrefixBatch):
         prefixes = self._prefixes(self.given, options)
         return self.with_read(options, prefixes, _WordsReading(self, prefixes))
 
-    @untraced  # where the picture stands is known in a forward only
     def _prefixes(self, given: PrefixInput, options: Options) -> tuple[ReadPrefix, ...]:
         """The words of every slot."""
         position = float(positions_of(given, self.latent)[-1, 0])
@@ -116,7 +115,6 @@ class _WordsReading:
             self.splits[key] = self._made_split(of_target)
         return self.splits[key]
 
-    @untraced
     def _made_split(self, keys: TargetKeys) -> AnySplit:
         """How the target reads words, in every row of the batch."""
         slots = self.batch.slots

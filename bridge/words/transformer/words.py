@@ -35,7 +35,7 @@ class TransformerWords(WordsOfPeople):
     def begin(self, run: Run) -> None:
         tell_of_file_attention(run, self)
 
-    def cells_added(self, model: BaseModel) -> int:
+    def cells_added(self, model: BaseModel, text_tokens: int) -> int:
         """As many as have the tokens of all people's words; with by_row a row has one person's, and room for the
         longest."""
         family = transformer_family(model)
