@@ -54,6 +54,12 @@ class PrefixInput(NamedTuple):
         end = self.text.shape[1]
         return [*self.slots, *[end] * len(self.references)][: len(self.references)]
 
+    @property
+    def picture_position(self) -> int:
+        """The position of the picture on the first axis: behind the text, and behind each reference by its longer
+        side."""
+        return self.text.shape[1] + sum(max(reference.shape[-2:]) for reference in self.references)
+
     def without(self, left_out: Iterable[int]) -> PrefixInput:
         """The same without some references. left_out: their numbers."""
         numbers = [number for number in range(len(self.references)) if number not in {*left_out}]

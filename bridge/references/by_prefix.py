@@ -124,10 +124,10 @@ class PrefixReferencesBatch(PrefixBatch):
         starts = {name: keys.start_of(prefix) for name, prefix in kept.by_name.items()}
         key = keys.own, keys.total, *starts.values()
         if key not in kept.splits:
-            kept.splits[key] = self._made_split(kept, keys, starts)
+            kept.splits[key] = self.made_split(kept, keys, starts)
         return kept.splits[key]
 
-    def _made_split(self, kept: _KeptPrefixes, keys: TargetKeys, starts: Mapping[int, int]) -> AnySplit:
+    def made_split(self, kept: _KeptPrefixes, keys: TargetKeys, starts: Mapping[int, int]) -> AnySplit:
         # The network's own prefix, which stands in front, is that of everybody where no other is.
         prefixes = {name: PrefixKeys(spans, starts.get(name, 0)) for name, spans in kept.spans.items()}
         is_other = torch.ones(keys.total, dtype=torch.bool)  # what is of none of these prefixes

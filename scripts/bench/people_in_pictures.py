@@ -27,9 +27,9 @@ PULID_TEXT = 2048
 """Width of a token of its published file, which has 16 heads."""
 PORTRAIT = 512
 """Side in px of a reference."""
-SHOWN = {tiny_dits.FLUX_2: 0, tiny_dits.QWEN: 204}
+SHOWN = {tiny_dits.FLUX_2: 0, tiny_dits.QWEN: 204, tiny_dits.QWEN_2_1: 0}
 """Families that references are counted on, and by how many tokens a text shows each: Qwen's encoder sees it at 384 px,
-and frames it."""
+and frames it. That of Qwen-Image 2.1 sees it, too, but what it has seen is taken out of the text."""
 
 
 def pulid(network: Network, people: int) -> Applied:

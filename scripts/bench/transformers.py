@@ -7,20 +7,25 @@ CFG. The people have a strip of the picture each.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import comfy.model_base
 import comfy.model_management
 import comfy.model_patcher
 import torch
+from pack.bridge.references import by_prefix
+from pack.bridge.words.transformer import prefix as words_by_prefix
 from pack.core.cast import Lora, Member, PlacedCast
 from tiny import lora_made, people_made, tiny_dits, tiny_networks
 from tiny.seeded import normal
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import unset_fake_temporarily
 
 from .figures import Applied, Way
 from .unets import filled, hollow, prompts, run, shapes_alone, strips, unet
@@ -66,16 +71,18 @@ class Transformer:
 
 def _published() -> tuple[Transformer, ...]:
     published: dict[str, Any] = json.loads(Path(__file__).with_name("transformers.json").read_text("utf-8"))
-    return tuple(Transformer(name, **settings) for name, settings in published.items())
+    models = (Transformer(name, **settings) for name, settings in published.items())
+    return tuple(model for model in models if model.family in tiny_dits.CONFIGS)
 
 
 PUBLISHED = _published()
+"""Those that this ComfyUI has."""
 
 
 def tiny() -> tuple[Transformer, ...]:
     """A transformer of every family, as small as in the tests."""
     models: list[Transformer] = []
-    for family in tiny_dits.EVERY:
+    for family in (*tiny_dits.EVERY, *tiny_dits.NEWER):
         settings = tiny_dits.CONFIGS[family][1]
         width = settings["txtlayers"] * settings["txtdim"] if family == tiny_dits.KREA_2 else tiny_dits.TEXT
         models.append(Transformer(f"small {family}", family, {}, width, text_tokens=7))
@@ -158,8 +165,43 @@ def for_counting(transformer: Transformer) -> Network:
     model.latent_format = type(model.latent_format)()
     model.model_sampling = comfy.model_base.model_sampling(model.model_config, model.model_type)
     shapes_alone(model.diffusion_model)
+    _with_numbers(model.diffusion_model)
     cpu = torch.device("cpu")
-    return Network(transformer, comfy.model_patcher.ModelPatcher(model, load_device=cpu, offload_device=cpu))
+    return Network(transformer, _InRoom(model, load_device=cpu, offload_device=cpu))
+
+
+class _InRoom(comfy.model_patcher.ModelPatcher):
+    """As if there were memory for all rows at once, and for whatever is kept from step to step."""
+
+    def get_free_memory(self, device: Any) -> int:
+        return 2**50
+
+
+_WITH_SPLITS = by_prefix.PrefixReferencesBatch, words_by_prefix.WordsReading
+"""What works out in the first forward, from the numbers of tensors, how the picture reads people's prefixes."""
+
+
+def _with_numbers(network: nn.Module) -> None:
+    """Let _WITH_SPLITS have numbers in a network of shapes alone."""
+    forward = network.forward
+
+    def called(*inputs: Any, **named: Any) -> Any:
+        with ExitStack() as stack:
+            for owner in _WITH_SPLITS:
+                stack.enter_context(patch.object(owner, "made_split", _in_numbers(owner.made_split)))
+            return forward(*inputs, **named)
+
+    network.forward = called
+
+
+def _in_numbers(function: Callable[..., Any]) -> Callable[..., Any]:
+    def called(*inputs: Any) -> Any:
+        with unset_fake_temporarily():
+            split = function(*inputs)
+            split.on(torch.device("cpu"))  # it keeps that
+            return split
+
+    return called
 
 
 def for_timing(transformer: Transformer, side: int = SIDE, dtype: torch.dtype = DTYPE) -> Network:

@@ -7,6 +7,7 @@ import comfy.model_patcher
 import comfy.samplers
 import comfy.supported_models
 import torch
+from pack.bridge.networks import families as descriptions
 from pack.bridge.networks.families import TRANSFORMERS
 from pack.core import families
 from torch import Tensor
@@ -17,13 +18,18 @@ from .seeded import normal
 KNOWN = hasattr(comfy.supported_models, "Flux2")
 """Whether this ComfyUI has all of them: 0.33 and newer."""
 FLUX, FLUX_2, QWEN = families.FLUX.name, families.FLUX_2.name, families.QWEN.name
-Z_IMAGE, KREA_2, CHROMA, ANIMA = (
-    families.Z_IMAGE.name, families.KREA_2.name, families.CHROMA.name, families.ANIMA.name,
+Z_IMAGE, KREA_2, CHROMA, ANIMA, QWEN_2_1 = (
+    families.Z_IMAGE.name, families.KREA_2.name, families.CHROMA.name, families.ANIMA.name, families.QWEN_2_1.name,
 )  # fmt: skip
 EVERY = tuple(family.name for family in TRANSFORMERS)
+NEWER = tuple(
+    family.name for family in descriptions.NEWER
+    if hasattr(comfy.supported_models, tiny_networks.NETWORKS[family.name][0])
+)  # fmt: skip
+"""Those of the newer families that this ComfyUI has."""
 REFERENCES = {family.name: family.references for family in TRANSFORMERS if family.references is not None}
 """How the families that take reference pictures are given them."""
-CONFIGS: dict[str, tuple[str, dict[str, Any]]] = {family: tiny_networks.NETWORKS[family] for family in EVERY}
+CONFIGS: dict[str, tuple[str, dict[str, Any]]] = {family: tiny_networks.NETWORKS[family] for family in (*EVERY, *NEWER)}
 """By family: the host's configuration class, and what it is given."""
 TEXT, POOLED = CONFIGS[FLUX][1]["context_in_dim"], CONFIGS[FLUX][1]["vec_in_dim"]
 
@@ -52,7 +58,7 @@ def latent(family: str, width: int, height: int, seed: int = 7, rows: int = 1) -
 
 
 def _latent_format(family: str) -> Any:
-    return getattr(comfy.supported_models, CONFIGS[family][0]).latent_format
+    return getattr(comfy.supported_models, CONFIGS[family][0]).latent_format()
 
 
 def _cell(family: str) -> int:

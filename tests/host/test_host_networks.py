@@ -1,10 +1,8 @@
 """Which description says yes to which network of the host: exactly one to each that it describes, none to relatives."""
 
-import json
 import sys
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import comfy.model_detection
@@ -12,20 +10,21 @@ import comfy.supported_models
 import marks
 import pytest
 import torch
+from bench import transformers
 from comfy.model_patcher import ModelPatcher
 from dense_texts import text
 from figures import relative
 from hidden_text import without_common
 from pack.bridge.host import unet
 from pack.bridge.networks import model_family
-from pack.bridge.networks.families import RELATIVES, TRANSFORMERS
+from pack.bridge.networks.families import NEWER, RELATIVES, TRANSFORMERS
 from pack.bridge.sampling import on_model
 from pack.bridge.sampling.carried import carry
 from pack.bridge.words.transformer.run import TRANSFORMER_WORDS
 from pack.core.checks.errors import WrongBaseModel, joined
 from tiny import tiny_dits, tiny_networks
 from tiny.seeded import normal
-from tiny.tiny_dits import CHROMA, EVERY, FLUX, FLUX_2, QWEN, Z_IMAGE
+from tiny.tiny_dits import CHROMA, EVERY, FLUX, FLUX_2, QWEN, QWEN_2_1, Z_IMAGE
 from transformer_loras import EVERYWHERE, HEIGHT, PICTURE, TOLERANCE, WIDTH
 from words_made import carried_words
 
@@ -127,7 +126,7 @@ RELATIVES_OF_UNETS = {
 }
 FROM_FILE = {"cc_projection.weight": torch.zeros(64, 68), "cc_projection.bias": torch.zeros(64)}
 """What the host makes Zero123's network of, beside settings."""
-PUBLISHED = json.loads((Path(__file__).parents[2] / "scripts" / "bench" / "transformers.json").read_text("utf-8"))
+PUBLISHED = {published.name: published for published in transformers.PUBLISHED}
 """Networks of the published sizes: of which family, and its settings that are other than those of the tiny one."""
 CANNOT_BE_MADE = TypeError, KeyError, ValueError, AssertionError, RuntimeError
 pytestmark = pytest.mark.both_hosts
@@ -158,7 +157,7 @@ def settings_like(family: str) -> dict[str, Any]:
 
 def families_of(model: Any) -> list[str]:
     """Whose descriptions say yes."""
-    return [family.name for family in (*TRANSFORMERS, *RELATIVES) if model_family.is_of(model, family)]
+    return [family.name for family in (*TRANSFORMERS, *NEWER, *RELATIVES) if model_family.is_of(model, family)]
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -170,7 +169,7 @@ def test_one_description_says_yes_to_a_network_and_none_to_a_relative(name: str)
         found = model_family.transformer_family(model.model)
         assert found is not None and found.name == network.family
         return
-    known = f"{EVERY[-2]} or {EVERY[-1]} is needed"
+    known = f"{EVERY[-1]} or {QWEN_2_1} is needed"
     with pytest.raises(WrongBaseModel, match=f"The MODEL is made for {network.called or network.kind}.*{known}"):
         model_family.transformer_of(model, "A node")
 
@@ -195,7 +194,7 @@ def test_of_unets_those_are_taken_that_draw_from_a_text(name: str) -> None:
 @marks.transformers
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_the_host_finds_a_family_in_a_file_of_its_size(name: str) -> None:
-    family, sizes = PUBLISHED[name]["family"], PUBLISHED[name]["network"]
+    family, sizes = PUBLISHED[name].family, PUBLISHED[name].network
     kind, tiny_sizes = tiny_dits.CONFIGS[family]
     weights = built(kind, {**tiny_sizes, **sizes}).model.diffusion_model.state_dict()
     config = comfy.model_detection.model_config_from_unet(weights, "")

@@ -49,16 +49,16 @@ class PrefixWordsBatch(PrefixBatch):
     def __init__(self, slots: Sequence[TextSlot], forward_shape: ForwardShape) -> None:
         super().__init__(forward_shape)
         self.slots = slots
-        self._kept: dict[float, _KeptWords] = {}  # by the position of the picture
+        self._kept: dict[int, _KeptWords] = {}  # by the position of the picture
 
     def options_for_network(self, options: Options) -> Options:
         """transformer_options with everybody's words, which are computed where they are not kept."""
         prefixes = self._prefixes(self.given, options)
-        return self.with_read(options, prefixes, _WordsReading(self, prefixes))
+        return self.with_read(options, prefixes, WordsReading(self, prefixes))
 
     def _prefixes(self, given: PrefixInput, options: Options) -> tuple[ReadPrefix, ...]:
         """The words of every slot."""
-        position = float(positions_of(given, self.latent)[-1, 0])
+        position = given.picture_position
         kept = self._kept.get(position)
         if kept is None or kept.added is not added_to_layers():
             prefixes: list[ReadPrefix] = []
@@ -67,14 +67,14 @@ class PrefixWordsBatch(PrefixBatch):
             kept = self._kept[position] = _KeptWords(added_to_layers(), tuple(prefixes))
         return kept.prefixes
 
-    def _blocks(self, slot: TextSlot, position: float, like: Tensor, options: Options) -> list[BlockKeys]:
+    def _blocks(self, slot: TextSlot, position: int, like: Tensor, options: Options) -> list[BlockKeys]:
         """The keys and values of the words in a slot, for every row, with zeros behind those of a row with fewer.
 
         position: of the picture. like: a text of the forward.
         """
         texts = [text.to(like) for text in slot.texts]  # (1, T, width) each
         # All rows, also where they share their words: in each the LoRAs of another person may act.
-        of_lengths = {slot.tokens: [*range(self.row_count)]} if len(texts) == 1 else slot.rows_of_lengths
+        of_lengths = {slot.tokens: [0]} if len(texts) == 1 else slot.rows_of_lengths
         blocks: list[BlockKeys] = []
         for length, rows in of_lengths.items():
             text = torch.cat([texts[slot.in_row(row)] for row in rows])
@@ -98,7 +98,7 @@ class PrefixWordsBatch(PrefixBatch):
 
 
 @dataclass(frozen=True, eq=False)
-class _WordsReading:
+class WordsReading:
     """The Reading of the target."""
 
     batch: PrefixWordsBatch
@@ -112,10 +112,10 @@ class _WordsReading:
         self.batch.calls.count()
         key = of_target.start_of(self.prefixes[0]), of_target.total
         if key not in self.splits:
-            self.splits[key] = self._made_split(of_target)
+            self.splits[key] = self.made_split(of_target)
         return self.splits[key]
 
-    def _made_split(self, keys: TargetKeys) -> AnySplit:
+    def made_split(self, keys: TargetKeys) -> AnySplit:
         """How the target reads words, in every row of the batch."""
         slots = self.batch.slots
         splits: list[Split] = []
