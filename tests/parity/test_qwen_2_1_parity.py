@@ -16,7 +16,7 @@ from pack.bridge.loras.person_loras import PersonLoras
 from pack.bridge.references.by_region import RegionalReferences
 from pack.bridge.references.record import REFERENCES, PeopleReferences, ReferenceLatent
 from pack.bridge.sampling import on_model
-from pack.bridge.sampling.carried import carried_in, carry
+from pack.bridge.sampling.carried import ConditioningLost, carried_in, carry
 from pack.bridge.sampling.conditioning import SamplerInputs
 from pack.bridge.words.transformer.run import TRANSFORMER_WORDS
 from pack.bridge.words.transformer.words import TransformerWords
@@ -749,6 +749,21 @@ def test_without_loras_it_is_the_hosts_own(people, strength):
     }
     applied = apply("LikenessLoRAPerPerson", model=tiny(), strength=strength, **given)[:3]
     assert torch.equal(tiny_dits.sample(*applied, start), tiny_dits.sample(tiny(), *texts, start))
+
+
+def test_a_layer_that_int8_kernels_pass_over_is_named(monkeypatch):
+    """As comfy.ops.linear_input_act does with int8 weights."""
+    import comfy.ops
+
+    def joined(linear, x, _activation):
+        gate, up = x.chunk(2, -1)
+        return functional.linear(functional.silu(gate) * up, linear.weight)
+
+    monkeypatch.setattr(comfy.ops, "linear_input_act", joined)
+    applied, _ = with_loras((tiny(), *sides(cast_of(), [])), (7, 11), SIDES)
+    says = r"passes over 3 of the \d+ layers .* such as transformer_blocks\.0\.img_mlp\.out\. .*bf16 or fp8"
+    with pytest.raises(ConditioningLost, match=says):
+        tiny_dits.sample(*applied, normal(7, 1, 64, 7, 11))
 
 
 def test_in_bfloat16_it_is_the_same_picture_but_for_the_precision():
