@@ -153,9 +153,6 @@ def shapes_alone(module: Any) -> None:
                 out = super().forward(*inputs, **named)
             return tree_map_only(torch.Tensor, lambda x: torch.zeros(x.shape, dtype=x.dtype), out)
 
-    # By its name a family is known.
-    InShapes.__module__, InShapes.__qualname__ = kind.__module__, kind.__qualname__
-
     module.__class__ = InShapes
 
 
