@@ -20,7 +20,7 @@ from .sockets import CastOrPersonSocket, CastSocket, PartsSocket, PersonSocket
 
 LOOK_FROM_PICTURE = "Look from Picture"
 CLOTHES = ("whole body clothes", "upper body clothes", "lower body clothes")
-HAIR = "hair or headwear"
+HAIR = looks.HAIR_LABEL
 """The labels of what is found in a place without a mask."""
 NO_PLACE_OF_HAIR = "Hair (hair) takes nothing more here: it is for a person with a place, without a mask."
 

@@ -1,4 +1,7 @@
-"""Measure Likeness: who is in a picture, how alike and in whose place. Pick Best Likeness: the best of a batch."""
+"""Measure Likeness: who is in a picture, how alike and in whose place. Pick Best Likeness: the best of a batch.
+
+Sheet of Scenes: the pictures of a story with what was measured of each.
+"""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -21,7 +24,7 @@ from ..core.cast import Cast, Person
 from ..core.checks.errors import BadParts, BadPhoto, BadSetup, counted, listed
 from ..core.checks.prompts import check_text
 from ..core.faces.model import faces_in, unsure_in
-from ..core.measure import annotated_picture, comparison, figures, measuring, report_text
+from ..core.measure import annotated_picture, comparison, figures, measuring, report_text, scene_sheet
 from ..core.measure.garments import LOOKS_NOT_COMPARED, NO_GARMENTS, NOTHING_TO_COMPARE, garments_of
 from ..core.measure.report import Report
 from ..core.parts.parts import Parts
@@ -220,6 +223,7 @@ class PickBestLikeness(io.ComfyNode):
                 io.Int.Output("best_index"),
                 io.Float.Output("best_score"),
                 io.String.Output("ranking"),
+                ReportSocket.Output("best_report"),
             ],
         )
 
@@ -248,7 +252,8 @@ class PickBestLikeness(io.ComfyNode):
         best_latents = rows(latents, best) if latents else ExecutionBlocker(NO_LATENTS)
         ranking = "\n".join(report_text.ranking_lines(report, score))
         preview = ui.PreviewImage(as_rgb(best_images), cls=cls)
-        return io.NodeOutput(best_images, best_latents, best_index, best_value, ranking, ui=preview)
+        best_report = report.of_pictures(best)
+        return io.NodeOutput(best_images, best_latents, best_index, best_value, ranking, best_report, ui=preview)
 
 
 def _check_counts(report: Report, images: Tensor, latents: dict[str, Any] | None) -> None:
@@ -266,6 +271,54 @@ def _check_counts(report: Report, images: Tensor, latents: dict[str, Any] | None
             raise BadPhoto(why, "Connect the pictures that were measured, and the latents they were decoded from.")
 
 
+class SheetOfScenes(io.ComfyNode):
+    """One sheet of the pictures of a story: a row for each, beside it how like each face and each garment is."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="LikenessSheetOfScenes",
+            category=IN_MEASURE,
+            inputs=[
+                io.Image.Input("images"),
+                ReportSocket.Input("report"),
+                io.Image.Input("first_images", optional=True),
+                ReportSocket.Input("first_report", optional=True),
+            ],
+            outputs=[io.Image.Output("sheet")],
+            is_input_list=True,
+            is_output_node=True,
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        images: Sequence[Tensor],
+        report: Sequence[Report],
+        first_images: Sequence[Tensor] = (),
+        first_report: Sequence[Report] = (),
+    ) -> io.NodeOutput:
+        scenes = [*_scenes(first_images, first_report, "first_"), *_scenes(images, report, "")]
+        sheet = scene_sheet.draw(scenes)
+        return io.NodeOutput(sheet, ui=ui.PreviewImage(sheet, cls=cls))
+
+
+def _scenes(images: Sequence[Tensor], reports: Sequence[Report], prefix: str) -> list[scene_sheet.Scene]:
+    """The pictures of batches with what was measured of each.
+
+    reports: one for each batch. prefix: of both inputs' ids. Raises BadPhoto where they are not of the same pictures.
+    """
+    if len(images) != len(reports):
+        why = f"{prefix}images is a list of {len(images)}, and {prefix}report of {len(reports)}."
+        raise BadPhoto(why, "Have both connected to one Pick Best Likeness: to best_images and best_report.")
+    scenes: list[scene_sheet.Scene] = []
+    for batch, report in zip(images, reports, strict=True):
+        _check_counts(report, batch, None)
+        pairs = zip(batch, report.judged_pictures, strict=True)
+        scenes += [scene_sheet.Scene(picture, report, measured) for picture, measured in pairs]
+    return scenes
+
+
 NO_LATENTS = "Pick Best Likeness has no latents to choose from. Connect the sampler's LATENT to its latents input."
 
-NODES = [MeasureLikeness, PickBestLikeness]
+NODES = [MeasureLikeness, PickBestLikeness, SheetOfScenes]

@@ -6,6 +6,7 @@ Scenes: a text of many scenes as a list of prompts.
 from comfy.model_patcher import ModelPatcher
 from comfy.sd import CLIP
 from comfy_api.latest import io
+from comfy_execution.graph_utils import ExecutionBlocker
 from torch import Tensor
 
 from ..bridge.apply.begin import OnBodies, begin
@@ -20,6 +21,7 @@ from .sockets import CastSocket
 
 NAME = "Prompt per Person"
 NOTHING = "No prompt is applied: no line has words, or Strength (strength) is 0."
+ONE_SCENE = "Scenes has one scene, so no others follow. Write one more line into Prompts (text)."
 NOTHING_IN_ROWS = (
     "No prompt is applied: no line is about a person whom Crop Faces has cut out, or Strength (strength) is 0."
 )
@@ -87,13 +89,20 @@ class Scenes(io.ComfyNode):
                 io.String.Input("text", multiline=True, default=""),
                 io.String.Input("always", multiline=True, default=""),
             ],
-            outputs=[io.String.Output("prompts", is_output_list=True), io.Int.Output("count")],
+            outputs=[
+                io.String.Output("prompts", is_output_list=True),
+                io.Int.Output("count"),
+                io.String.Output("first"),
+                io.String.Output("others", is_output_list=True),
+            ],
         )
 
     @classmethod
     def execute(cls, text: str, always: str) -> io.NodeOutput:
         prompts = per_scene(text, always)
-        return io.NodeOutput(prompts, len(prompts))
+        first, *others = prompts
+        # The host cannot run a node for an empty list.
+        return io.NodeOutput(prompts, len(prompts), first, others or [ExecutionBlocker(ONE_SCENE)])
 
 
 NODES = [PromptPerPerson, Scenes]

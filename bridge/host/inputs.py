@@ -64,8 +64,8 @@ _VALUE_CHECKS: dict[str, _ValueCheck] = {
 """The check of a value of the host's, by the type of its socket: any pack may have made it. What only this pack makes
 needs no more than its class. An input that takes several types is looked at by the class of its value."""
 
-_LIST_TYPES = (io.Image.io_type, "FACE_LANDMARKS", "BOUNDING_BOX")
-"""Types of inputs that a node whose schema says `is_input_list` reads as lists: photos, and what is found in each."""
+_LIST_TYPES = (io.Image.io_type, "FACE_LANDMARKS", "BOUNDING_BOX", "LIKENESS_REPORT")
+"""Types of inputs that a node whose schema says `is_input_list` reads as lists: pictures, and what is found in each."""
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,11 @@
 """The garments that are looked for in pictures: the looks of people, and parts."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..cast import Cast, Person
 from ..parts.parts import Part, Parts
-from ..persons.looks import worn
+from ..persons.looks import where_seen, worn
 from ..taking_part import present_in
 from .measuring import NODE
 
@@ -28,7 +28,7 @@ NO_GARMENTS = Garments((), ())
 
 
 def garments_of(parts: Parts | None, people: Cast | Person | None, text: str) -> Garments:
-    """What the people of weight above 0 wear, each where they stand, and the parts that are connected.
+    """What the people of weight above 0 wear, each where a picture shows it, and the parts that are connected.
 
     A garment of somebody without a place is looked for in the whole picture. text: which looks, see
     `core.persons.looks.worn`, which also raises.
@@ -40,9 +40,13 @@ def garments_of(parts: Parts | None, people: Cast | Person | None, text: str) ->
         taking = present_in(people)
         looks = worn(text, taking, NODE, needs_places=False)
         notes = looks.notes
-        for index, member in enumerate(taking.people):
+        acting = [index for index, acts in enumerate(taking.acts) if acts]  # among the people of the cast
+        for number, member in enumerate(taking.people):
             # Person by person: coats of two people without places are not two pictures of one coat.
-            own = Parts(tuple(part for part, person in looks.people_of_parts.items() if person == index))
+            worn_by_them = [part for part, person in looks.people_of_parts.items() if person == number]
+            targets = [where_seen(part, taking.cast, acting[number]) for part in worn_by_them]
+            pairs = zip(worn_by_them, targets, strict=True)
+            own = Parts(tuple(replace(part, target=target) for part, target in pairs))
             pictures += own.garments
             labels += [f"{member.name}: {garment[0].label}" for garment in own.garments]
     of_looks = len(pictures)

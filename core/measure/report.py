@@ -1,7 +1,7 @@
 """What is measured: one person in one picture, one picture by one recogniser, and the report of a batch of pictures."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -174,6 +174,11 @@ class Report:
     def judge_is_biased(self) -> bool:
         """Whether the recogniser that judges is the one that the method was trained with, which is biased."""
         return self.judge == TRAINED_WITH[self.method]
+
+    def of_pictures(self, indices: Sequence[int]) -> "Report":
+        """The report on some of its pictures, in the order of these indices."""
+        chosen = {recogniser: tuple(of_it[index] for index in indices) for recogniser, of_it in self.pictures.items()}
+        return replace(self, pictures=chosen)
 
     def as_json(self) -> dict[str, Any]:
         """The figures, as JSON has them."""

@@ -29,6 +29,8 @@ _SHOWN = 512
 """About the longer side of a picture in a preview, px."""
 _LEAST_SHARE = 0.002
 """The least share of its picture that may be worn: less is some pixels in what the networks read."""
+HAIR_LABEL = "hair or headwear"
+"""The label of what is worn around the face, and not below it."""
 
 
 class BadLook(LikenessError):
@@ -257,6 +259,19 @@ def worn(
             raise NotPlaced(node_name, [cast.people[index].name])
         people_of_parts |= {part_of(picture, target): person for picture in look.pictures}
     return Worn(people_of_parts, said.notes)
+
+
+def where_seen(part: Part, cast: Cast, index: int) -> Tensor | None:
+    """Where a picture shows a part of the look of a person: hair around the face, all else below the head.
+
+    (H, W) 0..1; the target of the part where the person's place does not say it. index: of the person in cast.people.
+    """
+    if cast.people[index].slot is None or not is_a(cast, PlacedCast):
+        return part.target
+    try:
+        return hair_of_place(cast, index) if part.label == HAIR_LABEL else clothes_of_place(cast, index)
+    except BadLook:
+        return part.target
 
 
 def _chosen(name: str, member: Member) -> Look | None:

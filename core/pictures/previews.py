@@ -30,7 +30,7 @@ _BLACK, _WHITE = "black", "white"
 _CAPTION, _DETAIL = (235, 235, 235), (190, 195, 205)
 _SHEET = (28, 28, 28)  # the background of sheets of pictures
 _FOOTER_EDGE = 4  # px on the left and on the right of a footer's text
-_RULE = (52, 56, 64)  # the lines between the rows of a `table`
+RULE = (52, 56, 64)  # the lines between the rows of a `table`
 
 
 class Sheet:
@@ -244,7 +244,7 @@ def table(title: str, rows: Sequence[TableRow]) -> Tensor:
     sheet = Sheet(Image.new("RGB", (width, y + sum(heights)), BACKGROUND))
     sheet.write(heading, (gap, gap), _TITLE_LINE, _WHITE, title_font)
     for row, lines, height in zip(rows, lines_of_details, heights, strict=True):
-        sheet.pen.line((0, y - gap // 2, width, y - gap // 2), fill=_RULE)
+        sheet.pen.line((0, y - gap // 2, width, y - gap // 2), fill=RULE)
         sheet.pen.text((gap, y), cut_to(row.subject, font, _WIDEST), _CAPTION, font)
         sheet.pen.text((states_x, y), row.state, _GREEN if row.is_good else _RED, font)
         sheet.write(lines, (details_x, y), _DETAIL_LINE, _DETAIL, font)

@@ -15,9 +15,8 @@ from pack.core.faces import analysis
 from pack.core.measure.figures import score
 from pack.core.parts.parts import Part, Parts, make_part
 from pack.core.persons import combining
-from pack.core.persons.looks import BadLook, look_of_parts, part_of
+from pack.core.persons.looks import HAIR_LABEL, BadLook, clothes_of_place, hair_of_place, look_of_parts, part_of
 from pack.core.pictures.tensors import eight_bits
-from pack.core.places.regions import region_of_person, shape_of_bodies
 from pack.nodes import measure
 from tiny import tiny_encoders
 
@@ -81,7 +80,7 @@ def test_the_best_are_kept_with_their_latents(result: dict[str, Any], photos: to
     turned = replace(report, pictures={MBF: tuple(report.judged_pictures[n] for n in (1, 2, 0))})
     latent = {"samples": torch.arange(3.0).reshape(3, 1, 1, 1), "batch_index": [7, 8, 9], "type": "any"}
     best = measure.PickBestLikeness.execute
-    images, latents, index, best_score, ranking = best(turned, mixed, "resemblance", 2, latent).args
+    images, latents, index, best_score, ranking, best_report = best(turned, mixed, "resemblance", 2, latent).args
     assert torch.equal(images, mixed[[2, 1]])
     assert index == 2
     assert latents["samples"].flatten().tolist() == [2, 1]
@@ -89,6 +88,7 @@ def test_the_best_are_kept_with_their_latents(result: dict[str, Any], photos: to
     assert latents["type"] == "any"
     assert best_score == score(report.judged_pictures[0], "resemblance")
     assert ranking.splitlines()[0].startswith("picture 3: resemblance 0.")
+    assert best_report.judged_pictures == tuple(turned.judged_pictures[number] for number in (2, 1))
     assert len(best(report, photos, "weakest person", 99).args[0]) == 3
 
 
@@ -148,11 +148,10 @@ def test_looks_are_compared_where_their_people_stand(face_model: HostedFaceModel
     coat = worn.part
     hat = replace(coat, picture=1 - coat.picture)
     dressed = dressed_in(cast, {"coat": coat, "hat": hat})
-    region = [region_of_person(dressed, number, shape_of_bodies(dressed), ()) for number in (1, 2)]
+    region = [clothes_of_place(dressed, person) for person in (0, 1)]
 
-    def by_hand(*parts: tuple[Part, int]) -> list[tuple[float, ...]]:
-        placed = Parts(tuple(replace(part_of(look_of_parts("x", Parts((part,))).pictures[0]), target=region[person])
-                             for part, person in parts))  # fmt: skip
+    def by_hand(*parts: tuple[Part, torch.Tensor]) -> list[tuple[float, ...]]:
+        placed = Parts(tuple(part_of(look_of_parts("x", Parts((part,))).pictures[0], where) for part, where in parts))
         report = compared(None, worn.images, None, parts=placed, clip_vision=vision)["report"]
         return [picture.part_similarities for picture in report.judged_pictures]
 
@@ -163,7 +162,14 @@ def test_looks_are_compared_where_their_people_stand(face_model: HostedFaceModel
             assert report.labels == tuple(f"{name}: upper body clothes" for name in names)
             assert report.of_looks == len(names)
             if people is dressed:
-                assert [one.part_similarities for one in report.judged_pictures] == by_hand(*worn_parts)
+                expected = by_hand(*((part, region[person]) for part, person in worn_parts))
+                assert [one.part_similarities for one in report.judged_pictures] == expected
+    wig = replace(coat, label=HAIR_LABEL)
+    report = compared(face_model, worn.images, dressed_in(cast, {"wig": wig}), clip_vision=vision, looks="2: -")[
+        "report"
+    ]
+    around_the_face = by_hand((wig, hair_of_place(dressed, 0)))
+    assert [one.part_similarities for one in report.judged_pictures] == around_the_face
     both = compared(face_model, worn.images, dressed, clip_vision=vision, looks="1: -", parts=Parts((coat,)))["report"]
     assert (both.labels, both.of_looks) == (("Yao: upper body clothes", "upper body clothes"), 1)
     for people, looks in ((cast, ""), (dressed, "-")):

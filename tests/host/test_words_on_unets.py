@@ -21,6 +21,7 @@ from pack.bridge.words.unet.words import UnetWords
 from pack.core.cast import PlacedCast
 from pack.core.checks.errors import BadSetup
 from pack.core.checks.value_checks import BadPicture
+from pack.nodes.prompts import Scenes
 from peers import apply
 from tiny import people_made
 
@@ -261,3 +262,11 @@ def test_the_host_s_other_kernels(sdxl, monkeypatch):
     for kernel in (attention.attention_basic, attention.attention_split, attention.attention_sub_quad):
         monkeypatch.setattr(attention, "optimized_attention", kernel)
         assert relative(sample(*speak(sdxl[0], "1: up\n2: down")), expected) < ALMOST
+
+
+def test_scenes_are_a_first_one_and_others():
+    """Where there is one alone, what others would go to is stopped in words."""
+    assert Scenes.execute("a\n\nb\nc", "x").args == (["a, x", "b, x", "c, x"], 3, "a, x", ["b, x", "c, x"])
+    prompts, count, first, (others,) = Scenes.execute("a", "").args
+    assert (prompts, count, first) == (["a"], 1, "a")
+    assert isinstance(others, ExecutionBlocker) and "one more line" in others.message

@@ -306,6 +306,9 @@ def _defaults_of_second_passes() -> None:
         score="resemblance",
         latents=value(latent),
     )
+    best = ours("LikenessPickBestLikeness")
+    both = {"images": best, "report": best[5]}
+    _by_default("LikenessSheetOfScenes", **both, **{f"first_{name}": linked for name, linked in both.items()})
     _by_default(
         "LikenessCropFaces", images=value(photo), cast=value(on_photo), who="everybody", size=256, vae=value(vae)
     )

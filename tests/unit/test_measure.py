@@ -10,7 +10,7 @@ import pytest
 import torch
 from pack.core.cast import Absent, Cast, Face, Faces, Member, NotPlaced, Person, PlacedCast, Slot
 from pack.core.checks.errors import BadCast, BadEmbedding, BadSize
-from pack.core.measure import comparison, figures, measuring, report_text
+from pack.core.measure import comparison, figures, measuring, report_text, scene_sheet
 from pack.core.measure.annotated_picture import annotate
 from pack.core.measure.figures import Figure
 from pack.core.measure.report import MeasuredPicture, Report, Sighting
@@ -407,3 +407,20 @@ def test_a_stranger_has_a_grey_frame() -> None:
     report = measuring.measure([anna_and_stranger], Cast((Member(a_person(0)),)), [JUDGE], stranger_below=0.2)
     edges = (annotate(blank, report, 0)[200, [140, 540]] * 255).round()
     assert edges.tolist() == [[86, 180, 233], [170, 170, 170]]
+
+
+def test_a_sheet_marks_the_face_and_the_garment_that_are_least_like() -> None:
+    """In a row for each picture: as high as the picture, 200 px wide and 100 high."""
+    faces = [picture(face([first, 0.1]), face([0.1, 0.6], 100)) for first in (0.7, 0.3, 0.5)]
+    report = measuring.measure(faces, cast(placed=True), [JUDGE])
+    report = measuring.with_parts(report, [[0.9, 0.8], [0.9, 0.9], [0.7, 0.9]], ["Anna, coat", "Ben, suit"])
+
+    def marked_rows(measured_report: Report) -> list[bool]:
+        blank = torch.zeros(100, 200, 3)
+        scenes = [scene_sheet.Scene(blank, measured_report, one) for one in measured_report.judged_pictures]
+        sheet = (scene_sheet.draw(scenes)[0] * 255).round()  # (H, W, 3)
+        marked = (sheet == torch.tensor([255.0, 130.0, 120.0])).all(-1).any(-1)
+        return [bool(row.any()) for row in marked[12:].chunk(3)]
+
+    assert marked_rows(report) == [False, True, True]
+    assert marked_rows(report.of_pictures([0, 0, 0])) == [True, True, True], "of equal ones each"

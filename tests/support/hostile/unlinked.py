@@ -22,6 +22,8 @@ NEEDED = (
     Needed("LikenessCastFromPhotos", "photo_1"),
     Needed("LikenessSortPhotosIntoPeople", "image"),
     Needed("LikenessMeasureLikeness", "cast"),
+    Needed("LikenessSheetOfScenes", "first_images"),
+    Needed("LikenessSheetOfScenes", "first_report"),
     Needed("LikenessDrawSkeletons", "layout"),
     Needed("LikenessApplyInstantID", "control_net"),
     Needed("LikenessApplyInstantID", "image"),

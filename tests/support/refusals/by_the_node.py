@@ -561,4 +561,14 @@ BY_THE_NODE: dict[str, list[Refused]] = {
     "LikenessPickBestLikeness": [
         refused(BadPhoto, "no prompt was compared", report=OF_PARTS, score="text alignment", latents=UNCONNECTED),
     ],
+    "LikenessSheetOfScenes": [
+        refused(
+            BadPhoto,
+            "about 1 picture, and images has 2",
+            images=photo().repeat(2, 1, 1, 1),
+            report=OF_PARTS,
+            first_images=UNCONNECTED,
+            first_report=UNCONNECTED,
+        ),
+    ],
 }
