@@ -101,7 +101,7 @@ SOUGHT = {
     "add person to photo": "id_patch_absent_friend", "insert a person": "id_patch_absent_friend",
     "拥抱": "start_two_people", "孩子": "start_two_people", "身高": "start_two_people",
     "亲子": "start_two_people", "发型": "id_patch_prompt_per_person", "表情": "references_qwen_looks",
-    "加一个人": "id_patch_absent_friend",
+    "加一个人": "id_patch_absent_friend", "storyboard": "parts_id_patch_story", "绘本": "parts_id_patch_story",
 }  # fmt: skip
 """What people look for -> a template that does it."""
 FIRST = {

@@ -27,7 +27,7 @@ from toy import built, install
 ROOT = Path(__file__).resolve().parents[2]
 # What another seed has to compute again, and nothing else.
 SAMPLED = {"KSampler", "SamplerCustomAdvanced", "RandomNoise", "VAEDecode", "SaveImage"}
-JUDGED = {"LikenessMeasureLikeness", "LikenessPickBestLikeness", "PreviewAny"}
+JUDGED = {"LikenessMeasureLikeness", "LikenessPickBestLikeness", "LikenessSheetOfScenes", "PreviewAny"}
 PASTED = {"LikenessPasteFaces", "ImageCompositeMasked", "ImageStitch", "ImageGrid", "StringConcatenate"}
 """What is done with the new pictures and what was measured of them, and only that."""
 FOUND = {"LikenessFindPlaces", "LikenessPromptPerPerson", "LikenessLoRAPerPerson", "CFGGuider", "PreviewImage"}
