@@ -8,6 +8,7 @@ from comfy_api.latest import ComfyExtension, io
 
 from ..bridge.host import folders, inputs
 from ..bridge.host.routes import serve
+from ..bridge.networks.model_family import needs_newer_host
 from ..bridge.people.photos import copy_examples
 from ..core.methods import methods
 from . import adapters
@@ -55,6 +56,6 @@ class Likeness(ComfyExtension):
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         """All nodes of the pack. What needs a running server is also done here, because the server runs by now."""
-        serve()  # the routes by which the editor asks for missing model files
+        serve(needs_newer_host)  # the routes by which the editor asks for missing model files
         copy_examples()
         return NODES

@@ -54,7 +54,13 @@ Chinese.
 READMES = {"en": ROOT / "README.md", "zh": ROOT / "README.zh.md"}
 PAGE = ROOT / "docs" / "models.md"
 GALLERY = ROOT / "locales" / "en" / "main.json"
-IN_GALLERY = {"FLUX.1": "Flux.1", "FLUX.2": "Flux.2 Klein", "Qwen-Image": "Qwen-Image-Edit", "Z-Image": "Z-Image-Turbo"}
+IN_GALLERY = {
+    "FLUX.1": "Flux.1",
+    "FLUX.2": "Flux.2 Klein",
+    "Qwen-Image": "Qwen-Image-Edit",
+    "Qwen-Image 2.1": "Qwen-Image",
+    "Z-Image": "Z-Image-Turbo",
+}
 """Family -> what ComfyUI's gallery calls those models of it that our templates load, where that is another word."""
 ALSO_IN_GALLERY = {"FLUX.1": ("pulid_two_people",)}
 """Family -> templates that load no model of it, but whose note says how to take one."""

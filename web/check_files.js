@@ -12,6 +12,7 @@ import { hide, isShown, show } from "./toasts.js"; // which takes a toast away w
 const CHECK_MODEL_FILES = "LikenessCheckModelFiles";
 const REPORT = "likeness_doctor"; // beside the picture in what nodes/check_files.py sends
 const MISSING = "/likeness/missing"; // the route of bridge/host/routes.py
+const OLDER = "older ComfyUI"; // what the toast is about
 const SIZE = [720, 640]; // of a node that shows a table, at least
 const ABOVE = 240; // pixels for its sockets, its menu and the note
 
@@ -173,6 +174,11 @@ function tell({ names, size, unsized, all_missing: allMissing, report }, unasked
   show(MISSING, "warn", summary, [`${list}. ${shown(download)}`, way], unasked, settle);
 }
 
+/** That this ComfyUI is too old for a model of the workflow: its own loaders name neither. */
+function tellOlder({ older }) {
+  if (older) show(OLDER, "warn", shown(older), shown("Update ComfyUI."), true, settle);
+}
+
 /** Of the open workflow no more is said when its tab is shown again. */
 function settle() {
   const workflow = activeWorkflow();
@@ -230,7 +236,9 @@ async function tellWhatIsMissing() {
   if (!workflow || now !== opened) return; // its turn comes when it is shown again
   if (settingOf("Comfy.Workflow.ShowMissingModelsWarning") === false) return;
   const missing = lacking.get(workflow) ?? (await missingHere(workflow));
-  if (now === opened && missing.names.length) tell(missing, true);
+  if (now !== opened) return;
+  tellOlder(missing);
+  if (missing.names.length) tell(missing, true);
 }
 
 // The menu

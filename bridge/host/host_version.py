@@ -20,6 +20,9 @@ def require_host(host: str, what: str) -> None:
     """Raise BadSetup where this ComfyUI is older than something needs it. host: the `host` of a record. what: what
     needs it, for the message."""
     if not is_host(host):
-        raise BadSetup(
-            f"{what} needs ComfyUI {host} or newer, and this one is {comfyui_version.__version__}.", "Update ComfyUI."
-        )
+        raise BadSetup(needs(host, what), "Update ComfyUI.")
+
+
+def needs(host: str, what: str) -> str:
+    """The sentence that says so."""
+    return f"{what} needs ComfyUI {host} or newer, and this one is {comfyui_version.__version__}."

@@ -2,7 +2,8 @@
 
 import asyncio
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,15 @@ def examined(graph: Mapping[str, Any]) -> Diagnosis:
     return file_check.report("this workflow", wanted, folders.folders_by_key(), gone)
 
 
-def serve() -> None:
+def _families(graph: Mapping[str, Any]) -> set[str]:
+    """Of the models that a workflow needs."""
+    return {model.family for model in workflow_needs.wanted(graph)}
+
+
+def serve(needs_newer_host: Callable[[Collection[str]], str]) -> None:
     """Add the routes to the running server, if any: ROUTE, and one for the pictures of translated help pages.
 
+    needs_newer_host: says which of some families of models this ComfyUI is too old for, "" where it is for none.
     Translated pages lie one folder deeper than the English ones, and link to their pictures as ../img, so that the
     links work on GitHub. But the host's help panel reads the links of all pages as if they stood in web/docs, so there
     ../img is web/img. The second route leads from there to web/docs/img.
@@ -34,22 +41,25 @@ def serve() -> None:
     # Where the pack is installed twice, the first copy adds the routes: the server does not start with a route twice.
     if server is None or any(route.path == ROUTE for route in server.routes):
         return
-    server.routes.post(ROUTE)(_missing)
+    server.routes.post(ROUTE)(partial(_missing, needs_newer_host))
     server.routes.static(f"/extensions/{_PACK.name}/img", _PACK / "web" / "docs" / "img")
 
 
-async def _missing(request: Any) -> Any:
+async def _missing(needs_newer_host: Callable[[Collection[str]], str], request: Any) -> Any:
     """The answer to web/check_files.js: what is missing for a workflow, which is posted as it is saved.
 
     names: of the files that are missing or not in order; nodes that are gone the host names itself. size: of all
     downloads together, in words; "" where none is known. unsized: how many downloads have no known size. all_missing:
-    whether each of the files is missing, and none is there but not in order. report: that of Check Model Files. A body
-    that is no workflow is answered with an error and the status 400.
+    whether each of the files is missing, and none is there but not in order. report: that of Check Model Files. older:
+    a sentence where this ComfyUI is too old for a model of the workflow. A body that is no workflow is answered with an
+    error and the status 400.
     """
     body = await request.read()
     try:
         # In a thread of its own, so that the server goes on meanwhile: a network drive may take its time.
-        diagnosis = await asyncio.to_thread(lambda: examined(workflow_nodes.workflow(body)))
+        graph = await asyncio.to_thread(workflow_nodes.workflow, body)
+        diagnosis = await asyncio.to_thread(examined, graph)
+        families = await asyncio.to_thread(_families, graph)
     except (ValueError, LikenessError) as error:
         return _json({"error": in_one_line(error)}, 400)
     files = [finding for finding in diagnosis.to_fix if finding.state != file_findings.GONE]
@@ -61,6 +71,7 @@ async def _missing(request: Any) -> Any:
         "unsized": sizes.count(None),
         "all_missing": all(finding.state == file_findings.MISSING for finding in files),
         "report": diagnosis.as_json(),
+        "older": needs_newer_host(families),
     }
     return _json(answer)
 

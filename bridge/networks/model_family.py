@@ -2,7 +2,7 @@
 
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, is_dataclass
 from functools import cache
 from inspect import getsource, signature
@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ...core.attention.cross_attention import on_tokens
 from ...core.checks.errors import BadSetup, WrongBaseModel, joined, listed
+from ..host import host_version
 from ..host.shared_network import model_of, network_within
 from ..host.unet import NETWORK, WEIGHT, has_unet, pixels_of, text_width, weight_shape
 from .families import NEWER, RELATIVES, TRANSFORMERS
@@ -42,6 +43,14 @@ def transformer_family(model: BaseModel) -> TransformerFamily | None:
     if any(family.made.network in class_and_bases for family in families):
         _refuse_other_packs(network)
     return next((family for family in families if is_of(model, family)), None)
+
+
+def needs_newer_host(names: Collection[str]) -> str:
+    """Which of these families needs a newer ComfyUI, as this one has no network of it: a sentence; "" for none."""
+    for family in (*TRANSFORMERS, *WITHOUT_LORAS):
+        if family.name in names and not family.is_known_to_host:
+            return host_version.needs(family.least_host, family.name)
+    return ""
 
 
 def is_of(model: BaseModel, family: TransformerFamily) -> bool:

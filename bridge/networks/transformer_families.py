@@ -4,6 +4,7 @@ The families are in the folder families.
 """
 
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
@@ -272,6 +273,11 @@ class TransformerFamily:
     @property
     def module(self) -> str:
         return self.made.network.rpartition(".")[0]
+
+    @property
+    def is_known_to_host(self) -> bool:
+        """Whether this ComfyUI has the network: as it starts, it imports all that it has."""
+        return self.module in sys.modules
 
     @property
     def calls_post_input(self) -> bool:

@@ -83,10 +83,14 @@ def family_of(clip: CLIP) -> EncoderFamily:
         if tokenizer in family.pictures.tokenizers:
             # A tokenizer may have a name of its own for the models; "" stands for that of the family.
             return replace(family, model=family.pictures.tokenizers[tokenizer] or family.model)
-    encoders = [f"for {family.model} {family.pictures.text_encoder}" for family in families]
+    encoders: list[str] = []
+    for family in families:
+        encoder = f"for {family.model} {family.pictures.text_encoder}"
+        transformer = family.transformer
+        encoders.append(encoder if transformer.is_known_to_host else f"{encoder} (ComfyUI {transformer.least_host})")
     raise WrongBaseModel(
         "The clip input",
-        tokenizer.removesuffix("Tokenizer"),
+        tokenizer.rstrip("_").removesuffix("Tokenizer"),
         f"the text encoder of {joined([family.model for family in families], 'or')}",
         f"Load it with Load CLIP and the right type: {', '.join(encoders)}.",
     )

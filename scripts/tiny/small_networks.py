@@ -99,11 +99,11 @@ def _narrow_t5(made: Any) -> Any:
 def _knows_qwen3(usual: Any) -> Any:
     """usual: what tells text encoders, Qwen3, Qwen3-VL and Mistral by their widths."""
     of_first_layer = "model.layers.0.self_attn.q_norm.weight", "model.layers.0.post_attention_layernorm.weight"
-    of_eye = "model.visual.merger.linear_fc2.weight"
+    of_eye, of_8b = "model.visual.merger.linear_fc2.weight", "model.lm_head.weight"
 
     def known(file: Any) -> Any:
         if of_eye in file and len(file[of_eye]) == TEXT_WIDTH:
-            return comfy.sd.TEModel.QWEN3VL_4B
+            return comfy.sd.TEModel.QWEN3VL_8B if of_8b in file else comfy.sd.TEModel.QWEN3VL_4B
         narrow = all(key in file for key in of_first_layer) and len(file[of_first_layer[1]]) == TEXT_WIDTH
         if "tekken_model" in file:
             return comfy.sd.TEModel.MISTRAL3_24B
@@ -139,9 +139,10 @@ def _narrow_transformers() -> None:
         adapter = {"source_dim": TEXT_WIDTH, "target_dim": TEXT_WIDTH, "model_dim": TEXT_WIDTH}
         _with(model.LLMAdapter, **adapter, num_layers=1, num_heads=2)
     if hasattr(encoders, "qwen3vl"):
-        _with(encoders.llama.Qwen3VL_4BConfig, **text, num_attention_heads=2, num_key_value_heads=1)
+        for config in (encoders.llama.Qwen3VL_4BConfig, encoders.llama.Qwen3VL_8BConfig):
+            _with(config, **text, num_attention_heads=2, num_key_value_heads=1)
         eye = {"hidden_size": 64, "intermediate_size": 128, "depth": 2, "deepstack_visual_indexes": [0]}
-        encoders.qwen3vl.QWEN3VL_VISION["qwen3vl_4b"] = eye
+        encoders.qwen3vl.QWEN3VL_VISION |= {"qwen3vl_4b": eye, "qwen3vl_8b": eye}
         encoders.qwen3vl.QWEN3VL_VISION_COMMON["num_heads"] = 2
         comfy.supported_models.Krea2.unet_extra_config = {"txtheads": 1, "txtkvheads": 1}
     _with(comfy.ldm.chroma.model.Chroma, out_dim=256, hidden_dim=64, n_layers=1)

@@ -89,7 +89,7 @@ def template(name: str) -> bytes:
 )
 LOST = {
     "names": ["antelopev2", "InstantID/ControlNetModel/diffusion_pytorch_model.safetensors", CHECKPOINT],
-    "size": "2.9 GB", "unsized": 0, "all_missing": False,
+    "size": "2.9 GB", "unsized": 0, "all_missing": False, "older": "",
 }  # fmt: skip
 """What *start_portrait* lacks here."""
 
@@ -97,15 +97,17 @@ LOST = {
 def test_the_editor_is_told_what_is_missing(host_server):
     """By names and their size, of a workflow as it is saved."""
     # The checkpoint is there under another name, which its menu has to be set to: no download, and no run before.
-    nothing = {"names": [], "size": "", "unsized": 0, "all_missing": True}
+    nothing = {"names": [], "size": "", "unsized": 0, "all_missing": True, "older": ""}
     assert missing(host_server, template("start_portrait")) == LOST
     chosen = next(file for file in host_server.get("/models/checkpoints") if "sdxl" in file)
     assert missing(host_server, template("start_outfit").replace(CHECKPOINT.encode(), chosen.encode())) == nothing
     of_toy = template("start_portrait").replace(b"ip-adapter.bin", b"standin-toy.bin")
     assert missing(host_server, of_toy) == nothing
     many = json.dumps({"nodes": [{"type": "LoraLoader", "widgets_values": [f"../../{n}"]} for n in range(100)]})
-    expected = {"names": [str(n) for n in range(100)], "size": "", "unsized": 0, "all_missing": True}
+    expected = {"names": [str(n) for n in range(100)], "size": "", "unsized": 0, "all_missing": True, "older": ""}
     assert missing(host_server, many.encode()) == expected
+    older = missing(host_server, template("references_qwen_2_1_three_people"))["older"]
+    assert older.startswith("Qwen-Image 2.1 needs ComfyUI 0.36 or newer") == (host_server.host.version < (0, 36))
 
 
 def test_what_is_no_workflow_is_refused_and_one_in_another_encoding_read(host_server):

@@ -50,6 +50,16 @@ def test_missing_files_are_named_until_somebody_closes_that(visit: Visit) -> Non
     visit.close_dialogs()
 
 
+@own_often
+def test_a_comfyui_that_is_too_old_is_told_as_the_workflow_opens(visit: Visit) -> None:
+    """Its own loader says of the file that it cannot detect its type."""
+    visit.close_dialogs()
+    visit.open_file(workflow.load(WORKFLOW.with_stem("references_qwen_2_1_three_people")))
+    is_older = visit.server.host.version < (0, 36)
+    visit.toasts.await_count("Qwen-Image 2.1 needs ComfyUI 0.36 or newer", 1 if is_older else 0)
+    visit.close_dialogs()
+
+
 OF_OTHER_PACKS = [
     ("ApplyInstantID", "coming_from_comfyui_instantid.md"),
     ("ApplyInstantIDAdvanced", "coming_from_comfyui_instantid.md"),

@@ -23,7 +23,7 @@ SENTENCES = "likenessSentences"
 PROPER_NAMES = {
     "Canny", "CFG", "CLIP", "ControlNet", "Depth Anything", "EVA-CLIP", "FLUX.1 Kontext", "FLUX.2 klein",
     "ID-Patch ControlNet", "IdentityNet", "OpenPose", "Qwen-Image-Edit", "RT-DETR", "SAM3", "SDPose",
-    "VAE",
+    "Turbo", "VAE",
 }  # fmt: skip
 """Besides those of the records: `is_proper_name`."""
 
