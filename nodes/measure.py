@@ -24,7 +24,7 @@ from ..core.cast import Cast, Person
 from ..core.checks.errors import BadParts, BadPhoto, BadSetup, counted, listed
 from ..core.checks.prompts import check_text
 from ..core.faces.model import faces_in, unsure_in
-from ..core.measure import annotated_picture, comparison, figures, measuring, report_text, scene_sheet
+from ..core.measure import annotated_picture, comparison, figures, measuring, report_text, scene_sheet, unchanged
 from ..core.measure.garments import LOOKS_NOT_COMPARED, NO_GARMENTS, NOTHING_TO_COMPARE, garments_of
 from ..core.measure.report import Report
 from ..core.parts.parts import Parts
@@ -69,6 +69,7 @@ class MeasureLikeness(FindsFaces, io.ComfyNode):
                 io.Clip.Input("clip", optional=True),
                 io.String.Input("prompt", default="", multiline=True, optional=True),
                 io.String.Input(LOOKS_INPUT, default="", optional=True),
+                io.Image.Input("before", optional=True),
             ],
             outputs=[
                 ReportSocket.Output("report"),
@@ -95,6 +96,7 @@ class MeasureLikeness(FindsFaces, io.ComfyNode):
         parts: Parts | None = None,
         clip_vision: ClipVisionModel | None = None,
         clip: CLIP | None = None,
+        before: Tensor | None = None,
         **values: Any,
     ) -> io.NodeOutput:
         settings = Settings(**values)
@@ -112,7 +114,7 @@ class MeasureLikeness(FindsFaces, io.ComfyNode):
             report = _report_without_people(images, parts, compares_prompt, settings)
         else:
             report = _report_on_people(
-                face_model, images, comparison.people_to_find(cast, person, measuring.NODE), settings
+                face_model, images, before, comparison.people_to_find(cast, person, measuring.NODE), settings
             )
         if clip_vision is not None and garments.labels:
             part_similarities = similarities(clip_vision, garments.pictures, as_rgb(images))
@@ -157,18 +159,30 @@ def _report_without_people(images: Tensor, parts: Parts | None, compares_prompt:
 
 
 def _report_on_people(
-    face_model: HostedFaceModel | None, images: Tensor, searched_cast: Cast, settings: Settings
+    face_model: HostedFaceModel | None,
+    images: Tensor,
+    before: Tensor | None,
+    searched_cast: Cast,
+    settings: Settings,
 ) -> Report:
     """Find the faces in the pictures, and report which face is whose of a cast.
 
-    A note under the node names faces of which it is unsure which way is up. face_model: None for the default one, which
-    is loaded then. images: (B, H, W, C). searched_cast: the people who are looked for.
+    A note under the node names faces of which it is unsure which way is up, and faces that are still those of the
+    pictures before. face_model: None for the default one, which is loaded then. images: (B, H, W, C). before: the same,
+    or one for all; None where they are not compared. searched_cast: the people who are looked for. Raises BadPhoto for
+    another number of pictures before.
     """
+    if before is not None and len(before) not in (1, len(images)):
+        why = f"There are {counted(len(images), 'picture')} in images, and {len(before)} in before."
+        raise BadPhoto(why, "Connect one picture, or as many as to images, in their order.")
     face_model = face_model or default_face_model()
     judges = comparison.judges(face_model.ids, searched_cast.people, settings.made_with)
     judging_model = face_model.only(judges)  # recognisers that cannot judge are not run
     faces_of_pictures = [faces_in(judging_model, image, settings.min_size) for image in stepwise(images.unbind())]
     report = measuring.measure(faces_of_pictures, searched_cast, judges, settings.made_with, settings.stranger_below)
+    if before is not None:
+        faces_before = [faces_in(judging_model, image, settings.min_size) for image in before]
+        notes.tell(unchanged.note(faces_of_pictures, faces_before, searched_cast, report.judge))
     notes.tell(unsure_in(faces_of_pictures))
     return report
 

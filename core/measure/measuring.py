@@ -35,10 +35,7 @@ def measure(
     stranger's, and a person who has no other face is missing.
     Raises BadSize where a picture has another shape than the cast's canvas, BadEmbedding.
     """
-    placed_cast: PlacedCast | None = None
-    # people_to_find lets either all people have a place or none, so the first person stands for all.
-    if is_a(cast, PlacedCast) and cast.people[0].slot:
-        placed_cast = cast
+    placed_cast = places_of(cast)
     persons = [member.person for member in cast.people]
     comparisons = [_Comparison(persons, recogniser) for recogniser in recognisers]
     measured: dict[str, list[MeasuredPicture]] = {recogniser: [] for recogniser in recognisers}
@@ -56,6 +53,12 @@ def measure(
         width=placed_cast.width if placed_cast else 0,
         height=placed_cast.height if placed_cast else 0,
     )
+
+
+def places_of(cast: Cast) -> PlacedCast | None:
+    """A cast from `people_to_find` with its places, None for one without. There either all people have a place or none,
+    so the first person stands for all."""
+    return cast if is_a(cast, PlacedCast) and cast.people[0].slot else None
 
 
 class _Comparison:

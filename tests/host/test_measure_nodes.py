@@ -74,6 +74,18 @@ def test_a_batch_is_measured_picture_by_picture(result: dict[str, Any], photos: 
     assert "prompt" in result["text_alignment"].message, "no picture has that score without one"
 
 
+def test_a_note_names_whose_face_has_not_changed(
+    face_model: HostedFaceModel, photos: torch.Tensor, cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(measure.notes, "tell", told.append)
+    right, swapped = photos[:1], photos[1:2]
+    for images, before in ((swapped, swapped), (right, swapped)):
+        told.clear()
+        compared(face_model, images, cast, before=before)
+        assert ("not changed: Eileen and Yao" in "".join(told)) == (images is before)
+
+
 def test_the_best_are_kept_with_their_latents(result: dict[str, Any], photos: torch.Tensor) -> None:
     mixed = photos[[1, 2, 0]]
     report = result["report"]

@@ -119,8 +119,9 @@ def draws_and_samples_again(host_server: HostServer, file: Path, prompt: Prompt,
     assert all(not np.array_equal(one, next_one) for one, next_one in itertools.pairwise(pictures))
 
     again = host_server.run(reseeded(prompt, 2))
-    # With references these come before the second pass, which alone has changed.
-    judged = set[str]() if "references" in file.stem else JUDGED
+    # With references the best is picked before the second pass, which alone has changed.
+    picked_before = "references" in file.stem and workflow.nodes_of(prompt, "LikenessPickBestLikeness")
+    judged = set[str]() if picked_before else JUDGED
     found = FOUND if workflow.nodes_of(prompt, "LikenessFindPlaces") else set[str]()
     behind = {kind for kind in (*judged, *PASTED, *found) if workflow.nodes_of(prompt, kind)}
     assert classes(prompt, again.executed) == SAMPLED & classes(prompt, list(prompt)) | behind

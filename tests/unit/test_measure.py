@@ -10,7 +10,7 @@ import pytest
 import torch
 from pack.core.cast import Absent, Cast, Face, Faces, Member, NotPlaced, Person, PlacedCast, Slot
 from pack.core.checks.errors import BadCast, BadEmbedding, BadSize
-from pack.core.measure import comparison, figures, measuring, report_text, scene_sheet
+from pack.core.measure import comparison, figures, measuring, report_text, scene_sheet, unchanged
 from pack.core.measure.annotated_picture import annotate
 from pack.core.measure.figures import Figure
 from pack.core.measure.report import MeasuredPicture, Report, Sighting
@@ -58,6 +58,23 @@ def cast(placed: bool = False) -> Cast:
 
 def measured(faces: Faces, people: Cast, stranger_below: float = -1.0) -> MeasuredPicture:
     return measuring.measure([faces], people, [JUDGE], stranger_below=stranger_below).judged_pictures[0]
+
+
+CLEO, CLEO_AGAIN, ANNA = (0.05, 0.0, 0.95), (0.1, 0.0, 0.9), (0.9, 0.0, 0.1)
+"""Similarities of the faces of a photo of Cleo, of the same after a swap that does nothing, and of Anna."""
+
+
+@pytest.mark.parametrize(("before", "after", "placed", "names"), [
+    (face(CLEO), face(CLEO_AGAIN), True, "Anna"), (face(CLEO), face(CLEO_AGAIN), False, "Anna"),
+    (face(CLEO), face(ANNA), True, ""), (face(CLEO, 150), face(CLEO_AGAIN), True, ""),
+    (face((0.0, 0.0, 0.0, 0.9)), face(CLEO_AGAIN), True, ""),
+])  # fmt: skip
+def test_a_face_that_a_swap_has_left_as_it_was_is_named(before: Face, after: Face, placed: bool, names: str) -> None:
+    """Not one that is now the person's, that stood elsewhere, or that is now somebody else's."""
+    note = unchanged.note([picture(after)], [picture(before)], cast(placed=placed), JUDGE)
+    assert note.startswith(f"The face has not changed: {names}. " if names else "") and bool(note) == bool(names)
+    of_two = unchanged.note([picture(after), picture()], [picture(before)], cast(placed=placed), JUDGE)
+    assert f"{names} in picture 1." in of_two or not names
 
 
 FIGURES = ("resemblance", "weakest person", "leakage", "margin", "association")

@@ -520,6 +520,7 @@ BY_THE_NODE: dict[str, list[Refused]] = {
         ),
     ],
     "LikenessMeasureLikeness": [
+        refused(BadPhoto, "1 picture in images, and 2 in before", before=photo().repeat(2, 1, 1, 1)),
         refused(
             BadSetup,
             "texts .* a width of 1280, pictures to 768",
