@@ -37,7 +37,7 @@ _NOUNS = {
 }  # fmt: skip
 _CHINESE = {
     "成人": "adult", "女人": "woman", "男人": "man", "少年": "teenager", "孩子": "child", "女孩": "girl", "男孩": "boy",
-    "幼儿": "toddler", "岁": " ", "厘米": "cm", "公分": "cm",
+    "小孩": "child", "幼儿": "toddler", "岁": " ", "歲": " ", "的": " ", "小": " ", "厘米": "cm", "公分": "cm",
     "搭肩": "arms around shoulders", "牵手": "holding hands", "举手": "hands up", "挥手": "waving",
     "抱臂": "arms crossed", "走路": "walking", "坐着": "sitting", "跪着": "kneeling", "拥抱": "hug",
     "手放肩上": "hand on shoulder", "站着": "standing",
@@ -52,6 +52,8 @@ _PERSON = re.compile(
     f"(?P<action>{'|'.join(ACTIONS)})?"
 )
 """No age begins with 0: the 05 of 2,05 is of a height in metres."""
+_AGE_FIRST = re.compile(rf"(\d{{1,3}}) ({'|'.join(_NOUNS)})\b")
+"""As one says it in Chinese: 6 岁女孩."""
 _TWICE = {"noun": "two words for one", "years": "two ages", "height": "two heights", "action": "two actions"}
 """What is wrong with a person of whom something is said twice, by the groups of _PERSON."""
 
@@ -145,7 +147,12 @@ def _read_item(item: str) -> tuple[int, dict[str, str]]:
     # Full-width letters become plain ones.
     words = unicodedata.normalize("NFKC", person).lower()
     words = _CHINESE_WORD.sub(lambda word: f" {_CHINESE[word[0]]} ", words)
-    match = _PERSON.fullmatch(" ".join(plain(words).split()))
+    words = " ".join(plain(words).split())
+    age_first = _AGE_FIRST.match(words)
+    if age_first is not None:
+        years, noun = age_first.groups()
+        words = f"{noun} {years}{words[age_first.end() :]}"
+    match = _PERSON.fullmatch(words)
     if match is None:
         raise _bad(item, "it is not understood")
     return place, match.groupdict(default="")

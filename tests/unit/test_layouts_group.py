@@ -230,6 +230,7 @@ def test_what_is_not_understood_of_people_is_refused_with_the_choices(text: str,
         ("man 200 cm, man 182 cm, man 170 cm", "1: a very tall man\n2: a man\n3: a man"),
         ("toddler 1, toddler, toddler 2", "1: a toddler of 1\n2: a toddler\n3: a toddler of 2"),
         ("女孩6岁挥手\n3：女人，35岁，150厘米", "1: a girl of 6, waving\n3: a short woman of 35"),
+        ("6岁女孩挥手\n30岁的女人\n6歲小女孩", "1: a girl of 6, waving\n2: a woman of 30\n3: a girl of 6"),
     ],
 )  # fmt: skip
 def test_what_is_said_of_people_becomes_prompts(text: str, prompts: str) -> None:
