@@ -173,8 +173,8 @@ def _report_on_people(
     another number of pictures before.
     """
     if before is not None and len(before) not in (1, len(images)):
-        why = f"There are {counted(len(images), 'picture')} in images, and {len(before)} in before."
-        raise BadPhoto(why, "Connect one picture, or as many as to images, in their order.")
+        why = f"Before (before) has {counted(len(before), 'picture')}, and Images (images) {len(images)}."
+        raise BadPhoto(why, "Connect one picture, or one for each of Images, in their order.")
     face_model = face_model or default_face_model()
     judges = comparison.judges(face_model.ids, searched_cast.people, settings.made_with)
     judging_model = face_model.only(judges)  # recognisers that cannot judge are not run

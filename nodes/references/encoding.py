@@ -130,7 +130,10 @@ def unlike_training(
     most = family.pictures.most[family.model]
     lines: list[str] = []
     if count > most:
-        lines.append(f"{counted(count, 'picture')}: {family.model} is made for {most} at most")
+        lines.append(
+            f"{counted(count, 'picture')}: {family.model} is made for {most} at most, so lower photos_per_person or "
+            "connect fewer pictures"
+        )
     has_both = len({source.of_people for source in sources}) == 2  # references of people, and pictures of no person
     if family.pictures.pictures_first and not pictures_first and has_both:
         lines.append(f"{family.model} was trained with pictures first, and has people first")

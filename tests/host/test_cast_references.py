@@ -1,5 +1,6 @@
 """People as References in the real host: what encoders and VAE are given, that it is the host's own, and of whom."""
 
+import re
 from dataclasses import replace
 from functools import cache
 from importlib.util import find_spec
@@ -170,6 +171,17 @@ def test_qwen_2_1_is_given_what_the_hosts_own_node_gives_it():
         (positive, negative, *without_pictures[:2]), (*expected, *expected_without), strict=True
     ):
         same(of_node, of_host)
+
+
+def test_an_encoder_that_only_a_newer_comfyui_reads_is_named_with_that_version():
+    """An older one gives Load CLIP's qwen3vl_8b another tokenizer."""
+    clip = loaded(QWEN)[0].clone()
+    clip.tokenizer = type("Qwen3VLTokenizer_", (type(clip.tokenizer),), {})()
+    advice = "for Qwen-Image 2.1 qwen3vl_8b with qwen_image"
+    if not find_spec("comfy.text_encoders.qwen_image21"):
+        advice += " (ComfyUI 0.36)"
+    with pytest.raises(WrongBaseModel, match=f"made for Qwen3VL, .*{re.escape(advice)}[.]"):
+        apply(clip=clip)
 
 
 def test_qwen_2_1_with_another_model_is_refused_by_name():

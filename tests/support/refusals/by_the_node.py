@@ -520,7 +520,12 @@ BY_THE_NODE: dict[str, list[Refused]] = {
         ),
     ],
     "LikenessMeasureLikeness": [
-        refused(BadPhoto, "1 picture in images, and 2 in before", before=photo().repeat(2, 1, 1, 1)),
+        refused(
+            BadPhoto,
+            r"has 2 pictures, and Images \(images\) 1",
+            face_model=UNCONNECTED,
+            before=photo().repeat(2, 1, 1, 1),
+        ),
         refused(
             BadSetup,
             "texts .* a width of 1280, pictures to 768",
