@@ -233,6 +233,7 @@ def test_another_model_draws_by_its_loaders(
         pytest.skip("this ComfyUI does not know these models")
     given, *switched = TABLE["loaders"][option]
     prompt = templates.substitute(small(option.partition(",")[0], *switched), given)
+    require_host(host_server.host, prompt)
     made = result(host_server, prompt, host_server.run(prompt))
     (cast,) = workflow.nodes_of(prompt, "LikenessCastFromPhotos")
     (loader, _) = prompt[cast]["inputs"]["photo_1"]
