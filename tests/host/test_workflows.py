@@ -99,6 +99,8 @@ def test_an_older_host_says_what_it_needs(host_server: HostServer, file: Path, s
     prompt = small(file.stem)
     if not too_old(host_server.host, prompt):
         pytest.skip("this ComfyUI has what its method needs: test_runs_shows_what_it_decides_and_samples_again")
+    if "2_1" in file.stem:
+        pytest.skip("the host's loader refuses the file before that: test_files_on_page.py")
     # That of a checkpoint as small as the stand-in's is the older host's own error.
     if loaders := workflow.nodes_of(prompt, "LikenessLoadAdapter"):
         prompt = {loaders[0]: prompt[loaders[0]], "shown": node("PreviewAny", source=[loaders[0], 0])}
