@@ -47,7 +47,7 @@ def transformer_family(model: BaseModel) -> TransformerFamily | None:
 
 def needs_newer_host(names: Collection[str]) -> str:
     """Which of these families needs a newer ComfyUI, as this one has no network of it: a sentence; "" for none."""
-    for family in (*TRANSFORMERS, *WITHOUT_LORAS):
+    for family in (*TRANSFORMERS, *NEWER):
         if family.name in names and not family.is_known_to_host:
             return host_version.needs(family.least_host, family.name)
     return ""
