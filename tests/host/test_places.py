@@ -11,14 +11,28 @@ from graph_run import OURS
 from pack.bridge.host.schedule import ScheduleRange
 from pack.bridge.sampling.carried import KEY
 from pack.core import taking_part
-from pack.core.cast import NO_FACE, NO_PLACE, NO_WEIGHT, Absent, Cast, Layout, Member, Person, PlacedCast, Slot
+from pack.core.cast import (
+    NO_FACE,
+    NO_PLACE,
+    NO_WEIGHT,
+    Absent,
+    Cast,
+    Layout,
+    Look,
+    LookPicture,
+    Member,
+    Person,
+    PlacedCast,
+    Slot,
+)
 from pack.core.checks.errors import BadCast
 from pack.core.checks.prompts import per_member
 from pack.core.persons import combining
+from pack.core.persons.looks import worn
 from pack.core.places import extra_places
 from pack.core.places.region_settings import RegionSettings
 from pack.core.second_pass import cutting
-from pack.nodes import casts, places
+from pack.nodes import casts, looks, places
 from pack.nodes.references.ranges import ranges_of_people
 from tiny import people_made
 
@@ -180,6 +194,27 @@ def of_ranges(people: PlacedCast, number: int) -> list[str]:
     return [member.name for member, schedule in zip(people.people, ranges, strict=True) if schedule == some]
 
 
+def of_who(people: PlacedCast, number: int) -> list[str]:
+    picture = torch.rand(1, people.height, people.width, 3)
+    try:
+        dressed = looks.LookFromPicture.execute(people, str(number), "coat", picture, looks.CLOTHES[0], False).args[0]
+    except BadCast as left_out:
+        assert "Nobody of the cast is called '2'" in left_out.problem
+        return []
+    return [member.name for member in dressed.people if member.person.looks]
+
+
+def of_looks(people: PlacedCast, number: int) -> list[str]:
+    """Of people with a coat and a hat, who wears the coat."""
+    pictures = [Look(name, (LookPicture(name, torch.ones(8, 8, 3).byte()),)) for name in ("coat", "hat")]
+    dressed: list[Member] = []
+    for member in people.people:
+        dressed.append(replace(member, person=replace(member.person, looks=tuple(pictures))))
+    taking = taking_part.present_in(replace(people, people=tuple(dressed)))
+    worn_by = worn(f"{number}: coat", taking, "a test").people_of_parts
+    return [taking.people[person].name for part, person in worn_by.items() if part.label == "coat"]
+
+
 def of_group(people: PlacedCast, number: int) -> list[str]:
     """Whoever has the place of a child, and the words about one: both are the same person's."""
     layout, _, prompts = group(cast=people, people=f"{number}: girl 6").args
@@ -197,9 +232,14 @@ COUNTS_PEOPLE: dict[tuple[str, str], Any] = {
     ("LikenessFindPlaces", "prompts"): of_lines,
     ("LikenessPeopleAsReferences", "reference_ranges"): of_ranges,
     ("LikenessLayoutForAGroup", "people"): of_group,
+    ("LikenessLookFromPicture", "who"): of_who,
+    **{
+        (f"Likeness{node}", "looks"): of_looks
+        for node in ("EncodeParts", "SharePartsAttention", "PeopleAsReferences", "MeasureLikeness")
+    },
 }
 """By node and input, where people are meant by their numbers: who is meant by one."""
-NO_NUMBERS = {"text", "trigger", "prompt", "negative_prompt"}
+NO_NUMBERS = {"name", "text", "trigger", "prompt", "negative_prompt"}
 """Texts of nodes with a cast that have no numbers of people."""
 
 
