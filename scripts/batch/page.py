@@ -21,7 +21,7 @@ from shared.tables import PART
 
 from core.checks.text import as_typed
 
-from .folders import Folder
+from .folders import Folder, without_login
 
 NAME = "index.html"
 _TEMPLATE = Path(__file__).with_name("page.html")
@@ -80,7 +80,7 @@ def as_html(
         rows.sort(key=lambda row: row.in_table)
     place_of = lru_cache(_MOST_ROWS)(lambda place: _address(place, folder))
     page = {
-        "title": folder.address.replace("\\", "/").rpartition("/")[2],
+        "title": without_login(folder.address).replace("\\", "/").rpartition("/")[2],
         "command": again.command if again else "",
         "isMeasured": is_measured,
         "count": counted.count,
@@ -220,7 +220,7 @@ def _is_shown(file: str) -> bool:
 def _address(place: str, folder: Folder) -> tuple[str, bool]:
     """The address of a file, seen from the page, and whether a browser shows it; "" where it has none there."""
     root, _, path = _parted(place)
-    own_root, _, own_path = _parted(folder.address)
+    own_root, _, own_path = _parted(without_login(folder.address))
     if root != own_root:
         return "", False
     if root:

@@ -463,6 +463,7 @@ def test_the_page_has_what_a_picture_is_held_against(tmp_path: Path) -> None:
     ("place", "output", "address"),
     [
         ("s3://bucket/people/a b.png", "s3://bucket/out", "../people/a%20b.png"),
+        ("ftp://host/out/people/a.jpg", "ftp://me:secret@host/out", "people/a.jpg"),
         ("s3://other/a.png", "s3://bucket/out", ""),
         ("/photos/a.png", "s3://bucket/out", ""),
         ("/photos/a.png", "/out/jobs", "../../photos/a.png"),
@@ -472,6 +473,8 @@ def test_photos_are_named_as_the_page_sees_them(place: str, output: str, address
     folder = Folder("/")
     folder.address = output
     assert page._address(place, folder)[0] == address
+    folder.address = f"ftp://me:secret@{folder.address.rpartition('/')[2]}"
+    assert b"secret" not in page.as_html(folder, [], [], None)
 
 
 def test_the_least_like_row_is_the_first_of_the_page(tmp_path: Path) -> None:
