@@ -13,7 +13,7 @@ from ..checks.names import of_person
 from ..checks.prompts import per_member
 from ..checks.text import MOST_NAME_LETTERS, items_in, plain
 from ..parts.cut_outs import piece_of_part
-from ..parts.parts import MOST_LETTERS, MOST_WEIGHT, PAINT, BadPart, Part, Parts, share_of
+from ..parts.parts import MOST_LETTERS, MOST_WEIGHT, PAINT, BadPart, Part, Parts
 from ..places.regions import HAIR, masks_of, region_of_person, region_of_slot, shape_of_bodies
 from ..places.shapes import box_region, widened
 from ..taking_part import TakingPart
@@ -62,8 +62,9 @@ def _can_be_chosen(name: str) -> bool:
 def _picture_of(part: Part) -> LookPicture:
     """The part in 8 bits, not larger than LONGEST_SIDE. Raises BadPart."""
     shown = part.alpha if part.mask is None else part.mask
-    if shown is not None and share_of(shown) < _LEAST_SHARE:
-        why = f"its mask is {share_of(shown):.1%} of the picture"
+    share = 1.0 if shown is None else float(shown.clamp(0, 1).mean())  # a faint mask counts by how much it shows
+    if share < _LEAST_SHARE:
+        why = f"its mask is {share:.1%} of the picture"
         raise BadPart(part.label, why, f"Crop the picture closer to the part, or mask more of it ({PAINT}).")
     alpha, mask = (None if rows is None else _in_8_bits(rows) for rows in (part.alpha, part.mask))
     return LookPicture(part.label, _in_8_bits(part.picture), alpha, mask, part.weight)

@@ -170,6 +170,8 @@ def test_a_mask_of_next_to_nothing_is_refused(share):
     mask[0, 0, : int(10_000 * share)] = 1
     with pytest.raises(BadPart, match=r"its mask is 0\.1% of the picture.*Crop" if share else "is empty"):
         a_look(mask=mask)
+    (faint,) = a_look(mask=torch.full((1, 100, 100), 0.4)).pictures
+    assert (faint.mask == 102).all(), "as much as of a Part"
 
 
 def test_too_many_and_two_of_one_name_are_refused():
