@@ -108,7 +108,9 @@ class MeasureLikeness(FindsFaces, io.ComfyNode):
             _check_prompt_inputs(clip_vision, clip, settings.prompt)
         else:
             _check_parts_inputs(parts, clip_vision, has_nobody)
-        garments = NO_GARMENTS if clip_vision is None else garments_of(parts, cast or person, settings.looks)
+        garments = NO_GARMENTS
+        if clip_vision is not None:
+            garments = garments_of(parts, comparison.everybody(cast, person), settings.looks)
         # With nothing at all to compare, people_to_find raises below.
         if has_nobody and (parts is not None or compares_prompt):
             report = _report_without_people(images, parts, compares_prompt, settings)

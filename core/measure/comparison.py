@@ -33,8 +33,7 @@ def people_to_find(cast: Cast | None, person: Person | None, node_name: str) -> 
     require_together(cast, node_name)
     people = list(with_photos(cast).people) if cast else []  # without weight 0 and LoRAs alone
     if person:
-        behind_the_list = len(cast.people) + len(cast.absent) + 1 if cast else 0
-        people.append(Member(person, number=behind_the_list))
+        people.append(_behind(cast, person))
     if not people:
         raise _no_people(cast, node_name)
     faceless = [member for member in people if member.person.has_no_photo or not photos_of(member.person)]
@@ -47,6 +46,18 @@ def people_to_find(cast: Cast | None, person: Person | None, node_name: str) -> 
     if cast:
         return replace(cast, people=tuple(people))
     return Cast(tuple(people))
+
+
+def everybody(cast: Cast | None, person: Person | None) -> Cast | Person | None:
+    """The people of a cast and behind them one who is linked alone, of any weight, with and without photos."""
+    if cast is None or person is None:
+        return cast or person
+    return replace(cast, people=(*cast.people, _behind(cast, person)))
+
+
+def _behind(cast: Cast | None, person: Person) -> Member:
+    """A person who is linked alone, with the number behind the list of the cast."""
+    return Member(person, number=len(cast.people) + len(cast.absent) + 1 if cast else 0)
 
 
 def _no_face(people: Sequence[Member]) -> BadCast:

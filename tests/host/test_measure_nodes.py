@@ -184,6 +184,10 @@ def test_looks_are_compared_where_their_people_stand(face_model: HostedFaceModel
     assert [one.part_similarities for one in report.judged_pictures] == around_the_face
     both = compared(face_model, worn.images, dressed, clip_vision=vision, looks="1: -", parts=Parts((coat,)))["report"]
     assert (both.labels, both.of_looks) == (("Yao: upper body clothes", "upper body clothes"), 1)
+    beside = {"person": dressed.people[1].person, "clip_vision": vision, "looks": "2: coat"}
+    listed = Cast((Member(dressed.people[0].person),))
+    both = compared(face_model, worn.images, listed, **beside)["report"]
+    assert both.labels == ("Eileen: upper body clothes", "Yao: upper body clothes"), "also of who is connected alone"
     for people, looks in ((cast, ""), (dressed, "-")):
         assert compared(face_model, worn.images, people, clip_vision=vision, looks=looks)["report"].labels == ()
     with pytest.raises(BadLook, match="Eileen has no look 'scarf'"):
