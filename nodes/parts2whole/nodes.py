@@ -161,7 +161,9 @@ def _token_regions(parts: Parts, part_targets: Tensor | None) -> list[TokenRegio
         if not 1 <= len(region.garments) <= SLOTS:
             where = "" if region.region is None else " in one place"
             count = f"{counted(len(region.garments), 'part')} with a weight above 0{where}"
-            advice = "Chain fewer Part nodes, or show two garments in one. For none bypass the nodes of Parts2Whole."
+            advice = "Chain fewer Part nodes, or show two garments in one."
+            if not region.garments:
+                advice = "Connect parts, or a cast whose people wear looks, or bypass the nodes of Parts2Whole."
             raise BadParts(f"{count}; Parts2Whole takes 1 to {SLOTS}, one image token each.", advice)
     return regions
 

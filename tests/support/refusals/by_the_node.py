@@ -406,7 +406,7 @@ BY_THE_NODE: dict[str, list[Refused]] = {
     "LikenessEncodeParts": [
         refused(
             BadParts,
-            "7 parts with a weight above 0; Parts2Whole takes 1 to 6",
+            r"7 parts with a weight above 0; Parts2Whole takes 1 to 6, .*\. Chain fewer Part nodes",
             parts=ours("LikenessPart", other_label="a scarf", label="other", parts=value(parts_made.parts, 6)),
         ),
         refused(
@@ -433,7 +433,12 @@ BY_THE_NODE: dict[str, list[Refused]] = {
         ),
         refused(BadSize, "parts is 90x96 px; multiples of 8, at least 64", width=90),
         refused(BadSetup, "Encode Parts has neither parts nor people", parts=UNCONNECTED),
-        refused(BadParts, "0 parts with a weight above 0", parts=UNCONNECTED, cast=value(cast)),
+        refused(
+            BadParts,
+            r"0 parts with a weight above 0; .*\. Connect parts, or a cast whose people wear looks",
+            parts=UNCONNECTED,
+            cast=value(cast),
+        ),
     ],
     "LikenessApplyParts2Whole": [
         refused(BadSize, "pose image is 100x100 px; .* 128x96 px, another aspect", pose=image(100, 100)),
