@@ -1,9 +1,10 @@
 """Parts that are connected to a node, and the looks of the people of its cast."""
 
-from ...core.cast import Cast, Person
+from ...core.cast import Cast, Person, PlacedCast, is_a
 from ...core.checks.errors import BadSetup
 from ...core.parts.parts import Parts
 from ...core.persons.looks import worn
+from ...core.pictures import geometry
 from ...core.taking_part import present_in
 from ..host import notes
 
@@ -11,11 +12,14 @@ NO_CAST = "Looks are not read: no cast is connected."
 NOBODY = "Nobody in the cast wears a look, and no parts are connected."
 
 
-def parts_and_looks(parts: Parts | None, cast: Cast | Person | None, text: str, node_name: str) -> Parts:
+def parts_and_looks(
+    parts: Parts | None, cast: Cast | Person | None, text: str, node_name: str, size: tuple[int, int]
+) -> Parts:
     """The looks of the people of weight above 0 as parts, and behind them the parts that are connected.
 
-    text: see `core.persons.looks.worn`, which also raises. node_name: for messages. Raises BadSetup where neither parts
-    nor people are connected. What does not act is said under the node.
+    text: see `core.persons.looks.worn`, which also raises. node_name: for messages. size: (width, height) of the new
+    picture in pixels. Raises BadSetup where neither parts nor people are connected, and BadSize where looks are worn in
+    places of a canvas of another shape. What does not act is said under the node.
     """
     if cast is None:
         if parts is None:
@@ -26,6 +30,8 @@ def parts_and_looks(parts: Parts | None, cast: Cast | Person | None, text: str, 
         return parts
     taking = present_in(cast)
     looks = worn(text, taking, node_name)
+    if is_a(taking.cast, PlacedCast) and any(part.target is not None for part in looks.people_of_parts):
+        geometry.check_shape(f"the canvas of {node_name}", (taking.cast.width, taking.cast.height), size)
     is_without = parts is None and not looks.people_of_parts
     notes.tell("\n".join([*taking.left_out, *looks.notes, *([NOBODY] if is_without else [])]))
     return looks.with_parts(parts)

@@ -349,7 +349,7 @@ class EncodeParts(io.ComfyNode):
         cast: Cast | Person | None = None,
         looks: str = "",
     ) -> io.NodeOutput:
-        parts = parts_and_looks(parts, cast, looks, ENCODE)
+        parts = parts_and_looks(parts, cast, looks, ENCODE, (width, height))
         features = encode(parts2whole, parts, clip, clip_vision, vae, (width, height))
         preview = sheet(Parts(parts.present))
         # Notes on labels that the network was not trained with, and on pictures whose shape is changed.

@@ -165,13 +165,13 @@ class SharePartsAttention(io.ComfyNode):
         **values: Any,
     ) -> io.NodeOutput:
         settings = Settings(**values)
-        parts = parts_and_looks(parts, cast, looks, APPLY)
+        size = (settings.width, settings.height)
+        parts = parts_and_looks(parts, cast, looks, APPLY, size)
         if settings.strength == 0 or not parts.present:
             return io.NodeOutput(model, positive, negative)
         given = SamplerInputs(model, positive, negative)
         when = When("The range of the parts", settings.start_percent, settings.end_percent)
         acting = begin_acting(cls, APPLY, given, NO_PEOPLE, None, when, fits=check_texts_of_unet)
-        size = (settings.width, settings.height)
         geometry.check_size("The picture", *size)
         self_reference = reference_of(model, parts, clip, vae, settings)
         # For the negative, which attends to itself alone.

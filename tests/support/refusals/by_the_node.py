@@ -311,6 +311,12 @@ BY_THE_NODE: dict[str, list[Refused]] = {
             cast=value(dressed, value(with_one_unplaced)),
         ),
         refused(BadLook, "Boris has no look 'hat' .1 look.*: red coat", cast=value(dressed), looks="2: hat"),
+        refused(
+            BadSize,
+            "128x128 px; the canvas of Share Parts Attention is 128x96 px",
+            cast=value(dressed),
+            height=128,
+        ),
     ],
     "LikenessLookFromPicture": [
         refused(BadCast, r"Nobody of the cast is called 'Zoe'\. .*: 1 Anna, 2 Boris", who="Zoe"),
@@ -433,6 +439,7 @@ BY_THE_NODE: dict[str, list[Refused]] = {
         ),
         refused(BadSize, "parts is 90x96 px; multiples of 8, at least 64", width=90),
         refused(BadSetup, "Encode Parts has neither parts nor people", parts=UNCONNECTED),
+        refused(BadSize, "128x128 px; the canvas of Encode Parts is 128x96 px", cast=value(dressed), height=128),
         refused(
             BadParts,
             r"0 parts with a weight above 0; .*\. Connect parts, or a cast whose people wear looks",
