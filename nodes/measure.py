@@ -272,13 +272,14 @@ class PickBestLikeness(io.ComfyNode):
         return io.NodeOutput(best_images, best_latents, best_index, best_value, ranking, best_report, ui=preview)
 
 
-def _check_counts(report: Report, images: Tensor, latents: dict[str, Any] | None) -> None:
+def _check_counts(report: Report, images: Tensor, latents: dict[str, Any] | None, name: str = "images") -> None:
     """Raise BadPhoto where the number of pictures, or that of connected latents, is not that of the pictures measured.
 
-    latents: None where none are connected; a LATENT of the host, whose "samples" are (B, C, h, w).
+    latents: None where none are connected; a LATENT of the host, whose "samples" are (B, C, h, w). name: of the input
+    of the pictures.
     """
     expected = len(report.judged_pictures)
-    counts = {"images": len(images)}
+    counts = {name: len(images)}
     if latents:
         counts["latents"] = len(latents["samples"])
     for input_name, count in counts.items():
@@ -329,7 +330,7 @@ def _scenes(images: Sequence[Tensor], reports: Sequence[Report], prefix: str) ->
         raise BadPhoto(why, "Have both connected to one Pick Best Likeness: to best_images and best_report.")
     scenes: list[scene_sheet.Scene] = []
     for batch, report in zip(images, reports, strict=True):
-        _check_counts(report, batch, None)
+        _check_counts(report, batch, None, f"{prefix}images")
         pairs = zip(batch, report.judged_pictures, strict=True)
         scenes += [scene_sheet.Scene(picture, report, measured) for picture, measured in pairs]
     return scenes

@@ -588,5 +588,13 @@ BY_THE_NODE: dict[str, list[Refused]] = {
             first_images=UNCONNECTED,
             first_report=UNCONNECTED,
         ),
+        refused(
+            BadPhoto,
+            "about 1 picture, and first_images has 2",
+            images=photo(),
+            report=OF_PARTS,
+            first_images=photo().repeat(2, 1, 1, 1),
+            first_report=OF_PARTS,
+        ),
     ],
 }
