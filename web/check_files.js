@@ -239,6 +239,7 @@ async function tellWhatIsMissing() {
   if (now !== opened) return;
   tellOlder(missing);
   if (missing.names.length) tell(missing, true);
+  else hide(MISSING); // another workflow lacks them
 }
 
 // The menu

@@ -29,7 +29,8 @@ def test_missing_files_are_named_until_somebody_closes_that(visit: Visit) -> Non
     sentence = f"{names}. To download: 2.9 GB."
     sdxl = next(name for name in visit.server.get("/models/checkpoints") if "sdxl" in name)
     visit.close_dialogs()
-    for name, count in (("start_outfit", 0), ("start_portrait", 1), ("start_person_in_photo", 1)):
+    opened = (("start_outfit", 0), ("start_portrait", 1), ("start_outfit", 0), ("start_person_in_photo", 1))
+    for name, count in opened:
         graph = workflow.load(WORKFLOW.with_stem(name))
         (checkpoint,) = (file.name for file in workflow_needs.loaded(graph) if file.key == "checkpoints")
         visit.open_file(json.loads(json.dumps(graph).replace(checkpoint, sdxl)))
