@@ -176,8 +176,11 @@ def test_a_box_shows_the_values_that_are_inside_and_lets_no_skeleton_through(fil
     box would make the result."""
     for box, inside in file.boxed:
         # Values that are named there are lost in frontend 1.49 and newer.
-        previews = {name for _, name in box["properties"].get("proxyWidgets", [])}
-        yield from previews - {"$$canvas-image-preview"}
+        previews = [tuple(entry) for entry in box["properties"].get("proxyWidgets", [])]
+        yield from {name for _, name in previews} - {"$$canvas-image-preview"}
+        # The picture of a node that has made none yet is lost there as well, unless it stands here.
+        exposed = box["properties"].get("previewExposures", [])
+        yield from set(previews) - {(entry["sourceNodeId"], entry["sourcePreviewName"]) for entry in exposed}
         widgets = [slot["name"] for slot in box["inputs"] if "widget" in slot]
         slots = [slot["name"] for slot in inside["inputs"]]
         nodes = {node["id"]: node for node in inside["nodes"]}
