@@ -183,8 +183,8 @@ class TextsAlone:
     def _refined_words(self, call: _BlockCall, of_words: Sequence[slice]) -> Tensor:
         """What a refiner gives of everybody's words, (B, tokens of all slots, C). of_words: where each slot stands."""
         parts: list[Tensor] = []
-        for number, tokens in enumerate(of_words, 1):  # 0 is the common text
-            slot = self._texts.slots[number - 1]
+        pairs = zip(self._texts.slots, of_words, strict=True)
+        for number, (slot, tokens) in enumerate(pairs, 1):  # 0 is the common text
             if not slot.is_full:
                 parts.append(self._of_rows_by_length(call, slot, number, tokens))
             elif tokens.stop > tokens.start:
@@ -247,9 +247,9 @@ class TextsAlone:
         texts: (B, T, text width) of each slot.
         """
         captions: list[_Caption] = []
-        for number, text in enumerate(texts, 1):  # 0 is the common text
-            slot = self._texts.slot_of(number)
-            if slot is not None and not slot.is_full:
+        pairs = zip(self._texts.slots, texts, strict=True)
+        for number, (slot, text) in enumerate(pairs, 1):  # 0 is the common text
+            if not slot.is_full:
                 captions.append(self._caption_of_rows(call, slot, number, text))
             elif text.shape[1]:
                 captions.append(call.of_text(number, text))

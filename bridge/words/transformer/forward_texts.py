@@ -50,10 +50,6 @@ class ForwardTexts:
         """How many tokens the blocks are given: of the common text, and then of each slot of words."""
         return [self.padded(size) for size in (self.common, *self.sizes)]
 
-    def slot_of(self, number: int) -> TextSlot | None:
-        """The slot of a text by its number, see CurrentTexts.alone; None for the common text, 0."""
-        return self.slots[number - 1] if number else None
-
     def tokens_of_texts(self) -> list[slice]:
         """Where each text stands among all of them, as the blocks are given them; the common one first."""
         texts: list[slice] = []
