@@ -161,16 +161,16 @@ def key_bias(
     """
     kept_counts, dropped_counts = torch.tensor(parts).T  # (parts,) each
     weights = part_weights.of_queries(grid)
-    has_sinks = sink_count(parts, dtype) > 0
-    if part_weights.targets is None and not has_sinks and bool((weights == 1).all()):
+    sinks = sink_count(parts, dtype)
+    if part_weights.targets is None and not sinks and bool((weights == 1).all()):
         return None
     # The bias of the kinds of keys, each (tokens, 1 | queries).
     of_picture = torch.zeros(picture_tokens, weights.shape[1], dtype=torch.float32)
     of_kept = _log(weights).repeat_interleave(kept_counts, dim=0)
     biases = [of_picture, of_kept]
-    if has_sinks:
+    if sinks:
         dropped_weights = (weights * dropped_counts[:, None]).sum(dim=0, keepdim=True)  # (1, 1 | queries)
-        biases.append(_sinks(dropped_weights, dtype))
+        biases.append(_sinks(dropped_weights, sinks))
     return torch.cat(biases).T[None]  # (1, 1 | queries, tokens)
 
 
@@ -181,17 +181,17 @@ def sink_count(parts: Sequence[tuple[int, int]], dtype: torch.dtype) -> int:
     return 1 if torch.finfo(dtype).bits >= 32 else 2
 
 
-def _sinks(token_count: Tensor, dtype: torch.dtype) -> Tensor:
-    """The logits of the sinks, which together weigh as much in the softmax as all dropped tokens: (1 or 2, queries).
+def _sinks(token_count: Tensor, sinks: int) -> Tensor:
+    """The logits of the sinks, which together weigh as much in the softmax as all dropped tokens: (sinks, queries).
 
     token_count: (1, queries), how many tokens are dropped, those of each part times its weight. A dropped token has the
-    key 0, so its logit is 0, and it weighs exp(0) = 1. dtype: in which the attention reads the logits.
+    key 0, so its logit is 0, and it weighs exp(0) = 1. sinks: how many, see sink_count.
     A single sink has the logit log(token_count). In half precision that is too coarse: bfloat16 has steps of 1/16 above
     8, so that a sink for 5000 tokens would weigh up to 3 % too much or too little. There the first sink has this
     logarithm rounded down to a multiple of 1/16, and a second one has the logarithm of the tokens that are then
     missing.
     """
-    if torch.finfo(dtype).bits >= 32:
+    if sinks == 1:
         return _log(token_count)
     first = (16 * token_count.log()).floor() / 16
     missing = (token_count - first.exp()).clamp(min=0)
