@@ -10,7 +10,7 @@ import json
 import math
 import os
 import posixpath
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -57,16 +57,23 @@ class Failure:
 
 @dataclass(frozen=True)
 class _Row:
-    """order: a number of its kind, a figure that grows with the likeness, the line, the name. entry: of the lists;
-    empty where nothing was ever made. reason: why it failed."""
+    """kind: _FAILED, _MEASURED or _NOT_MEASURED. likeness: 0 unless it is measured. entry: of the lists; empty where
+    nothing was ever made. reason: why it failed."""
 
-    order: tuple[int, float, int, str]
+    kind: int
+    likeness: float
+    line: int
+    name: str
     entry: Mapping[str, Any]
     reason: str = ""
 
     @property
     def in_table(self) -> tuple[int, str]:
-        return self.order[2:]
+        return self.line, self.name
+
+    @property
+    def order(self) -> tuple[int, float, int, str]:
+        return self.kind, self.likeness, *self.in_table
 
 
 def as_html(
@@ -75,7 +82,7 @@ def as_html(
     """The page for a folder, in which it lies. entries: the last of each row in the lists."""
     counted = _Counted(_rows(entries, failures))
     rows = heapq.nsmallest(_MOST_ROWS, counted, key=lambda row: row.order)
-    is_measured = any(row.order[0] == _MEASURED for row in rows)
+    is_measured = any(row.kind == _MEASURED for row in rows)
     if not is_measured:
         rows.sort(key=lambda row: row.in_table)
     place_of = lru_cache(_MOST_ROWS)(lambda place: _address(place, folder))
@@ -124,14 +131,13 @@ def _rows(entries: Iterable[Mapping[str, Any]], failures: Iterable[Failure]) -> 
         reason = reasons.pop((line, name), "")
         score = _score(entry)
         if reason:
-            order = (_FAILED, 0.0, line, name)
+            yield _Row(_FAILED, 0.0, line, name, entry, reason)
         elif score is None:
-            order = (_NOT_MEASURED, 0.0, line, name)
+            yield _Row(_NOT_MEASURED, 0.0, line, name, entry)
         else:
-            order = (_MEASURED, score, line, name)
-        yield _Row(order, entry, reason)
+            yield _Row(_MEASURED, score, line, name, entry)
     for (line, name), reason in reasons.items():
-        yield _Row((_FAILED, 0.0, line, name), {}, reason)
+        yield _Row(_FAILED, 0.0, line, name, {}, reason)
 
 
 def _score(entry: Mapping[str, Any]) -> float | None:
@@ -159,28 +165,27 @@ def _similarity(line: Mapping[str, Any]) -> float | None:
 # --- What the page is told of a row
 
 
-def _content(row: _Row, place_of: Any, again: Again | None) -> dict[str, Any]:
-    """page.html says what becomes of each of these."""
-    _, _, line, name = row.order
+def _content(row: _Row, place_of: Callable[[str], tuple[str, bool]], again: Again | None) -> dict[str, Any]:
+    """page.html says what becomes of each of these. place_of: `_address` of a picture beside the row's own."""
     files = row.entry.get("files", [])
     return {
-        "name": name,
-        "line": line,
+        "name": row.name,
+        "line": row.line,
         "reason": row.reason,
         "pictures": [[file, quote(file), _is_shown(file)] for file in files],
         "beside": [[f"{column}: {label}", *place_of(place)] for column, label, place in _beside(row.entry)],
         "figures": [_figure(one, files) for one in _kept_lines(row.entry)],
         "cells": _cells(row.entry),
-        "again": _again(row, name, again),
+        "again": _again(row, again),
     }
 
 
-def _again(row: _Row, name: str, again: Again | None) -> str:
+def _again(row: _Row, again: Again | None) -> str:
     """The end of the command that makes a row once more: one that failed with its own seeds, another with those behind
     the last that were tried."""
     if not again or not (row.reason or again.has_seeds):
         return ""
-    words = [f"--only={name}"]
+    words = [f"--only={row.name}"]
     if not row.reason:
         words.append(f"--move-seeds={moved_seeds(row.entry) + max(row.entry['tries'], 1)}")
     return " ".join(map(as_typed, words))
@@ -219,8 +224,8 @@ def _is_shown(file: str) -> bool:
 
 def _address(place: str, folder: Folder) -> tuple[str, bool]:
     """The address of a file, seen from the page, and whether a browser shows it; "" where it has none there."""
-    root, _, path = _parted(place)
-    own_root, _, own_path = _parted(without_login(folder.address))
+    root, path = _parted(place)
+    own_root, own_path = _parted(without_login(folder.address))
     if root != own_root:
         return "", False
     if root:
@@ -234,10 +239,10 @@ def _address(place: str, folder: Folder) -> tuple[str, bool]:
     return quote(relative, errors="surrogateescape"), _is_shown(place)
 
 
-def _parted(address: str) -> tuple[str, str, str]:
+def _parted(address: str) -> tuple[str, str]:
     """What a store is called, as s3://bucket, and the path in it; "" for a path on this machine."""
     scheme, sign, rest = address.partition("://")
     if not sign:
-        return "", "", address
-    bucket, slash, path = rest.partition("/")
-    return f"{scheme}{sign}{bucket}", slash, path
+        return "", address
+    bucket, _, path = rest.partition("/")
+    return f"{scheme}{sign}{bucket}", path
