@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from PIL import Image
 from torch import Tensor
 
+from ..checks.prompts import MOST_SCENES
 from ..pictures.previews import BACKGROUND, RULE, Color, Sheet, color_of, cut_to, font_for
 from .report import MeasuredPicture, Report
 
@@ -16,8 +17,6 @@ _TEXT = 520
 _GAP = 12
 _LETTERS, _LINE = 20, 34
 """The height of letters, and of a line, in px."""
-_MOST = 100
-"""Rows of a sheet at most: as many scenes as one text may have."""
 _PLAIN: Color = (235, 235, 235)
 _LEAST: Color = (255, 130, 120)
 """The plate of what is least like in the whole sheet."""
@@ -45,12 +44,12 @@ class _Line:
 
 
 def draw(scenes: Sequence[Scene]) -> Tensor:
-    """The sheet, (1, H, W, 3) float32 0..1. Of more than _MOST scenes the first ones are drawn.
+    """The sheet, (1, H, W, 3) float32 0..1. Of more than MOST_SCENES the first ones are drawn.
 
     The face that is least like in all scenes is marked, and so is the garment; of equal ones each. Faces are compared
     with faces alone: they are measured by another network than garments.
     """
-    shown = scenes[:_MOST]
+    shown = scenes[:MOST_SCENES]
     faces = [_faces(scene) for scene in shown]
     garments = [_garments(scene) for scene in shown]
     marked = [*_least(faces), *_least(garments)]
@@ -113,7 +112,7 @@ def _write(sheet: Sheet, title: str, top: float, lines: Sequence[_Line], marked:
     sheet.pen.text((x, top), title, _PLAIN, font_for(title, _LETTERS))
     for number, line in enumerate(lines, 1):
         y = top + number * _LINE
-        is_marked = any(line is one for one in marked)
+        is_marked = line in marked
         text = f"{line.text} - least like" if is_marked else line.text
         font = font_for(text, _LETTERS)
         shown = cut_to(text, font, _TEXT - 3 * _GAP)
