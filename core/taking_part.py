@@ -38,6 +38,11 @@ class TakingPart:
     def people(self) -> tuple[Member, ...]:
         return tuple(member for member, acts in zip(self.cast.people, self.acts, strict=True) if acts)
 
+    @cached_property
+    def indices(self) -> tuple[int, ...]:
+        """Where each of `people` stands among the people of the cast."""
+        return tuple(index for index, acts in enumerate(self.acts) if acts)
+
     @property
     def is_alone(self) -> bool:
         """Whether one person of the cast alone is in the picture: of weight above 0."""

@@ -32,6 +32,9 @@ def parts_and_looks(
     looks = worn(text, taking, node_name)
     if is_a(taking.cast, PlacedCast) and any(part.target is not None for part in looks.people_of_parts):
         geometry.check_shape(f"the canvas of {node_name}", (taking.cast.width, taking.cast.height), size)
-    is_without = parts is None and not looks.people_of_parts
-    notes.tell("\n".join([*taking.left_out, *looks.notes, *([NOBODY] if is_without else [])]))
-    return looks.with_parts(parts)
+    lines = [*taking.left_out, *looks.notes]
+    if parts is None and not looks.people_of_parts:
+        lines.append(NOBODY)
+    notes.tell("\n".join(lines))
+    connected = () if parts is None else parts.parts
+    return Parts((*looks.people_of_parts, *connected))

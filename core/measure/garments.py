@@ -40,15 +40,13 @@ def garments_of(parts: Parts | None, people: Cast | Person | None, text: str) ->
         taking = present_in(people)
         looks = worn(text, taking, NODE, needs_places=False)
         notes = looks.notes
-        acting = [index for index, acts in enumerate(taking.acts) if acts]  # among the people of the cast
-        for number, member in enumerate(taking.people):
+        for number, index in enumerate(taking.indices):
             # Person by person: coats of two people without places are not two pictures of one coat.
             worn_by_them = [part for part, person in looks.people_of_parts.items() if person == number]
-            targets = [where_seen(part, taking.cast, acting[number]) for part in worn_by_them]
-            pairs = zip(worn_by_them, targets, strict=True)
-            own = Parts(tuple(replace(part, target=target) for part, target in pairs))
+            own = Parts(tuple(replace(part, target=where_seen(part, taking.cast, index)) for part in worn_by_them))
             pictures += own.garments
-            labels += [f"{member.name}: {garment[0].label}" for garment in own.garments]
+            name = taking.cast.people[index].name
+            labels += [f"{name}: {garment[0].label}" for garment in own.garments]
     of_looks = len(pictures)
     connected = () if parts is None else parts.garments
     pictures += connected

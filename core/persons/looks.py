@@ -21,9 +21,9 @@ from ..taking_part import TakingPart
 LOOKS_INPUT = "looks"
 NO_LOOK = "-"
 """What stands in the input `looks` for a person who wears none of them."""
-MOST_LOOKS = 20
+_MOST_LOOKS = 20
 """The most looks of one person: each has whole pictures, of some megabytes."""
-LONGEST_SIDE = 2048
+_LONGEST_SIDE = 2048
 """The longer side of a look's pictures and masks at most, px: no network reads more of them."""
 _SHOWN = 512
 """About the longer side of a picture in a preview, px."""
@@ -60,7 +60,7 @@ def _can_be_chosen(name: str) -> bool:
 
 
 def _picture_of(part: Part) -> LookPicture:
-    """The part in 8 bits, not larger than LONGEST_SIDE. Raises BadPart."""
+    """The part in 8 bits, not larger than _LONGEST_SIDE. Raises BadPart."""
     shown = part.alpha if part.mask is None else part.mask
     share = 1.0 if shown is None else float(shown.clamp(0, 1).mean())  # a faint mask counts by how much it shows
     if share < _LEAST_SHARE:
@@ -71,9 +71,9 @@ def _picture_of(part: Part) -> LookPicture:
 
 
 def _in_8_bits(picture: Tensor) -> Tensor:
-    """A picture (H, W, 3) or a mask (H, W), 0..1, as uint8; made smaller where a side is longer than LONGEST_SIDE."""
+    """A picture (H, W, 3) or a mask (H, W), 0..1, as uint8; made smaller where a side is longer than _LONGEST_SIDE."""
     height, width = picture.shape[:2]
-    scale = LONGEST_SIDE / max(height, width)
+    scale = _LONGEST_SIDE / max(height, width)
     if scale < 1:
         size = (max(1, round(height * scale)), max(1, round(width * scale)))
         channels_first = picture.reshape(1, height, width, -1).movedim(-1, 1)  # (1, channels, H, W)
@@ -102,12 +102,12 @@ def _thinned(rows: Tensor) -> Tensor:
 
 def with_look(person: Person, look: Look) -> Person:
     """The person with one more look, the newest. Raises BadLook for a name that the person's looks have already, and
-    where there are MOST_LOOKS."""
+    where there are _MOST_LOOKS."""
     if _called(look.name, person.looks) is not None:
         raise BadLook(f"{person.name} has a look {look.name!r} already.", "Give this one another Name (name).")
-    if len(person.looks) == MOST_LOOKS:
+    if len(person.looks) == _MOST_LOOKS:
         raise BadLook(
-            f"{person.name} has {MOST_LOOKS} looks, and one person can have no more.",
+            f"{person.name} has {_MOST_LOOKS} looks, and one person can have no more.",
             "Connect the person as they were before the looks that you no longer need.",
         )
     return replace(person, looks=(*person.looks, look))
@@ -119,8 +119,8 @@ def _called(name: str, looks: Sequence[Look]) -> Look | None:
 
 def why_bad_looks(looks: Sequence[Look]) -> str | None:
     """Why looks that a file brings cannot be used, as the end of a sentence; None when they can."""
-    if len(looks) > MOST_LOOKS:
-        return f"it has {len(looks)} looks, and {MOST_LOOKS} is the most of one person"
+    if len(looks) > _MOST_LOOKS:
+        return f"it has {len(looks)} looks, and {_MOST_LOOKS} is the most of one person"
     if len({of_person(look.name) for look in looks}) < len(looks):
         return "two of its looks have one name"
     for look in looks:
@@ -155,7 +155,7 @@ def _why_bad_picture(one: LookPicture) -> str | None:
 
 def _is_of_a_size(rows: Tensor) -> bool:
     """Whether a picture or mask (H, W, ...) has pixels, and no more than a look may have."""
-    return min(rows.shape[:2]) > 0 and max(rows.shape[:2]) <= LONGEST_SIDE
+    return min(rows.shape[:2]) > 0 and max(rows.shape[:2]) <= _LONGEST_SIDE
 
 
 def clothes_of_place(cast: PlacedCast, index: int) -> Tensor:
@@ -220,10 +220,6 @@ class Worn:
     people_of_parts: Mapping[Part, int]
     notes: Sequence[str] = ()
 
-    def with_parts(self, parts: Parts | None) -> Parts:
-        """What is worn, and the parts that are connected beside it."""
-        return Parts((*self.people_of_parts, *(() if parts is None else parts.parts)))
-
 
 NOTHING_WORN = Worn({})
 BY_ROW = "Looks are not used: with the cast of Crop Faces each person has a row of the batch."
@@ -250,8 +246,7 @@ def worn(
     if cast.by_row:
         return Worn({}, [*said.notes, BY_ROW] if any(looks) else said.notes)
     people_of_parts: dict[Part, int] = {}
-    present = [index for index, acts in enumerate(taking.acts) if acts]
-    for person, index in enumerate(present):
+    for person, index in enumerate(taking.indices):
         look = looks[index]
         if look is None:
             continue

@@ -58,8 +58,7 @@ def owned_parts(
     for part in () if parts is None else parts.present:
         owner = _owner(part, taking.cast, masks)
         if taking.acts[owner]:
-            person = sum(taking.acts[:owner])  # as many of those present are before the owner
-            parts_of_people[person].append(part)
+            parts_of_people[taking.indices.index(owner)].append(part)
     owned: list[OwnedPart] = []
     for person, of_person in enumerate(parts_of_people):
         for number, garment in enumerate(Parts(tuple(of_person)).garments):
