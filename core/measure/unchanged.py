@@ -54,11 +54,13 @@ def _people(after: Faces, before: Faces, cast: Cast, judge: str) -> list[str]:
     for person, face in enumerate(faces_of_people(after, places, table, _NOBODY)):
         if face is None:
             continue
-        alike = cosines[face]
+        face_before: int | None = int(cosines[face].argmax())
         if places is not None:
             face_before = faces_in_places(before.faces, (before.width, before.height), places)[person]
-            alike = alike[[] if face_before is None else [face_before]]
-        if (alike >= SAME_PERSON).any() and alike.max() > table[person, face]:
+        if face_before is None:
+            continue
+        alike = cosines[face, face_before]
+        if alike >= SAME_PERSON and alike > table[person, face]:
             names.append(cast.people[person].name)
     return names
 
