@@ -107,13 +107,13 @@ def _parts_of_place(image: Tensor, label: str, hair: bool, people: PlacedCast, i
     """
     advice = "Connect the picture as it was drawn with this cast; or for any other picture a mask of what is worn."
     geometry.check_canvas("The picture of the look", image, people, advice)
-    if label == HAIR:
-        return [make_part(HAIR, image, looks.hair_of_place(people, index), 1.0, None)]
-    if label not in CLOTHES:
+    if label not in (*CLOTHES, HAIR):
         why = f"The place of {people.people[index].name} does not say where in it {label!r} is."
         raise looks.BadLook(why, "Connect the mask of it to Mask (mask).")
-    shown = [make_part(label, image, looks.clothes_of_place(people, index), 1.0, None)]
-    if hair:
+    shown: list[Part] = []
+    if label != HAIR:
+        shown.append(make_part(label, image, looks.clothes_of_place(people, index), 1.0, None))
+    if hair or label == HAIR:
         shown.append(make_part(HAIR, image, looks.hair_of_place(people, index), 1.0, None))
     return shown
 
