@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
-import json
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
+
+from shared.given_files import Unreadable
 
 from core.checks.errors import LikenessError
 
@@ -82,11 +83,11 @@ def _pictures_of(data: bytes) -> list[bytes]:
 
     from core.persons.saving import from_tensors
 
+    from .saved_looks import metadata_of
+
     try:
-        header_size = int.from_bytes(data[:8], "little")
-        metadata = json.loads(data[8 : 8 + header_size]).get("__metadata__", {})
-        person = from_tensors(load(data), metadata, "")
-    except (SafetensorError, LikenessError, ValueError, LookupError, AttributeError):
+        person = from_tensors(load(data), metadata_of(data), "")
+    except (SafetensorError, LikenessError, Unreadable, ValueError, LookupError, AttributeError):
         return []
     return [_as_jpeg(picture) for picture in _shown_of(person)]
 
@@ -106,5 +107,6 @@ def _as_jpeg(picture: Tensor) -> bytes:
 
     small = as_picture(picture)
     small.thumbnail((_LONGEST_SIDE, _LONGEST_SIDE))
-    small.save(file := io.BytesIO(), "JPEG", quality=85)
+    file = io.BytesIO()
+    small.save(file, "JPEG", quality=85)
     return file.getvalue()

@@ -35,6 +35,11 @@ def names_of_looks(begin: bytes) -> list[str]:
     return _read(lambda: [name for name, _ in json.loads(_opened(begin).metadata.get(_LOOKS, "[]"))])
 
 
+def metadata_of(data: bytes) -> dict[str, str]:
+    """The metadata of a person's file. Raises Unreadable for another file."""
+    return _read(lambda: _opened(data).metadata)
+
+
 def with_look_alone(data: bytes, look: str) -> bytes:
     """The file of a person with this look and no other; "": with none. Raises Unreadable for another file."""
     return _read(lambda: _with_look_alone(_opened(data), look))
