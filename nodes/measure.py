@@ -39,7 +39,10 @@ ReportSocket = socket("LIKENESS_REPORT", Report)
 
 @dataclass(frozen=True)
 class Settings:
-    """What is set on Measure Likeness. made_with: one of measure.TRAINED_WITH. looks: as in core.persons.looks.worn."""
+    """What is set on Measure Likeness.
+
+    made_with: one of comparison.TRAINED_WITH. looks: as in core.persons.looks.worn.
+    """
 
     made_with: str
     stranger_below: float
@@ -212,8 +215,10 @@ def _check_prompt_inputs(vision: ClipVisionModel | None, clip: CLIP | None, prom
 def _check_parts_inputs(parts: Parts | None, vision: ClipVisionModel | None, has_nobody: bool) -> None:
     """Raise BadParts where parts are connected without clip_vision, or that without parts and people, who may have
     looks."""
-    if (parts is None) != (vision is None) and (has_nobody or vision is None):
-        unconnected = "parts" if parts is None else "clip_vision"
+    lacks_vision = parts is not None and vision is None
+    lacks_parts = vision is not None and parts is None and has_nobody
+    if lacks_vision or lacks_parts:
+        unconnected = "clip_vision" if lacks_vision else "parts"
         advice = "Connect parts and clip_vision (a CLIP or DINOv2 vision model, from Load CLIP Vision), or neither."
         raise BadParts(f"Measure Likeness cannot compare parts: {unconnected} is not connected.", advice)
 

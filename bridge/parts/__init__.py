@@ -1,1 +1,1 @@
-"""Self-attention shared with parts: recorded by one UNet, read by another."""
+"""Parts that the self-attention of a UNet reads: worn or connected, recorded, carried and shared."""
