@@ -20,7 +20,7 @@ from torch import Tensor
 from ...core.attention.token_groups import AnySplit
 from ...core.attention.token_layout import Span, TokenKind
 from ..host.unet import Options, with_patch
-from ..sampling.current_forward import CurrentTexts, called_for, current
+from ..sampling.current_forward import CurrentTexts, called_for
 from ..sampling.forward import ForwardShape, argument
 from .attention import Reading, around_attention, with_reading, without_readings
 from .model_family import tokens_of
@@ -78,11 +78,6 @@ def given_to_network(args: Sequence[Any], kwargs: Mapping[str, Any]) -> PrefixIn
 def without_kept_prefix(options: Options) -> Options:
     """A copy of transformer_options by which the host keeps no prefix of the network's own."""
     return {**options, _CACHE: {"device": "off"}}
-
-
-def added_to_layers() -> object:
-    """What tells that which LoRAs add to the layers in this forward from what they add in others; None for nothing."""
-    return None if current.additions is None else current.additions.mark
 
 
 def _is_equal(tensor: Tensor, other: Tensor) -> bool:

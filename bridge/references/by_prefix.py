@@ -28,13 +28,12 @@ from ..networks.prefixes import (
     PrefixInput,
     ReadPrefix,
     TargetKeys,
-    added_to_layers,
     computed,
     positions_of,
     read_by_target,
     spans_of,
 )
-from ..sampling.current_forward import CurrentReferences
+from ..sampling.current_forward import CurrentReferences, added_to_layers
 from ..sampling.forward import ForwardShape
 
 _MOST_KEPT = 8

@@ -80,6 +80,11 @@ class CurrentForward(threading.local):
 current = CurrentForward()
 
 
+def added_to_layers() -> object:
+    """What tells that which LoRAs add to the layers in this forward from what they add in others; None for nothing."""
+    return None if current.additions is None else current.additions.mark
+
+
 @contextmanager
 def called_for(texts: CurrentTexts) -> Iterator[None]:
     """A context in which current.texts is `texts`."""

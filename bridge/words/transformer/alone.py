@@ -19,7 +19,7 @@ from ...host.unet import Options
 from ...networks.attention import others_attend
 from ...networks.patched_methods import PatchedMethod
 from ...sampling.code_of_others import changed_by_others
-from ...sampling.current_forward import called_alone, current
+from ...sampling.current_forward import added_to_layers, called_alone
 from .forward_texts import ForwardTexts
 from .slots import TextSlot
 
@@ -174,8 +174,7 @@ class TextsAlone:
         if not self._is_as_before:
             return make()
         # LoRAs of people that are on for a part of the schedule have another mark then.
-        loras = None if current.additions is None else current.additions.mark
-        key = key, loras, self._texts.common, x.dtype
+        key = key, added_to_layers(), self._texts.common, x.dtype
         if key not in self._kept:
             self._kept[key] = make()
         return self._kept[key]

@@ -23,11 +23,11 @@ from ...networks.prefixes import (
     PrefixInput,
     ReadPrefix,
     TargetKeys,
-    added_to_layers,
     computed,
     positions_of,
     read_by_target,
 )
+from ...sampling.current_forward import added_to_layers
 from ...sampling.forward import ForwardShape
 from .slots import TextSlot
 
@@ -78,9 +78,9 @@ class PrefixWordsBatch(PrefixBatch):
         blocks: list[BlockKeys] = []
         for length, rows in of_lengths.items():
             text = torch.cat([texts[slot.in_row(row)] for row in rows])
-            positions = positions_of(PrefixInput(text, (), ()), self.latent)
-            positions[:, 0] += position - length  # the picture would stand at `length`
             prefix = PrefixInput(text, (), ())
+            positions = positions_of(prefix, self.latent)
+            positions[:, 0] += position - length  # the picture would stand at `length`
             channels, owner = self.latent[1], slot.name or None
             of_rows = computed(self.network, prefix, positions, {}, channels, options, owner, rows)
             if not blocks:
