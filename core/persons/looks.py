@@ -221,7 +221,6 @@ class Worn:
     notes: Sequence[str] = ()
 
 
-NOTHING_WORN = Worn({})
 BY_ROW = "Looks are not used: with the cast of Crop Faces each person has a row of the batch."
 
 
@@ -238,7 +237,7 @@ def worn(
     BadRegion.
     """
     if text.strip() == NO_LOOK:
-        return NOTHING_WORN
+        return Worn({})
     cast = taking.cast
     said = per_member("\n".join(filter(None, items_in(text))), cast, LOOKS_INPUT)
     # Of everybody, so that a wrong name is said also of those who take no part.

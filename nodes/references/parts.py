@@ -10,7 +10,7 @@ from torch import Tensor
 from ...core.cast import Cast
 from ...core.checks.errors import joined
 from ...core.parts.parts import BadPart, Part, Parts
-from ...core.persons.looks import NOTHING_WORN, Worn
+from ...core.persons.looks import Worn
 from ...core.places import regions
 from ...core.taking_part import TakingPart
 from . import NAME
@@ -40,15 +40,13 @@ class OwnedPart:
         return self.part.label if first_word in _ARTICLES else f"the {self.part.label}"
 
 
-def owned_parts(
-    parts: Parts | None, taking: TakingPart, masks: Tensor | None, worn: Worn = NOTHING_WORN
-) -> list[OwnedPart]:
+def owned_parts(parts: Parts | None, taking: TakingPart, masks: Tensor | None, worn: Worn) -> list[OwnedPart]:
     """What the people of weight above 0 wear of their looks, and their parts, person by person and garment by garment.
 
-    A part belongs to the person in whose region its target lies, or to the only person of the cast. [] without parts,
-    where nobody has a weight above 0, and where each person has a row of the batch. masks: the regions of everybody in
-    the cast, (people, H, W); None for the places. Raises BadPart for a part that is nobody's, NotPlaced, and BadRegion
-    for another number of masks.
+    A part belongs to the person in whose region its target lies, or to the only person of the cast. [] where nobody
+    has a weight above 0, and where each person has a row of the batch. masks: the regions of everybody in the cast,
+    (people, H, W); None for the places. worn: what is worn of looks. Raises BadPart for a part that is nobody's,
+    NotPlaced, and BadRegion for another number of masks.
     """
     if not taking.people or taking.cast.by_row:
         return []
