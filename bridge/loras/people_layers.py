@@ -189,9 +189,8 @@ class PeopleLayer:
     """What the LoRAs of all people of one node add to one layer. It holds nothing of a network, and outlives the run.
 
     ranks: whose each rank is. people: those who have LoRAs here. ranks_of: by person, where their ranks stand in a
-    linear layer. down: of this layer, or of several; own_ranks: which
-    of its ranks are this layer's. up: (out, ranks), strength included. in_front: what stands in front of the layer, of
-    kinds that add to the layer's input (GLoRA).
+    linear layer. down: of this layer, or of several; own_ranks: which of its ranks are this layer's. up: (out, ranks),
+    strength included. in_front: what stands in front of the layer, of kinds that add to the layer's input (GLoRA).
     """
 
     def __init__(self, loras: Sequence[LayerLora], size: LayerSize, device: torch.device, like: Tensor) -> None:
