@@ -12,6 +12,7 @@ from ..core.checks.names import People
 from ..core.parts.part_notes import notes_on_part, sheet
 from ..core.parts.parts import LABELS, Part, Parts, is_unpainted, make_part
 from ..core.persons import looks
+from ..core.persons.looks import HAIR_LABEL
 from ..core.pictures import geometry
 from ..core.pictures.tensors import reminder
 from ..core.taking_part import as_cast
@@ -20,8 +21,7 @@ from .sockets import CastOrPersonSocket, CastSocket, PartsSocket, PersonSocket
 
 LOOK_FROM_PICTURE = "Look from Picture"
 CLOTHES = ("whole body clothes", "upper body clothes", "lower body clothes")
-HAIR = looks.HAIR_LABEL
-"""The labels of what is found in a place without a mask."""
+"""The labels of what is found in a place without a mask, as HAIR_LABEL is."""
 NO_PLACE_OF_HAIR = "Hair (hair) takes nothing more here: it is for a person with a place, without a mask."
 
 
@@ -107,14 +107,14 @@ def _parts_of_place(image: Tensor, label: str, hair: bool, people: PlacedCast, i
     """
     advice = "Connect the picture as it was drawn with this cast; or for any other picture a mask of what is worn."
     geometry.check_canvas("The picture of the look", image, people, advice)
-    if label not in (*CLOTHES, HAIR):
+    if label not in (*CLOTHES, HAIR_LABEL):
         why = f"The place of {people.people[index].name} does not say where in it {label!r} is."
         raise looks.BadLook(why, "Connect the mask of it to Mask (mask).")
     shown: list[Part] = []
-    if label != HAIR:
+    if label != HAIR_LABEL:
         shown.append(make_part(label, image, looks.clothes_of_place(people, index), 1.0, None))
-    if hair or label == HAIR:
-        shown.append(make_part(HAIR, image, looks.hair_of_place(people, index), 1.0, None))
+    if hair or label == HAIR_LABEL:
+        shown.append(make_part(HAIR_LABEL, image, looks.hair_of_place(people, index), 1.0, None))
     return shown
 
 
