@@ -301,8 +301,8 @@ class StoreFolder(Folder):
 class StoreList(List):
     """A store has nothing to append to: the last lines are written again with those that are added.
 
-    Many lines in a file make more to write, few make more files to read when a run goes on: with 200 a row
-    with a prompt and two photos costs 60 kB beside its picture, and a million rows are 5,000 files.
+    Many lines in a file make more to write, few make more files to read when a run goes on: with 200 a row with
+    a prompt and two photos costs 60 kB beside its picture, and a million rows are 5,000 files.
     """
 
     MOST_LINES = 200

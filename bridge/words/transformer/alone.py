@@ -117,8 +117,9 @@ class TextsAlone:
     def __init__(self, texts: ForwardTexts) -> None:
         self._texts = texts
         self._kept: dict[Hashable, Any] = {}
-        # Of the forward that is on: what the network is given, until it has come to the first method here; and whether
-        # all that was made of it so far is what it has been in other forwards.
+        # Of the forward that is on: what the network is given, until the first method here is called. That finds by the
+        # memory of its tokens whether they are these, and not what another pack has made of them. And whether the
+        # host's code alone has made all that came of them so far, so that it is as in other forwards.
         self._given: Tensor | None = None
         self._is_as_before = False
 
