@@ -50,13 +50,15 @@ def _people(after: Faces, before: Faces, cast: Cast, judge: str) -> list[str]:
     persons = [member.person for member in cast.people]
     table = similarities(persons, [face.embeddings for face in after.faces], judge, NODE)  # (people, faces)
     cosines = _units(after, judge) @ _units(before, judge).T  # (faces, faces before)
+    found = faces_of_people(after, places, table, _NOBODY)
+    if all(face is None for face in found):  # then the shape of the picture before is no matter
+        return []
+    in_places = None if places is None else faces_in_places(before.faces, (before.width, before.height), places)
     names: list[str] = []
-    for person, face in enumerate(faces_of_people(after, places, table, _NOBODY)):
+    for person, face in enumerate(found):
         if face is None:
             continue
-        face_before: int | None = int(cosines[face].argmax())
-        if places is not None:
-            face_before = faces_in_places(before.faces, (before.width, before.height), places)[person]
+        face_before = int(cosines[face].argmax()) if in_places is None else in_places[person]
         if face_before is None:
             continue
         alike = cosines[face, face_before]

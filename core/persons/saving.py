@@ -16,8 +16,9 @@ from .checks import check, why_bad_portraits
 from .looks import why_bad_looks
 
 FORMAT = "likeness identity"
-VERSIONS = ("1", "2")
-"""Written without looks and with looks: so people without looks can be read by all versions of the pack."""
+_WITHOUT_LOOKS, _WITH_LOOKS = "1", "2"
+VERSIONS = (_WITHOUT_LOOKS, _WITH_LOOKS)
+"""Of the format, which are read here."""
 EXPECTED = "a person saved by Save Person"
 
 EMBEDDING_PREFIX = "embedding."
@@ -47,6 +48,11 @@ class PersonFile(NamedTuple):
     metadata: dict[str, str]
 
 
+def version_of(has_looks: bool) -> str:
+    """The version that a file is written in: all versions of the pack can read people without looks."""
+    return _WITH_LOOKS if has_looks else _WITHOUT_LOOKS
+
+
 def to_tensors(person: Person) -> PersonFile:
     """What is written into the file of one person: tensors and metadata."""
     tensors: dict[str, Tensor] = {}
@@ -62,7 +68,7 @@ def to_tensors(person: Person) -> PersonFile:
     if person.blended_of:
         tensors[BLENDED_KEY] = torch.stack([one.loose for one in person.blended_of])
         tensors[SHARES_KEY] = torch.tensor([one.share for one in person.blended_of], dtype=torch.float32)
-    metadata = {"format": FORMAT, "version": VERSIONS[bool(person.looks)], "name": person.name}
+    metadata = {"format": FORMAT, "version": version_of(has_looks=bool(person.looks)), "name": person.name}
     if person.loras:
         metadata["loras"] = json.dumps([(lora.file, lora.strength, lora.words) for lora in person.loras])
     if person.looks:
@@ -151,7 +157,7 @@ def check_format(tensors: Mapping[str, Tensor], metadata: Mapping[str, str], pat
     version = metadata.get("version")
     if version not in VERSIONS:
         content = f"written in version {version} of the format"
-        raise UnsupportedCheckpoint(path, content, f"version {VERSIONS[-1]} at most", "Update this node pack.")
+        raise UnsupportedCheckpoint(path, content, f"version {_WITH_LOOKS} at most", "Update this node pack.")
 
 
 def _loras(metadata: Mapping[str, str], path: str) -> tuple[Lora, ...]:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from shared.given_files import Unreadable
 
-from core.persons.saving import FORMAT, LOOK_PREFIX, VERSIONS
+from core.persons.saving import FORMAT, LOOK_PREFIX, VERSIONS, version_of
 
 MOST_BEGIN_BYTES = 2**20
 """What of a file is read for the names of its looks: its tensors' names, which come first, are some kilobytes."""
@@ -49,7 +49,7 @@ def _with_look_alone(file: _File, look: str) -> bytes:
     looks = json.loads(file.metadata.get(_LOOKS, "[]"))
     chosen = [number for number, (name, _) in enumerate(looks) if name == look]
     metadata = {key: text for key, text in file.metadata.items() if key != _LOOKS}
-    metadata["version"] = VERSIONS[bool(chosen)]
+    metadata["version"] = version_of(has_looks=bool(chosen))
     if chosen:
         metadata[_LOOKS] = json.dumps([looks[chosen[0]]])
     header: dict[str, Any] = {_METADATA: metadata}
