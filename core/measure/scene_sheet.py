@@ -43,33 +43,46 @@ class _Line:
     color: Color
 
 
+@dataclass(frozen=True, eq=False)
+class _Row:
+    """A scene with what is said of its faces and its garments, beside each other on the sheet."""
+
+    picture: Tensor
+    faces: Sequence[_Line]
+    garments: Sequence[_Line]
+
+    @property
+    def lines(self) -> list[_Line]:
+        return [*self.faces, *self.garments]
+
+    @property
+    def height(self) -> int:
+        """In px: of the picture, or of its title and all lines."""
+        return max(_height(self.picture), _LINE * (1 + len(self.lines)))
+
+
 def draw(scenes: Sequence[Scene]) -> Tensor:
     """The sheet, (1, H, W, 3) float32 0..1. Of more than MOST_SCENES the first ones are drawn.
 
     The face that is least like in all scenes is marked, and so is the garment; of equal ones each. Faces are compared
     with faces alone: they are measured by another network than garments.
     """
-    shown = scenes[:MOST_SCENES]
-    faces = [_faces(scene) for scene in shown]
-    garments = [_garments(scene) for scene in shown]
-    marked = [*_least(faces), *_least(garments)]
-    heights: list[int] = []  # of the rows
-    for scene, of_faces, of_garments in zip(shown, faces, garments, strict=True):
-        heights.append(max(_height(scene.picture), _LINE * (1 + len(of_faces) + len(of_garments))))
+    rows = [_Row(scene.picture, _faces(scene), _garments(scene)) for scene in scenes[:MOST_SCENES]]
+    marked = [*_least([row.faces for row in rows]), *_least([row.garments for row in rows])]
     width = _GAP + _PICTURE + _GAP + _TEXT
-    rest = len(scenes) - len(shown)
-    height = _GAP + sum(height + _GAP for height in heights) + (_LINE if rest else 0)
+    left_out = len(scenes) - len(rows)
+    height = _GAP + sum(row.height + _GAP for row in rows) + (_LINE if left_out else 0)
     sheet = Sheet(Image.new("RGB", (width, height), BACKGROUND))
     y = _GAP
-    for number, (scene, row_height) in enumerate(zip(shown, heights, strict=True), 1):
+    for number, row in enumerate(rows, 1):
         if number > 1:
             sheet.pen.line((0, y - _GAP // 2, width, y - _GAP // 2), fill=RULE)
-        above = (_PICTURE - _height(scene.picture)) // 2  # what the square is higher than the picture
-        sheet.show(scene.picture, _GAP, y - above, _PICTURE)
-        _write(sheet, f"Scene {number}", y, [*faces[number - 1], *garments[number - 1]], marked)
-        y += row_height + _GAP
-    if rest:
-        sheet.pen.text((_GAP, y), f"and {rest} more", _PLAIN, font_for("", _LETTERS))
+        above = (_PICTURE - _height(row.picture)) // 2  # what the square is higher than the picture
+        sheet.show(row.picture, _GAP, y - above, _PICTURE)
+        _write(sheet, f"Scene {number}", y, row.lines, marked)
+        y += row.height + _GAP
+    if left_out:
+        sheet.pen.text((_GAP, y), f"and {left_out} more", _PLAIN, font_for("", _LETTERS))
     return sheet.tensor()[None]
 
 
