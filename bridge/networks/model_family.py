@@ -18,10 +18,10 @@ from ...core.checks.errors import BadSetup, WrongBaseModel, joined, listed
 from ..host import host_version
 from ..host.shared_network import model_of, network_within
 from ..host.unet import NETWORK, WEIGHT, has_unet, pixels_of, text_width, weight_shape
-from .families import NEWER, RELATIVES, TRANSFORMERS
+from .families import DESCRIBED, RELATIVES
 from .transformer_families import HostNetwork, TransformerFamily
 
-WITH_REFERENCES = tuple(family.name for family in (*TRANSFORMERS, *NEWER) if family.references)
+WITH_REFERENCES = tuple(family.name for family in DESCRIBED if family.references)
 """The families that take reference pictures."""
 TOKEN = 16
 """Side of a picture's token in pixels, in every family."""
@@ -33,12 +33,12 @@ def network_of(model: BaseModel) -> Any:
 
 
 def transformer_family(model: BaseModel) -> TransformerFamily | None:
-    """The family of a model's network, among TRANSFORMERS, NEWER and RELATIVES; None for any other network.
+    """The family of a model's network, among DESCRIBED and RELATIVES; None for any other network.
 
     Raises BadSetup for a class of another pack that is derived from the network of one of these families.
     """
     network = network_of(model)
-    families = (*TRANSFORMERS, *NEWER, *RELATIVES)
+    families = (*DESCRIBED, *RELATIVES)
     class_and_bases = [_path_of(kind) for kind in type(network).__mro__]
     if any(family.made.network in class_and_bases for family in families):
         _refuse_other_packs(network)
@@ -47,7 +47,7 @@ def transformer_family(model: BaseModel) -> TransformerFamily | None:
 
 def needs_newer_host(names: Collection[str]) -> str:
     """Which of these families needs a newer ComfyUI, as this one has no network of it: a sentence; "" for none."""
-    for family in (*TRANSFORMERS, *NEWER):
+    for family in DESCRIBED:
         if family.name in names and not family.is_known_to_host:
             return host_version.needs(family.least_host, family.name)
     return ""
@@ -138,7 +138,7 @@ def _name_of(model: BaseModel) -> str:
     a family in settings alone; the model's class, where that is not the host's.
     """
     name = type(model.model_config).__name__
-    for family in TRANSFORMERS:
+    for family in DESCRIBED:
         if _is_near(model, family.made):
             other = _other_settings(model, family.made)
             name += f" with {joined(other.on)}" if other.on else ""
@@ -195,7 +195,7 @@ def transformer_of(model: ModelPatcher, node: str) -> TransformerFamily | None:
     _refuse_other_packs(network)
     family = transformer_family(base_model)
     if family is None:
-        names = [transformer.name for transformer in (*TRANSFORMERS, *NEWER)]
+        names = [transformer.name for transformer in DESCRIBED]
         needed_models = f"a UNet of the SD family, or {joined(names, 'or')}"
         advice = f"Use an SD1.5 or SDXL model, or {listed(names)}."
         raise WrongBaseModel("The MODEL", _name_of(base_model), needed_models, advice)

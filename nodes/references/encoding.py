@@ -18,7 +18,7 @@ from torch import Tensor
 from ...bridge.host.notes import stepwise
 from ...bridge.host.unet import ONE_FAMILY
 from ...bridge.networks import model_family
-from ...bridge.networks.families import NEWER, TRANSFORMERS
+from ...bridge.networks.families import DESCRIBED
 from ...bridge.networks.transformer_families import ReferencePictures, TransformerFamily
 from ...bridge.references.record import LATENTS, REFERENCES, PeopleReferences, ReferenceLatent
 from ...bridge.sampling.conditioning import Conditioning
@@ -46,7 +46,7 @@ class EncoderFamily:
 _VISION = "<|vision_start|><|image_pad|><|vision_end|>"
 """The mark in a text for Qwen's encoder where a picture stands."""
 OWN_TRAINING = "own"
-TRAININGS = (OWN_TRAINING, *(name for family in TRANSFORMERS for name in family.other_trainings))
+TRAININGS = (OWN_TRAINING, *(name for family in DESCRIBED for name in family.other_trainings))
 """How a model or its LoRA was trained to read references; OWN_TRAINING for the family's own way. The options of the
 input `training`."""
 
@@ -75,7 +75,7 @@ def family_as_set(clip: CLIP, training: str, encoder_size: int) -> EncoderFamily
 def family_of(clip: CLIP) -> EncoderFamily:
     """The family of a text encoder. Raises WrongBaseModel for one of models that take no reference pictures."""
     families: list[EncoderFamily] = []
-    for transformer in (*TRANSFORMERS, *NEWER):
+    for transformer in DESCRIBED:
         if transformer.references is not None:
             families.append(EncoderFamily(transformer.references.model, transformer, transformer.references))
     tokenizer = type(getattr(clip, "tokenizer", clip)).__name__

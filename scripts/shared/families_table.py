@@ -83,9 +83,9 @@ def _transformers() -> tuple[Any, ...]:
     """The descriptions of all families of transformers. Needs the pack as a package, but no host."""
     if "pack" not in sys.modules:
         load_pack()
-    from pack.bridge.networks.families import TRANSFORMERS
+    from pack.bridge.networks.families import DESCRIBED
 
-    return TRANSFORMERS
+    return DESCRIBED
 
 
 def _reads_people_of(reads: Iterable[str], families: Iterable[str], family: str) -> bool:

@@ -89,7 +89,7 @@ def reaches(trees: Trees, folder: str, *allowed: str) -> list[tuple[str, str]]:
     ]
 
 
-DESCRIPTIONS = ("scripts/shared/families_table.py", "pack.bridge.networks.families.TRANSFORMERS")
+DESCRIPTIONS = ("scripts/shared/families_table.py", "pack.bridge.networks.families.DESCRIBED")
 """A script's import from bridge: descriptions of model families, modules that need no host either."""
 SEARCHED = ("scripts/shared/host_folders.py", "pack.bridge.host.folders")
 """A script's import from bridge: the folders that a host searches, in a script that has imported one."""

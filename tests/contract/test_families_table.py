@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pack.bridge.networks.families import NEWER, TRANSFORMERS
+from pack.bridge.networks.families import DESCRIBED
 from pack.bridge.networks.transformer_families import TransformerFamily
 from pack.core import families
 from pack.core.methods import methods
@@ -38,11 +38,11 @@ def table() -> dict[str, list[str]]:
 
 def test_every_family_that_something_is_for_has_a_row() -> None:
     of_methods = set().union(*(record.families for record in methods()))
-    described = {transformer.name for transformer in TRANSFORMERS}
+    described = {transformer.name for transformer in DESCRIBED}
     assert set(table()) == of_methods | described
 
 
-@pytest.mark.parametrize("transformer", TRANSFORMERS, ids=lambda transformer: transformer.name)
+@pytest.mark.parametrize("transformer", DESCRIBED, ids=lambda transformer: transformer.name)
 def test_a_row_says_what_the_description_says(transformer: TransformerFamily) -> None:
     photos, loras, words, second_pass, control_net, host = table()[transformer.name]
     readers = [record.title for record in methods() if transformer.name in record.families]
@@ -74,7 +74,7 @@ def opened(template: str, all_on: bool) -> dict[str, Any]:
 
 
 def test_every_family_of_the_table_can_be_drawn_by_and_no_other() -> None:
-    assert {family for family, *_ in DRAWN_BY} == set(table()) | {family.name for family in NEWER}
+    assert {family for family, *_ in DRAWN_BY} == set(table())
 
 
 @pytest.mark.parametrize(("family", "ids", "by"), DRAWN_BY, ids=lambda value: value if isinstance(value, str) else "")

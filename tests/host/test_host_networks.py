@@ -17,7 +17,7 @@ from figures import relative
 from hidden_text import without_common
 from pack.bridge.host import unet
 from pack.bridge.networks import model_family
-from pack.bridge.networks.families import NEWER, RELATIVES, TRANSFORMERS
+from pack.bridge.networks.families import DESCRIBED, RELATIVES
 from pack.bridge.sampling import on_model
 from pack.bridge.sampling.carried import carry
 from pack.bridge.words.transformer.run import TRANSFORMER_WORDS
@@ -157,7 +157,7 @@ def settings_like(family: str) -> dict[str, Any]:
 
 def families_of(model: Any) -> list[str]:
     """Whose descriptions say yes."""
-    return [family.name for family in (*TRANSFORMERS, *NEWER, *RELATIVES) if model_family.is_of(model, family)]
+    return [family.name for family in (*DESCRIBED, *RELATIVES) if model_family.is_of(model, family)]
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -278,5 +278,5 @@ def test_no_other_network_of_the_host_is_taken_for_one_of_ours() -> None:
 def of_which_relative(model: Any) -> str:
     """Of which families the network has the class, or one that is derived from it."""
     kinds = {f"{kind.__module__}.{kind.__qualname__}" for kind in type(model.diffusion_model).__mro__}
-    names = [family.name for family in TRANSFORMERS if family.made.network in kinds]
+    names = [family.name for family in DESCRIBED if family.made.network in kinds]
     return f", a relative of {joined(names)}" if names else ""

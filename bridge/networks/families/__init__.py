@@ -11,5 +11,6 @@ TRANSFORMERS = (
 )  # fmt: skip
 NEWER = (qwen_2_1.TRANSFORMER,)
 """Families that the newest ComfyUI in which all tests run lacks. Each has a file of its own in tests/parity."""
+DESCRIBED = (*TRANSFORMERS, *NEWER)
 RELATIVES = qwen.LAYERED, z_image.IN_PIXEL_SPACE
 """Networks of which all of a description is so but their latents, so that no reference and no ControlNet fits them."""
