@@ -267,7 +267,7 @@ class PickBestLikeness(io.ComfyNode):
             raise BadPhoto(
                 f"No picture has the score {score}: {no_value.reason}.", f"{no_value.advice}, or choose another score."
             )
-        notes.tell(report_text.no_person_found(report, score))
+        notes.tell(report_text.people_not_found(report, score))
         best = order[:keep]
         best_images = images[best]  # (keep or all, H, W, C), the best first
         best_latents = rows(latents, best) if latents else ExecutionBlocker(NO_LATENTS)

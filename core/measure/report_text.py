@@ -3,6 +3,7 @@
 import math
 from collections.abc import Set
 
+from ..checks.errors import joined
 from ..pictures.geometry import longer_side
 from .comparison import TRAINED_WITH
 from .figures import (
@@ -172,18 +173,25 @@ def notes(report: Report, installed: Set[str]) -> list[str]:
     return lines
 
 
-def no_person_found(report: Report, score: str) -> str:
-    """The note under Pick Best Likeness where all people are missing in all pictures, "" in any other case.
+def people_not_found(report: Report, score: str) -> str:
+    """The note under Pick Best Likeness of people who are missing in all pictures, "" where nobody is.
 
     Of a single picture nothing is said: there is nothing to choose.
     score: by which pictures are chosen; parts and text alignment need no people.
     """
-    if score in (PARTS, TEXT_ALIGNMENT) or len(report.judged_pictures) == 1:
+    count = len(report.judged_pictures)
+    if score in (PARTS, TEXT_ALIGNMENT) or count == 1:
         return ""
-    if any(picture.present for picture in report.judged_pictures):
+    found = {sighting.person for picture in report.judged_pictures for sighting in picture.present}
+    missing = [name for person, name in enumerate(report.names) if person not in found]
+    if not found:
+        what = f"No person of the cast was found in any of the {count} pictures, so none is better than another"
+    elif missing:
+        was = "was" if len(missing) == 1 else "were"
+        what = f"{joined(missing)} {was} not found in any of the {count} pictures. Try another seed"
+    else:
         return ""
     return (
-        f"No person of the cast was found in any of the {len(report.judged_pictures)} pictures, so none is better than "
-        f"another. Look at the pictures of {NODE}: where your people are shown as strangers, lower its Stranger below "
+        f"{what}. Look at the pictures of {NODE}: where your people are shown as strangers, lower its Stranger below "
         "(stranger_below)."
     )

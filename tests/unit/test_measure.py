@@ -348,12 +348,20 @@ def test_of_one_picture_nothing_is_said_of_choosing_among_several(
     strangers = [face([0.3, 0.1], 100 * number) for number in range(faces)]
     people = Cast((Member(a_person(0)),))
     report = measuring.measure([picture(*strangers)] * count, people, [JUDGE], stranger_below=stranger_below)
-    told = "\n".join([*report_text.notes(report, {JUDGE}), report_text.no_person_found(report, "resemblance")])
+    told = "\n".join([*report_text.notes(report, {JUDGE}), report_text.people_not_found(report, "resemblance")])
     is_missing = not faces or stranger_below > 0.3
     assert ("none is better than another" in told) == (count > 1 and is_missing)
     assert ("No face found in" in told) == (not faces)
     if count == 1:
         assert not any(word in told for word in ("better", "picture 1", "pictures"))
+
+
+def test_who_is_in_none_of_several_pictures_is_named() -> None:
+    """Also where others are found, as what is taken from the best shows nothing of them."""
+    with_anna, with_both = picture(face([0.7, 0.1])), picture(face([0.7, 0.1]), face([0.1, 0.7], 100))
+    told = report_text.people_not_found(measuring.measure([with_anna] * 2, cast(), [JUDGE]), "resemblance")
+    assert told.startswith("Ben was not found in any of the 2 pictures. Try another seed.")
+    assert report_text.people_not_found(measuring.measure([with_anna, with_both], cast(), [JUDGE]), "resemblance") == ""
 
 
 def test_a_picture_in_which_nobody_is_found_counts_but_for_the_leakage() -> None:
