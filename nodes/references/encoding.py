@@ -130,10 +130,10 @@ def unlike_training(
     most = family.pictures.most[family.model]
     lines: list[str] = []
     if count > most:
-        lines.append(
-            f"{counted(count, 'picture')}: {family.model} is made for {most} at most, so lower photos_per_person or "
-            "connect fewer pictures"
-        )
+        advice = "lower photos_per_person or connect fewer pictures"
+        if any(source.part is not None for source in sources):
+            advice = "write - for somebody's look into Looks worn (looks), or connect fewer parts or pictures"
+        lines.append(f"{counted(count, 'picture')}: {family.model} is made for {most} at most, so {advice}")
     has_both = len({source.of_people for source in sources}) == 2  # references of people, and pictures of no person
     if family.pictures.pictures_first and not pictures_first and has_both:
         lines.append(f"{family.model} was trained with pictures first, and has people first")

@@ -108,6 +108,7 @@ REMARKS: dict[str, list[Remark]] = {
         ),
         remark("Weights other than 0 and 1 need model, so they change nothing: ", cast=cast(weights=(1.0, 0.5))),
         remark("5 pictures: FLUX.2 klein is made for 4 at most", pictures=image(batch=3)),
+        remark("5 pictures: FLUX.2 klein .* so write - for somebody's look into Looks worn", cast=value(dressed)),
         remark(
             "Krea 2 was trained with pictures first.*\\n.*Without model the pictures stand in the corner of the",
             clip=value(RECORDS["Krea 2"].clip),
