@@ -122,7 +122,9 @@ def draws_and_samples_again(host_server: HostServer, file: Path, prompt: Prompt,
 
     again = host_server.run(reseeded(prompt, 2))
     # With references the best is picked before the second pass, which alone has changed.
-    picked_before = "references" in file.stem and workflow.nodes_of(prompt, "LikenessPickBestLikeness")
+    picks_best = workflow.nodes_of(prompt, "LikenessPickBestLikeness")
+    has_second_pass = workflow.nodes_of(prompt, "LikenessCropFaces")
+    picked_before = "references" in file.stem and picks_best and has_second_pass
     judged = set[str]() if picked_before else JUDGED
     found = FOUND if workflow.nodes_of(prompt, "LikenessFindPlaces") else set[str]()
     behind = {kind for kind in (*judged, *PASTED, *found) if workflow.nodes_of(prompt, kind)}
