@@ -51,9 +51,9 @@ class Made:
 
 
 @cache
-def made() -> Made:
-    denoiser, reference = tiny_sd15.diffusers_unet(111), tiny_sd15.diffusers_unet(112)
-    decoupled = decoupled_state(denoiser, 48)
+def made(dtype: torch.dtype = torch.float32) -> Made:
+    denoiser, reference = (tiny_sd15.diffusers_unet(seed).to(dtype) for seed in (111, 112))
+    decoupled = {name: tensor.to(dtype) for name, tensor in decoupled_state(denoiser, 48).items()}
     pose_guider = pose_guider_state(32)
 
     def patcher(kind, state, own_state):
