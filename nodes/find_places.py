@@ -22,7 +22,7 @@ from ..bridge.words import attach
 from ..core import taking_part
 from ..core.cast import Cast, Layout, require_somebody, require_together
 from ..core.checks.errors import BadCast, BadSetup, counted, joined
-from ..core.checks.prompts import per_member
+from ..core.checks.prompts import prompts_of_members
 from ..core.pictures.geometry import check_shape
 from ..core.places import found, layouts, place_previews, placing, regions
 from ..core.taking_part import TakingPart
@@ -83,7 +83,7 @@ class FindPlaces(io.ComfyNode):
         require_somebody(cast, NAME)
         taking = taking_part.present_in(cast)
         # From here on the people are those of weight above 0, and so are `words`.
-        said = per_member(prompts, cast)
+        said = prompts_of_members(prompts, cast)
         words = [of_member for of_member, acts in zip(said.prompts, taking.acts, strict=True) if acts]
         people = taking_part.present(cast)
         if not people.people:

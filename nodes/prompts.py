@@ -14,7 +14,7 @@ from ..bridge.host.schema import applied_inputs, applied_outputs
 from ..bridge.sampling.conditioning import Conditioning, SamplerInputs
 from ..bridge.words import attach
 from ..core.cast import Cast, require_places
-from ..core.checks.prompts import per_member, per_scene
+from ..core.checks.prompts import per_scene, prompts_of_members
 from ..core.taking_part import meant
 from .categories import IN_PROMPTS
 from .sockets import CastSocket
@@ -60,7 +60,7 @@ class PromptPerPerson(io.ComfyNode):
         mask: Tensor | None = None,
     ) -> io.NodeOutput:
         placed_cast = require_places(cast, NAME)
-        said = per_member(prompts, placed_cast)
+        said = prompts_of_members(prompts, placed_cast)
         # At strength 0 nobody takes part, so that `begin` tells `nothing`.
         taking = meant(placed_cast, [bool(words and strength) for words in said.prompts])
         nothing = NOTHING_IN_ROWS if placed_cast.by_row else NOTHING

@@ -49,7 +49,7 @@ class BadPrompts(LikenessError):
         super().__init__(f"Line {number} of {field}: {why}. It is {quoted!r}.", advice)
 
 
-def per_scene(text: str, always: str = "") -> list[str]:
+def per_scene(text: str, always: str) -> list[str]:
     """The prompt of every scene: its line of the text, and after a comma the words that all scenes share.
 
     text: a scene per line; empty lines are left out. always: the words of all scenes.
@@ -68,13 +68,12 @@ def per_scene(text: str, always: str = "") -> list[str]:
     return [check_text(f"Scene {number}", scene) for number, scene in enumerate(scenes, 1)]
 
 
-def per_person(text: str, names: Sequence[str], field: str = "the prompts") -> list[str]:
-    """The prompt of each person, in the order of `names`; "" for people who are not named in the text.
+def per_person(text: str, names: Sequence[str], field: str) -> list[str]:
+    """What a text says of each person, in the order of `names`; "" for people who are not named in it.
 
     text: lines of "name: words" or "number: words", counted from 1; large and small letters are the same. Several lines
     about one person are joined. field: what a node calls the text, for messages.
-    Raises BadPrompts for a line without a colon, about somebody else, or about one of two people of that name; BadText
-    as `check_text` does.
+    Raises BadPrompts for a line without a colon, about somebody else, or about one of two people of that name.
     """
     people = People(names)
     lines_of_people: list[list[str]] = [[] for _ in names]
@@ -83,10 +82,7 @@ def per_person(text: str, names: Sequence[str], field: str = "the prompts") -> l
         if line:
             person, words = _read(line, number, people, field)
             lines_of_people[person].append(words)
-    prompts = [", ".join(filter(None, lines)) for lines in lines_of_people]
-    for name, prompt in zip(names, prompts, strict=True):
-        check_text(f"What is said of {plain(name, 60)}", prompt)
-    return prompts
+    return [", ".join(filter(None, lines)) for lines in lines_of_people]
 
 
 @dataclass(frozen=True)
@@ -101,7 +97,16 @@ class SaidOfMembers:
     notes: list[str]
 
 
-def per_member(text: str, cast: Cast, field: str = "the prompts") -> SaidOfMembers:
+def prompts_of_members(text: str, cast: Cast) -> SaidOfMembers:
+    """The prompt of each person of a cast, as `per_member` reads it. Raises as that does, and BadText as `check_text`
+    does."""
+    said = per_member(text, cast, "the prompts")
+    for member, prompt in zip(cast.people, said.prompts, strict=True):
+        check_text(f"What is said of {plain(member.name, 60)}", prompt)
+    return said
+
+
+def per_member(text: str, cast: Cast, field: str) -> SaidOfMembers:
     """What a text says of each person of a cast, as `per_person` reads it for everybody in the list.
 
     With a cast from Crop Faces, names and numbers of the text mean people of the whole cast that it was given. So the

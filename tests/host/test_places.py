@@ -26,7 +26,7 @@ from pack.core.cast import (
     Slot,
 )
 from pack.core.checks.errors import BadCast
-from pack.core.checks.prompts import per_member
+from pack.core.checks.prompts import prompts_of_members
 from pack.core.persons import combining
 from pack.core.persons.looks import worn
 from pack.core.places import extra_places
@@ -180,7 +180,7 @@ def of_prompts(people: PlacedCast, number: int) -> list[str]:
 
 
 def of_text(people: PlacedCast, text: str) -> list[str]:
-    prompts = per_member(text, people).prompts
+    prompts = prompts_of_members(text, people).prompts
     return [member.name for member, prompt in zip(people.people, prompts, strict=True) if prompt]
 
 

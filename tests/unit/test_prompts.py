@@ -6,16 +6,16 @@ from typing import Any, cast
 import pytest
 import torch
 from pack.core.attention.cross_attention import EXCLUDED, OWNED_BY_ALL, OWNED_BY_NOBODY, region_bias
-from pack.core.cast import Absent, Cast, Layout, Member, Person, RowCast, Slot
+from pack.core.cast import Absent, Cast, Layout, Member, Person, RowCast, Slot, person_without_photo
 from pack.core.checks.errors import BadSetup
 from pack.core.checks.prompts import (
     BadPrompts,
     BadText,
     SaidOfMembers,
     check_text,
-    per_member,
     per_person,
     per_scene,
+    prompts_of_members,
 )
 from pack.core.checks.text import list_of, names_in
 from pack.core.grouping.corrections import apply_corrections
@@ -33,7 +33,7 @@ def test_lines() -> None:
         ("3: a red hat\nKÄTHE：reading", ["", "", "a red hat, reading"]),
         ("Anna:", ["", "", ""]), ("", ["", "", ""]),
     ):  # fmt: skip
-        assert per_person(text, NAMES) == expected
+        assert per_person(text, NAMES, "the prompts") == expected
 
 
 def test_lines_serve_the_rows_of_those_who_are_cut_out() -> None:
@@ -43,13 +43,13 @@ def test_lines_serve_the_rows_of_those_who_are_cut_out() -> None:
     _, ben, kaethe = listed
     rows = RowCast((ben, kaethe, ben), 8, 8, cut_from=Cast(listed), indices=(1, 2, 1))
     lines = "Anna: smiling\n2: looking away\nKäthe: asleep"
-    assert per_member(lines, rows) == SaidOfMembers(["looking away", "asleep", "looking away"], [])
+    assert prompts_of_members(lines, rows) == SaidOfMembers(["looking away", "asleep", "looking away"], [])
     with pytest.raises(BadPrompts, match=r"no person here is called 'Zoe'.*1 Anna, 2 Ben, 3 Käthe"):
-        per_member("Zoe: up", rows)
+        prompts_of_members("Zoe: up", rows)
     unlisted = RowCast(listed[1:], 8, 8)
-    assert per_member("1: up\nKäthe: down", unlisted).prompts == ["up", "down"]
+    assert prompts_of_members("1: up\nKäthe: down", unlisted).prompts == ["up", "down"]
     without_ben = RowCast((kaethe,), 8, 8, cut_from=Cast(listed[::2], absent=(Absent(2, "Ben"),)), indices=(1,))
-    said = per_member(lines, without_ben)
+    said = prompts_of_members(lines, without_ben)
     assert said == SaidOfMembers(["asleep"], ["Left out, so what is said of them is not read: Ben (person 2)"])
 
 
@@ -63,7 +63,7 @@ def test_lines_that_are_about_nobody() -> None:
         ("Anna: up", [], "there are no people. It is 'Anna: up'. Connect a cast with people."),
     ):  # fmt: skip
         with pytest.raises(BadPrompts) as refused:
-            per_person(text, names)
+            per_person(text, names, "the prompts")
         assert why in str(refused.value)
         if names:
             assert f"There are: 1 {names[0]}, 2 {names[1]}" in str(refused.value)
@@ -89,9 +89,9 @@ def test_what_an_encoder_is_given_has_an_end(text: str, why: str) -> None:
 def test_who_says_too_much_is_named() -> None:
     text = "Anna: up\n" + "Ben: " + "word " * 3000
     with pytest.raises(BadText, match=r"^What is said of Ben has 14999 letters"):
-        per_person(text, NAMES)
+        prompts_of_members(text, Cast(tuple(Member(person_without_photo(name)) for name in NAMES)))
     with pytest.raises(BadText, match=r"^Scene 2 has 14999 letters"):
-        per_scene("at the beach\n" + "word " * 3000)
+        per_scene("at the beach\n" + "word " * 3000, "")
 
 
 def test_scenes_are_plain_lines() -> None:
@@ -157,7 +157,7 @@ def test_people_are_named_alike_wherever_their_names_are_typed(text: str, people
     assert in_custom_order(text, len(people)) == people
     if len(people) == 1:
         line = f"{text.strip(' ,')}: 5 5 20 20"
-        assert [index for index, words in enumerate(per_person(line, LISTED)) if words] == people
+        assert [index for index, words in enumerate(per_person(line, LISTED, "a list")) if words] == people
         (box,) = from_boxes.written(line)
         assert in_custom_order(list_of([box.name]), 1) == people
         if text != "person 5":  # the photos are called person 1 to person 8 only where nobody named them
@@ -166,7 +166,7 @@ def test_people_are_named_alike_wherever_their_names_are_typed(text: str, people
 
 @pytest.mark.parametrize("text", MEANS_NOBODY)
 def test_nobody_is_meant_anywhere(text: str) -> None:
-    for reader in (lambda: in_custom_order(text, 1), lambda: per_person(f"{text}: a", LISTED)):
+    for reader in (lambda: in_custom_order(text, 1), lambda: per_person(f"{text}: a", LISTED, "a list")):
         with pytest.raises((BadOrder, BadPrompts)):
             reader()
 
@@ -180,7 +180,7 @@ def test_names_that_a_node_lists_are_read_again() -> None:
 
 def test_an_apostrophe_on_both_sides_of_a_colon_hides_none() -> None:
     for words in ("in the girls' room", "in the girls' room: big"):
-        assert per_person(f"\u2018Ali: {words}", ["\u2018Ali"]) == [words]
+        assert per_person(f"\u2018Ali: {words}", ["\u2018Ali"], "a list") == [words]
 
 
 def test_people_of_one_name_are_told_apart_by_their_numbers() -> None:
@@ -207,8 +207,8 @@ def test_tokens_are_heard_where_their_owner_is() -> None:
 
 def test_a_run_makes_a_hundred_scenes_and_not_one_more() -> None:
     scenes = [f"at the beach, {number}" for number in range(1, 101)]
-    assert per_scene("\n".join(scenes)) == scenes
+    assert per_scene("\n".join(scenes), "") == scenes
     with pytest.raises(BadSetup, match="The text has 101 scenes; from 1 to 100 can be made"):
-        per_scene("\n".join([*scenes, "in the kitchen"]))
+        per_scene("\n".join([*scenes, "in the kitchen"]), "")
     with pytest.raises(BadSetup, match="The text has no scene"):
-        per_scene("\n \n")
+        per_scene("\n \n", "")
