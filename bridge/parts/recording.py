@@ -152,7 +152,7 @@ class SelfReference:
     noise: Tensor
     layers: str
     windows: Sequence[Rect]
-    steps: int | None = 1
+    steps: int | None
 
 
 def is_inpainting(model: ModelPatcher, latent_channels: int) -> bool:

@@ -252,7 +252,7 @@ class Photo:
     """
 
     pixels: Tensor
-    mesh: Mesh | None = None
+    mesh: Mesh | None
     is_cut: bool = False
 
     @property

@@ -63,7 +63,7 @@ class ForwardShape(NamedTuple):
     device: torch.device
     latent: torch.Size
     text: torch.Size
-    references: tuple[torch.Size, ...] = ()
+    references: tuple[torch.Size, ...]
 
     @property
     def row_count(self) -> int:

@@ -65,9 +65,9 @@ class NoteSubject(NeverCopied):
     node_name: str
     node_id: str | None
     names: str
-    ranges: tuple[NamedRange, ...] = ()
-    in_negative: bool = False
-    has_id_tokens: bool = False
+    ranges: tuple[NamedRange, ...]
+    in_negative: bool
+    has_id_tokens: bool
 
     def lost(self, side: Side) -> str:
         """The sentence about what the node has put into a prompt, and what does not come to the sampler with it."""

@@ -21,7 +21,7 @@ class NodeOfRun:
     """
 
     node_name: str
-    node_id: str | None = None
+    node_id: str | None
     row_count: int = 0
 
 

@@ -135,7 +135,7 @@ class FaceNotFound(LikenessError):
     written into Person.
     """
 
-    def __init__(self, where: str, width: int, height: int, boxable: bool = True) -> None:
+    def __init__(self, where: str, width: int, height: int, boxable: bool) -> None:
         box_advice = "; for a drawn face write a box around it into Face boxes as text (face_boxes) of Person"
         super().__init__(
             f"No face found in {where} ({width}x{height} px).",

@@ -219,7 +219,7 @@ class ArcFace:
     """
 
     def __init__(
-        self, identifier: str, network: Held, crop_size: int, scales: bool, one_person_from: float | None = None
+        self, identifier: str, network: Held, crop_size: int, scales: bool, one_person_from: float | None
     ) -> None:
         self.id = identifier
         self.network = network

@@ -23,7 +23,7 @@ def from_file(path: str) -> Picture:
     return np.array(read_picture(path))
 
 
-def no_face(picture: Picture, where: str, boxable: bool = True) -> FaceNotFound:
+def no_face(picture: Picture, where: str, boxable: bool) -> FaceNotFound:
     """The error about a picture without a face. where: what a message calls it. boxable: as in FaceNotFound."""
     height, width = picture.shape[:2]
     return FaceNotFound(where, width, height, boxable)

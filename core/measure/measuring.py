@@ -130,9 +130,7 @@ def report_without_people(picture_count: int, method: str) -> Report:
     return Report(people=(), recognisers=(NO_RECOGNISER,), pictures=pictures, method=method)
 
 
-def with_parts(
-    report: Report, similarities: Sequence[Sequence[float]], labels: Sequence[str], of_looks: int = 0
-) -> Report:
+def with_parts(report: Report, similarities: Sequence[Sequence[float]], labels: Sequence[str], of_looks: int) -> Report:
     """The report with how alike each part is to its region.
 
     similarities: per picture one cosine per part. labels: of the parts, in the same order. of_looks: see Report.

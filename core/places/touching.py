@@ -106,7 +106,7 @@ class BentArm(NamedTuple):
     reaches: bool
 
 
-def arm(shoulder: Point, target: Point, bones: Bones, outward: int, bend: float = 1.0) -> BentArm:
+def arm(shoulder: Point, target: Point, bones: Bones, outward: int, bend: float) -> BentArm:
     """The arm from a shoulder to a target.
 
     A target that is too near is reached with the hand towards the camera. A target that is too far is not reached: a

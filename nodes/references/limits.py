@@ -82,7 +82,7 @@ def are_limited(taking: TakingPart, settings: RegionLimit) -> bool:
 
 
 def regions_of_references(
-    taking: TakingPart, settings: RegionLimit, sources: Sequence[Reference] = ()
+    taking: TakingPart, settings: RegionLimit, sources: Sequence[Reference]
 ) -> ReferenceRegions | None:
     """The regions in which each person's references are read.
 

@@ -29,7 +29,7 @@ class Seed:
     value: int
 
 
-def tries(job: Job, count: int, first: int = 0) -> Iterator[Job]:
+def tries(job: Job, count: int, first: int) -> Iterator[Job]:
     """The job with as many seeds, one after the other. first: how far the first are from the job's own."""
     for number in range(first, first + count):
         yield replace(job, prompt=with_moved_seeds(job.prompt, number))
@@ -68,7 +68,7 @@ _GARMENT_SHARE = 0.5
 """Of a row in which somebody wears a look, where nothing else is asked for."""
 
 
-def best_try(reports_of_tries: Sequence[Sequence[Report]], garment_share: float | None = None) -> int:
+def best_try(reports_of_tries: Sequence[Sequence[Report]], garment_share: float | None) -> int:
     """The number of the try that Pick Best Likeness would keep, where no garment is weighed.
 
     reports_of_tries: of each try a report for every picture. A try with several pictures counts as its worst: those of

@@ -79,6 +79,6 @@ def test_networks_from_mxnet_scale_pictures_themselves(operators):
     assert model.scales_pixels(Program("x.onnx", "data", ("y",), nodes, {})) is ("Sub" in operators)
     crop = np.full((112, 112, 3), (255, 127, 0), np.uint8)
     inputs = []
-    model.ArcFace("x", lambda x: inputs.append(x) or [torch.ones(1, 512)], 112, "Sub" in operators).embed([crop])
+    model.ArcFace("x", lambda x: inputs.append(x) or [torch.ones(1, 512)], 112, "Sub" in operators, None).embed([crop])
     rgb = (255.0, 127.0, 0.0) if "Sub" in operators else (1.0, -0.5 / 127.5, -1.0)
     assert inputs[0][0, :, 5, 5].tolist() == pytest.approx(rgb)

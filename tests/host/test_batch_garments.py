@@ -73,7 +73,7 @@ def test_each_garment_is_measured_in_its_region(worker: OwnWorker, tmp_path: Pat
     assert not outcome.error
     assert len(outcome.files) == 1
     (report,) = reports_of(outcome)
-    assert best_try([[report]]) == 0
+    assert best_try([[report]], None) == 0
     job = Job(Row(2, "row", {}), prompt, {})
     lines = list(score_lines(Task(job.row, ""), ["row.png"], job, [report], is_kept=True, vision=FILE))
     vision = comfy.clip_vision.load(str(tmp_path / "clip_vision" / FILE))

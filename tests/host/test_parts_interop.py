@@ -61,8 +61,8 @@ def test_hypertile_cuts_the_pictures_own_keys_and_no_part(model, features):
     """Every tile sees all parts: with parts of next to no weight the picture is HyperTile's own."""
     tiled = patch("HyperTile", model)
     texts = SamplerInputs(None, [text(1)], [text(2)])
-    faint = parts2whole.put_in(texts, features, 1e-9, WHOLE_SCHEDULE, None, NodeOfRun("test"))
-    without_parts = parts2whole.put_in(texts, features, 0.0, WHOLE_SCHEDULE, None, NodeOfRun("test"))
+    faint = parts2whole.put_in(texts, features, 1e-9, WHOLE_SCHEDULE, None, NodeOfRun("test", None))
+    without_parts = parts2whole.put_in(texts, features, 0.0, WHOLE_SCHEDULE, None, NodeOfRun("test", None))
     expected = picture(reading(tiled), without_parts.positive, without_parts.negative)
     assert relative(picture(reading(tiled), faint.positive, faint.negative), expected) <= 1e-5
 

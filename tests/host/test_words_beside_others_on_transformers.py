@@ -138,7 +138,7 @@ def test_the_memory_of_the_words_is_asked_for(setting, by_row):
             texts,
             torch.ones(2, 1, 1),
             ["Anna", "Ben"],
-            canvas=Canvas(NodeOfRun("Prompt per Person", row_count=2)),
+            canvas=Canvas(NodeOfRun("Prompt per Person", None, row_count=2)),
             by_row=True,
         )
         tokens = max(lengths)

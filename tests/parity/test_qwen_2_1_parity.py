@@ -320,7 +320,7 @@ def bound(texts, applied=None, **changed):
     """MODEL and both sides with references by region. applied: to which they are added, a plain MODEL and the texts."""
     settings = {"region_strength": 1.0, "start_percent": 0.0, "end_percent": 1.0, "outside": "nobody", **changed}
     record = texts[0][0][1][REFERENCES]
-    regions = regions_of_references(present_in(record.cast), RegionLimit(**settings))
+    regions = regions_of_references(present_in(record.cast), RegionLimit(**settings), ())
     limited = read_by_region(SamplerInputs(*(applied or (tiny(), *texts))), record, regions, None)
     return limited.model, limited.positive, limited.negative
 

@@ -155,19 +155,19 @@ def test_what_cannot_be_measured_or_seeded_is_refused() -> None:
             measured.with_measure(prompt, {**KNOWN, **changed_info})
     del nobody["sampled"]["inputs"]["seed"]
     with pytest.raises(SetupError, match="no seed"):
-        list(seeds.tries(Job(Row(2, "x", {}), nobody, {}), 2))
+        list(seeds.tries(Job(Row(2, "x", {}), nobody, {}), 2, 0))
 
 
 def test_seeds_move_also_where_another_node_holds_the_number() -> None:
     prompt = job(7, cast=node("LikenessCast"), number=node("PrimitiveInt", value=2**64 - 1)).prompt
     prompt["second"] = node("KSampler", noise_seed=["number", 0])
-    first, second = seeds.tries(Job(Row(2, "x", {}), prompt, {}), 2)
+    first, second = seeds.tries(Job(Row(2, "x", {}), prompt, {}), 2, 0)
     assert first.prompt["sampled"]["inputs"]["seed"] == 7
     assert first.prompt["second"]["inputs"]["noise_seed"] == ["number", 0]
     assert second.prompt["sampled"]["inputs"]["seed"] == 8
     assert second.prompt["second"]["inputs"]["noise_seed"] == 0
     large = job(2**40, cast=node("LikenessCast")).prompt
-    (_, second) = seeds.tries(Job(Row(2, "x", {}), large, {}), 2)
+    (_, second) = seeds.tries(Job(Row(2, "x", {}), large, {}), 2, 0)
     assert second.prompt["sampled"]["inputs"]["seed"] == 2**40 + 1
 
 
@@ -208,7 +208,7 @@ def garments(alike: float) -> Report:
     ],
 )
 def test_the_best_is_the_one_that_pick_best_keeps(each: list[list[Report]], best: int) -> None:
-    assert seeds.best_try(each) == best
+    assert seeds.best_try(each, None) == best
 
 
 @pytest.mark.parametrize(
@@ -225,7 +225,7 @@ def test_garments_count_beside_people_as_is_asked_for(garment_share: float | Non
 
 
 def test_a_line_for_each_person_seed_and_picture() -> None:
-    first, second = seeds.tries(two(2, "x", "y"), 2)
+    first, second = seeds.tries(two(2, "x", "y"), 2, 0)
     task = Task(first.row, "")
     lines = list(score_lines(task, ["row2.png"], first, [report(0.4, None)], is_kept=False))
     lines += score_lines(task, ["row2.png"], second, [report(0.75, 0.25)], is_kept=True)

@@ -70,7 +70,7 @@ def by_region(made, positive, negative, record, masks):
     settings = RegionLimit(
         region_strength=1.0, start_percent=0.0, end_percent=1.0, outside="nobody", mask=masks,
     )  # fmt: skip
-    read_regions = regions_of_references(present_in(record.cast), settings)
+    read_regions = regions_of_references(present_in(record.cast), settings, ())
     limited = read_by_region(SamplerInputs(made, positive, negative), record, read_regions, None)
     return limited.model, limited.positive, limited.negative
 

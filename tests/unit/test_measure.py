@@ -297,7 +297,7 @@ def test_ranking() -> None:
 
 def test_pictures_without_the_score_come_last() -> None:
     """Of four pictures the second has no parts at all."""
-    report = measuring.with_parts(batch(), [(0.2, 0.4), (), (0.9,), (0.5, 0.7)], ["coat", "hat"])
+    report = measuring.with_parts(batch(), [(0.2, 0.4), (), (0.9,), (0.5, 0.7)], ["coat", "hat"], 0)
     assert report_text.scores(report, "parts") == pytest.approx([0.3, None, 0.9, 0.6])
     assert report_text.ranking(report, "parts") == [2, 3, 0, 1]
 
@@ -324,7 +324,7 @@ def test_of_equal_pictures_the_one_with_fewer_strangers_is_better() -> None:
 
 
 def test_of_equal_pictures_the_one_with_more_people_like_themselves_is_better() -> None:
-    report = measuring.with_parts(batch(), [(0.5,)] * 4, ["coat"])
+    report = measuring.with_parts(batch(), [(0.5,)] * 4, ["coat"], 0)
     assert report_text.ranking(report, "parts") == ORDERS["association"]
 
 
@@ -438,7 +438,7 @@ def test_a_sheet_marks_the_face_and_the_garment_that_are_least_like() -> None:
     """In a row for each picture: as high as the picture, 200 px wide and 100 high."""
     faces = [picture(face([first, 0.1]), face([0.1, 0.6], 100)) for first in (0.7, 0.3, 0.5)]
     report = measuring.measure(faces, cast(placed=True), [JUDGE])
-    report = measuring.with_parts(report, [[0.9, 0.8], [0.9, 0.9], [0.7, 0.9]], ["Anna, coat", "Ben, suit"])
+    report = measuring.with_parts(report, [[0.9, 0.8], [0.9, 0.9], [0.7, 0.9]], ["Anna, coat", "Ben, suit"], 0)
 
     def marked_rows(measured_report: Report) -> list[bool]:
         blank = torch.zeros(100, 200, 3)

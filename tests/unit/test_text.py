@@ -131,12 +131,12 @@ MET: dict[str, Callable[[], object]] = {
     "two ages in one line": lambda: people_text.read("girl 6, 40", 2),
     "a line too many": lambda: people_text.read("girl\nboy\nman", 2),
     "a face that is no number": lambda: which_face("left"),
-    "a line about nobody": lambda: per_person("Cleo: smiling", ["Anna", "Ben"]),
-    "a line without a colon": lambda: per_person("smiling", ["Anna", "Ben"]),
+    "a line about nobody": lambda: per_person("Cleo: smiling", ["Anna", "Ben"], "the prompts"),
+    "a line without a colon": lambda: per_person("smiling", ["Anna", "Ben"], "the prompts"),
 }
 """What a newcomer meets first."""
 TOLD = {
-    "no face": FaceNotFound("the photo of Anna", 640, 480),
+    "no face": FaceNotFound("the photo of Anna", 640, 480, boxable=True),
     "no face in the faces of Detect Faces": FaceNotFound("photo 2 of 3 of Anna", 640, 480, boxable=False),
     "a file": ModelMissing(
         "ID-Patch projections", ["id-patch.bin"], ["/models"], "https://x.org/a", "1 GB", "File (file)"
