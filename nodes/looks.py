@@ -9,6 +9,7 @@ from ..bridge.host import notes
 from ..core.cast import Cast, Member, Person, PlacedCast, is_a, require_somebody, require_together
 from ..core.checks.errors import BadCast, listed
 from ..core.checks.names import People
+from ..core.checks.text import plain
 from ..core.parts.part_notes import notes_on_part, sheet
 from ..core.parts.parts import LABELS, Part, Parts, is_unpainted, make_part
 from ..core.persons import looks
@@ -22,6 +23,7 @@ from .sockets import CastOrPersonSocket, CastSocket, PartsSocket, PersonSocket
 LOOK_FROM_PICTURE = "Look from Picture"
 CLOTHES = ("whole body clothes", "upper body clothes", "lower body clothes")
 """The labels of what is found in a place without a mask, as HAIR_LABEL is."""
+NO_TARGETS = "target_mask of the parts is left out: a look is worn where its person stands."
 NO_PLACE_OF_HAIR = "Hair (hair) takes nothing more here: it is for a person with a place, without a mask."
 
 
@@ -72,7 +74,13 @@ class LookFromPicture(io.ComfyNode):
             lines = reminder([(repr(label), image[0])])
         else:
             shown = [make_part(label, image, mask, 1.0, None)]
-            lines = [*notes_on_part(shown[0], mask), *([NO_PLACE_OF_HAIR] if hair else [])]
+            lines = notes_on_part(shown[0], mask)
+            if mask is None and is_a(people, PlacedCast):
+                lines.append(f"{people.people[index].name} has no place, so the whole picture counts.")
+            if hair:
+                lines.append(NO_PLACE_OF_HAIR)
+        if parts is not None and any(part.target is not None for part in parts.present):
+            lines.append(NO_TARGETS)
         look = looks.look_of_parts(name, Parts((*shown, *(() if parts is None else parts.parts))))
         person = looks.with_look(people.people[index].person, look)
         notes.tell("\n".join(lines))
@@ -89,13 +97,20 @@ def _index_of(who: str, people: Cast) -> int:
     if not who.strip() and len(people.people) == 1:
         return 0
     numbers = {number: index for index, number in enumerate(people.numbers)}
-    meant = [number + 1 for number in People(people.names_listed).called(who) if number + 1 in numbers]
+    called = People(people.names_listed).called(who)
+    meant = [number + 1 for number in called if number + 1 in numbers]
     if len(meant) == 1:
         return numbers[meant[0]]
     numbered = [f"{number} {member.name}" for number, member in zip(people.numbers, people.people, strict=True)]
-    why = f"{len(meant)} people of the cast are called {who!r}" if meant else f"Nobody of the cast is called {who!r}"
+    away = [absent for absent in people.absent if absent.number - 1 in called]
     if not who.strip():
         why = "It is not said whose look it is"
+    elif meant:
+        why = f"{len(meant)} people of the cast are called {plain(who, 60)!r}"
+    elif away:
+        why = f"{away[0].numbered} is left out of the cast: {away[0].why}"
+    else:
+        why = f"Nobody of the cast is called {plain(who, 60)!r}"
     raise BadCast(f"{why}.", f"Write one of these names or numbers into Who (who): {listed(numbered)}.")
 
 

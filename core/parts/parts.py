@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as functional
 from torch import Tensor
 
 from ..checks.errors import LikenessError
@@ -134,6 +135,7 @@ def make_part(label: str, image: Tensor, mask: Tensor | None, weight: float, tar
         _require_some("mask", part.mask, label, _EMPTY)
         _require_some("alpha channel", alpha, label, _EMPTY)
         _require_some("target_mask", part.target, label, _EMPTY_TARGET)
+        _require_opaque(part)
     return part
 
 
@@ -141,6 +143,16 @@ def _require_some(name: str, mask: Tensor | None, label: str, advice: str) -> No
     """Raise BadPart for a mask that is 0 everywhere. name: of the mask. label: of the part."""
     if mask is not None and not mask.any():
         raise BadPart(label, f"its {name} ({size_text(mask)}) is empty: every value is 0", advice)
+
+
+def _require_opaque(part: Part) -> None:
+    """Raise BadPart where all that the mask of a part keeps is transparent, as with the mask of the background."""
+    if part.mask is None or part.alpha is None:
+        return
+    mask = functional.interpolate(part.mask[None, None], size=part.alpha.shape, mode="area")[0, 0]  # (H, W)
+    if not torch.minimum(mask, part.alpha).any():
+        why = "its mask keeps what is transparent alone"
+        raise BadPart(part.label, why, "Put Invert Mask before it, or connect the picture without transparency.")
 
 
 def _colors_and_alpha(image: Tensor) -> tuple[Tensor, Tensor | None]:

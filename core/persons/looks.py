@@ -7,14 +7,15 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor
 
-from ..cast import Cast, Look, LookPicture, Member, NotPlaced, Person, PlacedCast, Slot, is_a
+from ..cast import Box, Cast, Keypoints, Look, LookPicture, Member, NotPlaced, Person, PlacedCast, Slot, is_a
 from ..checks.errors import LikenessError, counted, listed
 from ..checks.names import of_person
 from ..checks.prompts import per_member
-from ..checks.text import MOST_NAME_LETTERS, items_in, plain
+from ..checks.text import AS_NUMBER, MOST_NAME_LETTERS, items_in, plain
 from ..parts.cut_outs import piece_of_part
 from ..parts.parts import MOST_LETTERS, MOST_WEIGHT, PAINT, BadPart, Part, Parts
-from ..places.regions import HAIR, masks_of, region_of_person, region_of_slot, shape_of_bodies
+from ..pictures.geometry import upright
+from ..places.regions import HAIR, masks_of, region_of_person, region_of_slot, require_distinct, shape_of_bodies
 from ..places.shapes import box_region, widened
 from ..taking_part import TakingPart
 
@@ -56,7 +57,12 @@ def look_of_parts(name: str, parts: Parts) -> Look:
 
 def _can_be_chosen(name: str) -> bool:
     """Whether a look of this name can be meant by an item of the input `looks`."""
-    return name not in ("", NO_LOOK) and items_in(name) == [name]
+    return bool(name) and not _is_none(name) and items_in(name) == [name]
+
+
+def _is_none(name: str) -> bool:
+    """Whether a text is NO_LOOK, also with the dash of typesetting or of a Chinese keyboard."""
+    return name.strip().translate(AS_NUMBER) == NO_LOOK
 
 
 def _picture_of(part: Part) -> LookPicture:
@@ -175,6 +181,9 @@ def clothes_of_place(cast: PlacedCast, index: int) -> Tensor:
     if slot.box is not None:
         head = widened(slot.box, max(HAIR, shape.margin))  # all that the region has around the face
         region = torch.minimum(region, 1 - box_region(head, cast.width, cast.height, 0.0))
+    if not region.any():
+        why = f"Of the place of {member.name} the canvas has the head alone, so it shows no clothes."
+        raise BadLook(why, "Use a layout with more of the body, or connect the mask of what is worn to Mask (mask).")
     for other in _others(cast, member):
         region = torch.minimum(region, 1 - region_of_slot(other, cast, shape))
     if not region.any():
@@ -184,7 +193,7 @@ def clothes_of_place(cast: PlacedCast, index: int) -> Tensor:
 
 
 def hair_of_place(cast: PlacedCast, index: int) -> Tensor:
-    """Where the hair or the hat of a person of the cast is: what lies around the face box, (H, W) of 0 and 1.
+    """Where the hair or the hat of a person of the cast is: what lies around the face, (H, W) of 0 and 1.
 
     The face boxes of others are left out. index: of the person in cast.people. Raises BadLook for a place without a
     face box, and where the hair is not on the canvas.
@@ -194,14 +203,23 @@ def hair_of_place(cast: PlacedCast, index: int) -> Tensor:
     if member.slot is None or member.slot.box is None:
         raise BadLook(f"The place of {member.name} has no face, so it is not known where the hair is.", advice)
     face = member.slot.box
-    left, _, right, _ = widened(face, HAIR)
-    _, top, _, _ = widened(face, 2 * HAIR)
-    hair = box_region((left, top, right, face[3]), cast.width, cast.height, 0.0)  # beside and above, down to the chin
+    hair = box_region(_around(face, member.slot.keypoints), cast.width, cast.height, 0.0)
     for box in (face, *(other.box for other in _others(cast, member) if other.box is not None)):
         hair = torch.minimum(hair, 1 - box_region(box, cast.width, cast.height, 0.0))
     if not hair.any():
         raise BadLook(f"The hair of {member.name} lies off the canvas.", advice)
     return hair
+
+
+def _around(face: Box, keypoints: Keypoints | None) -> Box:
+    """The box of a face with the hair beside it and above it, down to the chin, whichever side of the face is up."""
+    near, far = widened(face, HAIR), widened(face, 2 * HAIR)
+    up = (1, 2, 3, 0)[upright(keypoints) if keypoints else 0]  # in a Box: top, right, below or left
+    chin = (up + 2) % 4
+    left, top, right, below = (
+        far[side] if side == up else face[side] if side == chin else near[side] for side in range(4)
+    )
+    return left, top, right, below
 
 
 def _others(cast: PlacedCast, member: Member) -> list[Slot]:
@@ -236,7 +254,7 @@ def worn(
     Raises BadPrompts for what is said of nobody, BadLook for a look that a person does not have, NotPlaced, and
     BadRegion.
     """
-    if text.strip() == NO_LOOK:
+    if _is_none(text):
         return Worn({})
     cast = taking.cast
     said = per_member("\n".join(filter(None, items_in(text))), cast, LOOKS_INPUT)
@@ -245,14 +263,19 @@ def worn(
     if cast.by_row:
         return Worn({}, [*said.notes, BY_ROW] if any(looks) else said.notes)
     people_of_parts: dict[Part, int] = {}
+    targets: dict[int, Tensor] = {}  # by the index of the person
     for person, index in enumerate(taking.indices):
         look = looks[index]
         if look is None:
             continue
         target = _target(cast, index, masks)
-        if target is None and needs_places and not taking.is_alone:
+        if target is not None:
+            targets[index] = target
+        elif needs_places and not taking.is_alone:
             raise NotPlaced(node_name, [cast.people[index].name])
         people_of_parts |= {part_of(picture, target): person for picture in look.pictures}
+    if needs_places and targets:
+        require_distinct(torch.stack([*targets.values()]), [cast.people[index] for index in targets])
     return Worn(people_of_parts, said.notes)
 
 
@@ -274,8 +297,11 @@ def _chosen(name: str, member: Member) -> Look | None:
     looks = member.person.looks
     if not name:
         return looks[-1] if looks else None
-    if name == NO_LOOK:
+    if _is_none(name):
         return None
+    if len(items_in(name)) > 1:  # what several lines say of a person, with a comma between
+        why = f"Several looks are written for {member.name}: {plain(name, 60)}."
+        raise BadLook(why, "Write one. For more garments give one look several pictures (Part).")
     look = _called(name, looks)
     if look is None:
         advice = f"Write one of these, or {NO_LOOK} for none: {listed([look.name for look in looks])}."

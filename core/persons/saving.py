@@ -185,6 +185,9 @@ def _looks(tensors: Mapping[str, Tensor], metadata: Mapping[str, str], path: str
     except (KeyError, OverflowError, TypeError, ValueError) as error:
         raise _damaged(path, "its looks cannot be read") from error
     why = why_bad_looks(looks)
+    tensors_read = sum(len(_rows_of(one)) for look in looks for one in look.pictures)
+    if tensors_read < len(below(LOOK_PREFIX, tensors)):
+        why = why or "it has pictures or masks that are of none of its looks"
     if why:
         raise _damaged(path, why)
     return tuple(looks)
@@ -218,7 +221,7 @@ def _check_same_photos(person: Person, tensors: Mapping[str, Tensor], path: str)
     # The file's own: `person` has portraits only where all kinds are there.
     portraits = [tensors[key] for key in _PORTRAIT_KEYS if key in tensors]
     per_photo = [*person.embeddings.values(), *portraits]
-    is_known = bool(per_photo) or bool(person.loras)  # something says who the person is
+    is_known = bool(per_photo or person.loras or person.looks)  # something says who the person is
     all_or_none = len(portraits) in (0, len(_PORTRAIT_KEYS))
     crops = person.crops
     same_photos = all(tensor.shape[:1] == crops.shape[:1] for tensor in per_photo)

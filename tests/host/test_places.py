@@ -199,7 +199,7 @@ def of_who(people: PlacedCast, number: int) -> list[str]:
     try:
         dressed = looks.LookFromPicture.execute(people, str(number), "coat", picture, looks.CLOTHES[0], False).args[0]
     except BadCast as left_out:
-        assert "Nobody of the cast is called '2'" in left_out.problem
+        assert "Ben (person 2) is left out of the cast" in left_out.problem
         return []
     return [member.name for member in dressed.people if member.person.looks]
 

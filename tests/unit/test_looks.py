@@ -9,6 +9,7 @@ from pack.core.checks.prompts import BadPrompts
 from pack.core.parts.parts import BadPart, Parts, make_part
 from pack.core.persons import blending, looks
 from pack.core.persons.looks import BadLook
+from pack.core.places.regions import BadRegion
 from pack.core.taking_part import present_in
 
 GENERATOR = torch.Generator().manual_seed(3)
@@ -66,6 +67,8 @@ def named(text, *people):
     ("Anna: red coat", ["red coat", "red coat"]),
     ("anna: RED coat; 2: -", ["red coat"]),
     ("Anna：“red coat”，2：-", ["red coat"]),
+    ("1: \uff0d; 2: \u2013", []),
+    ("\uff0d", []),
     ("1: -\n2: -", []),
     (" ;\n, ", ["blue dress", "red coat"]),
 ])  # fmt: skip
@@ -75,8 +78,8 @@ def test_a_line_says_which_look_and_the_newest_is_worn_otherwise(text, names):
 
 @pytest.mark.parametrize(("text", "error", "words"), [
     ("Anna: green hat", BadLook, r"Anna has no look 'green hat' \(2 looks\).*or - for none: red coat, blue dress"),
-    ("Anna: " + "x" * 500, BadLook, r"Anna has no look 'x{57}\.\.\.'"),
-    ("Anna: red coat; 1: blue dress", BadLook, "'red coat, blue dress'"),
+    ("Anna: " + "x" * 20_000, BadLook, r"Anna has no look 'x{57}\.\.\.'"),
+    ("Anna: red coat; 1: blue dress", BadLook, r"Several looks are written for Anna: red coat, blue dress\. Write one"),
     ("Cleo: red coat", BadLook, r"Cleo has no look 'red coat' \(0 looks\)\. Give Cleo a look"),
     ("Dan: red coat", BadPrompts, "Line 1 of looks: no person here is called 'Dan'"),
     ("red coat", BadPrompts, "Line 1 of looks: it has no colon"),
@@ -98,6 +101,29 @@ def test_everybody_wears_their_own_where_they_stand():
     masks = torch.stack([column(2), column(1), column(0)])
     worn = looks.worn("", present_in(cast), "the node", masks)
     assert [part.target.tolist() for part in worn.people_of_parts] == [column(2).tolist(), column(0).tolist()]
+
+
+def test_two_in_one_place_would_wear_a_mixture():
+    """Not so where places do not say who wears what."""
+    cast = placed(ANNA, BEN)
+    alike = replace(cast, people=(cast.people[0], replace(cast.people[1], slot=cast.people[0].slot)))
+    with pytest.raises(BadRegion, match=r"Anna and Ben.*both have the same region"):
+        chosen("", alike)
+    assert len(chosen("2: -", alike)[0]) == 1
+    assert len(looks.worn("", present_in(alike), "the node", needs_places=False).people_of_parts) == 2
+
+
+@pytest.mark.parametrize("turns", [1, 2, 3])
+def test_hair_is_around_a_face_of_any_turn(turns):
+    """turns: quarters, clockwise."""
+    points = [(-6 - 6j), (6 - 6j), 0j, (-5 + 6j), (5 + 6j)]
+
+    def hair(quarters):
+        turned = tuple(((point * 1j**quarters).real + 32, (point * 1j**quarters).imag + 32) for point in points)
+        slot = Slot((32.0, 32.0), (22.0, 22.0, 42.0, 42.0), turned)
+        return looks.hair_of_place(PlacedCast((Member(ANNA, slot=slot),), 64, 64), 0)
+
+    assert torch.equal(hair(turns), torch.rot90(hair(0), -turns))
 
 
 def test_who_is_absent_is_noted():
@@ -138,7 +164,9 @@ def test_a_look_is_chosen_by_its_name(name, is_named):
     assert torch.equal(part.picture, looks.part_of(made.pictures[0]).picture)
 
 
-@pytest.mark.parametrize("name", ["", " ", "-", "\u200b", "a, b", "a;b", "赤，青", '"red"', "“red”", "，"])
+@pytest.mark.parametrize(
+    "name", ["", " ", "-", "\uff0d", "\u2212", "\u200b", "a, b", "a;b", "赤，青", '"red"', "“red”", "，"]
+)
 def test_a_name_that_no_line_can_mean_is_refused(name):
     with pytest.raises(BadLook, match=r"A look cannot be called '.*'\. Write a Name \(name\) such as red coat"):
         a_look(name)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from pack.core.cast import Face, Look, LookPicture, Lora, Person, Portraits
+from pack.core.cast import Face, Look, LookPicture, Lora, Person, Portraits, person_without_photo
 from pack.core.checks.errors import BadEmbedding, UnsupportedCheckpoint
 from pack.core.persons import blending, combining, lookalikes, saving
 from pack.core.persons.blending import slerp
@@ -40,6 +40,8 @@ def bytes_of(*shape, seed=0):
 
 COAT = LookPicture("whole body clothes", bytes_of(9, 7, 3), bytes_of(9, 7), bytes_of(4, 5), 0.3)
 LOOKS = (Look("red coat", (COAT, LookPicture("shoes", bytes_of(5, 6, 3)))), Look("Hut \U0001f3a9", (COAT,)))
+
+OF_LOOKS = {*saving.tensors_of_looks(replace(person(), looks=LOOKS))}
 
 
 def saved(person, **changes):
@@ -219,7 +221,7 @@ def test_slerp_turns_at_an_even_pace_and_keeps_the_length(angle):
         ({"portraits.ffhq": torch.zeros(3, 512, 500, 3).byte()}, r"ffhq .*uint8 of shape \(3, 512, 500, 3\), not"),
         ({"version": "3"}, r"version 3 .*Update"),
         ({"version": None}, "version None"),
-        (dict.fromkeys(EMBEDDED | PORTRAITS), "damaged: .*do not belong to the same photos"),
+        ({**dict.fromkeys(EMBEDDED | PORTRAITS | OF_LOOKS), "looks": "[]"}, "damaged: .*do not belong"),
         (dict.fromkeys({"embedding.antelopev2", "portraits.aligned"}), "do not belong to the same photos"),
         ({"format": "", **dict.fromkeys({"crops", "embedding.antelopev2"} | PORTRAITS)},
          rf'\["embedding\.{ARC}", .*\] and no person'),
@@ -248,6 +250,9 @@ def test_slerp_turns_at_an_even_pace_and_keeps_the_length(angle):
         ({"looks": json.dumps([(name, [("shoes", 1, ["picture"])]) for name in ("Coat", "coat")]),
           "look.1.0.picture": COAT.picture}, "two of its looks have one name"),
         ({"looks": json.dumps([(str(number), []) for number in range(40)])}, "it has 40 looks, and 20 is the most"),
+        *(({"looks": looks}, "pictures or masks that are of none of its looks") for looks in (
+            "[]", json.dumps([("coat", [("shoes", 1, ["picture"])])]))),
+        ({"look.0.2.picture": COAT.picture}, "pictures or masks that are of none of its looks"),
         *(({"blended_of.loose": torch.zeros(2, 512, side, 3).byte(), "blended_of.shares": shares}, "is blended cannot")
           for side, shares in ((512, None), (512, torch.ones(2)), (512, torch.ones(1)), (500, torch.ones(2) / 2),
                                (512, torch.tensor([2.0, -1.0])), (512, torch.full((2,), torch.nan)),
@@ -273,6 +278,8 @@ def test_a_saved_look_is_the_look_itself():
             assert (one.label, one.weight) == (other.label, other.weight)
             for rows, expected in ((one.picture, other.picture), (one.alpha, other.alpha), (one.mask, other.mask)):
                 assert rows is expected or torch.equal(rows, expected)
+    dressed_alone = saved(replace(person_without_photo("Dan"), looks=LOOKS))
+    assert [look.name for look in dressed_alone.looks] == [look.name for look in LOOKS]
     without = saving.to_tensors(person())
     assert without.metadata == {"format": "likeness identity", "version": "1", "name": "Anna"}
     assert without.tensors.keys() == {*EMBEDDED, "crops"}

@@ -16,7 +16,7 @@ from graphs import PULID_ON_FLUX, UNCONNECTED, ours, value
 from pack.bridge.apply.adapters import AdapterMismatch
 from pack.bridge.host.encode import WrongEncoder
 from pack.bridge.networks.model_family import WITH_REFERENCES
-from pack.core.cast import NotPlaced, PlacedCast, RowCast, Slot
+from pack.core.cast import Absent, NotPlaced, PlacedCast, RowCast, Slot
 from pack.core.checks.errors import (
     BadCast,
     BadLayout,
@@ -176,6 +176,11 @@ def a_thousandth() -> torch.Tensor:
     return few
 
 
+def alone() -> PlacedCast:
+    """Anna; no face was found of Boris."""
+    return replace(cast(a_person()), absent=(Absent(2, "Boris"),))
+
+
 FACELESS = slot(94.0, box=None, mask=mask(2)[1])
 KEYPOINTS_OF_THREE = ours("LikenessDrawSkeletons", cast=three_rows(), draw="face keypoints")
 FOR_TWO = ours("LikenessApplyIDPatch")
@@ -312,6 +317,11 @@ BY_THE_NODE: dict[str, list[Refused]] = {
         ),
         refused(BadLook, "Boris has no look 'hat' .1 look.*: red coat", cast=value(dressed), looks="2: hat"),
         refused(
+            BadRegion,
+            "region of Anna and Boris cannot be used: both have the same",
+            cast=value(dressed, value(cast, places=layout(slot(), slot()))),
+        ),
+        refused(
             BadSize,
             "128x128 px; the canvas of Share Parts Attention is 128x96 px",
             cast=value(dressed),
@@ -322,11 +332,19 @@ BY_THE_NODE: dict[str, list[Refused]] = {
         refused(BadCast, r"Nobody of the cast is called 'Zoe'\. .*: 1 Anna, 2 Boris", who="Zoe"),
         refused(BadCast, r"It is not said whose look it is\. .*: 1 Anna, 2 Boris", who=" "),
         refused(BadCast, "2 people of the cast are called 'Anna'", who="Anna", cast=cast(a_person(), a_person())),
+        refused(BadCast, r"Boris \(person 2\) is left out of the cast: no face.*: 1 Anna", who="2", cast=value(alone)),
+        refused(BadCast, r"Nobody of the cast is called 'x{57}\.\.\.'", who="x" * 5000),
         refused(BadCast, "comes from Crop Faces", cast=value(by_row)),
         refused(BadSize, "picture of the look is 64x64 px; .* 128x96 px", image=image(64, 64)),
         refused(BadPart, "its image is a batch of 2 pictures", image=image(batch=2)),
         refused(BadPart, "its mask .*is empty", mask=mask() * 0),
         refused(BadPart, r"its mask is 0\.1% of the picture\. Crop", mask=a_thousandth()),
+        refused(
+            BadPart,
+            r"its mask keeps what is transparent alone\. Put Invert Mask",
+            image=torch.cat([image(), 1 - mask(2)[:1, ..., None]], -1),
+            mask=mask(2)[:1],
+        ),
         refused(BadPart, "its alpha channel .*is empty", cast=value(unplaced), image=image(channels=4) * 0),
         refused(BadRegion, "region of Boris .*off the canvas", who="2", cast=cast(places=layout(slot(), slot(400.0)))),
         refused(
@@ -337,6 +355,12 @@ BY_THE_NODE: dict[str, list[Refused]] = {
         ),
         refused(
             BadLook, "place of Boris has no face.*hair", who="2", hair=True, cast=cast(places=layout(slot(), FACELESS))
+        ),
+        refused(
+            BadLook,
+            "place of Boris the canvas has the head alone",
+            who="2",
+            cast=cast(places=layout(slot(), slot(94.0, 92.0))),
         ),
         refused(
             BadLook,
