@@ -126,17 +126,17 @@ def path_of(file: str) -> str:
     return folders.chosen(names, KEY, missing)
 
 
-def save_person(person: Person, filename: str, node_id: str | None = None, graph: DynamicPrompt | None = None) -> str:
+def save_person(person: Person, filename: str, node_id: str | None, graph: DynamicPrompt | None) -> str:
     """Write a person into the first folder of saved people, note who has saved whom, and return the full path.
 
     node_id: of the node that saves; None outside of a graph. graph: the one that runs, or None. An interrupted write
     leaves an older file of that name as it was. Raises UnsafePath for a name that leads out of the folder, BadEmbedding
-    for numbers that no face has, and CannotSave for an empty or unfit name, for a person without photos, for a file
-    that cannot be written, and where one graph would save two people to one file.
+    for numbers that no face has, and CannotSave for an empty or unfit name, for a person without photos, LoRAs and
+    looks, for a file that cannot be written, and where one graph would save two people to one file.
     """
     path = _path_to_save(filename)
-    if not checks.photos_of(person) or (person.has_no_photo and not person.loras):
-        why = f"{person.name} has no photo with a face, so there is nothing to save."
+    if not checks.photos_of(person) or (person.has_no_photo and not person.loras and not person.looks):
+        why = f"{person.name} has no photo with a face, so the file would not say who it is."
         raise CannotSave(why, "Give Person a photo in which the face is found.")
     key = folded(path)
     # By key, who was saved in this run; written to below.

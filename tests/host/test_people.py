@@ -470,6 +470,9 @@ def test_the_note_says_how_much_of_a_file_are_looks(models, caplog):
     )
     (loaded, _) = LoadPerson.execute("anna.safetensors").args
     assert [look.name for look in loaded.looks] == ["red coat", "blue dress"]
+    SavePerson.execute(dressed(person_without_photo("Ben")), "ben")
+    (loaded, _) = LoadPerson.execute("ben.safetensors").args
+    assert (loaded.name, loaded.has_no_photo, len(loaded.looks)) == ("Ben", True, 1)
 
 
 def test_nobody_is_neither_saved_nor_a_cast(nobody):
