@@ -129,6 +129,8 @@ class MeasureLikeness(FindsFaces, io.ComfyNode):
             alignments = text_alignment(clip, clip_vision, settings.prompt, as_rgb(images))
             report = measuring.with_text_alignment(report, alignments)
         lines = [*(by_lora(cast) if cast else []), *garments.notes]
+        if has_nobody and before is not None:
+            lines.append(NOBODY_BEFORE)
         if clip_vision is None and settings.looks.strip():
             lines.append(LOOKS_NOT_COMPARED)
         if clip_vision is not None and not garments.labels and not compares_prompt:
@@ -192,6 +194,7 @@ def _report_on_people(
     return report
 
 
+NOBODY_BEFORE = "Before (before) is not looked at: no cast and no person is connected."
 NO_PEOPLE = "Measure Likeness has compared no faces. Connect a cast or a person."
 NO_PROMPT = "Measure Likeness has compared no prompt with the pictures. Connect clip and clip_vision, and write prompt."
 

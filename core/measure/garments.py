@@ -10,6 +10,7 @@ from ..taking_part import present_in
 from .measuring import NODE
 
 LOOKS_NOT_COMPARED = "Looks are not compared: clip_vision is not connected."
+NO_PEOPLE = "Looks are not compared: no cast and no person is connected."
 NOTHING_TO_COMPARE = "No garment is compared: nobody wears a look, and no parts are connected."
 
 
@@ -20,11 +21,11 @@ class Garments:
 
     pictures: Sequence[Sequence[Part]]
     labels: Sequence[str]
-    of_looks: int = 0
-    notes: Sequence[str] = ()
+    of_looks: int
+    notes: Sequence[str]
 
 
-NO_GARMENTS = Garments((), ())
+NO_GARMENTS = Garments((), (), 0, ())
 
 
 def garments_of(parts: Parts | None, people: Cast | Person | None, text: str) -> Garments:
@@ -35,7 +36,7 @@ def garments_of(parts: Parts | None, people: Cast | Person | None, text: str) ->
     """
     pictures: list[Sequence[Part]] = []
     labels: list[str] = []
-    notes: Sequence[str] = ()
+    notes: Sequence[str] = [NO_PEOPLE] if text.strip() else []
     if people is not None:
         taking = present_in(people)
         looks = worn(text, taking, NODE, needs_places=False)

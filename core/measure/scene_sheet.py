@@ -97,7 +97,7 @@ def _faces(scene: Scene) -> list[_Line]:
     lines: list[_Line] = []
     for sighting in scene.measured.sightings:
         name = scene.report.names[sighting.person]
-        text = f"{name}: face: missing" if sighting.face is None else f"{name}: face: {sighting.similarity:.2f}"
+        text = f"{name}: no face found" if sighting.face is None else f"{name}: face: {sighting.similarity:.2f}"
         if sighting.swapped and sighting.looks_like is not None:
             text += f", looks like {scene.report.names[sighting.looks_like]}"
         color = color_of(scene.report.numbers[sighting.person] - 1)

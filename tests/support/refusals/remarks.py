@@ -11,6 +11,7 @@ from sample_values import (
     a_person,
     by_row,
     cast,
+    clip_vision,
     dressed,
     image,
     klein,
@@ -18,9 +19,11 @@ from sample_values import (
     loaded,
     mask,
     normal,
+    photo,
     sdxl,
     slot,
     unplaced,
+    with_one_unplaced,
     with_regions,
 )
 
@@ -141,6 +144,19 @@ REMARKS: dict[str, list[Remark]] = {
         remark("", mask=mask(1, 64, 64) * 0, cast=with_regions(cast(), extent="face")),
         remark(r"Hair \(hair\) takes nothing more here", mask=mask(2)[:1], hair=True),
         remark("No mask is painted, so the whole picture counts", cast=value(unplaced), mask=mask(1, 64, 64) * 0),
+        remark("Boris has no place, so the whole picture counts", cast=value(with_one_unplaced), who="2"),
+        remark("target_mask of the parts is left out", parts=ours("LikenessPart", target_mask=mask(2)[:1])),
+    ],
+    "LikenessMeasureLikeness": [
+        remark(
+            "^Looks are not compared: no cast.*\nBefore .before. is not looked at: no cast",
+            face_model=UNCONNECTED,
+            cast=UNCONNECTED,
+            parts=ours("LikenessPart"),
+            clip_vision=value(clip_vision),
+            looks="1: -",
+            before=value(photo),
+        ),
     ],
     "LikenessEncodeParts": [
         remark(
