@@ -106,8 +106,7 @@ def make_all(
         people_folders.append(options.models / "likeness_faces")
     workflow = workflow_files.named(options.workflow)
     columns = [*table.columns, *table.fixed]
-    # Without a ComfyUI here the workflow's own files are in the server's folder.
-    inputs = host.path / "input" if host else Path(os.devnull, "input")
+    inputs = host.path / "input" if host else None
     template = Template(workflow, object_info, columns, photos, inputs, SavedPeople(people_folders))
     measuring = measuring_of(options)
     moved_seeds = options.move_seeds or 0

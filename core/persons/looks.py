@@ -259,7 +259,9 @@ def worn(
     cast = taking.cast
     said = per_member("\n".join(filter(None, items_in(text))), cast, LOOKS_INPUT)
     # Of everybody, so that a wrong name is said also of those who take no part.
-    looks = [_chosen(name, member) for name, member in zip(said.prompts, cast.people, strict=True)]
+    looks = [
+        chosen(name, member.person.looks, member.name) for name, member in zip(said.prompts, cast.people, strict=True)
+    ]
     if cast.by_row:
         return Worn({}, [*said.notes, BY_ROW] if any(looks) else said.notes)
     people_of_parts: dict[Part, int] = {}
@@ -292,9 +294,9 @@ def where_seen(part: Part, cast: Cast, index: int) -> Tensor | None:
         return part.target
 
 
-def _chosen(name: str, member: Member) -> Look | None:
-    """The look of a person by its name; the newest without one, None for NO_LOOK. Raises BadLook."""
-    looks = member.person.looks
+def chosen(name: str, looks: Sequence[Look], who: str) -> Look | None:
+    """The look of a person by its name; the newest without one, None for NO_LOOK. who: the person, for messages. Raises
+    BadLook."""
     if not name:
         return looks[-1] if looks else None
     if _is_none(name):
@@ -306,8 +308,8 @@ def _chosen(name: str, member: Member) -> Look | None:
     if look is None:
         advice = f"Write one of these, or {NO_LOOK} for none: {listed([look.name for look in looks])}."
         if not looks:
-            advice = f"Give {member.name} a look with Look from Picture, or write {NO_LOOK}."
-        raise BadLook(f"{member.name} has no look {plain(name, 60)!r} ({counted(len(looks), 'look')}).", advice)
+            advice = f"Give {who} a look with Look from Picture, or write {NO_LOOK}."
+        raise BadLook(f"{who} has no look {plain(name, 60)!r} ({counted(len(looks), 'look')}).", advice)
     return look
 
 

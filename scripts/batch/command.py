@@ -17,8 +17,9 @@ _OF_ROWS = ("jobs", "part", "only", "move_seeds")
 """The table, which comes first; and what says which of its rows are made, and by which seeds."""
 
 
-def typed(options: argparse.Namespace) -> str:
-    """The command of batch.py by its options. It makes all rows; --only behind it chooses some.
+def typed(options: argparse.Namespace, system: str = os.name) -> str:
+    """The command of batch.py by its options, for PowerShell on Windows. It makes all rows; --only behind it chooses
+    some. system: as os.name.
 
     Without the logins of addresses, because others may read it.
     """
@@ -29,7 +30,9 @@ def typed(options: argparse.Namespace) -> str:
         option = f"--{name.replace('_', '-')}"
         for one in value if isinstance(value, list) else [value]:
             words.append(option if one is True else f"{option}={_AS_TYPED.get(name, str)(one)}")
-    return " ".join([script_command("batch.py"), *map(as_typed, words)])
+    # PowerShell takes a quoted path for a text without it; cmd, which quotes otherwise, then runs nothing.
+    call = "& " if system == "nt" else ""
+    return " ".join([f"{call}{script_command('batch.py')}", *(as_typed(word, system) for word in words)])
 
 
 def _absolute(address: object) -> str:

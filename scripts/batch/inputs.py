@@ -23,8 +23,7 @@ from .beside import Beside
 from .cells import value_of
 from .columns import ColumnNames, api_places
 from .folders import Folder, without_login
-from .look_cells import look_in
-from .photo_cells import FoundFile, PhotoCells
+from .photo_cells import FoundFile, PhotoCells, look_in
 from .prompts import Job
 from .rows import NAME, BadRow, Row, shown
 from .saved_people import SavedPeople
@@ -92,9 +91,9 @@ class _OwnPhoto:
 class Template:
     """A workflow, in the editor's format or the API's, that the rows of a table fill in.
 
-    columns: of the table. photos: the folder that its files are in; input_folder: the one of the workflow's own files;
-    saved_people: those whom a cell may name. Raises SetupError for a file that is no workflow and for columns
-    that fit no input or more than one.
+    columns: of the table. photos: the folder that its files are in; input_folder: the one of the workflow's own files,
+    None where only the server has one; saved_people: those whom a cell may name. Raises SetupError for a file that is
+    no workflow and for columns that fit no input or more than one.
     """
 
     def __init__(
@@ -103,7 +102,7 @@ class Template:
         object_info: Mapping[str, Any],
         columns: Iterable[str],
         photos: Folder,
-        input_folder: Path,
+        input_folder: Path | None,
         saved_people: SavedPeople | None = None,
     ) -> None:
         graph = workflow_files.read(path)
@@ -212,10 +211,11 @@ class Template:
                 found = self._found(column, cell)
                 is_picture = column_input.is_picture and not found.is_person
                 value = photo_files.put(found.folder, found.name, files, is_picture, found.stamp, found.look)
+                who = column.removesuffix(f".{column_input.targets[0][1]}")
                 if found.is_person:
-                    beside.append(Beside(column, shown(cell), value, files[value]))
+                    beside.append(Beside(who, value, files[value]))
                 else:
-                    beside.append(Beside(column, shown(cell), without_login(found.folder.place(found.name))))
+                    beside.append(Beside(who, without_login(found.folder.place(found.name))))
                 if not column_input.is_photo:
                     value = saved_people.uploaded(value)
                 elif found.is_person:
@@ -266,8 +266,11 @@ def _require_different(inputs: Iterable[Input]) -> None:
                 raise SetupError(f"The columns {columns} are the same input: leave one of them.")
 
 
-def _own_photos(prompt: Prompt, object_info: Mapping[str, Any], input_folder: Path) -> Iterator[_OwnPhoto]:
-    """The files of a workflow that are in ComfyUI's folders, and those that are to be there and are not."""
+def _own_photos(prompt: Prompt, object_info: Mapping[str, Any], input_folder: Path | None) -> Iterator[_OwnPhoto]:
+    """The files of a workflow that are in ComfyUI's folders, and those that are to be there and are not.
+
+    input_folder: None where there is none on this machine.
+    """
     for number, node in prompt.items():
         for name, value in node["inputs"].items():
             spec = _spec(node, name, object_info)
@@ -278,15 +281,19 @@ def _own_photos(prompt: Prompt, object_info: Mapping[str, Any], input_folder: Pa
                 continue
             file = _ANNOTATED.sub("", value).replace("\\", "/")
             kind = annotated[1] if annotated else spec.options.get("image_folder") or "input"
-            folder = Folder(str(input_folder.parent / kind if kind != "input" else input_folder))
+            folder = None
+            place = f"the folder {kind} of the server"
+            if input_folder:
+                folder = Folder(str(input_folder.parent / kind if kind != "input" else input_folder))
+                place = folder.address
             files: dict[str, bytes] = {}
             problem = ""
             if PurePosixPath(file).is_absolute() or ".." in file.split("/"):
-                problem = f"{value} is outside of {folder.address}."
-            elif not folder.stamp(file):
+                problem = f"{value} is outside of {place}."
+            elif folder is None or not folder.stamp(file):
                 if value in (spec.menu or []):  # a word such as none: the ComfyUI that answered has no files
                     continue
-                problem = f"{value} is not in {folder.address}. Put it there, or name a file in each row."
+                problem = f"{value} is not in {place}. Put it there, or name a file in each row."
             else:
                 try:
                     photo_files.put(folder, file, files, spec.takes_pictures)

@@ -61,6 +61,8 @@ _MOST_CELL_LETTERS = 1000
 _KINDS = {"line": int, "name": str, "fingerprint": str, "files": list, "sizes": list, "seconds": (int, float),
           "tries": int, "vision": str}  # fmt: skip
 """What an entry of a list always has."""
+_LATER_KINDS = {"scores": list, "moved_seeds": int, "cells": dict, "beside": list}
+"""What it may have besides."""
 _ROWS_IN_FOLDER = 1000
 _LOCK_SECONDS = 5
 _FAILED_SECONDS = 10
@@ -146,7 +148,7 @@ class PictureWriter:
             "garment_share": measuring.garment_share if measuring else None,
             "made_by": self._made_by,
             "moved_seeds": self._moved_seeds,
-            "cells": _shown_cells(task.row, beside),
+            "cells": {column: cell[:_MOST_CELL_LETTERS] for column, cell in task.row.cells.items()},
             "beside": self._beside.entry(beside),
         }
         if scores:
@@ -157,12 +159,6 @@ class PictureWriter:
         """Leave the folder to others."""
         if self._lock:
             self._lock.close()
-
-
-def _shown_cells(row: Row, beside: Sequence[Beside]) -> dict[str, str]:
-    """The cells that the page shows as texts."""
-    as_pictures = {one.column for one in beside}
-    return {column: cell[:_MOST_CELL_LETTERS] for column, cell in row.cells.items() if column not in as_pictures}
 
 
 def saved_folder(folder: Path) -> TemporaryDirectory[str]:
@@ -298,7 +294,7 @@ class Output:
         sizes_in = lru_cache(16)(self.folder.sizes)
         for entry in _entries(self.folder, _lists(self.folder)):
             is_usable = measuring is None or measuring.is_in(entry)
-            is_usable = is_usable and moved_seeds in (None, page.moved_seeds(entry))
+            is_usable = is_usable and moved_seeds in (None, entry.get("moved_seeds", 0))
             for file, size in zip(entry["files"], entry["sizes"], strict=False):
                 parent, _, name = file.rpartition("/")
                 is_usable = is_usable and sizes_in(parent).get(name) == size
@@ -466,8 +462,13 @@ def _is_entry(entry: Any) -> bool:
     values = cast("dict[str, Any]", entry)
     if not all(isinstance(values.get(key), kind) for key, kind in _KINDS.items()):
         return False
-    scores = values.get("scores", [])
-    if not isinstance(scores, list) or not all(isinstance(line, dict) for line in cast("list[Any]", scores)):
+    if not all(isinstance(values.get(key, kind()), kind) for key, kind in _LATER_KINDS.items()):
+        return False
+    if not all(isinstance(line, dict) for line in values.get("scores", [])) or values.get("moved_seeds", 0) < 0:
+        return False
+    if not all(isinstance(cell, str) for cell in values.get("cells", {}).values()):
+        return False
+    if not all(isinstance(one, list) and [*map(type, one)] == [str, str] for one in values.get("beside", [])):
         return False
     files, sizes = values["files"], values["sizes"]
     if len(files) != len(sizes) or not all(isinstance(size, int) for size in sizes):

@@ -6,16 +6,15 @@ import os
 import posixpath
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
+from typing import NamedTuple
 
 from shared.given_files import Unreadable, plain_path
 
-from core.checks.errors import listed
-from core.checks.names import of_person
+from core.checks.text import COLON, pieces, unquoted
 from core.pictures.files import ENDINGS
 
 from .file_names import FileNames
 from .folders import Folder
-from .look_cells import NamedLook, look_in
 from .rows import BadRow, shown
 from .saved_people import SavedPeople
 from .worker import PERSON_FILE
@@ -44,6 +43,26 @@ class FoundFile:
     @property
     def is_person(self) -> bool:
         return self.name.lower().endswith(PERSON_FILE)
+
+
+class NamedLook(NamedTuple):
+    """What stands before the colon of a cell, and behind it, each "" for nothing."""
+
+    file: str
+    look: str
+
+
+def look_in(cell: str) -> NamedLook | None:
+    r"""The person and the look that a cell names, as "anna: red coat"; None where it names no look.
+
+    A colon in quotation marks is none, nor is that of C:\people or file:///people.
+    """
+    end = -1
+    for piece in pieces(cell, COLON)[:-1]:
+        end += len(piece) + 1
+        if not cell[end + 1 :].startswith(("/", "\\")):
+            return NamedLook(cell[:end].strip(), unquoted(cell[end + 1 :]))
+    return None
 
 
 class PhotoCells:
@@ -85,21 +104,19 @@ class PhotoCells:
     def _wearing(self, found: FoundFile, meant: str) -> FoundFile | str:
         """The file of a person with the look that is meant, or why there is none."""
         # Here, because torch takes seconds to be there.
-        from core.persons.looks import NO_LOOK
+        from core.cast import Look
+        from core.persons.looks import BadLook, chosen
 
         from .saved_looks import MOST_BEGIN_BYTES, names_of_looks
 
-        if meant == NO_LOOK:
-            return replace(found, look="")
         try:
             names = names_of_looks(found.folder.begin(found.name, MOST_BEGIN_BYTES))
+            look = chosen(meant, [Look(name, ()) for name in names], found.name)
         except Unreadable as problem:
             return f". {found.folder.place(found.name)} {problem}."
-        look = next((name for name in names if of_person(name) == of_person(meant)), None)
-        if look is None:
-            has = f"has the looks {listed(names)}: write one of them" if names else "has no looks: leave the look out"
-            return f". {found.name} {has}, or {NO_LOOK} for none."
-        return replace(found, look=look)
+        except BadLook as problem:
+            return f". {problem}"
+        return replace(found, look=look.name if look else "")
 
     def _file(self, cell: str, advises: bool = True) -> FoundFile | str:
         """The file whose name a cell is, or why there is none. advises: whether to say what is near."""

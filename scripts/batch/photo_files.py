@@ -102,15 +102,17 @@ def _copy(folder: Folder, name: str, is_picture: bool, size: int | None, look: s
     path = PurePath(place)
     try:
         data = folder.read(name, _MOST_BYTES, size)
+        digest = hashlib.sha256(data).hexdigest()
         if look is not None:
             from .saved_looks import with_look_alone
 
             data = with_look_alone(data, look)
+            # Of what it is made of: safetensors writes metadata in any order.
+            digest = hashlib.sha256(f"{digest} {look}".encode()).hexdigest()
     except Unreadable as cause:
         raise BadRow(f"{place} {cause}.") from cause
     if not data:
         raise BadRow(f"{place} is empty.")
-    digest = hashlib.sha256(data).hexdigest()
     if is_picture and digest not in _whole_photos:
         try:
             read_picture(place, data)

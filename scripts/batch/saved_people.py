@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +45,8 @@ class SavedPeople:
     same name in a later one, as in ComfyUI.
     """
 
-    def __init__(self, folders: Iterable[Path]) -> None:
+    def __init__(self, folders: Sequence[Path]) -> None:
+        self._folders = folders
         self._files: dict[str, Path] = {}
         for folder in folders:
             for name, path in files_below(str(folder), _MOST_FILES):
@@ -59,11 +60,14 @@ class SavedPeople:
         return None if file is None else self._files[file]
 
     def nobody_called(self, name: str) -> str:
-        """A sentence on a name that no saved person has; empty where nobody is saved."""
+        """A sentence on a name that no saved person has."""
+        if not self._folders:
+            return " Nor is it a saved person: set COMFYUI_PATH to the ComfyUI on this machine where people are saved."
+        where = listed([str(folder) for folder in self._folders])
         if not self._files:
-            return ""
+            return f" Nor is it a saved person: nobody is saved in {where}."
         people = listed(self._names.near(name, _NEAREST, cutoff=0))
-        return f" No saved person is called so either; saved are, the nearest name first: {people}."
+        return f" Nor is it a saved person. In {where} are saved, the nearest name first: {people}."
 
 
 def with_saved_person(

@@ -24,6 +24,8 @@ from shared import workflow_files
 from shared.given_files import Unreadable, bytes_of
 from systems import posix
 
+from core.checks.text import as_typed
+
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = ROOT / "scripts"
 PROMPT: dict[str, Any] = {
@@ -279,6 +281,9 @@ def test_a_run_is_typed_again_as_it_was_without_its_rows_and_logins(
     assert (again.only, again.part, again.move_seeds) == (["x"], None, None)
     monkeypatch.setattr(sys, "argv", ["batch.py", *words[1:-1]])
     assert command.typed(script["arguments"]()) == command.typed(options)
+    in_powershell = command.typed(options, "nt")
+    assert in_powershell.startswith("& ")
+    assert all(as_typed(word, "nt") in in_powershell for word in words[1:-1])
 
 
 def test_a_folder_of_a_modules_name_is_no_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

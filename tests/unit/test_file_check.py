@@ -314,7 +314,7 @@ def test_a_folder_of_more_files_than_are_looked_at_is_named(tmp_path):
         ("models", "models", "models"), ("my models", "'my models'", '"my models"'),
         ("it's", """'it'"'"'s'""", '"it\'s"'), ("a$(id)", "'a$(id)'", "'a$(id)'"), ("a`id`", "'a`id`'", "'a`id`'"),
         ('a"b', "'a\"b'", "'a\"b'"), ("a\\b", r"'a\b'", r"a\b"), ("hi!", "'hi!'", '"hi!"'),
-        ("a;id", "'a;id'", '"a;id"'),
+        ("a;id", "'a;id'", '"a;id"'), ("Zoë & 小明", "'Zoë & 小明'", '"Zoë & 小明"'),
         ("it's $HOME", """'it'"'"'s $HOME'""", "'it''s $HOME'"), ("%PATH%", "%PATH%", "'%PATH%'"),
         ("a\u201d\u2019;id", "'a\u201d\u2019;id'", "'a\u201d\u2019\u2019;id'"), ("a\nid", "'a\nid'", '"a\nid"'),
     ],
