@@ -168,7 +168,7 @@ def arguments() -> argparse.Namespace:
     move = "add N to the seeds of every row: another try of what is done already; 0 brings the first back"
     parser.add_argument("--move-seeds", type=whole_number, metavar="N", help=move)
     limit = "a ComfyUI that is longer at a row is ended, and the row tried once more; default: 3600"
-    parser.add_argument("--row-limit", type=positive, default=3600, metavar="SECONDS", help=limit)
+    parser.add_argument("--row-limit", type=positive, metavar="SECONDS", help=limit)
     measure = "write likeness.csv: who is shown in each picture, and how alike"
     parser.add_argument("--measure", action="store_true", help=measure)
     garments = "measure garments (looks, Part) too, and people as --measure does; FILE is in models/clip_vision"
@@ -252,7 +252,7 @@ def workers_of(options: argparse.Namespace, host: Host | None, output: Folder) -
     from batch.one_worker import OneWorker, WorkerSettings
 
     models = (str(options.models.absolute()),) if options.models else ()
-    settings = WorkerSettings(models, options.row_limit)
+    settings = WorkerSettings(models, options.row_limit or WorkerSettings.limit)
     if options.server:
         from batch.servers import Servers
 

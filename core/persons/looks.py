@@ -302,7 +302,7 @@ def chosen(name: str, looks: Sequence[Look], who: str) -> Look | None:
     if _is_none(name):
         return None
     if len(items_in(name)) > 1:  # what several lines say of a person, with a comma between
-        why = f"Several looks are written for {member.name}: {plain(name, 60)}."
+        why = f"Several looks are written for {who}: {plain(name, 60)}."
         raise BadLook(why, "Write one. For more garments give one look several pictures (Part).")
     look = _called(name, looks)
     if look is None:

@@ -160,4 +160,4 @@ def _figure(line: Mapping[str, Any], files: list[str]) -> list[Any]:
     who = "a stranger" if state == "extra" else line.get("person", "")
     notes = {"missing": "not found", "swapped": f"looks like {line.get('looks_like')}", PART: line.get("recogniser")}
     picture = line.get("picture", "") if len(files) > 1 else ""
-    return [who, _similarity(line), notes.get(state, ""), picture]
+    return [str(who), _similarity(line), str(notes.get(state, "")), str(picture)]

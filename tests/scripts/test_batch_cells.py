@@ -330,6 +330,9 @@ def test_the_workflows_own_files_travel_or_are_missed_before_the_first_row(
     if found is False:
         with pytest.raises(rows.BadRow, match=f"^Pose, image: .*{value.split('/')[-1].split(' ')[0]}"):
             made.fingerprint(row)
+        on_server = Template(tmp_path / "w.json", INFO, [], Folder(str(tmp_path)), None)
+        with pytest.raises(rows.BadRow, match=r" (in|outside of) the folder \w+ of the server\."):
+            on_server.fingerprint(row)
         return
     made.fingerprint(row)
     job = made.job(row)
