@@ -114,6 +114,7 @@ class RayWorkers(DrivenWorkers):
         self._tell_at = time.monotonic() + _QUIET_SECONDS
         self._sent: tuple[Maker, Any] | None = None
         """What makes rows, and as Ray has it."""
+        self._sending = threading.Lock()
         for _ in range(count or (int(gpus_there / self._share) if self._share else 0) or 1):
             self._start()
 
@@ -173,10 +174,12 @@ class RayWorkers(DrivenWorkers):
         return worker.make(self._sent_once(maker), maker, task)
 
     def _sent_once(self, maker: Maker) -> Any:
-        """A maker as Ray has it, whom all workers are given."""
-        if self._sent is None or self._sent[0] is not maker:
-            self._sent = (maker, self._ray.put(self._ray.cloudpickle.dumps(maker)))
-        return self._sent[1]
+        """A maker as Ray has it, whom all workers are given. A worker that were given two would have two lists of one
+        name, and in a store each would write over what the other has written."""
+        with self._sending:  # by one of the threads that hand out rows
+            if self._sent is None or self._sent[0] is not maker:
+                self._sent = (maker, self._ray.put(self._ray.cloudpickle.dumps(maker)))
+            return self._sent[1]
 
     def _wait(self) -> Finished | None:
         self._grow()

@@ -210,17 +210,41 @@ def ray_workers() -> Iterator[RayWorkers]:
     shutil.rmtree(temporary, ignore_errors=True)
 
 
+def make_well(workers: RayWorkers) -> None:
+    """All that an earlier test has done to them is over."""
+    standings = workers._crew.standings
+    while any(standing.is_asked for standing in standings):
+        workers._wait()
+    workers._crew._again.clear()
+    workers._crew._deadly = 0
+    for standing in standings:
+        standing.__dict__.update(vars(Standing(standing.worker)))
+
+
 @pytest.mark.thorough
 @pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not here")
 @pytest.mark.parametrize("case", [case for case in CASES.values() if not case.away])  # Ray waits until one is there
 def test_two_workers_on_ray(
     case: Case, ray_workers: RayWorkers, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    standings = ray_workers._crew.standings
-    while any(standing.is_asked for standing in standings):
-        ray_workers._wait()
-    ray_workers._crew._again.clear()
-    ray_workers._crew._deadly = 0
-    for standing in standings:
-        standing.__dict__.update(vars(Standing(standing.worker)))
+    make_well(ray_workers)
     walk(case, ray_workers, tmp_path, capsys)
+
+
+@pytest.mark.thorough
+@pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not here")
+def test_all_workers_on_ray_are_given_one_maker(
+    ray_workers: RayWorkers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where it is sent slowly, and many rows wait for it."""
+    make_well(ray_workers)
+    sent: list[Any] = []
+
+    def put(value: Any, put: Any = ray_workers._ray.put) -> Any:
+        time.sleep(0.3)
+        sent.append(put(value))
+        return sent[-1]
+
+    monkeypatch.setattr(ray_workers._ray, "put", put)
+    assert len(list(ray_workers.results(Numbers(Case(), "", tmp_path), range(6)))) == 6
+    assert len(sent) == 1
