@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from ...core.attention.token_groups import AnySplit, Group, RowSplit, Split, joined, split_attention
 from ..host.unet import Options
 from ..sampling.carried import ConditioningLost
+from ..sampling.code_of_others import is_of_others
 from ..sampling.watch import DueCalls
 from .file_attention import Attention, attention_of_file, for_some_tokens
 from .transformer_families import TransformerFamily
@@ -59,8 +60,12 @@ def around_attention(options: Options, function: Callable[..., Tensor]) -> Optio
 
 
 def others_attend(options: Options) -> bool:
-    """Whether another pack's function stands around every attention, behind ours. options: with a Reading."""
-    return options.get(_OF_OTHERS) is not None
+    """Whether another pack has a say in every attention: it stands behind ours, or around it, or has taken ours out.
+
+    options: with a Reading.
+    """
+    override = options.get(OVERRIDE)
+    return options.get(_OF_OTHERS) is not None or override is None or is_of_others(override)
 
 
 def with_reading(options: Options, reading: Reading) -> Options:

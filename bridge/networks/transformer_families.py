@@ -240,16 +240,14 @@ class TransformerFamily:
     """How many tokens each text has at least, filled up with zeros in front."""
     refiners: str = ""
     """Where the blocks stand in which all tokens of a text read each other before they meet the picture, or the module
-    that calls them; they are run for each text alone. They are given neither picture nor time."""
+    that calls them, which gives each token in its place. They are run for each text alone, and are given neither
+    picture nor time."""
     own_captions: bool = False
     """Whether the network itself pads each text with tokens of its own and counts its positions up to the picture (its
     method embed_cap), so that each text is given to it alone."""
     mask_place: int | None = None
     """The number of the network's argument, counted from the timestep as 0 on, that is a mask of the text alone,
-    (B, T); None where it has none."""
-    number_place: int | None = None
-    """The number of the network's argument, counted as for mask_place, that says how many tokens the text has; None
-    where it has none."""
+    (B, T); None where it has none, and where refiners make it needless."""
     joint_mask: bool = False
     """Whether it takes a mask of text and picture together."""
 

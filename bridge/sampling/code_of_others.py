@@ -22,7 +22,7 @@ def who_stands_around(network: nn.Module, options: Mapping[str, Any], around_mod
     if around_model is not None:
         return modules_of([around_model])
     functions = [*_wrappers(options), *_patches(options), *_replaced_methods(network)]
-    return modules_of(function for function in functions if _is_of_others(function))
+    return modules_of(function for function in functions if is_of_others(function))
 
 
 def _wrappers(options: Mapping[str, Any]) -> Iterable[Any]:
@@ -53,7 +53,7 @@ def _replaced_methods(network: nn.Module) -> Iterable[Any]:
 def changed_by_others(modules: Iterable[nn.Module]) -> bool:
     """Whether code of other packs stands in any of these modules: in the place of `forward`, also behind ours, or as a
     hook. Modules whose classes are of other packs, such as those of a file format, are as they are made."""
-    return any(map(_is_of_others, _called_by(modules)))
+    return any(map(is_of_others, _called_by(modules)))
 
 
 def _called_by(modules: Iterable[nn.Module]) -> Iterable[Any]:
@@ -75,7 +75,8 @@ def is_ours(function: Callable[..., Any]) -> bool:
     return _module_of(function).startswith(f"{_OURS}.")
 
 
-def _is_of_others(function: Callable[..., Any]) -> bool:
+def is_of_others(function: Callable[..., Any]) -> bool:
+    """Whether a function is of another pack, and not of the host or ours."""
     return not is_ours(function) and not _module_of(function).startswith(_HOST)
 
 

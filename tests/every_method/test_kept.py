@@ -192,11 +192,8 @@ def with_hook_by_time(given: Applied, setting: Setting) -> Applied:
     return replace(given, model=with_wrapper(given.model, wrapper))
 
 
-def with_texts_by_time(given: Applied, setting: Setting) -> Applied:
-    """By a wrapper that another pack puts inside of ours, at every step."""
-
-    def wrapper(executor: Any, x: Tensor, timesteps: Tensor, context: Tensor, *args: Any, **more: Any) -> Tensor:
-        return executor(x, timesteps, mixed(context, timesteps), *args, **more)
+def with_inner_wrapper(given: Applied, wrapper: Callable[..., Tensor]) -> Applied:
+    """With a wrapper that another pack puts inside of ours, at every step."""
 
     def around(executor: Any, *args: Any, **more: Any) -> Tensor:
         *others, options = args
@@ -207,6 +204,79 @@ def with_texts_by_time(given: Applied, setting: Setting) -> Applied:
     model = given.model.clone()
     model.add_wrapper_with_key(WrappersMP.APPLY_MODEL, "theirs", around)
     return replace(given, model=model)
+
+
+TextByTime = Callable[[Tensor, Tensor], Tensor]
+"""What another pack makes of a text, (B, T, width), at these times, (B,). It may write into what it is given."""
+
+
+def around_text(text_by_time: TextByTime) -> Callable[..., Tensor]:
+    def wrapper(executor: Any, x: Tensor, timesteps: Tensor, context: Tensor, *args: Any, **more: Any) -> Tensor:
+        options = more.get("transformer_options") or args[-1]
+        return executor(x, timesteps, text_by_time(context, options["sigmas"]), *args, **more)
+
+    return wrapper
+
+
+def with_fewer_tokens(context: Tensor, time: Tensor) -> Tensor:
+    context[:, : int(time[0] * context.shape[1])] = 0
+    return context
+
+
+def with_noise(context: Tensor, time: Tensor) -> Tensor:
+    generator = torch.Generator().manual_seed(int(1000 * float(time[0])))
+    return context.add_(torch.randn(context.shape, generator=generator).to(context), alpha=float(context.std()))
+
+
+def of_one_side(context: Tensor, time: Tensor) -> Tensor:
+    """The positive's, whose rows are the last."""
+    context[-1:] = mixed(context[-1:], time)
+    return context
+
+
+def in_the_same_memory(context: Tensor, time: Tensor) -> Tensor:
+    """Another tensor that lies where the text lay."""
+    return context.view(-1).copy_(mixed(context, time).flatten()).view(context.shape)
+
+
+TEXTS_BY_TIME: dict[str, TextByTime] = {
+    "another text": mixed,
+    "scaled in place": lambda context, time: context.mul_(torch.linspace(0.2, 1, context.shape[-1]) ** time[0]),
+    "noise in place": with_noise,
+    "zeroed in place": with_fewer_tokens,
+    "one side in place": of_one_side,
+    "in the same memory": in_the_same_memory,
+}
+
+
+def with_text(text_by_time: TextByTime) -> Callable[[Applied, Setting], Applied]:
+    return lambda given, setting: with_inner_wrapper(given, around_text(text_by_time))
+
+
+def with_captions_by_time(given: Applied, setting: Setting) -> Applied:
+    """By a method that Z-Image's texts come to before the layers, and by one that Krea 2's do."""
+
+    def wrapper(executor: Any, x: Tensor, timesteps: Tensor, *args: Any, **more: Any) -> Tensor:
+        network = executor.class_obj
+        name = "embed_cap" if hasattr(network, "embed_cap") else "_unpack_context"
+        method = getattr(network, name)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setitem(vars(network), name, lambda text, **more: method(mixed(text, timesteps), **more))
+            return executor(x, timesteps, *args, **more)
+
+    return replace(given, model=with_wrapper(given.model, wrapper))
+
+
+def with_inner_attention_by_time(given: Applied, setting: Setting) -> Applied:
+    """Around ours."""
+
+    def wrapper(executor: Any, x: Tensor, timesteps: Tensor, *args: Any, **more: Any) -> Tensor:
+        options = more.get("transformer_options") or args[-1]
+        attend = options[OVERRIDE]
+        options[OVERRIDE] = lambda *given, **named: mixed(attend(*given, **named), timesteps)
+        return executor(x, timesteps, *args, **more)
+
+    return with_inner_wrapper(given, wrapper)
 
 
 def strips() -> Tensor:
@@ -225,23 +295,42 @@ OTHERWISE_LATER = {
     "attention": with_attention_by_time,
     "layer": with_layer_by_time,
     "hook": with_hook_by_time,
-    "texts": with_texts_by_time,
+    "captions": with_captions_by_time,
+    "attention around ours": with_inner_attention_by_time,
+    **{f"text: {name}": with_text(text_by_time) for name, text_by_time in TEXTS_BY_TIME.items()},
     "LoRAs": with_loras_that_begin,
     "weights": lambda given, _: with_hook(given),
 }
+
+
+def words_of_two(setting: Setting) -> Applied:
+    """The negative, which is in the same forward, has none."""
+    sides = setting.text(COMMON), setting.text(COMMON.replace("park", "hall"))
+    people, prompts = cast(*setting.files), "1: red\n2: in green"
+    return Applied(*setting.applied("LikenessPromptPerPerson", people, sides=sides, prompts=prompts, mask=strips()))
 
 
 @marks.transformers
 @pytest.mark.parametrize("family", each([Z_IMAGE, KREA_2], [KREA_2]))
 @pytest.mark.parametrize("otherwise", OTHERWISE_LATER)
 def test_words_are_refined_anew_where_they_come_out_otherwise_later(family: str, otherwise: str) -> None:
-    """Those of two people. The negative, which is in the same forward, has none. What refines them is given no time."""
+    """What refines them is given no time."""
     setting = setting_of(family)
-    sides = setting.text(COMMON), setting.text(COMMON.replace("park", "hall"))
-    people, prompts = cast(*setting.files), "1: red\n2: in green"
-    given = Applied(*setting.applied("LikenessPromptPerPerson", people, sides=sides, prompts=prompts, mask=strips()))
+    given = words_of_two(setting)
     changed = OTHERWISE_LATER[otherwise](given, setting)
     x = tiny_dits.latent(family, WIDTH, HEIGHT)
     fresh = given_in_the_last(changed, Forward(x))
     assert relative(fresh, given_in_the_last(given, Forward(x))) > 1e-4
-    assert relative(given_in_the_last(changed, Forward(x, percent=SOONER), Forward(x)), fresh) <= 1e-6
+    turns = Forward(x, percent=SOONER), Forward(x), Forward(x, percent=SOONER), Forward(x)
+    assert relative(given_in_the_last(changed, *turns), fresh) <= 1e-6
+
+
+@marks.transformers
+@pytest.mark.parametrize("family", [Z_IMAGE, KREA_2])
+def test_a_wrapper_inside_of_ours_changes_the_text_that_one_in_front_changes(family: str) -> None:
+    given = words_of_two(setting_of(family))
+    wrapper = around_text(mixed)
+    inside = with_inner_wrapper(given, wrapper)
+    in_front = replace(given, model=with_wrapper(given.model, wrapper))
+    forward = Forward(tiny_dits.latent(family, WIDTH, HEIGHT))
+    assert relative(given_in_the_last(inside, forward), given_in_the_last(in_front, forward)) <= 1e-6

@@ -53,7 +53,6 @@ TRANSFORMER = TransformerFamily(
     picture_layer="first",
     patch="patch",
     refiners="txtfusion",
-    mask_place=2,
     streams=(
         LayerStream(r"first", Stream.PICTURE),
         LayerStream(r"txtfusion\.layerwise_blocks\.\d+\.(attn|mlp)\.\w+|txtfusion\.projector", Stream.TEXT_AS_ROWS),

@@ -71,8 +71,6 @@ TRANSFORMER = TransformerFamily(
         ),
     ),
     own_captions=True,
-    mask_place=3,
-    number_place=2,
     control_net="Apply Z-Image Fun ControlNet",
 )
 IN_PIXEL_SPACE = replace(

@@ -50,15 +50,6 @@ class ForwardTexts:
         """How many tokens the blocks are given: of the common text, and then of each slot of words."""
         return [self.padded(size) for size in (self.common, *self.sizes)]
 
-    def tokens_of_texts(self) -> list[slice]:
-        """Where each text stands among all of them, as the blocks are given them; the common one first."""
-        texts: list[slice] = []
-        start = 0
-        for length in self.lengths():
-            texts.append(slice(start, start + length))
-            start += length
-        return texts
-
     def filler(self, slot: TextSlot, row: int) -> Filler:
         """How many tokens in this row fill up a slot, as the blocks are given it.
 

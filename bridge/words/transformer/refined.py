@@ -1,212 +1,158 @@
-"""Each text of a forward computed as if it were alone, where a network lets the tokens of a text read each other.
+"""People's words, refined by the network as if each were its only text, where the tokens of a text read each other.
 
-Some networks do so before their blocks, in refiners of the text; Z-Image also fills up a text and counts its positions.
-None of that reads the picture or the time of the step. So what comes of people's words is kept for the next steps. The
-common text is the host's, which refines it in every step.
+Some networks let them do so before their blocks, in refiners of the text; Z-Image also fills up a text and counts its
+positions. None of that reads the picture or the time of the step. So people's words are refined once, and kept for the
+next steps. The network is given the common text alone, and the refined words are put behind what it makes of that:
+
+    Krea 2     txtfusion    the common text, refined, and words behind it
+    Z-Image    embed_all    the common text, not yet refined, and words behind it
+               refiners     each refines the common text; words pass by
+
+What another pack does to the text that a network is given is done to the common text, wherever that pack stands.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ...host.unet import Options
 from ...networks.attention import others_attend
 from ...networks.patched_methods import PatchedMethod
-from ...sampling.code_of_others import changed_by_others
-from ...sampling.current_forward import added_to_layers, called_alone
+from ...sampling.code_of_others import changed_by_others, is_of_others
+from ...sampling.current_forward import added_to_layers, called_alone, current
 from .forward_texts import ForwardTexts
 from .slots import TextSlot
 
-T = TypeVar("T")
-
 
 @dataclass(frozen=True)
-class _BlockCall:
-    """A call of a block over all texts, from which calls for one text each are made.
+class Refined:
+    """A text as the blocks of a network are given it.
 
-    x: (B, T, ...). args, kwargs: what else the block is given, among it the positions, (B or 1, T, ...).
+    tokens: (rows, T, C). rotations: of their positions, (1, T, ...); None where the network makes them of all texts.
     """
-
-    block: Callable[..., Tensor]
-    x: Tensor
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
-
-    @property
-    def options(self) -> Options:
-        """The transformer_options of the block."""
-        return self.kwargs.get("transformer_options", {})
-
-    def of_all(self) -> Tensor:
-        """What the block gives of all tokens at once."""
-        return self.block(self.x, *self.args, **self.kwargs)
-
-    def of_text(self, number: int, tokens: slice, rows: list[int] | None = None) -> Tensor:
-        """What the block gives when it is called with the tokens of one text alone: (rows, tokens, C).
-
-        number: of the text, as CurrentTexts counts. tokens: which of the block's tokens are the text's. rows: of the
-        batch, for which it is called; None for all of them.
-        """
-        own_args = [self._part(argument, tokens, rows) for argument in self.args]
-        own_kwargs = {name: self._part(argument, tokens, rows) for name, argument in self.kwargs.items()}
-        with called_alone(number, rows):
-            return self.block(self._part(self.x, tokens, rows), *own_args, **own_kwargs)
-
-    def _part(self, argument: Any, tokens: slice, rows: list[int] | None) -> Any:
-        """The part of an argument for these tokens, and for some rows if `rows` are given.
-
-        An argument without a token dimension, (B or 1, T, ...), is returned as it is.
-        """
-        is_by_token = isinstance(argument, Tensor) and argument.dim() > 1 and argument.shape[1] == self.x.shape[1]
-        if not is_by_token:
-            return argument
-        part = argument[:, tokens]
-        if rows is not None and len(part) > 1:
-            part = part[rows]
-        return part
-
-
-@dataclass(frozen=True)
-class _Caption:
-    """A text as embed_cap of Z-Image gives it to the blocks: tokens (B or 1, T, C), and their rotations (1, T, ...)."""
 
     tokens: Tensor
-    rotations: Tensor
+    rotations: Tensor | None = None
 
 
 @dataclass(frozen=True)
-class _CaptionCall:
-    """embed_cap of Z-Image, which brings the tokens of a text to the network's width and gives them positions.
+class Refiner:
+    """How a network refines one text in a forward.
 
-    embed: the method of the network, without the text and the offset.
-    end: the position at which every text ends, because the picture's positions begin there.
-    padded: how many tokens, and so positions, embed_cap makes of so many tokens of a text.
+    refine: called with a text, (rows, T, width). like: a tensor on the device and in the dtype of the texts. options:
+    the transformer_options with which it attends. end: the position at which every text ends; 0 where all tokens of
+    texts have one position.
     """
 
-    embed: Callable[..., Any]
-    end: int
-    padded: Callable[[int], int]
-
-    def of_text(self, number: int, text: Tensor, rows: list[int] | None = None) -> _Caption:
-        """The caption that embed_cap makes of one text by itself.
-
-        number: of the text, as CurrentTexts counts. text: (rows, T, text width). rows: of the batch, which the text is
-        of; None for all of them. The tokens of the caption are filled up to the network's multiple, so that they may be
-        more than T.
-        """
-        # Positions are counted from the offset on, so a shorter text begins later, and all texts end at `end`.
-        offset = self.end - self.padded(text.shape[1])
-        with called_alone(number, rows):
-            # It gives a tuple with the tokens, one with their rotations, and the number of tokens before filling up.
-            (tokens, *_), (rotations, *_), _ = self.embed(text, offset=offset)
-        return _Caption(tokens, rotations)
+    refine: Callable[[Tensor], Refined]
+    like: Tensor
+    options: Options
+    end: int = 0
 
 
-class TextsAlone:
-    """What stands in a network while a forward runs, so that each of its texts is computed as if it were alone.
+class RefinedWords:
+    """People's words behind the common text of a network that refines its texts.
 
     It lives as long as the forwards of one network, with the same weights, that carry the same words.
     """
 
     def __init__(self, texts: ForwardTexts) -> None:
-        self._texts = texts
-        self._kept: dict[Hashable, Any] = {}
-        # Of the forward that is on: what the network is given, until the first method here is called. That finds by the
-        # memory of its tokens whether they are these, and not what another pack has made of them. And whether the
-        # host's code alone has made all that came of them so far, so that it is as in other forwards.
-        self._given: Tensor | None = None
-        self._is_as_before = False
-
-    def begin(self, given: Tensor) -> None:
-        """A forward begins. given: all texts, (B, T, width), as the network is given them."""
-        self._given = None if torch.compiler.is_compiling() else given
-        self._is_as_before = False
+        self.texts = texts
+        self.network: Any = texts.network
+        self.refiners = texts.network.get_submodule(texts.family.refiners)
+        self._kept: dict[Hashable, Refined] = {}
 
     def patched(self) -> list[PatchedMethod]:
-        """The functions in the place of the network's methods that read several texts."""
-        patched: list[PatchedMethod] = []
-        if self._texts.family.refiners:
-            refiners = self._texts.network.get_submodule(self._texts.family.refiners)
-            for block in refiners if isinstance(refiners, nn.ModuleList) else [refiners]:
-                patched.append(PatchedMethod(block, "forward", _Refiner(self, block).call_by_text))
-        if self._texts.family.own_captions:
-            patched.append(PatchedMethod(self._texts.network, "embed_all", self._embed_all))
-        return patched
+        """The functions in the place of the network's methods that refine a text."""
+        raise NotImplementedError
 
-    def refined(self, call: _BlockCall, modules: Sequence[nn.Module]) -> Tensor:
-        """What a refiner gives of all texts, (B, T, C), when it is called for each text alone.
+    def is_of_host(self) -> bool:
+        """Whether the host's code alone refines a text, attention aside."""
+        return not changed_by_others(self.refiners.modules())
 
-        modules: the refiner and those within. Where another pack has changed how many tokens the texts have, it is
-        called once.
-        """
-        if call.x.shape[1] != sum(self._texts.lengths()):
-            return call.of_all()
-        common, *of_words = self._texts.tokens_of_texts()
-        parts: list[Tensor] = []
-        if common.stop > common.start:  # of a text without tokens nothing is computed
-            parts.append(call.of_text(0, common))
-        if of_words[-1].stop > common.stop:
-            make = partial(self._refined_words, call, of_words)
-            parts.append(self._kept_or_made(modules[0], make, call.x, modules, call.options))
-        return torch.cat(parts, dim=1)
-
-    def _kept_or_made(
-        self, key: Hashable, make: Callable[[], T], x: Tensor, modules: Iterable[nn.Module], options: Options
-    ) -> T:
-        """What `make` gives of everybody's words, made once where nothing can make it another in the next step.
-
-        key: what it is. x: all texts, as they come to the method that makes it. modules: those that make it.
-        options: transformer_options, with which they attend. Code of other packs in any of them may do otherwise in the
-        next step.
-        """
+    def of_everybody(self, refiner: Refiner) -> Refined:
+        """Everybody's words, side by side, made once where nothing can make them others in the next step."""
         if torch.compiler.is_compiling():  # with what is kept, torch.compile would make another graph
-            return make()
-        if self._given is not None:
-            self._is_as_before = x.untyped_storage() is self._given.untyped_storage()
-            self._given = None
-        is_of_host = not others_attend(options) and not changed_by_others(modules)
-        self._is_as_before = self._is_as_before and is_of_host
-        if not self._is_as_before:
-            return make()
+            return self._new(refiner)
+        if others_attend(refiner.options) or not self.is_of_host():  # they may do otherwise in the next step
+            return self._new(refiner)
         # LoRAs of people that are on for a part of the schedule have another mark then.
-        key = key, added_to_layers(), self._texts.common, x.dtype
+        key = added_to_layers(), refiner.like.dtype, refiner.end
         if key not in self._kept:
-            self._kept[key] = make()
+            self._kept[key] = self._new(refiner)
         return self._kept[key]
 
-    def _refined_words(self, call: _BlockCall, of_words: Sequence[slice]) -> Tensor:
-        """What a refiner gives of everybody's words, (B, tokens of all slots, C). of_words: where each slot stands."""
-        parts: list[Tensor] = []
-        pairs = zip(self._texts.slots, of_words, strict=True)
-        for number, (slot, tokens) in enumerate(pairs, 1):  # 0 is the common text
-            if not slot.is_full:
-                parts.append(self._of_rows_by_length(call, slot, number, tokens))
-            elif tokens.stop > tokens.start:
-                parts.append(call.of_text(number, tokens))
-        return torch.cat(parts, dim=1)
+    def _new(self, refiner: Refiner) -> Refined:
+        of_slots: list[Refined] = []
+        for number, slot in enumerate(self.texts.slots, 1):  # 0 is the common text
+            if slot.tokens:
+                words = slot.words_on(refiner.like.device).expand(self.texts.row_count, -1, -1).to(refiner.like)
+                of_slots.append(self._of_slot(refiner, number, slot, words))
+        tokens = torch.cat([refined.tokens for refined in of_slots], dim=1)
+        rotations = [refined.rotations for refined in of_slots if refined.rotations is not None]
+        return Refined(tokens, torch.cat(rotations, dim=1) if rotations else None)
 
-    def _of_rows_by_length(self, call: _BlockCall, slot: TextSlot, number: int, tokens: slice) -> Tensor:
-        """What a block gives of the words in a slot, (B, tokens of the slot, C), with zeros for what fills it up.
+    def _of_slot(self, refiner: Refiner, number: int, slot: TextSlot, words: Tensor) -> Refined:
+        """The words in a slot, with zeros for what fills it up in rows that have fewer, or none.
 
-        Rows with equally many words are computed in one call. number: of the text. tokens: of the slot, among all.
+        Rows with equally many words are refined in one call. number: of the text, as CurrentTexts counts. words: (B,
+        tokens of the slot, width).
         """
-        size = tokens.stop - tokens.start
-        out: Tensor | None = None
-        for rows in slot.rows_of_lengths.values():
-            filler = self._texts.filler(slot, rows[0])  # of all these rows: they have equally many words
-            words = slice(tokens.start + filler.front, tokens.stop - filler.behind)
-            of_rows = call.of_text(number, words, rows)
-            if out is None:
-                out = of_rows.new_zeros(len(call.x), size, of_rows.shape[-1])
-            out[rows, filler.front : size - filler.behind] = of_rows
-        assert out is not None  # somebody has words in a slot
-        return out
+        if slot.is_full:
+            with called_alone(number):
+                return refiner.refine(words)
+        by_length: dict[int, Refined] = {}
+        for length, rows in slot.rows_of_lengths.items():
+            with called_alone(number, rows):
+                # Here the words stand first in the slot, with zeros behind, see TextSlot.words_on.
+                by_length[length] = refiner.refine(words[rows, :length])
+        longest = by_length[slot.tokens]
+        size = longest.tokens.shape[1]
+        tokens = longest.tokens.new_zeros(len(words), size, longest.tokens.shape[2])
+        for length, rows in slot.rows_of_lengths.items():
+            filler = self.texts.filler(slot, rows[0])  # of all these rows: they have equally many words
+            tokens[rows, filler.front : size - filler.behind] = by_length[length].tokens
+        # Those of the longest words are those of the whole slot: shorter words end at the same position.
+        return Refined(tokens, longest.rotations)
+
+
+class WordsBehindModule(RefinedWords):
+    """Words in a network with one module that refines a text, which gives each of its tokens in its place: Krea 2."""
+
+    def patched(self) -> list[PatchedMethod]:
+        return [PatchedMethod(self.refiners, "forward", self._refine)]
+
+    def _refine(self, module: Callable[..., Tensor], x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        """What the module gives of the common text, (B, T, C), with everybody's words behind it.
+
+        module: its own forward. x: the common text, (B, T, ...).
+        """
+        with called_alone(0):
+            common = module(x, *args, **kwargs)
+
+        def refine(text: Tensor) -> Refined:
+            return Refined(module(text.unflatten(-1, x.shape[2:]), *args, **kwargs))
+
+        refiner = Refiner(refine, x, kwargs.get("transformer_options", {}))
+        return torch.cat([common, self.of_everybody(refiner).tokens], dim=1)
+
+
+class WordsBehindCaption(RefinedWords):
+    """Words in Z-Image, whose method embed_cap brings a text to the network's width, fills it up, and gives it
+    positions."""
+
+    def patched(self) -> list[PatchedMethod]:
+        blocks = [PatchedMethod(block, "forward", self._refine) for block in self.refiners]
+        return [PatchedMethod(self.network, "embed_all", self._embed_all), *blocks]
+
+    def is_of_host(self) -> bool:
+        of_others = changed_by_others(self.network.cap_embedder.modules()) or is_of_others(self.network.embed_cap)
+        return super().is_of_host() and not of_others
 
     def _embed_all(
         self,
@@ -215,75 +161,48 @@ class TextsAlone:
         cap_feats: Tensor,
         *args: Any,
         offset: int = 0,
-        **more: Any,
+        **kwargs: Any,
     ) -> Any:
-        """What embed_all of Z-Image gives, with everybody's words behind the common text.
+        """What embed_all gives, with everybody's words, refined, behind the common text.
 
-        It is called with the common text alone, and each person's words are embedded by themselves. So they have tokens
-        of their own to fill them up, and positions that end where those of the common text end and the picture's begin.
-        embed: the network's embed_all. x: the picture's latent. cap_feats: all texts, (B, T, text width). args, more:
-        other arguments of the host.
+        embed: the network's embed_all. x: the picture's latent. cap_feats: the common text, (B, T, text width). offset:
+        the position in front of it.
         """
-        sizes = (self._texts.common, *self._texts.sizes)
-        if cap_feats.shape[1] != sum(sizes):  # of another pack
-            return embed(x, cap_feats, *args, offset=offset, **more)
-        common, *texts = cap_feats.split(sizes, dim=1)
-        with called_alone(0):  # 0: the common text
-            tokens, rotations, next_position = embed(x, common, *args, offset=offset, **more)
-        # tokens, rotations: a tuple each of what is made of the text and of the picture. Words are put behind the text.
-        embed_caption = partial(self._texts.network.embed_cap, bsz=1, device=x.device, dtype=x.dtype)
-        # Everybody's words end where the common text ends.
-        end_of_common = offset + self._texts.padded(self._texts.common)
-        call = _CaptionCall(embed_caption, end=end_of_common, padded=self._texts.padded)
-        make = partial(self._caption_of_words, call, texts)
-        words = self._kept_or_made("captions", make, cap_feats, self._texts.network.cap_embedder.modules(), {})
+        self.texts.common = cap_feats.shape[1]  # a wrapper of another pack, inside of ours, may have changed it
+        with called_alone(0):
+            tokens, rotations, next_position = embed(x, cap_feats, *args, offset=offset, **kwargs)
+        # Everybody's words end where the common text ends, because the picture's positions begin there.
+        end = offset + self.texts.padded(self.texts.common)
+        options: Options = kwargs.get("transformer_options", {})
+
+        def refine(text: Tensor) -> Refined:
+            start = end - self.texts.padded(text.shape[1])
+            caption = self.network.embed_cap(text, offset=start, bsz=1, device=x.device, dtype=x.dtype)
+            # A tuple with the tokens, one with their rotations, and the number of tokens before filling up.
+            (refined, *_), (own_rotations, *_), _ = caption
+            for block in self.refiners:
+                refined = block(refined, None, own_rotations, transformer_options=options)
+            return Refined(refined, own_rotations)
+
+        words = self.of_everybody(Refiner(refine, cap_feats, options, end))
+        assert words.rotations is not None
+        # tokens, rotations: a tuple each of what is made of the text and of the picture.
         all_tokens = torch.cat([tokens[0], words.tokens], dim=1)
         all_rotations = torch.cat([rotations[0], words.rotations], dim=1)
         return (all_tokens, *tokens[1:]), (all_rotations, *rotations[1:]), next_position
 
-    def _caption_of_words(self, call: _CaptionCall, texts: Sequence[Tensor]) -> _Caption:
-        """The captions of everybody's words, each embedded by itself, side by side.
+    def _refine(
+        self, block: Callable[..., Tensor], x: Tensor, mask: None, rotations: Tensor, *args: Any, **kwargs: Any
+    ) -> Tensor:
+        """What a refiner gives of the common text, with everybody's words, which are refined already, behind it.
 
-        texts: (B, T, text width) of each slot.
+        block: its own forward. x: (B, T, C); or one person's words alone, while these are refined. rotations: (1, T,
+        ...).
         """
-        captions: list[_Caption] = []
-        pairs = zip(self._texts.slots, texts, strict=True)
-        for number, (slot, text) in enumerate(pairs, 1):  # 0 is the common text
-            if not slot.is_full:
-                captions.append(self._caption_of_rows(call, slot, number, text))
-            elif text.shape[1]:
-                captions.append(call.of_text(number, text))
-        tokens = torch.cat([caption.tokens for caption in captions], dim=1)
-        return _Caption(tokens, torch.cat([caption.rotations for caption in captions], dim=1))
-
-    def _caption_of_rows(self, call: _CaptionCall, slot: TextSlot, number: int, text: Tensor) -> _Caption:
-        """The caption of a slot in which rows have words of different lengths, or none; zeros fill the slot up.
-
-        Rows with equally many words are embedded in one call. number: of the text. text: (B, tokens of the slot,
-        width).
-        """
-        size = self._texts.padded(slot.tokens)  # tokens of the slot, as the blocks are given it
-        captions: dict[int, _Caption] = {}  # by the number of tokens of the words
-        for length, rows in slot.rows_of_lengths.items():
-            # Here the words stand first in the slot, with zeros behind, see TextSlot.words_on.
-            captions[length] = call.of_text(number, text[rows, :length], rows)
-        # The rotations of the longest words are those of the whole slot: shorter words end at the same position.
-        longest = captions[slot.tokens]
-        out = longest.tokens.new_zeros(self._texts.row_count, size, longest.tokens.shape[-1])
-        for length, rows in slot.rows_of_lengths.items():
-            tokens = captions[length].tokens
-            # Zeros in front of the words, because the positions of all texts end where the picture's begin.
-            out[rows, size - tokens.shape[1] :] = tokens
-        return _Caption(out, longest.rotations)
-
-
-class _Refiner:
-    """A refiner of a network, in which all tokens of a text read each other."""
-
-    def __init__(self, texts_alone: TextsAlone, block: nn.Module) -> None:
-        self._texts_alone = texts_alone
-        self._modules = [*block.modules()]
-
-    def call_by_text(self, block: Callable[..., Tensor], x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        """What the refiner gives of all texts, (B, T, C). block: its own forward. x: all texts, (B, T, ...)."""
-        return self._texts_alone.refined(_BlockCall(block, x, args, kwargs), self._modules)
+        assert current.texts is not None
+        if current.texts.alone is not None:
+            return block(x, mask, rotations, *args, **kwargs)
+        end = x.shape[1] - sum(map(self.texts.padded, self.texts.sizes))  # of the common text
+        with called_alone(0):
+            common = block(x[:, :end], mask, rotations[:, :end], *args, **kwargs)
+        return torch.cat([common, x[:, end:]], dim=1)

@@ -22,10 +22,10 @@ from ...sampling.current_forward import CurrentTexts, current
 from ...sampling.forward import Batch, ForwardShape, argument
 from ...sampling.runs import Kind, Run, when_acting
 from ...sampling.watch import DueCalls
-from .alone import TextsAlone
 from .forward_texts import ForwardTexts
 from .prefix import PrefixWordsBatch
 from .reading import WordsReading
+from .refined import RefinedWords, WordsBehindCaption, WordsBehindModule
 from .slots import slots_of
 from .words import TransformerWords
 
@@ -89,6 +89,13 @@ class _Arguments:
             self.by_name[name] = changed(self.by_name[name])
 
 
+def _refined_words(texts: ForwardTexts) -> RefinedWords | None:
+    """The words in a network that refines its texts; None in one that does not."""
+    if texts.family.own_captions:
+        return WordsBehindCaption(texts)
+    return WordsBehindModule(texts) if texts.family.refiners else None
+
+
 class TransformerWordsBatch(SplitBatch):
     """Attention in which words are read by region, and what has to stand in the network for it.
 
@@ -102,30 +109,33 @@ class TransformerWordsBatch(SplitBatch):
         # How long all texts are, and which of the tokens are whose.
         self._texts = ForwardTexts(slots, forward_shape, family)
         device = forward_shape.device
-        words = [slot.words_on(device).expand(self.row_count, -1, -1) for slot in slots]
-        self._words = torch.cat(words, dim=1)  # (rows, tokens of all slots, width)
+        # Words that the network refines come behind the common text in it; all others with the text that it is given.
+        self._refined = _refined_words(self._texts)
+        self._words: Tensor | None = None
+        if self._refined is None:
+            words = [slot.words_on(device).expand(self.row_count, -1, -1) for slot in slots]
+            self._words = torch.cat(words, dim=1)  # (rows, tokens of all slots, width)
         # Who reads which words.
         self._reading = WordsReading(self._texts, tokens_of(forward_shape.model, forward_shape.latent), self.calls)
         self._reading.get_ready(device)  # now, before any code that torch.compile sees
-        # What stands in the network: methods that are called for one text at a time, and others that know of all texts.
-        self._texts_alone = TextsAlone(self._texts)
-        self._patched_alone = self._texts_alone.patched()
+        # What stands in the network: methods that refine texts, and others that know of all texts.
+        self._patched_refiners = [] if self._refined is None else self._refined.patched()
         self._patched = [
             *patched_inputs(self.network, family, self._reading.with_positions),
             *patched_text_readers(self.network, family),
         ]
 
     def due_calls(self, modules: Mapping[str, nn.Module]) -> DueCalls:
-        """The parts that attend to words, and the methods that are called for one text at a time."""
-        texts_alone = {patched: patched.module for patched in self._patched_alone}
-        return {**super().due_calls(modules), **texts_alone}
+        """The parts that attend to words, and the methods that refine texts."""
+        refiners = {patched: patched.module for patched in self._patched_refiners}
+        return {**super().due_calls(modules), **refiners}
 
     def network_arguments(
         self, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """args and kwargs of the network with everybody's words behind the text.
+        """args and kwargs of the network with everybody's words behind the text, but for words that it refines.
 
-        The text's number of tokens and its mask are made to fit. It sets `_texts.common` to the length of this text.
+        The text's mask is made to fit. It sets `_texts.common` to the length of this text.
         Raises BadSetup for a mask of text and picture together.
         """
         # By name alone: networks with such a mask take it among their **kwargs, so it has no place.
@@ -137,11 +147,11 @@ class TransformerWordsBatch(SplitBatch):
             )
         text: Tensor = argument(args, _TEXT_PLACE, kwargs, "context")
         self._texts.common = text.shape[1]  # a wrapper of another pack may have changed the text
+        if self._words is None:
+            return args, kwargs
         with_words = torch.cat([text, self._words.to(text)], dim=1)
-        self._texts_alone.begin(with_words)
         arguments = _Arguments(list(args), dict(kwargs))
         arguments.change(_TEXT_PLACE, "context", lambda _: with_words)
-        arguments.change(self.family.number_place, "num_tokens", lambda number: number + sum(self._texts.sizes))
         arguments.change(self.family.mask_place, "attention_mask", self._lengthened)
         return tuple(arguments.by_position), arguments.by_name
 
@@ -159,11 +169,10 @@ class TransformerWordsBatch(SplitBatch):
     def prepared(self) -> Iterator[None]:
         """While this context is open, all that the words need stands in the network.
 
-        Calls of what reads a text alone are counted in `calls`, so that a reader which another pack passes over is told
-        of.
+        Calls of what refines texts are counted in `calls`, so that one which another pack passes over is told of.
         """
         with ExitStack() as stack:
-            for patched in self._patched_alone:
+            for patched in self._patched_refiners:
                 stack.enter_context(patched.in_place(self.calls))
             stack.enter_context(super().prepared())
             for patched in self._patched:
