@@ -24,7 +24,7 @@ from torch import Tensor
 
 from ...core.attention.cross_attention import PeopleRead, TextRead, beside_text, on_grid, region_weights
 from ..host.unet import Grid, Options, Replacement, grid_of
-from ..networks.file_attention import attend_whole_with, attend_with
+from ..networks.file_attention import as_given, attend_whole_with, attend_with
 from ..networks.layers import CrossAttentionBatch, QueryShape, query_shape_of
 from ..networks.row_tracking import of_source_rows, repeat_rows
 from ..sampling.carried import CarriedOfPeople, PerChunk
@@ -112,7 +112,6 @@ class UNetImageTokensBatch(CrossAttentionBatch):
         before: what another pack has put in the place of the attention, or None. The other arguments are as in the base
         class.
         """
-        grid = grid_of(extra_options)
         source_rows = self.source_rows(before, q, extra_options)
         if before is None:
             read_of_text = attend_whole_with(extra_options)(q, k, v)  # (B, N, C)
@@ -122,7 +121,7 @@ class UNetImageTokensBatch(CrossAttentionBatch):
         layer = TextRead(read_of_text, q, extra_options["n_heads"], attend_with(extra_options))
         out = read_of_text
         for node in self._nodes:
-            out = out + node.people_attention(layer, layer_index, grid, source_rows)
+            out = out + node.people_attention(layer, layer_index, extra_options, source_rows)
         return out
 
 
@@ -156,16 +155,20 @@ class ImageTokensOfNode:
             for grid in query_shape.grids:
                 self._shares_on_grids[grid] = self._make_shares(grid)
 
-    def people_attention(self, layer: TextRead, layer_index: int, grid: Grid, source_rows: Tensor | None) -> Tensor:
+    def people_attention(
+        self, layer: TextRead, layer_index: int, extra_options: Options, source_rows: Tensor | None
+    ) -> Tensor:
         """What the people of this node add to a layer, (B, N, C).
 
-        layer: what the layer has read of the text. layer_index: as in `layers`. grid: of the layer. source_rows: (B,),
-        for each row of the layer the row of the batch that it was made of; None where the rows are those of the batch.
+        layer: what the layer has read of the text. layer_index: as in `layers`. extra_options: of the layer.
+        source_rows: (B,), for each row of the layer the row of the batch that it was made of; None where the rows are
+        those of the batch.
         """
         q = layer.query
+        grid = grid_of(extra_options)
         of_batch = self.layers[layer_index]  # (people, rows of the batch, T, C) each
-        keys = of_source_rows(of_batch.keys.to(q), source_rows, dim=1)  # (people, B, T, C)
-        values = of_source_rows(of_batch.values.to(q), source_rows, dim=1)
+        keys = of_source_rows(as_given(of_batch.keys.to(q), extra_options), source_rows, dim=1)  # (people, B, T, C)
+        values = of_source_rows(as_given(of_batch.values.to(q), extra_options), source_rows, dim=1)
         shares = None
         if self._shares_of_chunks:
             # A grid that was not known when the batch was made comes from a node that changes the latent between steps.

@@ -33,6 +33,12 @@ REPLACED = (
 )
 
 
+def as_given(kept: Tensor, options: Options) -> Tensor:
+    """What is kept for the next steps, as an attention is given it: a copy beside another pack's function around
+    attention, which may write into what it is given. options: of the layer."""
+    return kept if options.get(_OF_OTHERS) is None else kept.clone()
+
+
 def attention_of_file(options: Options) -> Attention | None:
     """The attention that the model's file asks for where these transformer_options are given; None where for none."""
     return options.get(_OF_FILE)
@@ -82,7 +88,8 @@ def _as_host_calls(function: Attention | None, options: Options, mask: Tensor | 
         # Looked up when called: the host's choice is a name of its module.
         attend_in_layer = function or attention.optimized_attention
         heads, precision = options["n_heads"], options["attn_precision"]
-        return attend_in_layer(q, k, v, heads, mask=mask, attn_precision=precision, transformer_options=options)
+        own_mask = None if mask is None else as_given(mask, options)
+        return attend_in_layer(q, k, v, heads, mask=own_mask, attn_precision=precision, transformer_options=options)
 
     return attend
 

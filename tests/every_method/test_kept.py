@@ -1,7 +1,7 @@
 """What a run keeps serves no forward for which another would be made: whatever has been otherwise in the forwards
 before, the MODEL gives what it gives in a fresh run."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -136,6 +136,57 @@ def test_after_a_forward_with_other_weights_of_the_network(row_or_variant: Row) 
     fresh = given_in_the_last(hooked, Forward(x))
     assert relative(fresh, given_in_the_last(given, Forward(x))) > 1e-4
     assert relative(given_in_the_last(hooked, Forward(x, percent=SOONER), Forward(x)), fresh) <= 1e-5
+
+
+def written_into(values: Iterable[Any], factor: float) -> None:
+    """Write into every tensor of floats among these, and among those in lists of these."""
+    for value in values:
+        if isinstance(value, list):
+            written_into(value, factor)
+        elif torch.is_tensor(value) and value.is_floating_point():
+            value.mul_(factor)
+
+
+class Writer:
+    """A pack that scales what it is given, in place: conditions of the MODEL, and what every attention reads."""
+
+    def __init__(self) -> None:
+        self._factor = 1.0
+
+    def on(self, given: Applied) -> Applied:
+        model = given.model.clone()
+        model.model_options["transformer_options"][OVERRIDE] = self._attend
+        return replace(given, model=model)
+
+    def forward(self, x: Tensor, factor: float) -> Forward:
+        """A forward in which it scales by this."""
+
+        def change(conditions: dict[str, Any]) -> dict[str, Any]:
+            self._factor = factor
+            written_into(conditions.values(), factor)
+            return conditions
+
+        return Forward(x, change)
+
+    def _attend(self, kernel: Callable[..., Tensor], *args: Any, **more: Any) -> Tensor:
+        written_into([*args, more.get("mask")], self._factor)
+        return kernel(*args, **more)
+
+
+@applies_to(carries_in_both, "Its MODEL reads nothing that conditioning carries.")
+def test_beside_a_pack_that_writes_into_what_it_is_given(row_or_variant: Row) -> None:
+    """More in one forward than in another."""
+    row = row_or_variant
+    given = applied(row, row.node())
+    writer = Writer()
+    beside = writer.on(given)
+    row_count = 2 if row.variant == "a row each" else 1
+    latent = comfy.sample.fix_empty_latent_channels(given.model, latent_of(row, row_count))
+    x = torch.randn(latent.shape, generator=torch.Generator().manual_seed(3))
+    more, less = writer.forward(x, 1.1), writer.forward(x, 1.02)
+    fresh = given_in_the_last(beside, more)
+    assert relative(fresh, given_in_the_last(given, Forward(x))) > 1e-4
+    assert relative(given_in_the_last(beside, more, less, more), fresh) <= 1e-5
 
 
 def refiner_of(model: ModelPatcher) -> Any:
