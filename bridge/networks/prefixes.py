@@ -41,6 +41,11 @@ class PrefixInput(NamedTuple):
     references: tuple[Tensor, ...]
     slots: tuple[int, ...]
 
+    def copied(self) -> PrefixInput:
+        """A copy, which stays as it is where another pack writes into what the network is given."""
+        references = tuple(reference.clone() for reference in self.references)
+        return PrefixInput(self.text.clone(), references, self.slots)
+
     def is_same(self, other: PrefixInput) -> bool:
         return (
             self.all_slots == other.all_slots
@@ -78,6 +83,14 @@ def given_to_network(args: Sequence[Any], kwargs: Mapping[str, Any]) -> PrefixIn
 def without_kept_prefix(options: Options) -> Options:
     """A copy of transformer_options by which the host keeps no prefix of the network's own."""
     return {**options, _CACHE: {"device": "off"}}
+
+
+def may_be_kept(options: Options) -> bool:
+    """Whether a prefix serves later steps too: not beside a function of another pack in front of the blocks or in them,
+    which may do otherwise there. The host keeps none either, then. options: transformer_options, without ours."""
+    patches = options.get("patches", {})
+    in_blocks = any(patches.get(kind) for kind in ("post_input", "single_block", "attn1_patch"))
+    return not in_blocks and not options.get("patches_replace", {}).get("dit")
 
 
 def _is_equal(tensor: Tensor, other: Tensor) -> bool:

@@ -29,6 +29,7 @@ from ..networks.prefixes import (
     ReadPrefix,
     TargetKeys,
     computed,
+    may_be_kept,
     positions_of,
     read_by_target,
     spans_of,
@@ -89,7 +90,7 @@ class PrefixReferencesBatch(PrefixBatch):
         for kept in self._kept:
             if not kept.given.is_same(given):
                 others.append(kept)
-            elif kept.added is added:
+            elif kept.added is added and may_be_kept(options):
                 return kept
         by_name: dict[int, ReadPrefix] = {}
         spans_by_name: dict[int, Sequence[Span]] = {}
@@ -104,7 +105,7 @@ class PrefixReferencesBatch(PrefixBatch):
             prefix, owner = given.without(left_out), self._person_of.get(name)
             blocks = computed(self.network, prefix, positions, segments, channels, options, owner)
             by_name[name] = ReadPrefix(blocks, len(positions) - 1)
-        self._kept = [*others[1 - _MOST_KEPT :], _KeptPrefixes(given, added, by_name, spans_by_name)]
+        self._kept = [*others[1 - _MOST_KEPT :], _KeptPrefixes(given.copied(), added, by_name, spans_by_name)]
         return self._kept[-1]
 
     def _segments(self, spans: Sequence[Span]) -> dict[tuple[int, int], AnySplit]:

@@ -541,22 +541,37 @@ def test_where_nothing_is_limited_it_is_the_hosts_own(people, strength):
     assert torch.equal(tiny_dits.sample(*applied, start), expected)
 
 
-@pytest.mark.parametrize("people", [1, 2])
-def test_what_stands_before_the_picture_is_computed_once(people):
-    """In later steps the layers are given the picture's tokens alone, as without people."""
+def tokens_of_calls(people, patch=None):
+    """How many tokens the first layer is given in each of its calls, in four steps. patch: another pack's, behind every
+    block."""
     size = (7, 11)
     rows = []
     texts = sides(cast_of(*[1.0] * people), list(range(people)))
     mask = masks(*size, people).repeat_interleave(16, 1).repeat_interleave(16, 2)
-    applied = bound(texts, mask=mask)
+    model, *texts = bound(texts, mask=mask)
+    if patch:
+        model = model.clone()
+        model.set_model_patch(patch, "single_block")
     layer = tiny().model.diffusion_model.transformer_blocks[0].attn.to_q
     hook = layer.register_forward_hook(lambda _module, args, _out: rows.append(args[0].shape[1]))
     try:
-        tiny_dits.sample(*applied, normal(7, 1, 64, *size), steps=4)
+        tiny_dits.sample(model, *texts, normal(7, 1, 64, *size), steps=4)
     finally:
         hook.remove()
+    return rows
+
+
+@pytest.mark.parametrize("people", [1, 2])
+def test_what_stands_before_the_picture_is_computed_once(people):
+    """In later steps the layers are given the picture's tokens alone, as without people."""
+    rows = tokens_of_calls(people)
     assert rows[-3:] == [77] * 3, "both sides are a batch"
     assert len(rows) == 4 + 1 + people + 1, "a prefix of each person, one with nobody's references, and the host's own"
+
+
+def test_beside_a_pack_in_the_blocks_it_is_computed_in_every_step():
+    """As the host does it: what that pack does may be otherwise there."""
+    assert len(tokens_of_calls(2, patch=dict)) == 4 * (1 + 2 + 1)
 
 
 SIDES = torch.zeros(2, 7, 11)

@@ -24,6 +24,7 @@ from ...networks.prefixes import (
     ReadPrefix,
     TargetKeys,
     computed,
+    may_be_kept,
     positions_of,
     read_by_target,
 )
@@ -60,7 +61,7 @@ class PrefixWordsBatch(PrefixBatch):
         """The words of every slot."""
         position = given.picture_position
         kept = self._kept.get(position)
-        if kept is None or kept.added is not added_to_layers():
+        if kept is None or kept.added is not added_to_layers() or not may_be_kept(options):
             prefixes: list[ReadPrefix] = []
             for slot in self.slots:
                 prefixes.append(ReadPrefix(self._blocks(slot, position, given.text, options), slot.tokens))
