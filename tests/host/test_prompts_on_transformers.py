@@ -296,8 +296,8 @@ def test_the_text_encoder_of_another_family_is_refused_by_name():
 
 def test_a_family_whose_code_has_changed_is_refused_by_name(monkeypatch):
     changed = replace(families.krea_2.TRANSFORMER, code=("not in this ComfyUI",))
-    other_families = [family for family in families.TRANSFORMERS if family is not families.krea_2.TRANSFORMER]
-    monkeypatch.setattr(model_family, "TRANSFORMERS", (*other_families, changed))
+    other_families = [family for family in families.DESCRIBED if family is not families.krea_2.TRANSFORMER]
+    monkeypatch.setattr(model_family, "DESCRIBED", (*other_families, changed))
     with pytest.raises(BadSetup, match=r"Prompt per Person knows Krea 2 as ComfyUI 0\.33 has it"):
         applied_by_node(KREA_2)
 

@@ -432,7 +432,7 @@ def test_a_cell_names_a_person_and_a_look(cell: str, look: str | None, tmp_path:
     [
         (": red coat", "names a look and nobody who wears it"),
         ("anna: hat", r"anna\.safetensors has no look 'hat' .* or - for none: Red coat, scene 2: blue"),
-        ("anna: red coat, scene 2: blue", "Write one of these, or - for none: Red coat, scene 2: blue"),
+        ("anna: red coat, scene 2: blue", "Several looks are written for anna.safetensors: red coat, scene 2: blue"),
         ("anna.jpg: red coat", r"anna\.jpg is a photo: only people of Save Person have looks"),
         ("nobody: red coat", r"which is not in .* Nor is it a saved person. In .*saved are saved, .*plain"),
         ("plain: red coat", r"plain\.safetensors has no look 'red coat' \(0 looks\)\. Give plain\.safetensors a look"),
