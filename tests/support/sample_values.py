@@ -13,6 +13,7 @@ from typing import Any
 import comfy.cldm.cldm
 import comfy.controlnet
 import comfy.latent_formats
+import comfy.model_management
 import comfy.ops
 import compiled
 import family_encoders
@@ -237,7 +238,7 @@ def gentle(model: Any) -> Any:
 
     Blocks of random weights can multiply the rounding of a lower precision until nothing else is left of the picture.
     """
-    state = dict(model.model.diffusion_model.state_dict())
+    state = dict(_as_loaded(model).state_dict())
     for key in state:
         if "blocks" in key and state[key].ndim > 1:
             state[key] = state[key] * 0.5
@@ -247,14 +248,14 @@ def gentle(model: Any) -> Any:
 @cache
 def in_half(model: Any) -> Any:
     """The same MODEL, stored and computed in half precision."""
-    return _again(model, model.model.diffusion_model.state_dict(), torch.bfloat16)
+    return _again(model, _as_loaded(model).state_dict(), torch.bfloat16)
 
 
 @cache
 def in_fp8(model: Any, scaled: bool, read: bool = False) -> Any:
     """The same MODEL, all its weights in fp8, or the linear layers' with a scale each, as the host stores them. read:
     in float32 what these stand for."""
-    network = model.model.diffusion_model
+    network = _as_loaded(model)
     fp8 = torch.float8_e4m3fn
     linear = tuple(f"{name}." for name, module in network.named_modules() if isinstance(module, torch.nn.Linear))
     state = dict(network.state_dict())
@@ -276,6 +277,13 @@ def in_fp8(model: Any, scaled: bool, read: bool = False) -> Any:
     state, _ = comfy.utils.convert_old_quants(state)
     quantised = comfy.utils.detect_layer_quantization(state, "")
     return _again(model, state, torch.float32, torch.float32, quant_config=quantised)
+
+
+def _as_loaded(model: Any) -> torch.nn.Module:
+    """Its network without what an earlier run has merged into the weights, such as PhotoMaker's LoRA: the host takes it
+    out when it unloads."""
+    comfy.model_management.unload_all_models()
+    return model.model.diffusion_model
 
 
 def _again(model: Any, state: dict[str, Any], stored: torch.dtype, cast: Any = None, **of_config: Any) -> Any:
