@@ -23,7 +23,7 @@ from tiny import tiny_networks
 from torch import Tensor
 
 KINDS = ("ApplyIDPatch", "ApplyInstantID", "ApplyIPAdapter", "ApplyPuLID", "ApplyPhotoMaker")
-ROWS = {row.kind.removeprefix("Likeness"): row for row in rows() if not row.variant}
+ROWS = {row.kind.removeprefix("Likeness"): row for row in rows() if not (row.variant or row.network)}
 
 
 @cache
