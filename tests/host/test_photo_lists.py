@@ -152,7 +152,10 @@ def test_a_batch_that_was_cut_is_named_with_what_to_do(face_model, three, caplog
     """As Batch Images does it: the second photo is cut to the shape of the first, and its face is lost."""
     first = photo_of(three[0].crop((0, 0, 512, 400)))
     batch = torch.cat([first, torch.full_like(first, 0.5)])
-    cut = r"Batch Images\. The last one cuts all to the shape of the first, here 512x400 px.* as a list .*Load Image \(from Folder\)"
+    cut = (
+        r"Batch Images\. The last one cuts all to the shape of the first, here 512x400 px"
+        r".* as a list .*Load Image \(from Folder\)"
+    )
     with pytest.raises(FaceNotFound, match=f"photo 2 of 2 of Eileen .*{cut}"):
         people.PersonNode.execute(face_model, batch, "Eileen", "only", "error")
     with pytest.raises(FaceNotFound, match=cut):

@@ -17,7 +17,7 @@ NEEDED = (
     "__init__.py", "pyproject.toml",
 )  # fmt: skip
 KEPT = (
-    "off", "a_b_a", "masks", "people_together", "rows", "half", "cancel", "wrong_values", "wrong_files",
+    "off", "a_b_a", "masks", "people_together", "rows", "half", "leaks_after_errors", "wrong_values", "wrong_files",
     "files_checked",
 )  # fmt: skip
 
