@@ -25,7 +25,7 @@ KEPT = (
 @pytest.mark.thorough
 @marks.transformers
 def test_it_is_among_all_methods_by_its_record_alone(tmp_path: Path) -> None:
-    """In a copy of the pack with its folder, manifest entry and a workflow: nothing of it stands elsewhere."""
+    """In a copy of the pack with its folder, manifest entry, texts and a workflow: nothing of it stands elsewhere."""
     for name in NEEDED:
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
         copy(ROOT / name, tmp_path / name)
@@ -34,6 +34,9 @@ def test_it_is_among_all_methods_by_its_record_alone(tmp_path: Path) -> None:
     manifest = json.loads((tmp_path / "models_manifest.json").read_bytes())
     manifest["models"].append(json.loads((folder / "manifest_entry.json").read_bytes()))
     (tmp_path / "models_manifest.json").write_text(json.dumps(manifest), "utf-8")
+    texts = tmp_path / "locales" / "en" / "nodeDefs.json"
+    # A node without texts counts as one that is gone.
+    texts.write_text(json.dumps({**json.loads(texts.read_bytes()), "LikenessApplyToy": {}}), "utf-8")
     files = [f"tests/every_method/test_{name}.py" for name in KEPT]
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "toy_method", *files]
     process = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
