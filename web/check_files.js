@@ -157,18 +157,22 @@ const NAMED = 8; // as many files as a toast has room for
 
 const NOTHING = { names: [] };
 const lacking = new WeakMap(); // workflow -> what it lacks; NOTHING once somebody has closed the toast, or a run succeeded
+let named = ""; // the files in the toast
+let asked = ""; // what the nodes were set to when the host was asked last
 
 /** The whole toast is of one language; only names of files stay as they are. unasked: nobody has pressed Run. */
 function tell({ names, size, unsized, all_missing: allMissing, report }, unasked) {
   const [number, rest] = [names.length, names.length - NAMED];
   const files = number === 1 ? "One file is missing" : `${number} files are missing`;
   const summary = shown(allMissing ? files : `${files} or not in order`);
+  named = String(names);
   let list = names.slice(0, NAMED).join(", ");
   if (rest > 0) list += shown(` and ${rest} more`);
+  const unknown = unsized === 1 ? "the size of one file is not stated" : `the sizes of ${unsized} files are not stated`;
   let download = "";
-  if (size && unsized) download = `To download: at least ${size}; the size of ${unsized} is not stated.`;
+  if (size && unsized) download = `To download: at least ${size}; ${unknown}.`;
   else if (size) download = `To download: ${size}.`;
-  else if (unsized) download = "The sizes are not stated.";
+  else if (unsized) download = unsized === 1 ? "The size is not stated." : "The sizes are not stated.";
   const way = button(shown("Links and folders"), () => openWindow(report));
   way.style.cssText += "; display: block; margin: 8px 0 0; pointer-events: auto; cursor: pointer";
   show(MISSING, "warn", summary, [`${list}. ${shown(download)}`, way], unasked, settle);
@@ -185,9 +189,15 @@ function settle() {
   if (workflow) lacking.set(workflow, NOTHING);
 }
 
+const openGraph = () => (app.rootGraph ?? app.graph).serialize();
+
+/** Values, and which nodes are switched off. */
+const settingsOf = (graph) => JSON.stringify(nodesOf(graph).map(({ mode, widgets_values: values }) => [mode, values]));
+
 /** What the open workflow lacks, where it has nodes of ours. */
 async function missingHere(workflow) {
-  const graph = (app.rootGraph ?? app.graph).serialize();
+  const graph = openGraph();
+  asked = settingsOf(graph);
   if (!someAreOurs(nodesOf(graph))) return NOTHING;
   const answer = await api.fetchApi(MISSING, { method: "POST", body: JSON.stringify(graph) });
   const missing = answer.ok ? await answer.json() : NOTHING;
@@ -202,14 +212,21 @@ async function tellAll() {
   return missing.names.length > 0;
 }
 
-/** R has been pressed: files may have come. */
+const isAnyShown = () => isShown(MISSING) || isShown(OLDER);
+
+/** R has been pressed, as files may have come; or others have been chosen. */
 async function tellAnew() {
-  if (!isShown(MISSING)) return;
+  if (!isAnyShown()) return;
   const now = opened;
   const missing = await missingHere(activeWorkflow());
   if (now !== opened) return;
-  if (missing.names.length) tell(missing, true);
-  else hide(MISSING);
+  if (!missing.older) hide(OLDER);
+  if (!missing.names.length) hide(MISSING);
+  else if (isShown(MISSING) && String(missing.names) !== named) tell(missing, true);
+}
+
+function onChange() {
+  if (isAnyShown() && settingsOf(openGraph()) !== asked) tellAnew();
 }
 
 let opened = 0; // graphs, so far
@@ -262,8 +279,9 @@ app.registerExtension({
   name: "likeness.doctor",
   async setup() {
     onMissing(tellAll);
+    api.addEventListener("graphChanged", onChange);
     api.addEventListener("execution_success", () => {
-      hide(MISSING); // other files have been chosen
+      hide(MISSING); // a run that succeeds lacks none
       settle();
     });
     await readTitles();
