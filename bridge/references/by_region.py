@@ -221,7 +221,8 @@ def _batch(run: Run, by_node: tuple[PerChunk[RegionalReferences], ...], forward_
         raise ConditioningLost("", "joins rows whose references belong to different people")
     reference_count = len(forward_input.references)
     if reference_count != len(regional.numbers):
-        why = f"hands on {reference_count} reference pictures where the conditioning has {len(regional.numbers)}"
+        handed_on = counted(reference_count, "reference picture")
+        why = f"hands on {handed_on} where the conditioning has {len(regional.numbers)}"
         raise ConditioningLost("", why)
     return run.kept_batch(_new_batch, ActingReferences(tuple(rows), strength), forward_input)
 

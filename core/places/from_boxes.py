@@ -91,7 +91,7 @@ def start(linked: object, picture: CanvasSize | None, canvas: CanvasSize, fit: s
     other_labels = listed(sorted({marked.label for marked in detected} - {"", shows}))
     if not shown:
         count = counted(len(detected), "box", "boxes")
-        problem = f"boxes_show is {shows}, and {count} are labelled {other_labels}"
+        problem = f"boxes_show is {shows}, and the label of {count} is {other_labels}"
         raise BadBoxes(problem, f"Choose what they show in boxes_show, or set the detector to {shows}")
     left_out = f"{len(detected) - len(shown)} labelled {other_labels}"
     return LinkedBoxes(boxes, notes=tuple(gathered("Boxes left out", [left_out])))

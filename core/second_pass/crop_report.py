@@ -112,7 +112,8 @@ def draw_crops(image: Tensor, decisions: Sequence[Decision]) -> Tensor:
     for decision in decisions:
         _draw_label(sheet, decision)
     cut_out = sum(decision.crop is not None for decision in decisions)
-    sheet.footer([f"{counted(cut_out, 'face')} cut out, {len(decisions) - cut_out} left as they are"])
+    left = len(decisions) - cut_out
+    sheet.footer([f"{counted(cut_out, 'face')} cut out, {left} left as {'it is' if left == 1 else 'they are'}"])
     return sheet.tensor()
 
 

@@ -208,7 +208,7 @@ def test_boxes_of_a_photo_and_a_layout_of_another_size_are_fitted_onto_the_canva
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "nothing": ({}, r"there is none\. Draw one around each person"),
-    "another label": ({"link": [PEOPLE], "shows": "face"}, "boxes_show is face, and 2 boxes are labelled person"),
+    "another label": ({"link": [PEOPLE], "shows": "face"}, "boxes_show is face, and the label of 2 boxes is person"),
     "a box beside the canvas": ({"link": box(1100, 0, 50, 60)}, "box 1 is 50x60 px at x 1100, y 0.*1024x768 px"),
     "a box that ends where the canvas begins": ({"link": box(-50, 0, 50, 60)}, "box 1 is 50x60 px at x -50, y 0"),
     "a box that begins where the canvas ends": ({"link": box(0, 768, 50, 60)}, "box 1 is 50x60 px at x 0, y 768"),

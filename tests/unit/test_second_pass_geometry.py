@@ -372,7 +372,7 @@ def test_the_preview_shows_who_is_cut_out_and_counts_the_others():
         x0, y0, _, y1 = decisions[number].crop.square
         assert torch.equal(preview[(y0 + y1) // 2, x0], colour)
     expected = Sheet(Image.new("RGB", (320, 200)))
-    expected.footer(["2 faces cut out, 1 left as they are"])
+    expected.footer(["2 faces cut out, 1 left as it is"])
     written = (expected.tensor() * 255).round().byte()
     assert written[-10].any()
     assert torch.equal(preview[-15:], written[-15:])
