@@ -102,6 +102,11 @@ SOUGHT = {
     "拥抱": "start_two_people", "孩子": "start_two_people", "身高": "start_two_people",
     "亲子": "start_two_people", "发型": "id_patch_prompt_per_person", "表情": "references_qwen_looks",
     "加一个人": "id_patch_absent_friend", "storyboard": "parts_id_patch_story", "绘本": "parts_id_patch_story",
+    "two friends": "parts_id_patch_story", "kids book": "parts_id_patch_story", "manga": "parts_id_patch_story",
+    "same clothes": "parts_id_patch_story", "photo series": "parts_id_patch_story", "lookbook": "parts_id_patch_story",
+    "outfit": "parts_id_patch_story", "连环画": "parts_id_patch_story", "siblings": "start_two_people",
+    "boyfriend": "start_two_people", "avatar": "start_portrait", "low vram": "ip_adapter_sd15_portrait",
+    "facial expression": "references_qwen_looks",
 }  # fmt: skip
 """What people look for -> a template that does it."""
 FIRST = {
