@@ -204,6 +204,19 @@ def test_a_box_shows_the_values_that_are_inside_and_lets_no_skeleton_through(fil
                 yield entry["name"]
 
 
+@every_file
+def test_a_text_that_comes_to_a_box_is_one_line_on_it(file: File) -> Iterator[object]:
+    """Of a text of several lines the editor shows an empty field, linked or not. Of a node Text it is one line."""
+    for box, inside in file.boxed:
+        kinds = {node["id"]: node["type"] for node in inside["nodes"]}
+        for slot, entry in zip(box["inputs"], inside["inputs"], strict=True):
+            if slot["type"] != "STRING" or "widget" not in slot or slot["link"] is None:
+                continue
+            for link in inside["links"]:
+                if link["id"] in entry["linkIds"] and kinds[link["target_id"]] != "PrimitiveString":
+                    yield slot["name"], kinds[link["target_id"]]
+
+
 @over([*TEMPLATES, *BLUEPRINTS.values()])
 def test_a_box_has_one_style_of_capitals(file: File) -> Iterator[object]:
     """What it shows of its sockets and values begins with a capital, as the nodes' own names do."""
@@ -352,6 +365,10 @@ def test_it_samples_with_steps_and_guidance_of_the_authors(file: File) -> Iterat
 # What is seen
 
 
+BARS = 87
+"""Pixels of the page down to which the frontend's bars reach: Graph and App at the left, Run at the right."""
+
+
 def box(node: Graph) -> Box:
     """As drawn: the title bar is 30 px above `pos`, and all there is of a collapsed node."""
     x, y = node["pos"]
@@ -387,9 +404,9 @@ def test_nodes_stand_in_groups_and_not_on_each_other(file: File) -> Iterator[obj
 
 @every
 def test_opens_large_enough_to_read_with_note_and_first_node_in_view(file: File) -> Iterator[object]:
-    """In the view that it has: below 8/14 the frontend draws no text. All of it on 1920x1080; on a laptop the whole
-    note, and the title of the first node. The title of a group is in its colour, on a quarter of it over the canvas, in
-    light and dark."""
+    """In the view that it has: below 8/14 the frontend draws no text. All of it on 1920x1080, and no title below the
+    frontend's bars; on a laptop the whole note, and the title of the first node. The title of a group is in its colour,
+    on a quarter of it over the canvas, in light and dark."""
     view = file.graph["extra"]["ds"]
 
     def sides(node: Graph) -> list[float]:
@@ -412,6 +429,9 @@ def test_opens_large_enough_to_read_with_note_and_first_node_in_view(file: File)
     _, top, right, _ = sides(min(in_group, key=lambda node: node["pos"][1]))
     if not (right < 1366 and top + 30 * view["scale"] < 768):
         yield "the first node is not in view on a laptop"
+    for group in file.groups:
+        if (group["bounding"][1] + view["offset"][1]) * view["scale"] < BARS:
+            yield f"the bars cover {group['title']}"
     for group, canvas in itertools.product(file.groups, (0x14, 0xD3)):
         colour = bytes.fromhex(group["color"].removeprefix("#"))
         if figures.contrast(colour, [0.75 * canvas + 0.25 * channel for channel in colour]) <= 2.2:

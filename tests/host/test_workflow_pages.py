@@ -86,7 +86,7 @@ def is_within(window: tuple[int, int], nodes: Iterable[DrawnNode]) -> None:
 @in_frontends(OWN, NEWEST, often=[OWN])
 @pytest.mark.parametrize("path", templates.each(on_older=["start_two_people"]))
 def test_opens_whole_readable_and_in_view(gallery: Visit, path: Path) -> None:
-    """And what the editor sends is what the scripts send."""
+    """And what the editor sends is what the scripts send. After a run no picture lies on another node."""
     opens_whole(gallery, path)
 
 
@@ -133,11 +133,27 @@ def opens_whole(gallery: Visit, path: Path) -> None:
     assert not view.is_without_text
     assert view.unknown_types == []
     is_within(SCREEN, view.nodes)
-    for node, next_node in itertools.combinations(view.nodes, 2):
-        assert not node.overlaps(next_node), (node.title, next_node.title)
+    overlap_nowhere(view.nodes)
     if not gallery.vue:
         assert gallery.canvas.out_of_groups() == []
         assert gallery.canvas.cut_texts() == []
+    gallery.canvas.show_pictures([kind for kind in object_info if shows_picture(kind, object_info)])
+    overlap_nowhere(gallery.canvas.view().nodes)
+
+
+def overlap_nowhere(nodes: Iterable[DrawnNode]) -> None:
+    for node, next_node in itertools.combinations(nodes, 2):
+        assert not node.overlaps(next_node), (node.title, next_node.title)
+
+
+SHOWING = {"SaveImage", "PreviewImage", "LikenessSavePerson", "LikenessPeopleAsReferences"}
+"""Besides those of ours that have a picture among their outputs."""
+
+
+def shows_picture(kind: str, object_info: Graph) -> bool:
+    """Whether nodes of this class show a picture after a run."""
+    has_picture = "IMAGE" in object_info[kind]["output"] and kind != "LikenessResizePhoto"
+    return kind in SHOWING or (kind.startswith("Likeness") and has_picture)
 
 
 @once_of_each

@@ -98,6 +98,21 @@ _CUT_TEXTS = """
 }
 """
 
+# As the host tells of a run; boxes show what is inside of them.
+_SHOW_PICTURES = """
+kinds => {
+  const images = [{filename: 'example.png', subfolder: '', type: 'input'}];
+  const show = (graph, path) => graph.nodes.filter(node => !node.mode).forEach(node => {
+    const id = `${path}${node.id}`;
+    const detail = {node: id, display_node: id, output: {images}};
+    if (kinds.includes(node.type)) app.api.dispatchEvent(new CustomEvent('executed', {detail}));
+    if (node.subgraph) show(node.subgraph, `${id}:`);
+  });
+  show(app.rootGraph ?? app.graph, '');
+}
+"""
+_HAS_LOADED = "[...document.querySelectorAll('[data-node-id] img')].every(picture => picture.complete)"
+
 
 def node(kind: str, **inputs: Any) -> Graph:
     """An entry of a prompt. The editor gives the node its own title."""
@@ -259,6 +274,12 @@ class Canvas:
         fields = self._page.evaluate(_VIEW)
         nodes = [DrawnNode(**node) for node in fields.pop("nodes")]
         return View(**fields, nodes=nodes)
+
+    def show_pictures(self, kinds: Sequence[str]) -> None:
+        """Let every node of these classes that is on show a picture, as after a run."""
+        self._page.evaluate(_SHOW_PICTURES, list(kinds))
+        self._page.wait_for_function(_HAS_LOADED)
+        self.settle()
 
     def is_without_text(self) -> bool:
         """Whether the view is so small that the editor leaves out all text."""
