@@ -127,7 +127,9 @@ def draws_and_samples_again(host_server: HostServer, file: Path, prompt: Prompt,
     picked_before = "references" in file.stem and picks_best and has_second_pass
     judged = set[str]() if picked_before else JUDGED
     found = FOUND if workflow.nodes_of(prompt, "LikenessFindPlaces") else set[str]()
-    behind = {kind for kind in (*judged, *PASTED, *found) if workflow.nodes_of(prompt, kind)}
+    # Reports are joined, and come to a box through a Text; texts that are not joined are those of scenes.
+    reports = {"PrimitiveString"} if workflow.nodes_of(prompt, "StringConcatenate") else set[str]()
+    behind = {kind for kind in (*judged, *PASTED, *found, *reports) if workflow.nodes_of(prompt, kind)}
     assert classes(prompt, again.executed) == SAMPLED & classes(prompt, list(prompt)) | behind
     moved = np.abs(result(host_server, prompt, again).astype(int) - pictures)
     assert moved[moved > 0].mean() > 1
