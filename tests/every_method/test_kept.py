@@ -318,6 +318,22 @@ def with_captions_by_time(given: Applied, setting: Setting) -> Applied:
     return replace(given, model=with_wrapper(given.model, wrapper))
 
 
+def with_positions_by_time(given: Applied, setting: Setting) -> Applied:
+    """By a module in the place of the one that turns positions into rotations."""
+
+    def wrapper(executor: Any, x: Tensor, timesteps: Tensor, *args: Any, **more: Any) -> Tensor:
+        network = executor.class_obj
+        name = "rope_embedder" if hasattr(network, "rope_embedder") else "pe_embedder"
+        embedder = getattr(network, name)
+        theirs = torch.nn.Module()
+        theirs.forward = lambda positions: embedder(positions * (1 + timesteps[0]))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(network, name, theirs)
+            return executor(x, timesteps, *args, **more)
+
+    return replace(given, model=with_wrapper(given.model, wrapper))
+
+
 def with_inner_attention_by_time(given: Applied, setting: Setting) -> Applied:
     """Around ours."""
 
@@ -347,6 +363,7 @@ OTHERWISE_LATER = {
     "layer": with_layer_by_time,
     "hook": with_hook_by_time,
     "captions": with_captions_by_time,
+    "positions": with_positions_by_time,
     "attention around ours": with_inner_attention_by_time,
     **{f"text: {name}": with_text(text_by_time) for name, text_by_time in TEXTS_BY_TIME.items()},
     "LoRAs": with_loras_that_begin,

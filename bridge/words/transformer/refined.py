@@ -151,7 +151,8 @@ class WordsBehindCaption(RefinedWords):
         return [PatchedMethod(self.network, "embed_all", self._embed_all), *blocks]
 
     def is_of_host(self) -> bool:
-        of_others = changed_by_others(self.network.cap_embedder.modules()) or is_of_others(self.network.embed_cap)
+        called = self.network.embed_cap, self.network.rope_embedder.forward
+        of_others = any(map(is_of_others, called)) or changed_by_others(self.network.cap_embedder.modules())
         return super().is_of_host() and not of_others
 
     def _embed_all(
