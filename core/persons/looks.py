@@ -62,7 +62,12 @@ def _can_be_chosen(name: str) -> bool:
 
 def _is_none(name: str) -> bool:
     """Whether a text is NO_LOOK, also with the dash of typesetting or of a Chinese keyboard."""
-    return name.strip().translate(AS_NUMBER) == NO_LOOK
+    return name.translate(AS_NUMBER) == NO_LOOK
+
+
+def _items(text: str) -> list[str]:
+    """The items of a list that are not empty."""
+    return [item for item in items_in(text) if item]
 
 
 def _picture_of(part: Part) -> LookPicture:
@@ -254,10 +259,11 @@ def worn(
     Raises BadPrompts for what is said of nobody, BadLook for a look that a person does not have, NotPlaced, and
     BadRegion.
     """
-    if _is_none(text):
+    items = _items(text)
+    if len(items) == 1 and _is_none(items[0]):
         return Worn({})
     cast = taking.cast
-    said = per_member("\n".join(filter(None, items_in(text))), cast, LOOKS_INPUT)
+    said = per_member("\n".join(items), cast, LOOKS_INPUT)
     # Of everybody, so that a wrong name is said also of those who take no part.
     looks = [
         chosen(name, member.person.looks, member.name) for name, member in zip(said.prompts, cast.people, strict=True)
@@ -295,15 +301,17 @@ def where_seen(part: Part, cast: Cast, index: int) -> Tensor | None:
 
 
 def chosen(name: str, looks: Sequence[Look], who: str) -> Look | None:
-    """The look of a person by its name; the newest without one, None for NO_LOOK. who: the person, for messages. Raises
-    BadLook."""
-    if not name:
-        return looks[-1] if looks else None
-    if _is_none(name):
-        return None
-    if len(items_in(name)) > 1:  # what several lines say of a person, with a comma between
+    """The look of a person by its name, which may stand in quotation marks; the newest without one, None for NO_LOOK.
+    who: the person, for messages. Raises BadLook."""
+    items = _items(name)
+    if len(items) > 1:  # what several lines say of a person, with a comma between
         why = f"Several looks are written for {who}: {plain(name, 60)}."
         raise BadLook(why, "Write one. For more garments give one look several pictures (Part).")
+    if not items:
+        return looks[-1] if looks else None
+    (name,) = items
+    if _is_none(name):
+        return None
     look = _called(name, looks)
     if look is None:
         advice = f"Write one of these, or {NO_LOOK} for none: {listed([look.name for look in looks])}."

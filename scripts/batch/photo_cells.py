@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from shared.given_files import Unreadable, plain_path
 
-from core.checks.text import COLON, pieces, unquoted
+from core.checks.text import COLON, pieces, plain
 from core.pictures.files import ENDINGS
 
 from .file_names import FileNames
@@ -61,7 +61,7 @@ def look_in(cell: str) -> NamedLook | None:
     for piece in pieces(cell, COLON)[:-1]:
         end += len(piece) + 1
         if not cell[end + 1 :].startswith(("/", "\\")):
-            return NamedLook(cell[:end].strip(), unquoted(cell[end + 1 :]))
+            return NamedLook(cell[:end].strip(), plain(cell[end + 1 :]))
     return None
 
 

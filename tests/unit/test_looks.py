@@ -69,6 +69,9 @@ def named(text, *people):
     ("Anna：“red coat”，2：-", ["red coat"]),
     ("1: \uff0d; 2: \u2013", []),
     ("\uff0d", []),
+    ('"-";', []),
+    ('1: "-"; 2: \u201c-\u201d;', []),
+    ('Anna: ""', ["blue dress", "red coat"]),
     ("1: -\n2: -", []),
     (" ;\n, ", ["blue dress", "red coat"]),
 ])  # fmt: skip
