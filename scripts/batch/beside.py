@@ -40,8 +40,8 @@ class BesideWriter:
     def __init__(self, folder: Folder, within: str) -> None:
         self._folder = folder
         self._within = within
-        self._of_people: dict[str, list[list[str]]] = {}
-        """The entries of each person who has been looked at."""
+        self._of_people: dict[tuple[str, str], list[list[str]]] = {}
+        """The entries of each person who has been looked at, by `who` and `place`."""
 
     def entry(self, beside: Iterable[Beside]) -> list[list[str]]:
         """The caption of each picture and its place, seen from the folder, as they stand in an entry of a list."""
@@ -50,9 +50,10 @@ class BesideWriter:
             if not one.data:
                 entry.append([f"{one.who}: {PurePath(one.place).name}", _seen_from(self._folder, one.place)])
                 continue
-            if one.place not in self._of_people:
-                self._of_people[one.place] = list(self._written(one))
-            entry += self._of_people[one.place]
+            key = one.who, one.place
+            if key not in self._of_people:
+                self._of_people[key] = list(self._written(one))
+            entry += self._of_people[key]
         return entry
 
     def _written(self, one: Beside) -> Iterator[list[str]]:
@@ -80,7 +81,7 @@ def _pictures_of(one: Beside) -> Iterator[tuple[str, Tensor]]:
         return
     who = one.who if person.name == UNNAMED else person.name
     photos = person.portraits.loose if person.portraits else person.crops
-    for photo in photos[:1]:
+    for photo in () if person.has_no_photo else photos[:1]:
         yield f"{who}: photo", photo
     for look in person.looks[-1:]:
         for picture in look.pictures:

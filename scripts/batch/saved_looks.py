@@ -42,9 +42,12 @@ def person_in(data: bytes) -> Person:
 
 
 def with_look_alone(data: bytes, look: str) -> bytes:
-    """The file of a person with this look and no other; "": with none. Raises Unreadable for another file."""
+    """The file of a person with this look and no other; "": with none. Raises Unreadable for another file, and where
+    looks are all that it has."""
     person = person_in(data)
     worn = tuple(one for one in person.looks if one.name == look)
+    if not worn and person.has_no_photo and not person.loras:
+        raise Unreadable("has no photo, so without a look it would not say who it is")
     return save(*to_tensors(replace(person, looks=worn)))
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from batch import check, measured, prompts, saved_looks, saved_people, seeds
+from batch.beside import Beside, BesideWriter
 from batch.folders import Folder
 from batch.inputs import Template
 from batch.maker import score_lines
@@ -23,9 +24,11 @@ from PIL import Image, PngImagePlugin
 from prompts import node
 from safetensors import safe_open
 from safetensors.torch import save
+from shared.given_files import Unreadable
 from systems import posix
 
-from core.cast import Look, LookPicture, Member, Person
+from core.cast import Look, LookPicture, Member, Person, person_without_photo
+from core.checks.text import UNNAMED
 from core.measure.measuring import with_parts
 from core.measure.report import MeasuredPicture, Report, Sighting
 from core.persons.saving import from_tensors, to_tensors
@@ -399,6 +402,16 @@ def test_a_file_with_one_look_alone_is_that_of_the_person_with_it(tmp_path: Path
         assert saved_looks.names_of_looks(data[: saved_looks.MOST_BEGIN_BYTES]) == ([look] if look else [])
 
 
+def test_a_person_of_looks_alone_is_shown_by_them_and_needs_one(tmp_path: Path) -> None:
+    """Under what each column fills, where the person has no name."""
+    dressed = replace(person_without_photo(UNNAMED), looks=person_with_looks("red").looks)
+    data = save(*to_tensors(dressed))
+    entry = BesideWriter(Folder(str(tmp_path)), "people").entry(Beside(who, "x.safetensors", data) for who in "AB")
+    assert [caption for caption, _ in entry] == ["A: red, shoes", "A: red, coat", "B: red, shoes", "B: red, coat"]
+    with pytest.raises(Unreadable, match="has no photo, so without a look it would not say who it is"):
+        saved_looks.with_look_alone(data, "")
+
+
 LOOKS: list[tuple[str, str | None]] = [
     ("anna.safetensors: red coat", "Red coat"),
     ("anna: Red coat", "Red coat"),
@@ -407,7 +420,9 @@ LOOKS: list[tuple[str, str | None]] = [
     ("'anna' : 'red coat'", "Red coat"),
     ("{folder}/anna.safetensors: red coat", "Red coat"),
     ("file://{folder}/anna.safetensors: red coat", "Red coat"),
+    ("anna: red coat,", "Red coat"),
     ("anna: -", ""),
+    ('anna: "-"', ""),
     ("anna:", "scene 2: blue"),
     ("plain: -", ""),
     ("plain:", ""),
