@@ -157,15 +157,16 @@ const NAMED = 8; // as many files as a toast has room for
 
 const NOTHING = { names: [] };
 const lacking = new WeakMap(); // workflow -> what it lacks; NOTHING once somebody has closed the toast, or a run succeeded
-let named = ""; // the files in the toast
+let told = ""; // the answer of the host that the toast is of
 let asked = ""; // what the nodes were set to when the host was asked last
 
 /** The whole toast is of one language; only names of files stay as they are. unasked: nobody has pressed Run. */
-function tell({ names, size, unsized, all_missing: allMissing, report }, unasked) {
+function tell(missing, unasked) {
+  const { names, size, unsized, all_missing: allMissing, report } = missing;
   const [number, rest] = [names.length, names.length - NAMED];
   const files = number === 1 ? "One file is missing" : `${number} files are missing`;
   const summary = shown(allMissing ? files : `${files} or not in order`);
-  named = String(names);
+  told = JSON.stringify(missing);
   let list = names.slice(0, NAMED).join(", ");
   if (rest > 0) list += shown(` and ${rest} more`);
   const unknown = unsized === 1 ? "the size of one file is not stated" : `the sizes of ${unsized} files are not stated`;
@@ -217,12 +218,13 @@ const isAnyShown = () => isShown(MISSING) || isShown(OLDER);
 /** R has been pressed, as files may have come; or others have been chosen. */
 async function tellAnew() {
   if (!isAnyShown()) return;
-  const now = opened;
-  const missing = await missingHere(activeWorkflow());
-  if (now !== opened) return;
+  const answer = missingHere(activeWorkflow());
+  const [now, settings] = [opened, asked];
+  const missing = await answer;
+  if (now !== opened || settings !== asked) return; // asked anew meanwhile
   if (!missing.older) hide(OLDER);
   if (!missing.names.length) hide(MISSING);
-  else if (isShown(MISSING) && String(missing.names) !== named) tell(missing, true);
+  else if (isShown(MISSING) && JSON.stringify(missing) !== told) tell(missing, true);
 }
 
 function onChange() {

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import playwright.sync_api as playwright
 import pytest
 import translations
 from browser.canvas import Graph, node
@@ -117,7 +118,7 @@ def holding(node_and_value: str, boxed: bool) -> Graph:
 
 def test_a_toast_lies_over_nothing_that_is_worked_on(visit: Visit) -> None:
     """At 1366x768: one line when a workflow is opened, and the mouse reaches what lies below it, as it does below an
-    error. It goes once other files are chosen."""
+    error. It says anew what has become of its files when R is pressed, and goes once other files are chosen."""
     visit.resize(1366, 768)
     try:
         visit.close_dialogs()
@@ -143,12 +144,22 @@ def test_a_toast_lies_over_nothing_that_is_worked_on(visit: Visit) -> None:
         visit.page.locator("dialog[open]").evaluate("window => window.close()")
         menu = "control_net_name"
         (box,) = (one["id"] for one in graph["nodes"] if menu in [slot["name"] for slot in one["inputs"]])
+        visit.page.route("**/likeness/missing", as_in_another_place)
+        visit.page.evaluate("app.refreshComboInNodes().then(() => true)")
+        visit.toasts.await_count("missing or not in order")
+        visit.page.unroute("**/likeness/missing")
         visit.canvas.node(box).set_value(menu, visit.server.get("/models/controlnet")[0])
         visit.canvas.note_change()
         visit.toasts.await_count("missing", 0)
     finally:
         visit.close_dialogs()
         visit.resize(*WINDOW)
+
+
+def as_in_another_place(route: playwright.Route) -> None:
+    """The host's answer, as if one of the files that are missing had come into another folder."""
+    answer = route.fetch()
+    route.fulfill(response=answer, json={**answer.json(), "all_missing": False})
 
 
 @pytest.mark.both_hosts
