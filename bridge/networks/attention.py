@@ -19,10 +19,9 @@ from ..host.unet import Options
 from ..sampling.carried import ConditioningLost
 from ..sampling.code_of_others import is_of_others
 from ..sampling.watch import DueCalls
-from .file_attention import Attention, attention_of_file, for_some_tokens
+from .file_attention import OVERRIDE, Attention, attention_of_file, for_some_tokens
 from .transformer_families import TransformerFamily
 
-OVERRIDE = "optimized_attention_override"
 _OF_OTHERS = "likeness_override_of_others"
 """The key, inside of a forward, of the function of another pack that ours stands around; None where there is none."""
 _READINGS = "likeness_readings"

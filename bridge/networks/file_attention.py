@@ -23,8 +23,8 @@ Attention = Callable[..., Tensor]
 """(q, k, v, heads, mask=None, ...) -> what comes out, as the host's optimized_attention."""
 _OF_FILE = "likeness_attention_of_file"
 """The key of that attention, among transformer_options inside of a part of the network that the file names."""
-_OF_OTHERS = "optimized_attention_override"
-"""The key of another pack's function around attention, beside which the host forgets what the file asks for."""
+OVERRIDE = "optimized_attention_override"
+"""The key of a function around attention, beside which the host forgets what the file asks for."""
 TOPIC = "attention"
 """The topic of the note that another attention takes its place."""
 REPLACED = (
@@ -36,7 +36,7 @@ REPLACED = (
 def as_given(kept: Tensor, options: Options) -> Tensor:
     """What is kept for the next steps, as an attention is given it: a copy beside another pack's function around
     attention, which may write into what it is given. options: of the layer."""
-    return kept if options.get(_OF_OTHERS) is None else kept.clone()
+    return kept if options.get(OVERRIDE) is None else kept.clone()
 
 
 def attention_of_file(options: Options) -> Attention | None:
@@ -137,7 +137,7 @@ def with_attention_of_file(options: Options, function: Attention | None) -> Opti
     They are unchanged where the file asks for none (function is None), and where another pack has put a function around
     attention: beside that function the host would not call the file's attention either.
     """
-    if function is None or _OF_OTHERS in options:
+    if function is None or OVERRIDE in options:
         return options
     return {**options, _OF_FILE: function}
 
