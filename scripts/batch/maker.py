@@ -153,7 +153,8 @@ class Maker:
             for picture in pictures:
                 set_prompt(picture.path, meant)
         seconds = sum(one.outcome.seconds for one in tried)
-        writer.keep(task, pictures, seconds, self._measuring, scores, job.beside)
+        seeds = {seed.value for seed in seeds_of(meant)}
+        writer.keep(task, pictures, seconds, self._measuring, scores, job.beside, seeds)
         return sum(picture.size for picture in pictures)
 
 

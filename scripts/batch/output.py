@@ -21,7 +21,7 @@ import time
 import zlib
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
@@ -130,12 +130,16 @@ class PictureWriter:
         measuring: Measuring | None = None,
         scores: Sequence[Mapping[str, Any]] = (),
         beside: Sequence[Beside] = (),
+        seeds: Collection[int] = (),
     ) -> None:
         """Write a row's pictures, and add its entry to the list. scores: the lines of likeness.csv. beside: what the
-        page shows beside them."""
+        page shows beside them. seeds: which they were drawn with."""
         files = names_of(task.row, [picture.ending for picture in pictures])
         for file, picture in zip(files, pictures, strict=True):
             self._folder.put(picture.path, file)
+        cells = {column: cell[:_MOST_CELL_LETTERS] for column, cell in task.row.cells.items()}
+        if seeds:  # not those of the cells where they were moved, or the best of several tries is kept
+            cells["drawn with seed"] = ", ".join(map(str, sorted(seeds)))
         entry: dict[str, Any] = {
             "line": task.row.line,
             "name": task.row.name,
@@ -148,7 +152,7 @@ class PictureWriter:
             "garment_share": measuring.garment_share if measuring else None,
             "made_by": self._made_by,
             "moved_seeds": self._moved_seeds,
-            "cells": {column: cell[:_MOST_CELL_LETTERS] for column, cell in task.row.cells.items()},
+            "cells": cells,
             "beside": self._beside.entry(beside),
         }
         if scores:

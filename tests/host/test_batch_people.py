@@ -297,6 +297,7 @@ def test_people_are_measured_and_the_best_picture_is_kept(setup: Setup, photos: 
     assert shown["again"] == "--only=a --move-seeds=4"
     assert ["First: yao.jpg", "../photos/yao.jpg"] in shown["beside"]
     assert shown["cells"]["Grain.seed"] == "1"
+    assert shown["cells"]["drawn with seed"] == str(kept)
     assert table.make("--keep", "best-of:2", "--only", "a", "--move-seeds", "0") == {}
     by_server = Table(setup, photos, lines, by_server=True)
     assert by_server.make("--keep", "best-of:2") == {}

@@ -305,6 +305,7 @@ def test_a_temporary_folder_is_removed_when_its_process_has_ended_wherever_that_
             assert Path(first).is_dir()
         assert not Path(first).exists()
         process.kill()
+        process.wait()  # before its input ends, at which it would begin to remove the folder itself
     give_up = time.monotonic() + 20
     while folder.exists() and time.monotonic() < give_up:  # who was killed ends a little later
         temporary_folder().cleanup()
@@ -441,7 +442,8 @@ def test_the_page_has_what_a_picture_is_held_against(tmp_path: Path) -> None:
         Beside(HOSTILE, os.fsdecode(os.fsencode(str(tmp_path)) + b"/\xff.png")),
     ]
     with opened(folder) as (output, writer):
-        writer.keep(Task(Row(2, "100% #1 'a' & b", cells), "x"), [saved(b"1"), saved(b"2", ".mp4")], 1.0, beside=beside)
+        task = Task(Row(2, "100% #1 'a' & b", cells), "x")
+        writer.keep(task, [saved(b"1"), saved(b"2", ".mp4")], 1.0, beside=beside, seeds={9, 2**64 - 1})
         output.refuse(Row(3, HOSTILE, {}), HOSTILE)
     failed, made = told(folder)["rows"]
     assert made["pictures"][0] == ["100% #1 'a' & b_1of2.png", "100%25%20%231%20%27a%27%20%26%20b_1of2.png"]
@@ -449,7 +451,7 @@ def test_the_page_has_what_a_picture_is_held_against(tmp_path: Path) -> None:
         ["Photo: an #1%.png", "../people/an%20%231%25.png"],
         [f"{HOSTILE}: \udcff.png", "../%FF.png"],
     ]
-    assert made["cells"] == {**cells, "Text": "x" * 1000}
+    assert made["cells"] == {**cells, "Text": "x" * 1000, "drawn with seed": "9, 18446744073709551615"}
     assert made["again"] == """'--only=100% #1 '"'"'a'"'"' & b' --move-seeds=1"""
     assert failed["reason"] == " ".join(HOSTILE.split())
     text = (folder / "index.html").read_text("utf-8")
