@@ -84,7 +84,8 @@ class LookFromPicture(io.ComfyNode):
         look = looks.look_of_parts(name, Parts((*shown, *(() if parts is None else parts.parts))))
         person = looks.with_look(people.people[index].person, look)
         notes.tell("\n".join(lines))
-        preview = sheet(Parts(tuple(looks.part_of(picture) for picture in look.pictures)))
+        shown_parts = Parts(tuple(looks.part_of(picture) for picture in look.pictures))
+        preview = sheet(shown_parts, f"{person.name}, {look.name}")
         cast_with_look = _with_person(people, index, person)
         return io.NodeOutput(cast_with_look, person, preview, ui=ui.PreviewImage(preview, cls=cls))
 

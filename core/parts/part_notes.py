@@ -121,8 +121,8 @@ def pose_hint(image: Tensor) -> str:
     )
 
 
-def sheet(parts: Parts) -> Tensor:
-    """The preview of all parts with their captions: (1, H, W, 3) float32 0..1."""
+def sheet(parts: Parts, whose: str = "") -> Tensor:
+    """The preview of all parts with their captions, in which `whose` stands first: (1, H, W, 3) float32 0..1."""
     magenta = torch.tensor(_MAGENTA, dtype=torch.float32)
     pictures: list[Tensor] = []
     for part in parts.parts:
@@ -132,7 +132,9 @@ def sheet(parts: Parts) -> Tensor:
         tinted = _DIM * resized_part.picture + _TINT * magenta  # (height, width, 3), shown where the mask is 0
         pictures.append(torch.lerp(tinted, resized_part.picture, resized_part.mask[..., None]))
     captions = [caption(number, part) for number, part in enumerate(parts.parts, 1)]
-    return contact_sheet(pictures, captions)
+    if whose:
+        captions = [f"{whose}: {text}" for text in captions]
+    return contact_sheet(pictures, captions, lines=2 if whose else 1)
 
 
 def caption(number: int, part: Part) -> str:
