@@ -106,7 +106,8 @@ SOUGHT = {
     "same clothes": "parts_id_patch_story", "photo series": "parts_id_patch_story", "lookbook": "parts_id_patch_story",
     "outfit": "parts_id_patch_story", "连环画": "parts_id_patch_story", "siblings": "start_two_people",
     "boyfriend": "start_two_people", "avatar": "start_portrait", "low vram": "ip_adapter_sd15_portrait",
-    "facial expression": "references_qwen_looks",
+    "facial expression": "references_qwen_looks", "fairy tale": "parts_id_patch_story",
+    "my daughter": "parts_id_patch_story", "photo book": "parts_id_patch_story",
 }  # fmt: skip
 """What people look for -> a template that does it."""
 FIRST = {
