@@ -68,13 +68,13 @@ def as_html(
     folder: Folder, entries: Iterable[Mapping[str, Any]], failures: Iterable[Failure], again: Again | None
 ) -> bytes:
     """The page for a folder. entries: the last of each row in the lists."""
-    rows = heapq.nsmallest(_MOST_ROWS, _rows(entries, failures))
+    rows = heapq.nsmallest(_MOST_ROWS + 1, _rows(entries, failures))  # one more tells whether some are left out
     page = {
         "title": PurePath(without_login(folder.address)).name,
-        "isCut": len(rows) == _MOST_ROWS,
+        "isCut": len(rows) > _MOST_ROWS,
         "command": again.command if again else "",
         "shell": "PowerShell" if os.name == "nt" else "a terminal",
-        "rows": [_content(row, again) for row in rows],
+        "rows": [_content(row, again) for row in rows[:_MOST_ROWS]],
     }
     # All that can end a script's text, or begin another in it, has this sign.
     data = json.dumps(page, separators=(",", ":")).replace("<", "\\u003c")
@@ -86,7 +86,7 @@ def as_html(
 
 def _rows(entries: Iterable[Mapping[str, Any]], failures: Iterable[Failure]) -> Iterator[_Row]:
     """Every row once. One that failed now may have pictures of an earlier run."""
-    reasons = {(failure.line, failure.name): failure.reason for failure in islice(failures, _MOST_ROWS)}
+    reasons = {(failure.line, failure.name): failure.reason for failure in islice(failures, _MOST_ROWS + 1)}
     for entry in entries:
         line, name = entry["line"], entry["name"]
         reason = reasons.pop((line, name), "")
@@ -158,6 +158,7 @@ def _figure(line: Mapping[str, Any], files: list[str]) -> list[Any]:
     """Who, how alike, what is to be said of it, and which picture it is of where there are several."""
     state = str(line.get("state"))
     who = "a stranger" if state == "extra" else line.get("person", "")
-    notes = {"missing": "not found", "swapped": f"looks like {line.get('looks_like')}", PART: line.get("recogniser")}
+    looks_like, recogniser = line.get("looks_like", ""), line.get("recogniser", "")
+    notes = {"missing": "not found", "swapped": f"looks like {looks_like}", PART: recogniser}
     picture = line.get("picture", "") if len(files) > 1 else ""
     return [str(who), _similarity(line), str(notes.get(state, "")), str(picture)]

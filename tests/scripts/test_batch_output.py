@@ -510,6 +510,7 @@ def test_the_least_like_row_is_the_first_of_the_page(tmp_path: Path) -> None:
     ]
     assert row_named(tmp_path / "out", "missing")["figures"][1] == ["Anna", None, "not found", ""]
     assert row_named(tmp_path / "out", "with garments")["figures"][2][0] == "a stranger"
+    assert row_named(tmp_path / "out", "a garment")["figures"] == [["Anna", 0.3, "", ""]], "by nothing that is named"
     assert row_named(tmp_path / "out", "alike")["again"] == "--only=alike --move-seeds=4"
 
 
@@ -529,6 +530,10 @@ def test_a_page_of_ten_thousand_rows_is_written_at_once_and_of_more_it_has_the_f
     (tmp_path / "index.html").write_bytes(page.as_html(folder, entries, [page.Failure(5, "bad", "no")], None))
     assert told(tmp_path)["isCut"]
     assert [row["name"] for row in told(tmp_path)["rows"]] == ["bad", "row 0", "row 1"]
+    failures = [page.Failure(line, "bad", "no") for line in range(4)]
+    for count, is_cut in ((3, False), (4, True)):
+        (tmp_path / "index.html").write_bytes(page.as_html(folder, [], failures[:count], None))
+        assert (told(tmp_path)["isCut"], len(told(tmp_path)["rows"])) == (is_cut, 3)
 
 
 class Passing:
