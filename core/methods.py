@@ -4,12 +4,13 @@ Whatever lists methods reads these: model folders, what a file is, what a workfl
 of the pages, the choices of Measure Likeness, the benchmark and the tests.
 """
 
-import json
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, cast
+
+from .checks import records
 
 FOLDERS = Path(__file__).absolute().parents[1] / "nodes"
 READS = ("embedding", "portrait", "photo", "keypoints", "parts")
@@ -91,19 +92,22 @@ class Method:
 
 
 def read(path: Path) -> Method:
-    """The method of a method.json. Raises TypeError for missing and unknown fields, which it names."""
-    record: dict[str, Any] = json.loads(path.read_bytes())
-    record["formats"] = [Format(**entry) for entry in record["formats"]]
-    record["uses"] = [Use(**entry) for entry in record["uses"]]
-    values: dict[str, Any] = {"folder": path.parent.name}
-    for name, value in record.items():  # JSON has lists where a Method has tuples
-        values[name] = tuple(cast("list[Any]", value)) if isinstance(value, list) else value
-    return Method(**values)
+    """The method of a method.json. Raises BadRecord for missing and unknown fields, which it names."""
+    record: dict[str, Any] = records.read(path)
+    with records.made_of(path):
+        record["formats"] = [Format(**entry) for entry in record["formats"]]
+        record["uses"] = [Use(**entry) for entry in record["uses"]]
+        values: dict[str, Any] = {"folder": path.parent.name}
+        for name, value in record.items():  # JSON has lists where a Method has tuples
+            values[name] = tuple(cast("list[Any]", value)) if isinstance(value, list) else value
+        return Method(**values)
 
 
 def method(folder: str) -> Method:
-    """The method in a folder below nodes/. Raises KeyError."""
+    """The method in a folder below nodes/. Raises BadRecord."""
     by_folder = {each.folder: each for each in methods()}
+    if folder not in by_folder:
+        raise records.BadRecord(FOLDERS / folder / "method.json", "there is no such file")
     return by_folder[folder]
 
 

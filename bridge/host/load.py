@@ -141,7 +141,7 @@ class Published:
 
     @classmethod
     def of_method(cls, method: Method, file_in_words: str) -> "Published":
-        """The weights of a method, by its record. Raises KeyError where the manifest lacks its first file."""
+        """The weights of a method, by its record. Raises BadRecord where the manifest lacks its first file."""
         formats = tuple(file_format.id for file_format in method.formats)
         return cls(method.title, file_in_words, manifest.model(method.files[0]), formats, method.host)
 

@@ -14,7 +14,6 @@ than a dozen inputs all that is set on it is such a group: a class Settings. The
 the signature, what is set in the class, and functions that read several settings are given the class.
 """
 
-import json
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -22,6 +21,8 @@ from typing import Any, TypeVar
 
 from comfy_api.latest import io
 
+from ...core.checks import records
+from ...core.checks.records import BadRecord
 from ...core.persons.combining import PHOTOS
 from ...core.places.layouts import BODIES
 
@@ -37,8 +38,10 @@ def with_texts(schema: io.Schema) -> io.Schema:
     where to show its notes and what else the prompt has, and a mark by which the host shows the previews and notes of a
     node again when it does not run the node again.
     """
-    texts = _texts().get(schema.node_id, {})
-    schema.display_name = schema.display_name or texts["display_name"]
+    texts: dict[str, Any] = _texts().get(schema.node_id, {})
+    schema.display_name = schema.display_name or texts.get("display_name")
+    if not schema.display_name:
+        raise BadRecord(_TEXTS, f"it has no display_name for the node {schema.node_id}")
     schema.description = texts.get("description", "")
     schema.hidden = [io.Hidden.unique_id, io.Hidden.prompt, io.Hidden.dynprompt]
     for slot in schema.inputs:
@@ -64,7 +67,7 @@ def with_texts(schema: io.Schema) -> io.Schema:
 
 @cache
 def _texts() -> dict[str, Any]:
-    return json.loads(_TEXTS.read_bytes())
+    return records.read(_TEXTS)
 
 
 def advanced(widget: InputT) -> InputT:

@@ -1,1 +1,1 @@
-"""Words of single people (regional prompting, attention couple): encode.py, and what reads them in each network."""
+"""Words of single people (regional prompting, attention couple), and what reads them in each network."""

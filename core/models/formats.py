@@ -13,7 +13,6 @@ The rules by which a format is recognised are data, the `detect` of a record in 
                      all without it. Else the order of the records decides, and in a record that of its formats
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from functools import cache, lru_cache
 from pathlib import Path
@@ -21,6 +20,7 @@ from typing import Any
 
 from torch import Tensor
 
+from ..checks import records
 from ..checks.errors import UnsupportedCheckpoint, counted, listed
 from ..families import FLUX, family_of_text_width
 from ..methods import Format, methods
@@ -87,18 +87,22 @@ def _has_shape(tensor: Tensor, pattern: Sequence[Any]) -> bool:
 @cache
 def formats() -> tuple[Format, ...]:
     """Every format, in the order in which they are tried: the first that matches a file wins."""
-    records = [record for method in methods() for record in method.formats]
-    return in_order([*records, *(Format(**fields) for fields in json.loads(_OTHERS.read_bytes()))])
+    of_methods = [record for method in methods() for record in method.formats]
+    with records.made_of(_OTHERS):
+        of_others = [Format(**fields) for fields in records.read(_OTHERS)]
+    return in_order([*of_methods, *of_others])
 
 
-def in_order(records: Sequence[Format]) -> tuple[Format, ...]:
+def in_order(known_formats: Sequence[Format]) -> tuple[Format, ...]:
     """These formats in the same order, except that those that are to be tried first come first."""
-    return tuple(sorted(records, key=lambda record: not record.detect.get("first", False)))
+    return tuple(sorted(known_formats, key=lambda record: not record.detect.get("first", False)))
 
 
 def known(identifier: str) -> Format:
-    """The format with this id. Raises KeyError."""
+    """The format with this id. Raises BadRecord."""
     by_id = {record.id: record for record in formats()}
+    if identifier not in by_id:
+        raise records.BadRecord(_OTHERS, f"neither it nor a method.json has the format {identifier}")
     return by_id[identifier]
 
 

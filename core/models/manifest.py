@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path, PurePath
 from typing import Any
 
+from ..checks import records
 from ..checks.errors import ModelMissing, UnsupportedCheckpoint, joined
 from ..checks.names import folded, spelled
 from ..families import family_of_text_width
@@ -179,12 +180,17 @@ def together(listed: Sequence[Model]) -> str:
 @cache
 def models() -> tuple[Model, ...]:
     """The models of the manifest, in its order."""
-    return tuple(_model(entry) for entry in json.loads(PATH.read_bytes())["models"])
+    entries: Any = records.read(PATH)
+    with records.made_of(PATH):
+        entries = list(entries["models"])
+    return tuple(_model(entry) for entry in entries)
 
 
 def model(identifier: str) -> Model:
-    """The model with this id in the manifest. Raises KeyError."""
+    """The model with this id in the manifest. Raises BadRecord where a record names one that is not there."""
     by_id = {each.id: each for each in models()}
+    if identifier not in by_id:
+        raise records.BadRecord(PATH, f"it has no entry {identifier}, which a node or a method.json names")
     return by_id[identifier]
 
 
@@ -225,13 +231,14 @@ _WAYS = (spelled, folded, _last_part)
 
 def _model(entry: Mapping[str, Any]) -> Model:
     """A model from its entry."""
-    values = dict(entry)
-    values["alternatives"] = tuple(entry["alternatives"])
-    values["nodes"] = tuple(entry["nodes"])
-    values["archive"] = _file(entry["archive"]) if entry["archive"] else None
-    values["files"] = tuple(_file(file) for file in entry["files"])
-    values["licences"] = tuple(Licence(**licence) for licence in entry["licences"])
-    return Model(**values)
+    with records.made_of(PATH, f"the entry {entry.get('id')}"):
+        values = dict(entry)
+        values["alternatives"] = tuple(entry["alternatives"])
+        values["nodes"] = tuple(entry["nodes"])
+        values["archive"] = _file(entry["archive"]) if entry["archive"] else None
+        values["files"] = tuple(_file(file) for file in entry["files"])
+        values["licences"] = tuple(Licence(**licence) for licence in entry["licences"])
+        return Model(**values)
 
 
 def is_plain_name(name: str) -> bool:

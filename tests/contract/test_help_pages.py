@@ -32,6 +32,10 @@ SET_TO = re.compile(
 """Advice to set an input of this node to a value. "back to" and 改回 do not fit it, nor an input of another node."""
 
 EMPTY_ADVICE = re.compile(r"As (?:their tooltips say|its tooltip says)|[Ss]ee below|见提示|见下文")
+IS_IT_NEW = (
+    "tests/golden/saved_ids.json has it not, or not so. If it is new: `python scripts/test.py tests/host/"
+    "test_documents.py` writes it there."
+)
 BARE_OUTPUT = re.compile(r"\boutputs? `\w+`|`\w+` outputs?\b|输出 ?`\w+`|`\w+` ?输出")
 
 
@@ -122,7 +126,7 @@ def test_a_page_has_the_title_of_its_node(page: Page) -> None:
 def test_output_rows_are_those_of_the_schema(page: Page) -> None:
     """All outputs, in their order, each by its name and its id."""
     rows = page.rows(OUTPUTS[page.language])
-    assert list(sockets(" ".join(rows))) == NAMES[page.language][page.node]["outputs"]
+    assert list(sockets(" ".join(rows))) == NAMES[page.language][page.node]["outputs"], IS_IT_NEW
     assert [row for row in rows if re.search(r"`", NAMED.sub("", row))] == []
 
 
@@ -135,7 +139,8 @@ def test_input_rows_are_inputs_of_the_schema(page: Page) -> None:
         assert sockets_of_row, row
         sockets_of_rows += sockets_of_row
     assert sorted({socket.id for socket in sockets_of_rows}) == sorted(socket.id for socket in sockets_of_rows)
-    assert [socket for socket in sockets_of_rows if socket not in NAMES[page.language][page.node]["inputs"]] == []
+    inputs = NAMES[page.language][page.node]["inputs"]
+    assert [socket for socket in sockets_of_rows if socket not in inputs] == [], IS_IT_NEW
 
 
 @pytest.mark.parametrize("page", PAGES, ids=label)
@@ -144,7 +149,7 @@ def test_every_name_with_an_id_is_of_a_node(page: Page) -> None:
     all_sockets: set[Socket] = set()
     for node in NAMES[page.language].values():
         all_sockets.update(node["inputs"], node["outputs"])
-    assert [socket for socket in sockets(page.text) if socket not in all_sockets] == []
+    assert [socket for socket in sockets(page.text) if socket not in all_sockets] == [], IS_IT_NEW
 
 
 @pytest.mark.parametrize("page", PAGES, ids=label)

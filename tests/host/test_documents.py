@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 import translations
 from comfy_api.latest import io
+from pack.bridge.host.schema import with_texts
+from pack.core.checks.records import BadRecord
 from pack.nodes.extension import NODES
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -207,3 +209,8 @@ def test_the_app_of_a_template_asks_for_no_input_that_is_folded_away() -> None:
                 if node_input.id == name and (node_input.extra_dict or {}).get("advanced"):
                     folded.append((stem, name))
     assert folded == []
+
+
+def test_a_node_without_texts_is_told_where_they_belong() -> None:
+    with pytest.raises(BadRecord, match=r"locales/en/nodeDefs.json .* no display_name for the node LikenessMine"):
+        with_texts(io.Schema(node_id="LikenessMine", inputs=[], outputs=[]))

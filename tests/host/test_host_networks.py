@@ -1,7 +1,9 @@
 """Which description says yes to which network of the host: exactly one to each that it describes, none to relatives."""
 
+import re
 import sys
-from dataclasses import dataclass, field
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -16,8 +18,9 @@ from dense_texts import text
 from figures import relative
 from hidden_text import without_common
 from pack.bridge.host import unet
-from pack.bridge.networks import model_family
+from pack.bridge.networks import families, model_family
 from pack.bridge.networks.families import DESCRIBED, RELATIVES
+from pack.bridge.networks.transformer_families import TransformerFamily
 from pack.bridge.sampling import on_model
 from pack.bridge.sampling.carried import carry
 from pack.bridge.words.transformer.run import TRANSFORMER_WORDS
@@ -172,6 +175,89 @@ def test_one_description_says_yes_to_a_network_and_none_to_a_relative(name: str)
     known = f"{EVERY[-1]} or {QWEN_2_1} is needed"
     with pytest.raises(WrongBaseModel, match=f"The MODEL is made for {network.called or network.kind}.*{known}"):
         model_family.transformer_of(model, "A node")
+
+
+def layers_called(name: str, modules: Collection[str]) -> list[str]:
+    """The layers that a description means by a name, "{}" in it for the number of a block."""
+    pattern = re.escape(name).replace(re.escape("{}"), r"\d+")
+    return [layer for layer in modules if re.fullmatch(pattern, layer)]
+
+
+def alternatives(pattern: str) -> list[str]:
+    """What stands between the outer | of a pattern."""
+    parts, depth = [""], 0
+    for sign in pattern:
+        depth += (sign == "(") - (sign == ")")
+        if sign == "|" and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += sign
+    return parts
+
+
+def networks_of(family: TransformerFamily) -> list[torch.nn.Module]:
+    """The tiny network of a family and those of the published sizes, of which one may have what another lacks."""
+    if family in RELATIVES:
+        return [tiny(NETWORKS[family.name]).model.diffusion_model]
+    kind, sizes = tiny_dits.CONFIGS[family.name]
+    published = [one.network for one in PUBLISHED.values() if one.family == family.name]
+    return [built(kind, {**sizes, **others}).model.diffusion_model for others in ({}, *published)]
+
+
+def unknown_names(family: TransformerFamily) -> list[str]:
+    """What a description names that no network of its family has."""
+    networks = networks_of(family)
+    modules = {name for network in networks for name, _ in network.named_modules()}
+    in_blocks = [f"{path}.{{}}" for path in family.blocks]
+    names = [*in_blocks, *family.text_layers, family.picture_layer, family.refiners]
+    names += [f"{block}.{family.text_reader}" for block in in_blocks if family.text_reader]
+    names += [name.layer for name in family.layer_names]
+    for modulation in family.modulations:
+        names += [modulation.layer, *(part.name for part in (*modulation.norms, *modulation.gated))]
+    unknown = [name for name in names if not layers_called(name, modules)]
+    unknown += [name for name in (family.inputs_method, family.patch) if name and not hasattr(networks[0], name)]
+    return unknown
+
+
+def unknown_streams(family: TransformerFamily) -> list[str]:
+    """Which layers' names its streams have that neither its networks have nor those of families with the same."""
+    sharing = [one for one in (*DESCRIBED, *RELATIVES) if one.streams is family.streams and is_in_host(one)]
+    networks = [network for one in sharing for network in networks_of(one)]
+    modules = {name for network in networks for name, _ in network.named_modules()}
+    patterns = [part for stream in family.streams for part in alternatives(stream.names)]
+    return [part for part in patterns if not any(re.fullmatch(part, name) for name in modules)]
+
+
+def is_in_host(family: TransformerFamily) -> bool:
+    return family in RELATIVES or family.name in tiny_dits.CONFIGS
+
+
+@marks.transformers
+@pytest.mark.parametrize("family", [*DESCRIBED, *RELATIVES], ids=lambda family: family.name)
+def test_a_description_names_what_its_network_has(family: TransformerFamily) -> None:
+    """A layer of another name would be a LoRA refused or a person left out, in few sentences or none."""
+    if not is_in_host(family):
+        pytest.skip("this ComfyUI has no such network")
+    assert unknown_names(family) + unknown_streams(family) == []
+
+
+@marks.transformers
+@pytest.mark.parametrize("field", ["blocks", "text_layers", "picture_layer", "refiners", "inputs_method", "patch"])
+def test_a_name_that_the_network_has_not_is_found(field: str) -> None:
+    wrong: Any = ("nowhere",) if field in ("blocks", "text_layers") else "nowhere"
+    family = replace(families.flux.TRANSFORMER, **{field: wrong})
+    assert "nowhere" in unknown_names(family)[0]
+
+
+@marks.transformers
+@pytest.mark.parametrize(
+    "family", [one for one in DESCRIBED if one.telling_block is not None], ids=lambda one: one.name
+)
+def test_the_block_that_tells_is_one_of_the_published_network(family: TransformerFamily) -> None:
+    """Of the largest of its networks: a smaller one may have fewer, and then its people are found in the last."""
+    networks = networks_of(family)
+    counts = [sum(len(network.get_submodule(path)) for path in family.blocks) for network in networks]
+    assert family.telling_block and family.telling_block < max(counts)
 
 
 @pytest.mark.parametrize("name", UNETS | RELATIVES_OF_UNETS)

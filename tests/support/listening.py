@@ -24,6 +24,11 @@ class Heard(Run):
 
 
 class ListeningServer(HostServer):
+    def _command(self) -> list[str]:
+        # The host's own way drops what has run where less than a tenth of the memory is free, and runs it again: then
+        # what runs again would say how full the machine is.
+        return [*super()._command(), "--cache-classic"]
+
     def run(self, prompt: Prompt, *arguments: Any, **options: Any) -> Heard:
         run = super().run(prompt, *arguments, **options)
         assert isinstance(run, Heard)

@@ -85,5 +85,8 @@ IN_PIXEL_SPACE = replace(
         sizes=f"{TRANSFORMER.made.sizes} decoder_hidden_size decoder_num_res_blocks decoder_max_freqs "
         "decoder_in_channels use_x0",
     ),
+    # Behind the blocks stands a network of its own, in whose layers nobody's place is known.
+    streams=(*TRANSFORMER.streams[:2], LayerStream(r"layers\.\d+\.(attention|feed_forward)\.\w+", Stream.BOTH)),
+    modulations=TRANSFORMER.modulations[:2],
     control_net="",  # its cells are pixels, and its tokens 16 or 32 of them wide
 )
