@@ -173,6 +173,16 @@ def person_without_photo(name: str) -> Person:
     return Person(name, embeddings={}, crops=torch.full((1, CROP, CROP, 3), 0.5, dtype=torch.float32))
 
 
+class Outline(NamedTuple):
+    """A line drawn by hand around a part of the canvas. adds: whether that part is added to a region or taken away.
+
+    points: px, three at least; the last one is joined with the first.
+    """
+
+    adds: bool
+    points: tuple[Point, ...]
+
+
 @dataclass(frozen=True)
 class Slot:
     """One place on a canvas.
@@ -182,6 +192,9 @@ class Slot:
     mask: (height, width) float32 0..1 of the whole canvas, the region this person owns.
     embeddings: of the face that stood here in a template photo, for `order = match faces`.
     left_hand, right_hand: the person's own.
+    drawn: what was drawn by hand for the region, in this order, whatever it is made of.
+    depth: of several places the one with the highest number is drawn over the others; places of one number in their
+    order.
     """
 
     center: Point
@@ -193,6 +206,8 @@ class Slot:
     left_hand: Hand | None = None
     right_hand: Hand | None = None
     face_points: FacePoints | None = None
+    drawn: tuple[Outline, ...] = ()
+    depth: int = 0
 
 
 @dataclass(frozen=True)
@@ -304,13 +319,33 @@ class Cast:
         return tuple(sorted([*self.absent, *left_out]))
 
 
+@dataclass(frozen=True, eq=False)
+class Unarranged:
+    """What Place Cast had before anything was arranged by hand: what the canvas in the editor begins with.
+
+    cast: also those who got no place. numbers: for each place of the layout the number in the list of its person, 0 for
+    nobody. troubles: what may go wrong, after it was arranged, a line each.
+    """
+
+    layout: Layout
+    cast: Cast
+    numbers: tuple[int, ...]
+    troubles: tuple[str, ...]
+
+
 @dataclass(frozen=True)
 class PlacedCast(Cast):
-    """People on a canvas of width x height pixels. Who was listed after places were given has none."""
+    """People on a canvas of width x height pixels. Who was listed after places were given has none.
+
+    layout: all places of the canvas, as they were arranged, also those in which nobody stands. None where the people
+    were not placed in one layout. unarranged: None where nothing can be arranged by hand.
+    """
 
     width: int
     height: int
     region_settings: RegionSettings = field(default=RegionSettings(), kw_only=True)
+    layout: Layout | None = field(default=None, kw_only=True)
+    unarranged: Unarranged | None = field(default=None, kw_only=True)
 
     @property
     def slots(self) -> tuple[Slot, ...]:
@@ -318,7 +353,7 @@ class PlacedCast(Cast):
         return tuple(member.slot for member in self.people if member.slot)
 
     @property
-    def layout(self) -> Layout:
+    def occupied(self) -> Layout:
         """These places as a layout."""
         return Layout(self.width, self.height, self.slots)
 
@@ -382,7 +417,7 @@ def places_of(cast: Cast | None, layout: Layout | None, node_name: str) -> Layou
             raise BadLayout(f"The layout given to {node_name} has no places.", advice)
         return layout
     require_somebody(cast, node_name)
-    return require_places(cast, node_name).layout
+    return require_places(cast, node_name).occupied
 
 
 def require_somebody(cast: Cast, node_name: str) -> None:

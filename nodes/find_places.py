@@ -25,6 +25,7 @@ from ..core.checks.errors import BadCast, BadSetup, counted, joined
 from ..core.checks.prompts import prompts_of_members
 from ..core.pictures.geometry import check_shape
 from ..core.places import found, layouts, place_previews, placing, regions
+from ..core.places.arranging import Arranged
 from ..core.taking_part import TakingPart
 from .categories import IN_PLACES
 from .sockets import CastSocket, LayoutSocket
@@ -237,7 +238,8 @@ def _placed(node: type[io.ComfyNode], people: Cast, where: _Where, seen: SeenPeo
     names_by_place = ["" if person is None else people.people[person].name for person in where.people_of_places]
     masks_by_person = [where.bodies[where.people_of_places.index(person)] for person in range(len(people.people))]
     # The order tells `troubles` whether people of a photo stay in free places. Here nobody does, as with CUSTOM.
-    troubles = placing.troubles(people, where.layout, where.people_of_places, placing.CUSTOM)
+    arranged = Arranged.untouched(where.layout)
+    troubles = placing.troubles(people, arranged, where.people_of_places, placing.CUSTOM)
     notes.tell("\n".join(troubles))
     preview = place_previews.numbered_layout(
         where.layout, names_by_place, troubles[: place_previews.MOST_LINES], background=seen.picture, fit="stretch"

@@ -10,11 +10,23 @@ from torch import Tensor
 from ..bridge.host import notes
 from ..bridge.host.schema import advanced, body_input, boxes_editor, face_sizes_input, optional
 from ..core import taking_part
-from ..core.cast import Cast, Faces, Layout, Member, person_without_photo, require_places, require_together
+from ..core.cast import (
+    Cast,
+    Faces,
+    Layout,
+    Member,
+    PlacedCast,
+    Unarranged,
+    person_without_photo,
+    require_places,
+    require_together,
+)
 from ..core.checks.errors import BadLayout, listed
 from ..core.checks.text import list_of
 from ..core.pictures import geometry
 from ..core.places import (
+    arranging,
+    canvas,
     expressions,
     extra_places,
     from_boxes,
@@ -329,10 +341,28 @@ def _region_settings_inputs() -> list[io.Input]:
     return [advanced(optional(widget)) for widget in inputs]
 
 
-def _of_places(layout: Layout) -> Cast:
+def _of_places(count: int) -> Cast:
     """A person without a photo for each place, for words about people whom nobody has pictures of."""
-    numbers = range(1, len(layout.slots) + 1)
+    numbers = range(1, count + 1)
     return Cast(tuple(Member(person_without_photo(f"person {number}"), number=number) for number in numbers))
+
+
+def _shown(cls: type[io.ComfyNode], placed_cast: PlacedCast) -> tuple[Tensor, dict[str, Any]]:
+    """The picture of who stands where, (1, H, W, 3), and what the editor gets of it: that picture and the canvas."""
+    begin = canvas.as_drawn(placed_cast)
+    layout = placed_cast.layout or placed_cast.occupied
+    at_place = {member.place: member.person for member in placed_cast.people}
+    people = [at_place.get(place) for place in range(1, len(layout.slots) + 1)]
+    names = ["" if person is None else person.name for person in people]
+    # For the preview, (112, 112, 3) of each place; None also for a person without photos.
+    faces = [None if person is None else next(iter(person.crops), None) for person in people]
+    lines = begin.troubles[: place_previews.MOST_LINES]
+    preview = place_previews.numbered_layout(layout, names, lines, faces)[None]
+    shown = ui.PreviewImage(preview, cls=cls).as_dict()
+    crops = [next(iter(member.person.crops), None) for member in begin.cast.people]
+    pictures = [None if crop is None else ui.PreviewImage(crop[None], cls=cls).as_dict()["images"][0] for crop in crops]
+    shown["likeness_places"] = [canvas.data(begin, pictures)]
+    return preview, shown
 
 
 class PlaceCast(io.ComfyNode):
@@ -352,6 +382,7 @@ class PlaceCast(io.ComfyNode):
                 io.Combo.Input("order", options=list(placing.ORDERS)),
                 io.String.Input("custom_order", default=""),
                 *_region_settings_inputs(),
+                io.String.Input("arrange", default="", optional=True),
             ],
             # Not "cast": ComfyUI 0.3.64 refuses the id of an input for an output.
             outputs=[CastSocket.Output("placed"), io.Image.Output("preview"), io.String.Output("report")],
@@ -359,24 +390,56 @@ class PlaceCast(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, layout: Layout, order: str, custom_order: str, cast: Cast | None = None, **region_settings: Any
+        cls,
+        layout: Layout,
+        order: str,
+        custom_order: str,
+        cast: Cast | None = None,
+        arrange: str = "",
+        **region_settings: Any,
     ) -> io.NodeOutput:
-        if cast is None:
-            cast = _of_places(layout)
-        require_together(cast, "Place Cast")
-        # For each place the index of its person in cast.people; None where the place stays free.
-        people_of_places = placing.assign(cast, layout, order, custom_order)
-        people = [None if index is None else cast.people[index].person for index in people_of_places]
-        names = ["" if person is None else person.name for person in people]
-        # For the preview, (112, 112, 3) of each place; None also for a person without photos.
-        faces = [None if person is None else next(iter(person.crops), None) for person in people]
-        troubles = placing.troubles(cast, layout, people_of_places, order, custom_order)
-        preview = place_previews.numbered_layout(layout, names, troubles[: place_previews.MOST_LINES], faces)[None]
-        regions_set = RegionSettings(**region_settings)
-        placed_cast = replace(placing.place(cast, layout, people_of_places), region_settings=regions_set)
-        report = placing.report(cast, layout, people_of_places, troubles)
+        arranged = arranging.arrange(layout, arranging.read(arrange))
+        people = _of_places(len(layout.slots)) if cast is None else cast
+        require_together(people, "Place Cast")
+        # For each place the index of its person in the cast; None where the place stays free.
+        as_given = placing.assign(people, layout, order, custom_order)
+        if cast is None and arranged.added:
+            people = _of_places(len(layout.slots) + len(arranged.added))
+            of_added = dict(zip(arranged.added, people.numbers[len(layout.slots) :], strict=True))
+            arranged = replace(arranged, who={**of_added, **arranged.who})
+        people_of_places = placing.rearranged(people, as_given, arranged)
+        troubles = placing.troubles(people, arranged, people_of_places, order, custom_order)
+        placed_cast = replace(
+            placing.place(people, arranged.layout, people_of_places),
+            region_settings=RegionSettings(**region_settings),
+            unarranged=Unarranged(layout, people, placing.numbers_of(people, as_given), tuple(troubles)),
+        )
+        preview, shown = _shown(cls, placed_cast)
+        report = placing.report(people, arranged.layout, people_of_places, troubles)
         notes.tell("\n".join(troubles))
-        return io.NodeOutput(placed_cast, preview, report, ui=ui.PreviewImage(preview, cls=cls))
+        return io.NodeOutput(placed_cast, preview, report, ui=shown)
+
+
+class WhoStandsWhere(io.ComfyNode):
+    """Shows who stands where in a placed cast. In the editor it is the canvas for the Place Cast that it comes from."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="LikenessWhoStandsWhere",
+            category=IN_PLACES,
+            inputs=[CastSocket.Input("cast")],
+            outputs=[],
+            is_output_node=True,
+        )
+
+    @classmethod
+    def execute(cls, cast: Cast) -> io.NodeOutput:
+        require_together(cast, "Who Stands Where")
+        placed_cast = require_places(cast, "Who Stands Where")
+        _, shown = _shown(cls, placed_cast)
+        notes.tell("\n".join(canvas.as_drawn(placed_cast).troubles))
+        return io.NodeOutput(ui=shown)
 
 
 class MaskOfAPersonsPlace(io.ComfyNode):
@@ -416,7 +479,7 @@ class MaskOfAPersonsPlace(io.ComfyNode):
         placed_cast = require_places(cast, "Mask of a Person's Place")
         # In the free places of the layout stand people of the picture who are not of the cast. The region leaves them
         # out, so that they stay as they are.
-        staying = () if layout is None else regions.free_slots(placed_cast, layout)
+        staying = () if layout is None else regions.free_slots(placed_cast)
         shape = RegionShape(extent, margin, feather)
         lines: list[str] = []
         # `region` is (H, W) of the canvas, 0..1. `person` counts from 1; ALL_PEOPLE is 0.
@@ -441,4 +504,12 @@ class MaskOfAPersonsPlace(io.ComfyNode):
         return io.NodeOutput(region[None], preview, ui=ui.PreviewImage(preview, cls=cls))
 
 
-NODES = [LayoutFromPicture, LayoutFromBoxes, LayoutForAGroup, ExpressionFromPhoto, PlaceCast, MaskOfAPersonsPlace]
+NODES = [
+    LayoutFromPicture,
+    LayoutFromBoxes,
+    LayoutForAGroup,
+    ExpressionFromPhoto,
+    PlaceCast,
+    WhoStandsWhere,
+    MaskOfAPersonsPlace,
+]

@@ -64,10 +64,15 @@ def dwpose(layout: Layout, by_row: bool, hands_and_faces: bool = False, thick: b
 def _pictures(draw: Callable[[Sequence[Slot]], Tensor], layout: Layout, by_row: bool) -> Tensor:
     """The places of a layout, all in one picture, or with `by_row` each in its own: (pictures, height, width, 3).
 
-    draw: makes a picture (height, width, 3) of some places.
+    draw: makes a picture (height, width, 3) of some places, the last of them over the others.
     """
-    slots_of_pictures = [[slot] for slot in layout.slots] if by_row else [layout.slots]
+    slots_of_pictures = [[slot] for slot in layout.slots] if by_row else [from_back(layout.slots)]
     return torch.stack([draw(slots) for slots in slots_of_pictures])
+
+
+def from_back(slots: Sequence[Slot]) -> Sequence[Slot]:
+    """Places in the order in which they are drawn over each other."""
+    return sorted(slots, key=lambda slot: slot.depth)
 
 
 _JOINT_RADIUS = 4

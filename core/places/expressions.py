@@ -153,10 +153,15 @@ def _with_expression(slot: Slot, keypoints: Keypoints, points: FacePoints) -> Sl
     return replace(slot, face_points=face_points)
 
 
+def other_side(points: FacePoints) -> FacePoints:
+    """For each point of a face the one on its other side. points: 68, or 70 with the pupils."""
+    return tuple(points[number] for number in _MIRRORED[: len(points)])
+
+
 def _mirrored(points: FacePoints) -> FacePoints:
-    """The face as in a mirror: its left is its right. points: 68, or 70 with the pupils."""
-    others = [points[number] for number in _MIRRORED[: len(points)]]  # mirrored at x = 0: the face is shifted later
-    return tuple((-x, y, confidence) for x, y, confidence in others)
+    """The face as in a mirror: its left is its right."""
+    # mirrored at x = 0: the face is shifted later
+    return tuple((-x, y, confidence) for x, y, confidence in other_side(points))
 
 
 def _notes(number: int, of_place: Keypoints, of_photo: Keypoints) -> list[str]:

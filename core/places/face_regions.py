@@ -15,17 +15,18 @@ from ..cast import Cast, Member, PlacedCast, is_a, require_places
 from ..checks.errors import gathered
 from ..pictures.geometry import bounds, longer_side
 from ..taking_part import TakingPart
-from .region_settings import FACE_BOXES
+from .region_settings import FACE_BOXES, REGIONS
 from .regions import (
     BadRegion,
     RegionShape,
-    region_of_slot,
     regions_of_people,
     require_box,
     require_distinct,
     settings_of,
+    undrawn_region,
+    without_faces,
 )
-from .shapes import box_distance, soft_edge
+from .shapes import box_distance, soft_edge, with_drawn
 
 _MARGIN = 0.75  # around a face, where Place Cast leaves it as it is
 
@@ -100,9 +101,24 @@ def _regions_around_faces(taking: TakingPart, shape: RegionShape, node_name: str
     regions: list[Tensor] = []
     for member, takes_part in zip(people, taking.acts, strict=True):
         regions.append(_face_region(member, acting_cast, needs_box=takes_part, shape=shape))
-    if acts_in == FACE_BOXES:
-        return torch.stack(regions)
-    return torch.stack(_divided(regions, people, shape.feather))
+    if acts_in == REGIONS:
+        regions = _divided(regions, people, shape.feather)
+    return torch.stack([_with_drawn(region, member, people) for region, member in zip(regions, people, strict=True)])
+
+
+def _with_drawn(region: Tensor, member: Member, people: Sequence[Member]) -> Tensor:
+    """The region (H, W) of a person with what was drawn for their place by hand, without the faces of the others.
+
+    It is drawn when the regions have been divided: what it adds may lie nearer to the face of somebody whose region
+    does not reach there.
+    """
+    if member.slot is None or not member.slot.drawn:
+        return region
+    region = with_drawn(region, member.slot.drawn)
+    if member.slot.mask is not None:
+        return region
+    others = [other.slot for other in people if other is not member and other.slot]
+    return without_faces(region, others)
 
 
 def _standing(cast: Cast) -> list[Member]:
@@ -179,6 +195,8 @@ def _share_of_nearer(distance: Tensor, other_distance: Tensor, size: float, feat
 def _face_region(member: Member, cast: PlacedCast, needs_box: bool, shape: RegionShape) -> Tensor:
     """The region in which a person's face acts, (H, W): the mask of their place, else what lies around the face box.
 
+    What was drawn by hand comes later.
+
     needs_box: whether a place without both is an error (BadRegion) instead of zeros.
     """
     slot = member.slot
@@ -186,7 +204,9 @@ def _face_region(member: Member, cast: PlacedCast, needs_box: bool, shape: Regio
         return slot.mask.float()
     if needs_box:
         slot = require_box(slot, member.name)
-    return region_of_slot(slot, cast, shape)
+    if slot is None:
+        return torch.zeros(cast.height, cast.width, dtype=torch.float32)
+    return undrawn_region(slot, cast, shape)
 
 
 def regions_in_face_boxes(taking: TakingPart, uncut: Tensor | None, node_name: str) -> Tensor:

@@ -10,8 +10,8 @@ from .poses import OpenPose
 
 _OTHER_SIDE = {"left": "right", "right": "left"}
 """The sides of a person, as the fields of hands begin."""
-_ELBOWS = {"left": 7, "right": 8}
-_WRISTS = {"left": 9, "right": 10}
+ELBOWS = {"left": 7, "right": 8}
+WRISTS = {"left": 9, "right": 10}
 """Numbers of joints in a Pose."""
 
 
@@ -82,7 +82,7 @@ def _forearm(pose: Pose | None, side: str) -> _Forearm | None:
     """The forearm of this side; None where an end is not seen, or both ends are in one point."""
     if not pose:
         return None
-    elbow, wrist = pose[_ELBOWS[side]], pose[_WRISTS[side]]
+    elbow, wrist = pose[ELBOWS[side]], pose[WRISTS[side]]
     are_seen = elbow[2] > bodies.SEEN and wrist[2] > bodies.SEEN
     if not are_seen or elbow[:2] == wrist[:2]:
         return None

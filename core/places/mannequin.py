@@ -218,12 +218,12 @@ def draw_layout(layout: Layout) -> Surface:
     """The surface of all people in a layout.
 
     People are drawn from the top of the canvas to the bottom, by the `center` of their place: who stands lower is in
-    front. Raises BadLayout where somebody has no skeleton, or too little of it is seen to tell its size, and where
-    nobody is on the canvas.
+    front, unless the `depth` of their places says otherwise. Raises BadLayout where somebody has no skeleton, or too
+    little of it is seen to tell its size, and where nobody is on the canvas.
     """
     surface = Surface.empty(layout)
     slots = layout.slots
-    for index in sorted(range(len(slots)), key=lambda index: slots[index].center[1]):
+    for index in sorted(range(len(slots)), key=lambda index: (slots[index].depth, slots[index].center[1])):
         slot = slots[index]
         place_number = index + 1
         head_height = head_of_pose(slot.pose) if slot.pose else None

@@ -47,11 +47,13 @@ def numbered_layout(
     for index, box in enumerate(boxes):
         sheet.frame(box, color_of(index), line=1)
     face_boxes = [slot.box or patch_rect(slot.center) for slot in layout.slots]
-    for index, face in enumerate(faces):
+    from_back = sorted(range(len(layout.slots)), key=lambda index: layout.slots[index].depth)
+    for index in from_back if faces else ():
+        face = faces[index]
         if face is not None:
             sheet.fill(face_boxes[index], face)
-    for slot, color in zip(layout.slots, colors, strict=True):
-        _draw_slot(sheet, slot, color)
+    for index in from_back:
+        _draw_slot(sheet, layout.slots[index], colors[index])
     for index, box in enumerate(face_boxes):
         name = captions[index] if captions else ""
         sheet.label(str(shown[index]), name, box[:2], colors[index], sheet.room(box, face_boxes))
@@ -114,7 +116,12 @@ def acting(shares: Tensor | None, people: Sequence[Member], by_row: bool) -> Ten
 
 
 def _draw_slot(sheet: Sheet, slot: Slot, color: Color) -> None:
-    """Draw all that one place has: mask, skeleton, hands, face box and points in a colour, and the nose in white."""
+    """Draw all that one place has: mask, what was drawn by hand, skeleton, hands, face box and points in a colour, and
+    the nose in white. What is taken away by hand has a thin line.
+    """
+    for outline in slot.drawn:
+        ends = (*outline.points, outline.points[0])
+        sheet.pen.line(ends, fill=color, width=sheet.line if outline.adds else 1)
     if slot.mask is not None:
         _draw_mask(sheet, slot.mask, color)
     if slot.pose is not None:

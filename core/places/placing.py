@@ -12,6 +12,7 @@ from ..checks.text import number_in, plain
 from ..persons.matching import assigned, in_common, known_by, similarities
 from ..pictures import geometry
 from ..taking_part import with_names
+from .arranging import Arranged
 
 LEFT_TO_RIGHT = "left to right"
 MATCH_FACES = "match faces"
@@ -133,6 +134,29 @@ def _wrong_place_count(cast: Cast, place_count: int) -> BadCast:
     )
 
 
+def rearranged(cast: Cast, people_of_places: PeopleOfPlaces, arranged: Arranged) -> PeopleOfPlaces:
+    """The index in the cast of the person in each place of an arranged layout, None for a place that stays empty.
+
+    people_of_places: of the layout before. Where arranged.who names a place it counts instead. Nobody stands in two
+    places: the first of those that are named counts.
+    """
+    index_of = {number: index for index, number in enumerate(cast.numbers)}
+    chosen: dict[int, int | None] = {}  # number of a place -> index of its person
+    for number in sorted({*arranged.numbers} & {*arranged.who}):
+        index = index_of.get(arranged.who[number])
+        chosen[number] = None if index in chosen.values() else index
+    before = dict(enumerate(people_of_places, 1))
+    for number in arranged.numbers:
+        index = before.get(number)
+        chosen.setdefault(number, None if index in chosen.values() else index)
+    return tuple(chosen[number] for number in arranged.numbers)
+
+
+def numbers_of(cast: Cast, people_of_places: PeopleOfPlaces) -> tuple[int, ...]:
+    """The number in the list of the person in each place, 0 for an empty one."""
+    return tuple(0 if index is None else cast.numbers[index] for index in people_of_places)
+
+
 def place(cast: Cast, layout: Layout, people_of_places: PeopleOfPlaces) -> PlacedCast:
     """The people of the cast who have a place, each with their slot and its number, in the order of the cast.
 
@@ -145,7 +169,7 @@ def place(cast: Cast, layout: Layout, people_of_places: PeopleOfPlaces) -> Place
             placed.append(replace(member, slot=layout.slots[place_index], place=place_index + 1))
     has_place = [index in people_of_places for index in range(len(cast.people))]
     absent = cast.absent_without(has_place, NO_PLACE)
-    return PlacedCast(tuple(placed), layout.width, layout.height, absent=absent)
+    return PlacedCast(tuple(placed), layout.width, layout.height, absent=absent, layout=layout)
 
 
 def _numbers_of_text(text: str, names: Sequence[str], place_count: int) -> list[int]:
@@ -261,17 +285,20 @@ def report(cast: Cast, layout: Layout, people_of_places: PeopleOfPlaces, lines_o
 
 
 def troubles(
-    cast: Cast, layout: Layout, people_of_places: PeopleOfPlaces, order: str, custom_order: str = ""
+    cast: Cast, arranged: Arranged, people_of_places: PeopleOfPlaces, order: str, custom_order: str = ""
 ) -> list[str]:
     """What may go wrong, a line for each kind. order: the one by which `assign` has given the places."""
+    layout = arranged.layout
     standing = _standing(cast, layout, people_of_places)
     return [
         *_note_on_unread_order(order, custom_order),
         *_notes_on_absent(cast),
         *_notes_on_faces([each for each in standing if each.member.is_present], layout),
-        *_note_on_empty_places(_empty_places(cast, people_of_places, order), layout),
+        *_note_on_empty_places(_empty_places(cast, arranged, people_of_places, order), layout),
         *_notes_on_left_out(cast, standing),
-        *_note_on_described(standing, layout, _as_listed(cast, len(layout.slots))),
+        *_note_on_described(cast, standing, arranged),
+        *arranged.notes,
+        *_note_on_unlisted(cast, arranged),
     ]
 
 
@@ -319,14 +346,15 @@ def _notes_on_left_out(cast: Cast, standing: Sequence[Standing]) -> list[str]:
     ]
 
 
-def _note_on_described(standing: Sequence[Standing], layout: Layout, as_listed: Sequence[int]) -> list[str]:
+def _note_on_described(cast: Cast, standing: Sequence[Standing], arranged: Arranged) -> list[str]:
     """A line about people who stand in a place that a text or a photo describes for somebody of another number.
 
-    A place has a body and a face before anybody stands there, so it keeps them whatever the order. as_listed: for each
-    place the number of the person for whom it is described.
+    A place has a body and a face before anybody stands there, so it keeps them whatever the order.
     """
-    described = [each for each in standing if each.number in layout.described]
-    elsewhere = [each for each in described if each.listed != as_listed[each.number - 1]]
+    # By the number of a place, before any was taken out, the number of the person for whom it is described.
+    meant = dict(enumerate(_as_listed(cast, arranged.given_count), 1))
+    described = [each for each in standing if each.number in arranged.layout.described]
+    elsewhere = [each for each in described if each.listed != meant[arranged.numbers[each.number - 1]]]
     return gathered(
         "Ages, actions, expressions and prompts stay with their places",
         [f"{each.member.person.name} ({each.listed}) in place {each.number}" for each in elsewhere],
@@ -334,17 +362,26 @@ def _note_on_described(standing: Sequence[Standing], layout: Layout, as_listed: 
     )
 
 
-def _empty_places(cast: Cast, people_of_places: PeopleOfPlaces, order: str) -> list[int]:
+def _note_on_unlisted(cast: Cast, arranged: Arranged) -> list[str]:
+    """A line about people who were given a place by hand and are not in the list."""
+    count = len(cast.people) + len(cast.absent)
+    unlisted = sorted({number for number in arranged.who.values() if number > count})
+    return gathered("Arranged by hand, but not in the list", [f"person {number}" for number in unlisted])
+
+
+def _empty_places(cast: Cast, arranged: Arranged, people_of_places: PeopleOfPlaces, order: str) -> list[int]:
     """The numbers of the places that stay empty, without those that may belong to somebody who stays in the picture.
 
-    With LAST_PLACES these are the places before those of the list, with LARGEST_FACES all free places.
+    With LAST_PLACES these are the places before those of the list, with LARGEST_FACES all free places, but none that
+    was added by hand.
     """
-    staying = 0  # the number of the last of them
+    staying = 0  # the number of the last of them, before any was taken out
     if order == LAST_PLACES:
-        staying = len(people_of_places) - len(cast.people) - len(cast.absent)
+        staying = arranged.given_count - len(cast.people) - len(cast.absent)
     elif order == LARGEST_FACES:
-        staying = len(people_of_places)
-    return [number for number, index in enumerate(people_of_places, 1) if index is None and number > staying]
+        staying = arranged.given_count
+    places = enumerate(zip(people_of_places, arranged.numbers, strict=True), 1)
+    return [place for place, (index, number) in places if index is None and number > staying]
 
 
 def overlaps(title: str, squares: Sequence[tuple[str, geometry.Rect]]) -> list[str]:

@@ -12,12 +12,12 @@ import torch.nn.functional as functional
 from torch import Tensor
 
 from ..cast import Cast, Layout, Member, PlacedCast, Slot, is_a, require_places
-from ..checks.errors import BadCast, BadLayout, BadSize, LikenessError, counted, listed
+from ..checks.errors import BadCast, BadLayout, LikenessError, counted, listed
 from ..checks.value_checks import TRY_OTHER_WORDS
 from ..pictures.tensors import as_masks, joined_masks
 from ..taking_part import TakingPart
 from .region_settings import Extent, RegionSettings
-from .shapes import body_region, box_region, widened
+from .shapes import adds, body_region, box_region, widened, with_drawn
 
 ALL_PEOPLE = 0
 """Instead of the number of a person."""
@@ -26,6 +26,10 @@ HAIR = 0.3
 _MARGIN = 0.25  # of bodies, where Place Cast leaves it as it is; fits close clothes
 _WHOSE_MARGIN = 0.3  # of bodies, where it is asked whose a mask is
 _IN_PLACE = 0.3  # the least share of a mask, or of a place, that says the two belong together
+
+
+_ALL_DRAWN_AWAY = "what was drawn for it by hand leaves nothing on the canvas"
+_DRAW_LESS = "Take back what was drawn for this place in Arranged by hand (arrange) of Place Cast."
 
 
 class BadRegion(LikenessError):
@@ -90,18 +94,24 @@ def _region_of(member: Member, cast: PlacedCast, shape: RegionShape, staying: Se
     if shape.extent == "body" and slot and slot.mask is not None:
         if not slot.mask.any():
             raise BadRegion(name, "the mask of its place is empty")
-        return slot.mask.float()
+        region = region_of_slot(slot, cast, shape)
+        if not region.any():
+            raise BadRegion(name, _ALL_DRAWN_AWAY, _DRAW_LESS)
+        return region
     slot = require_box(slot, name)
-    if shape.extent == "body" and slot.pose is None:
+    if shape.extent == "body" and slot.pose is None and not adds(slot.drawn):
         advice = (
             "Set Body (body) to half in the layout node that made this place, or Extent (extent) of Place Cast to face."
         )
         raise BadRegion(name, "its place has neither a skeleton nor a mask", advice)
     region = region_of_slot(slot, cast, shape, staying)
+    if slot.drawn and not region.any():
+        raise BadRegion(name, _ALL_DRAWN_AWAY, _DRAW_LESS)
     if not region.any():
         raise BadRegion(name, "it lies off the canvas", "Use a larger canvas, or Fit (fit) = pad in the layout node.")
     others = [other.slot for other in cast.people if other is not member and other.is_present]
-    region = _without_faces(region, [slot for slot in others if slot], staying, shape.feather)
+    region = without_faces(region, [slot for slot in others if slot])
+    region = _without_heads(region, staying, shape.feather)
     if not region.any():
         raise BadRegion(
             name, "the faces of others cover it", "Move the two apart in the layout, or raise Margin (margin)."
@@ -109,12 +119,18 @@ def _region_of(member: Member, cast: PlacedCast, shape: RegionShape, staying: Se
     return region
 
 
-def _without_faces(region: Tensor, others: Sequence[Slot], staying: Sequence[Slot], feather: float) -> Tensor:
-    """The region without the face boxes of others, and without the heads of people who stay as they are."""
+def without_faces(region: Tensor, others: Sequence[Slot]) -> Tensor:
+    """The region (H, W) without the face boxes of others."""
     height, width = region.shape
     for slot in others:
         if slot.box:
             region = torch.minimum(region, 1 - box_region(slot.box, width, height, 0.0))
+    return region
+
+
+def _without_heads(region: Tensor, staying: Sequence[Slot], feather: float) -> Tensor:
+    """The region (H, W) without the heads of people who stay as they are."""
+    height, width = region.shape
     for slot in staying:
         if slot.box:
             head = widened(slot.box, HAIR)
@@ -123,15 +139,22 @@ def _without_faces(region: Tensor, others: Sequence[Slot], staying: Sequence[Slo
 
 
 def region_of_slot(slot: Slot | None, cast: PlacedCast, shape: RegionShape, staying: Sequence[Slot] = ()) -> Tensor:
-    """The region of a place, (H, W) 0..1; zeros where what it needs is missing.
+    """The region of a place with what was drawn for it by hand, (H, W) 0..1; without what is missing.
 
     With shape.extent "body": the mask of the place, else what lies around its face box and its skeleton, of which the
     skeleton may be missing. With "face": what lies around its face box.
     The bodies of `staying`, people who stay as they are, are left out of what lies around the skeleton.
     """
-    if slot is not None and shape.extent == "body" and slot.mask is not None:
+    if slot is None:
+        return torch.zeros(cast.height, cast.width, dtype=torch.float32)
+    return with_drawn(undrawn_region(slot, cast, shape, staying), slot.drawn)
+
+
+def undrawn_region(slot: Slot, cast: PlacedCast, shape: RegionShape, staying: Sequence[Slot] = ()) -> Tensor:
+    """The region of a place without what was drawn for it by hand, as `region_of_slot` says."""
+    if shape.extent == "body" and slot.mask is not None:
         return slot.mask.float()
-    if slot is None or slot.box is None:
+    if slot.box is None:
         return torch.zeros(cast.height, cast.width, dtype=torch.float32)
     face = box_region(widened(slot.box, shape.margin), cast.width, cast.height, shape.feather)
     if shape.extent == "face":
@@ -167,8 +190,11 @@ def body_of_place(layout: Layout, number: int) -> Tensor:
 
 
 def require_box(slot: Slot | None, name: str) -> Slot:
-    """The place, if it has a face box; otherwise BadRegion is raised. name: of the person who stands there."""
-    if slot is None or slot.box is None:
+    """The place, if it has a face box, or a region was drawn for it by hand; otherwise BadRegion is raised.
+
+    name: of the person who stands there.
+    """
+    if slot is None or (slot.box is None and not adds(slot.drawn)):
         advice = "Use a layout whose places have faces, or masks (Layout from Picture)."
         raise BadRegion(name, "its place has neither a face box nor a mask", advice)
     return slot
@@ -361,14 +387,8 @@ def _counted_from_1(indices: Sequence[int]) -> str:
     return listed([index + 1 for index in indices])
 
 
-def free_slots(cast: PlacedCast, layout: Layout) -> tuple[Slot, ...]:
-    """The places of a layout in which nobody of weight above 0 of a placed cast stands.
-
-    Raises BadSize for a layout of another canvas.
-    """
-    size = (layout.width, layout.height)
-    if size != (cast.width, cast.height):
-        expected = f"the cast's canvas is {cast.width}x{cast.height} px"
-        raise BadSize("The layout of those who stay", size, expected, "Connect the layout that Place Cast has.")
+def free_slots(cast: PlacedCast) -> tuple[Slot, ...]:
+    """The places of the layout of a placed cast in which nobody of weight above 0 stands; none without a layout."""
+    slots = cast.layout.slots if cast.layout else ()
     occupied = {member.place for member in cast.people if member.is_present}
-    return tuple(slot for number, slot in enumerate(layout.slots, 1) if number not in occupied)
+    return tuple(slot for number, slot in enumerate(slots, 1) if number not in occupied)

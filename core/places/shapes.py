@@ -8,7 +8,7 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from ..cast import Box, Point, Pose
+from ..cast import Box, Outline, Point, Pose
 from .bodies import openpose, seen_limbs, torso
 
 SHORTEST = 1e-6
@@ -72,6 +72,20 @@ def body_region(pose: Pose, reach: float, width: int, height: int, feather: floa
         window.copy_(torch.minimum(window, _distance_to_segment(rows, columns, start, end)))
     distance[_inside_of_polygon(corners, width, height)] = 0
     return soft_edge(distance - reach, feather)
+
+
+def adds(drawn: Sequence[Outline]) -> bool:
+    """Whether something of what was drawn by hand is added to a region."""
+    return any(outline.adds for outline in drawn)
+
+
+def with_drawn(region: Tensor, drawn: Sequence[Outline]) -> Tensor:
+    """A region (height, width) with what was drawn by hand: one outline after the other, with hard edges."""
+    height, width = region.shape
+    for outline in drawn:
+        inside = _inside_of_polygon(outline.points, width, height)
+        region = region.masked_fill(inside, float(outline.adds))
+    return region
 
 
 def soft_edge(outside: Tensor, feather: float) -> Tensor:

@@ -284,7 +284,7 @@ class _People:
         """
         cast = self.participants.cast
         require_somebody(cast, APPLY)
-        skeletons = control_images.skeletons(in_order_of_places(cast).layout, cast.by_row)  # (1 or people, H, W, 3)
+        skeletons = control_images.skeletons(in_order_of_places(cast).occupied, cast.by_row)  # (1 or people, H, W, 3)
         return condition_image(skeletons, self.id_patch.patches(self.faces), self.participants, APPLY)
 
     def put_into(self, given: SamplerInputs) -> SamplerInputs:

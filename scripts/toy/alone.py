@@ -28,6 +28,7 @@ from core.persons import combining
 from core.pictures.previews import as_picture, contact_sheet
 from core.pictures.tensors import eight_bits
 from core.places import control_images, group, place_previews, placing
+from core.places.arranging import Arranged
 
 from . import avatars, garments, measure, net, parts2whole, places, recogniser, stored
 from .net import Settings, ToyModel
@@ -122,7 +123,7 @@ def _draw_group(folder: Path, report: Report, model: ToyModel, faces: FaceModel,
 
     report("Place Cast")
     standing = placing.assign(cast, layout, "left to right", "")
-    troubles = placing.troubles(cast, layout, standing, "left to right")
+    troubles = placing.troubles(cast, Arranged.untouched(layout), standing, "left to right")
     _save(folder, "3_place_cast", place_previews.numbered_layout(layout, NAMES, troubles, crops), drawn)
 
     report("ID-Patch condition picture, and sampling")

@@ -19,6 +19,7 @@ from shared import photos
 from core.cast import Cast, Member
 from core.pictures.previews import BACKGROUND, as_picture, font_for
 from core.places import group, place_previews, placing
+from core.places.arranging import Arranged
 
 from . import alone, stored
 
@@ -39,7 +40,7 @@ def picture(people: Sequence[tuple[str, Path]]) -> Image.Image:
     layout = group.layout(len(people), "half", 0, SIDE, SIDE)
     standing = placing.assign(cast, layout, "left to right", "")
     crops = [member.person.crops[0] for member in cast.people]
-    troubles = placing.troubles(cast, layout, standing, "left to right")
+    troubles = placing.troubles(cast, Arranged.untouched(layout), standing, "left to right")
     placed = place_previews.numbered_layout(layout, names, troubles, crops)
     condition = alone.group_picture(stored.load(), cast, layout).condition[0].movedim(0, -1)
     side = (SIDE - GAP * (len(people) - 1)) // len(people)

@@ -154,7 +154,13 @@ def without_ben(way: str) -> PlacedCast:
 
 
 def of_order(people: PlacedCast, number: int) -> list[str]:
-    again = places.PlaceCast.execute(people.layout, "custom", f"{number},0", people)
+    again = places.PlaceCast.execute(people.occupied, "custom", f"{number},0", people)
+    return [member.name for member in again.args[0].people]
+
+
+def of_hand(people: PlacedCast, number: int) -> list[str]:
+    arrange = f'{{"who": {{"1": {number}, "2": 0}}}}'
+    again = places.PlaceCast.execute(people.occupied, "as listed", "", people, arrange=arrange)
     return [member.name for member in again.args[0].people]
 
 
@@ -227,6 +233,7 @@ def of_group(people: PlacedCast, number: int) -> list[str]:
 
 COUNTS_PEOPLE: dict[tuple[str, str], Any] = {
     ("LikenessPlaceCast", "custom_order"): of_order,
+    ("LikenessPlaceCast", "arrange"): of_hand,
     ("LikenessMaskOfAPersonsPlace", "person"): of_mask,
     ("LikenessPromptPerPerson", "prompts"): of_prompts,
     ("LikenessFindPlaces", "prompts"): of_lines,

@@ -8,6 +8,7 @@ import torch
 from pack.core.cast import Absent, Cast, Faces, Layout, Lora, Member, Person, Slot
 from pack.core.checks.errors import BadCast
 from pack.core.places import bodies, group, layouts, people_text, placing
+from pack.core.places.arranging import Arranged
 from pack.core.places.placing import BadOrder, CannotMatch
 from tiny import people_made
 
@@ -28,6 +29,10 @@ def cast(count: int, absent: int = 0, **embeddings: torch.Tensor) -> Cast:
 
 def layout(*centers: tuple[float, float], head: float = 200.0) -> Layout:
     return Layout(1024, 768, tuple(Slot(center, bodies.face_box(center, head)) for center in centers))
+
+
+def troubles_of(people: Cast, places: Layout, where: placing.PeopleOfPlaces, *order: str) -> list[str]:
+    return placing.troubles(people, Arranged.untouched(places), where, *order)
 
 
 def placed(people: Cast, places: Layout, order: str, custom: str = "") -> dict[str, int]:
@@ -84,16 +89,16 @@ def test_the_largest_faces_are_taken_and_the_others_stay() -> None:
     slots = [layout(center, head=head).slots[0] for center, head in zip(SPREAD, (150, 90, 240), strict=True)]
     places = Layout(1024, 768, tuple(slots))
     assert placed(cast(2), places, "largest faces") == {"Ann": 3, "Bob": 1}
-    assert "Place 2" not in "".join(placing.troubles(cast(2), places, (1, None, 0), "largest faces"))
+    assert "Place 2" not in "".join(troubles_of(cast(2), places, (1, None, 0), "largest faces"))
 
 
 @pytest.mark.parametrize("order", [order for order in placing.ORDERS if order != "custom"])
 def test_a_custom_order_that_another_order_leaves_unread_is_named(order: str) -> None:
     where = (1, 0)
     not_read = "Custom order (custom_order) 2,1 is not read: set Who is where (order) to custom"
-    assert placing.troubles(cast(2), layout(*SPREAD[:2]), where, order, " 2,1 ")[0] == not_read
+    assert troubles_of(cast(2), layout(*SPREAD[:2]), where, order, " 2,1 ")[0] == not_read
     for nothing_unread in (("custom", "2,1"), (order, ""), (order, " ")):
-        lines = placing.troubles(cast(2), layout(*SPREAD[:2]), where, *nothing_unread)
+        lines = troubles_of(cast(2), layout(*SPREAD[:2]), where, *nothing_unread)
         assert "not read" not in "".join(lines)
 
 
@@ -105,17 +110,17 @@ def test_people_elsewhere_than_the_prompts_of_a_group_say_are_named() -> None:
         "Ages, actions, expressions and prompts stay with their places: Ann (1) in place 2, Bob (2) in place 3: as "
         "listed makes them fit the people's numbers"
     )
-    assert placing.troubles(cast(3), places, (2, 0, 1), "custom")[-1] == line
+    assert troubles_of(cast(3), places, (2, 0, 1), "custom")[-1] == line
     # In a layout for those who are there the second place is the third person's.
     for people, where in ((cast(3), (0, 1, 2)), (cast(4, absent=2), (0, 1, 2))):
-        assert "prompts" not in "".join(placing.troubles(people, places, where, "as listed"))
+        assert "prompts" not in "".join(troubles_of(people, places, where, "as listed"))
 
 
 def test_whoever_is_absent_keeps_the_number() -> None:
     """In each line that numbers people, and in the order that a message proposes."""
     people = cast(4, 1)
     places = replace(layout(*SPREAD), described=(2, 3))
-    lines = placing.troubles(people, places, (None, 0, 1), "custom")
+    lines = troubles_of(people, places, (None, 0, 1), "custom")
     assert lines[0] == "Left out, no face in the photos: Ann (person 1)"
     assert "Left out, without a place: Dee (person 4)" in lines
     assert "stay with their places: Bob (2) in place 2, Cid (3) in place 3:" in lines[-1]
@@ -129,9 +134,9 @@ def test_a_place_without_a_person_says_what_stays_there() -> None:
     """A layout of faces in a photo has no skeletons: the faces without a person stay as they are."""
     slots = [replace(slot, pose=None) for slot in layout(*SPREAD).slots]
     places = Layout(1024, 768, tuple(slots))
-    troubles = placing.troubles(cast(1), places, (None, 0, None), "custom")
+    troubles = troubles_of(cast(1), places, (None, 0, None), "custom")
     assert troubles[-1] == "Places 1, 3 stay empty: in a photo, the faces there stay as they are."
-    troubles = placing.troubles(cast(2), places, (0, 1, None), "custom")
+    troubles = troubles_of(cast(2), places, (0, 1, None), "custom")
     assert troubles[-1] == "Place 3 stays empty: in a photo, the face there stays as it is."
 
 
@@ -247,7 +252,7 @@ def test_who_has_no_photo_is_named_where_faces_are_matched() -> None:
 
 def report(people: Cast, places: Layout) -> list[str]:
     assigned = placing.assign(people, places, "as listed", "")
-    troubles = placing.troubles(people, places, assigned, "as listed")
+    troubles = troubles_of(people, places, assigned, "as listed")
     return placing.report(people, places, assigned, troubles).splitlines()
 
 
@@ -286,8 +291,8 @@ def test_report_says_who_stands_where_and_what_may_go_wrong(places, head: float,
 
 def test_who_is_left_out_is_named_by_the_number_too() -> None:
     people = replace(cast(1), absent=(Absent(2, "person"), Absent(3, "Cleo")))
-    troubles = placing.troubles(people, layout(*SPREAD[:1]), (0,), "as listed")
+    troubles = troubles_of(people, layout(*SPREAD[:1]), (0,), "as listed")
     assert troubles[0] == "Left out, no face in the photos: person 2, Cleo (person 3)"
     named_by_number = replace(people, absent=(Absent(2, "person 2"), Absent(3, "person 2", "weight 0")))
-    troubles = placing.troubles(named_by_number, layout(*SPREAD[:1]), (0,), "as listed")
+    troubles = troubles_of(named_by_number, layout(*SPREAD[:1]), (0,), "as listed")
     assert troubles[:2] == ["Left out, no face in the photos: person 2", "Left out, weight 0: person 2 (person 3)"]

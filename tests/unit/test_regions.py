@@ -236,7 +236,7 @@ def test_a_place_is_free_where_whoever_stands_in_it_has_weight_0():
     slots = (box(0, 0, 20, 20), box(30, 0, 50, 20), box(60, 0, 80, 20))
     layout = Layout(96, 64, slots)
     people = (Member(people_made.a_person(1), 1.0, slots[0], 1), Member(people_made.a_person(2), 0.0, slots[2], 3))
-    assert regions.free_slots(PlacedCast(people, 96, 64), layout) == slots[1:]
+    assert regions.free_slots(PlacedCast(people, 96, 64, layout=layout)) == slots[1:]
 
 
 def test_a_face_box_is_as_small_as_what_is_on_the_canvas():
