@@ -324,13 +324,14 @@ class Unarranged:
     """What Place Cast had before anything was arranged by hand: what the canvas in the editor begins with.
 
     cast: also those who got no place. numbers: for each place of the layout the number in the list of its person, 0 for
-    nobody. troubles: what may go wrong, after it was arranged, a line each.
+    nobody. text: what was arranged, see core.places.arranging. troubles: what may go wrong then, a line each.
     """
 
     layout: Layout
     cast: Cast
     numbers: tuple[int, ...]
-    troubles: tuple[str, ...]
+    text: str = ""
+    troubles: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -412,7 +412,7 @@ class PlaceCast(io.ComfyNode):
         placed_cast = replace(
             placing.place(people, arranged.layout, people_of_places),
             region_settings=RegionSettings(**region_settings),
-            unarranged=Unarranged(layout, people, placing.numbers_of(people, as_given), tuple(troubles)),
+            unarranged=Unarranged(layout, people, placing.numbers_of(people, as_given), arrange, tuple(troubles)),
         )
         preview, shown = _shown(cls, placed_cast)
         report = placing.report(people, arranged.layout, people_of_places, troubles)

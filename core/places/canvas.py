@@ -19,7 +19,7 @@ def as_drawn(cast: PlacedCast) -> Unarranged:
     layout = cast.layout or cast.occupied
     number_at = {member.place: number for member, number in zip(cast.people, cast.numbers, strict=True)}
     numbers = tuple(number_at.get(place, 0) for place in range(1, len(layout.slots) + 1))
-    return Unarranged(layout, cast, numbers, ())
+    return Unarranged(layout, cast, numbers)
 
 
 def data(begin: Unarranged, faces: Faces) -> dict[str, Any]:
@@ -32,6 +32,7 @@ def data(begin: Unarranged, faces: Faces) -> dict[str, Any]:
     return {
         "width": layout.width,
         "height": layout.height,
+        "arrange": begin.text,
         "line": "\n".join(begin.troubles),
         "places": [_place(slot, number) for slot, number in zip(layout.slots, begin.numbers, strict=True)],
         "people": [{"number": number, "name": member.person.name, "face": face} for number, member, face in people],
