@@ -17,7 +17,8 @@ from typing import Any
 from urllib.error import HTTPError
 
 from environment import SetupError, say
-from shared.host_server import OF_PROXIES, Ended, HostError, Lost, Overdue, RunningHost, Silent
+from shared.between import Between, Page, patient
+from shared.host_server import Ended, HostError, Lost, Overdue, RunningHost, Silent
 from shared.host_server import Run as HostRun
 
 from core.checks.text import plain
@@ -33,6 +34,8 @@ _MOST_BYTES = 4 * 10**9
 """Of all that a row saves."""
 _LONGEST_SECONDS = 7200
 """So long its files may come, of which there may be any number."""
+_PAGE_SECONDS = 60
+"""So long a file is asked for again in whose place a page comes."""
 _MOST_VERSION_LETTERS = 40
 _BYTES = (
     ".png", ".jpg", ".jpeg", ".webp", ".gif", ".avif", ".heic", ".jxl", ".tif", ".tiff", ".bmp", ".exr", ".psd",
@@ -55,6 +58,8 @@ _ADVICE = (
     ),
     (ssl.SSLError, "it does not speak https: give its address with http://"),
     (TimeoutError, "look whether it hangs, and whether a firewall is between"),
+    (Page, "that is no ComfyUI, or a proxy answers in its place: look at its address, in a browser too"),
+    (Between, "a proxy answers in its place: start it, or ask it less often"),
     (ConnectionError, "look whether that is a ComfyUI, and whether it wants https://"),
     (OSError, "look at its address, and at the network"),
 )
@@ -146,8 +151,7 @@ class ServerWorker(Worker):
             return Fault(Happened.UNFIT, f"{reason}: {_LOGIN}")
         if isinstance(cause, Ended):
             return Fault(Happened.ENDED, reason)
-        is_refusal = answered is not None and answered.code not in OF_PROXIES
-        if isinstance(cause, (Silent, OSError)) and not is_refusal:
+        if isinstance(cause, (Silent, OSError)) and answered is None:
             return Fault(Happened.SILENT, reason)
         if isinstance(cause, (HostError, HTTPError)):
             return failure(f"{self.url} refuses it: {reason}")
@@ -178,15 +182,27 @@ class ServerWorker(Worker):
                     kinds = "pictures, films, sounds, models and texts are taken"
                     raise Fault(Happened.FAILED, f"It saved a file that ends in {ascii(ending)[:20]}: {kinds}.")
                 file = SavedFile(ending, folder / f"{len(files)}{ending}", node)
-                self._fetch(entry, file.path, left)
-                if not file.size:
-                    raise Fault(Happened.FAILED, f"The server sent {ascii(entry['filename'])[:80]} without a byte.")
-                if _is_message(file):
-                    what = f"a text in the place of {ascii(entry['filename'])[:80]}"
-                    raise Fault(Happened.FAILED, f"The server sent {what}, such as the page of a proxy.")
+                self._fetch_whole(entry, file, left)
                 left -= file.size
                 files.append(file)
         return files
+
+    def _fetch_whole(self, entry: Mapping[str, str], file: SavedFile, most: int) -> None:
+        """Write a file of the server's to this disk. Raises as `_fetch`, and Fault where something else comes."""
+        name = ascii(entry["filename"])[:80]
+
+        def fetch() -> None:
+            self._fetch(entry, file.path, most)
+            if not file.size:
+                raise Page(f"The server sent {name} without a byte.")
+            if _is_message(file):
+                raise Page(f"The server sent a text in the place of {name}, such as the page of a proxy.")
+
+        try:
+            patient(fetch, _PAGE_SECONDS)
+        except Page as cause:
+            # It may be what a node has saved.
+            raise Fault(Happened.FAILED, str(cause)) from cause
 
     def _fetch(self, entry: Mapping[str, str], path: Path, most: int) -> None:
         """Write a file of the server's to this disk as it comes. Raises FileNotFoundError where somebody has removed
@@ -222,8 +238,6 @@ def advice(cause: Exception) -> str:
     if isinstance(cause, HTTPError):
         if cause.code in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
             return _LOGIN
-        if cause.code in OF_PROXIES:
-            return "a proxy answers in its place: start it"
         if 300 <= cause.code < 400:
             place = plain(cause.headers.get("Location", "another place"), MOST_SAID)
             return f"it sends to {place}: give that address if you trust it"

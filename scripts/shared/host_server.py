@@ -7,6 +7,7 @@ written to and no other pack is loaded; the user's model folders are only read.
 from __future__ import annotations
 
 import base64
+import contextlib
 import io
 import json
 import math
@@ -21,7 +22,7 @@ import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from http.client import HTTPException, HTTPResponse
+from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from pathlib import Path
 from typing import Any, cast
 from urllib.error import HTTPError, URLError
@@ -30,6 +31,7 @@ from urllib.parse import parse_qs, unquote, urlencode, urlsplit
 import environment
 from environment import Host
 
+from .between import AGAIN_SECONDS, Between, Page, Patience, between, patient
 from .pack import has_card
 from .workflow import Prompt
 
@@ -50,8 +52,6 @@ _IDLE_SECONDS = 10
 """How long it may say nothing to a short question while it has no prompt of ours."""
 _END_SECONDS = 5
 """How long it may say nothing where prompts are withdrawn, as at the end of a run."""
-_AGAIN_SECONDS = 1
-"""So long it is waited before what a broken connection has not answered is asked again."""
 _OF_WAITING, _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.02, 0.02, 1.0
 """Between two looks at a prompt lies this share of the time since it was sent, and so many seconds."""
 _LOOKING = 0.1
@@ -62,8 +62,6 @@ _MOST_BYTES = 2**27
 """Of an answer that is read into memory: menus of thousands of files have some millions."""
 _PIECE = 2**20
 _JSON = {"Content-Type": "application/json"}
-OF_PROXIES = (HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT)
-"""What a proxy answers in the place of a host that is not there."""
 
 
 class HostError(Exception):
@@ -87,7 +85,11 @@ class Overdue(Ended):
 
 
 class BadAnswer(ValueError):
-    """What the host answers is none of its answers."""
+    """What the host answers is JSON, and none of its answers."""
+
+
+_ODD_ANSWERS = (Between, HTTPError, ValueError, LookupError, TypeError, AttributeError)
+"""What a look at a prompt raises where it is not answered as ComfyUI does."""
 
 
 def _is_node(node: Any) -> bool:
@@ -100,6 +102,29 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
 
     def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> None:
         """Nothing: an answer that sends elsewhere is an HTTPError."""
+
+
+class _Connection(HTTPConnection):
+    """A connection whose answer is read where the other side ends it before it has got everything, as it does with a
+    file that is too large for it."""
+
+    def request(self, *arguments: Any, **named: Any) -> None:
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            super().request(*arguments, **named)
+
+
+class _SecureConnection(_Connection, HTTPSConnection):
+    """The same, by https."""
+
+
+class _OpensHttp(urllib.request.HTTPHandler):
+    def http_open(self, req: urllib.request.Request) -> HTTPResponse:
+        return self.do_open(_Connection, req)
+
+
+class _OpensHttps(urllib.request.HTTPSHandler):
+    def https_open(self, req: urllib.request.Request) -> HTTPResponse:
+        return self.do_open(_SecureConnection, req)
 
 
 @dataclass
@@ -123,10 +148,13 @@ class Run:
 @dataclass
 class _Waiting:
     """For a prompt. moved: when it was begun, or before that when anything last moved in the host's queue. queue: the
-    ids that were made and waited when it was last looked. is_left: set where nobody waits for it any more."""
+    ids that were made and waited when it was last looked. look_again: when that is to be. was_away: whether a look was
+    not answered. is_left: set where nobody waits for it any more."""
 
     id: str
     is_begun: bool = False
+    was_away: bool = False
+    look_again: float = 0.0
     moved: float = field(default_factory=time.monotonic)
     queue: tuple[list[str], list[str]] = ([], [])
     is_left: threading.Event = field(default_factory=threading.Event)
@@ -153,7 +181,7 @@ class RunningHost:
         # Nothing between us and a server on this machine, whatever http_proxy says.
         is_here = parts.hostname in ("localhost", "127.0.0.1", "::1")
         proxies = [urllib.request.ProxyHandler({})] if is_here else []
-        self._open = urllib.request.build_opener(_NoRedirects, *proxies).open
+        self._open = urllib.request.build_opener(_NoRedirects, _OpensHttp, _OpensHttps, *proxies).open
         self._limit = limit
         self._unfinished: dict[str, _Waiting] = {}
         """By the ids of prompts, in the order in which they were sent."""
@@ -174,10 +202,22 @@ class RunningHost:
         /,
         **headers: str,
     ) -> bytes:
-        """GET, or POST where there is data. seconds: how long nothing may come. longest: how long the answer may come
-        once it has begun, as long where it is None. Raises OSError, also for an answer that is no HTTP or does not end
-        in time, and BadAnswer for one that is too long."""
+        """GET, or POST where there is data. seconds: how long nothing may come, and how long it is asked again where
+        something else than the host answers. longest: how long the answer may come once it has begun, as long where it
+        is None. Raises OSError, also for an answer that is no HTTP or does not end in time, and BadAnswer for one that
+        is too long."""
         seconds = seconds or _ANSWER_SECONDS
+        return patient(lambda: self._whole(path, data, seconds, longest, headers), seconds)
+
+    def _whole(
+        self,
+        path: str,
+        data: bytes | None,
+        seconds: float,
+        longest: float | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> bytes:
+        """`read`, asked once. Raises Between too."""
         return b"".join(self._pieces(path, _MOST_BYTES, longest or seconds, data, headers, seconds))
 
     def _pieces(
@@ -200,13 +240,31 @@ class RunningHost:
                 yield from _content(response, most, longest)
         except HTTPException as cause:
             raise ConnectionError(str(cause).strip()) from cause
+        except HTTPError as cause:
+            raise between(cause) or cause from cause
         except URLError as cause:
-            if isinstance(cause, HTTPError) or not isinstance(cause.reason, OSError):
+            if not isinstance(cause.reason, OSError):
                 raise
             raise cause.reason from cause
 
     def get(self, path: str, seconds: float | None = None, longest: float | None = None) -> Any:
-        return _value(self.read(path, None, seconds, longest))
+        """What is answered as JSON. Raises as `read`, and BadAnswer for JSON that nobody can read."""
+        seconds = seconds or _ANSWER_SECONDS
+        return patient(lambda: _value(self._whole(path, None, seconds, longest)), seconds)
+
+    def _sent(self, path: str, what: str, body: bytes, seconds: float, **headers: str) -> Any:
+        """What is answered as JSON to something that is sent. what: it is, for messages. Raises as `get`, and HostError
+        where it is too large."""
+        try:
+            return patient(lambda: _value(self._whole(path, body, seconds, None, headers)), seconds)
+        except HTTPError as cause:
+            if cause.code != HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+                raise
+            size = len(body) / 2**20
+            raise HostError(
+                f"{what} has {size:.1f} MB, and less is taken there (413): start that ComfyUI with --max-upload-size "
+                f"{math.ceil(size) + 1} or more (100 is its default), and let a proxy before it take as much."
+            ) from cause
 
     def require_answer(self) -> Any:
         """Its /system_stats, which it answers at once. Raises OSError where it does not, and ValueError."""
@@ -245,8 +303,8 @@ class RunningHost:
         if may_replace:
             body += f'\r\n--{boundary}\r\nContent-Disposition: form-data; name="overwrite"\r\n\r\ntrue'.encode()
         body += f"\r\n--{boundary}--\r\n".encode()
-        answer = self.read("/upload/image", body, **{"Content-Type": f"multipart/form-data; boundary={boundary}"})
-        return _value(answer)["name"]
+        kind = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
+        return self._sent("/upload/image", name, body, _ANSWER_SECONDS, **kind)["name"]
 
     def pieces_of(self, output: Mapping[str, str], most: int) -> Iterator[bytes]:
         """What is in an output that the host names ({"filename", "subfolder", "type"}). Raises as `read`."""
@@ -286,14 +344,15 @@ class RunningHost:
             waiting = _Waiting(answer["prompt_id"])
             run.id = waiting.id
             self._unfinished[run.id] = waiting
-            _note(self._end_of(waiting, time.monotonic() + timeout, while_waiting), run)
+            self._await(waiting, time.monotonic() + timeout, while_waiting, run)
             # By its clock, which may say anything.
             run.seconds = min(run.seconds, time.monotonic() - sent)
             return run
         except OSError as why:
-            if isinstance(why, HTTPError) and why.code not in OF_PROXIES:
+            if isinstance(why, HTTPError):
                 raise HostError(f"It answers {why.code} {why.reason}.") from why
-            kind = Ended if waiting and self._may_be_at(waiting) else Silent
+            is_there = isinstance(why, Between) and not why.is_outage
+            kind = Ended if waiting and self._may_be_at(waiting) and not is_there else Silent
             raise kind(f"It does not answer any more ({str(why) or type(why).__name__}).{self._end_of_log()}") from why
         finally:
             if waiting:
@@ -305,28 +364,28 @@ class RunningHost:
         is_first = next(iter(self._unfinished)) == waiting.id
         return waiting.is_begun or (is_first and pending[:1] == [waiting.id])
 
-    def _end_of(self, waiting: _Waiting, give_up: float, while_waiting: Callable[[], object] | None) -> Any:
-        """What the host keeps of a prompt that it has made. give_up: when nobody waits for it any more. Raises OSError
-        where the host does not answer, and HostError where it does not get on with the prompt."""
+    def _await(self, waiting: _Waiting, give_up: float, while_waiting: Callable[[], object] | None, run: Run) -> None:
+        """Put into a run what the host keeps of a prompt that it has made. give_up: when nobody waits for it any more.
+        Raises OSError where the host does not answer, and HostError where it does not get on with the prompt."""
         sent = time.monotonic()
-        look_again = 0.0
+        patience: Patience | None = None
         try:
             while True:
-                pause = _OF_WAITING * (time.monotonic() - sent)
-                if waiting.is_left.wait(min(max(pause, _SHORTEST_PAUSE), _LONGEST_PAUSE)):
+                pause = min(max(_OF_WAITING * (time.monotonic() - sent), _SHORTEST_PAUSE), _LONGEST_PAUSE)
+                if waiting.is_left.wait(pause):
                     raise Silent("Nobody waits for it any more")
                 seconds = min(give_up, waiting.moved + self._limit) - time.monotonic()
                 seconds = max(_SHORTEST_PAUSE, min(seconds, _ANSWER_SECONDS))
-                now = time.monotonic()
-                is_there = True
-                if now >= look_again:
-                    is_there = self._look_at_queue(waiting, seconds)
-                    look_again = time.monotonic() + (time.monotonic() - now) / _LOOKING
-                past = self._asked(f"/history/{waiting.id}", seconds).get(waiting.id)
-                if past is not None:
-                    return past
-                if not is_there:
-                    raise Lost("It has this prompt no more: somebody has cleared its queue, or it was started again")
+                try:
+                    past = self._looked(waiting, seconds)
+                    if past is not None:
+                        return _note(past, run)
+                    patience = None
+                except _ODD_ANSWERS as odd:
+                    # It says nothing about the prompt, which was accepted.
+                    waiting.was_away = True
+                    patience = patience or Patience(_ANSWER_SECONDS)
+                    waiting.is_left.wait(min(patience.pause(odd), seconds))
                 self._require_progress(waiting, give_up)
                 if while_waiting:
                     while_waiting()
@@ -335,6 +394,25 @@ class RunningHost:
             if isinstance(cause, TimeoutError):
                 self._require_progress(waiting, give_up)
             raise
+
+    def _looked(self, waiting: _Waiting, seconds: float) -> Any:
+        """What the host keeps of a prompt that it has made, None where it has not. seconds: as of `_asked`. Raises
+        HostError where it does not have the prompt."""
+        now = time.monotonic()
+        is_there = True
+        may_be_at = self._may_be_at(waiting)
+        if now >= waiting.look_again:
+            is_there = self._look_at_queue(waiting, seconds)
+            waiting.look_again = time.monotonic() + (time.monotonic() - now) / _LOOKING
+        kept = self._asked(f"/history/{waiting.id}", seconds)
+        past = kept.get(waiting.id)
+        if kept and past is None:
+            raise BadAnswer("it says nothing of the prompt that it was asked for")
+        if past is None and not is_there:
+            gone = "It has this prompt no more: somebody has cleared its queue, or it was started again"
+            # A proxy may hide that it has ended at it.
+            raise Ended(gone) if waiting.was_away and may_be_at else Lost(gone)
+        return past
 
     def _look_at_queue(self, waiting: _Waiting, seconds: float) -> bool:
         """Note how far the host is; False where it does not have the prompt. seconds: as of `_asked`."""
@@ -347,13 +425,13 @@ class RunningHost:
         return waiting.id in running + pending
 
     def _asked(self, path: str, seconds: float) -> Any:
-        """What it answers to a question, which is asked again where a connection broke. seconds: how long nothing may
-        come, and how long the answer."""
+        """What is answered once to a question, which is asked again where a connection broke. seconds: how long nothing
+        may come, and how long the answer."""
         try:
-            return self.get(path, seconds)
+            return _value(self._whole(path, None, seconds))
         except ConnectionError:
-            time.sleep(_AGAIN_SECONDS)
-            return self.get(path, seconds)
+            time.sleep(AGAIN_SECONDS)
+            return _value(self._whole(path, None, seconds))
 
     def _require_progress(self, waiting: _Waiting, give_up: float) -> None:
         """Raises HostError where the host does not get on with a prompt."""
@@ -372,13 +450,12 @@ class RunningHost:
         content = {"prompt": prompt, **({"client_id": client} if client else {})}
         seconds = min(_ANSWER_SECONDS, self._limit)
         try:
-            answer = self.read("/prompt", json.dumps(content).encode(), seconds, **_JSON)
+            return self._sent("/prompt", "The prompt", json.dumps(content).encode(), seconds, **_JSON)
         except HTTPError as refused:
             if refused.code != HTTPStatus.BAD_REQUEST:
                 raise
             # An error of urllib's is the answer too.
-            answer = b"".join(_content(cast("HTTPResponse", refused), _MOST_BYTES, seconds))
-        return _value(answer)
+            return _value(b"".join(_content(cast("HTTPResponse", refused), _MOST_BYTES, seconds)))
 
     def withdraw(self, abandoned_only: bool = False) -> None:
         """Take what was asked of the host and is not done out of its queue, and end what it is at of this. Raises
@@ -540,9 +617,11 @@ def _content(response: HTTPResponse, most: int, longest: float) -> Iterator[byte
 
 
 def _value(answer: bytes | str) -> Any:
-    """What a host answers as JSON. Raises ValueError."""
+    """What a host answers as JSON. Raises Page where that is none, and BadAnswer."""
     try:
         return json.loads(answer)
+    except ValueError as cause:
+        raise Page(f"a text that is no answer: {cause}") from cause
     except RecursionError as cause:
         raise BadAnswer("its JSON is nested too deep") from cause
 

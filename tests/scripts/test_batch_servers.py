@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import itertools
 import json
 import math
 import socket
@@ -10,8 +12,10 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from email.message import Message
 from pathlib import Path
 from typing import Any, ClassVar
+from urllib.error import HTTPError
 
 import pytest
 from aiohttp import web
@@ -26,19 +30,36 @@ from batch.rows import Row
 from batch.servers import Servers, ServerWorker
 from crews import quicken
 from environment import SetupError
-from shared import host_server
-from shared.host_server import BadAnswer, RunningHost
+from shared import between, host_server
+from shared.between import Between
+from shared.host_server import BadAnswer, HostError, RunningHost
 
 ROWS = 12
 SAVER = {"Save": {"output": [], "output_node": True, "python_module": "nodes"}}
 
 
+PNG = b"\x89PNG\r\n\x1a\n"
 LONG_TEXT = "\x1b[2J\n" + "long " * 20_000
 BAD_NAMES: dict[str, Any] = {
     "saves a page": "x.html", "saves a list": ["x.txt"], "saves a NUL": "x.t\0xt",
     "saves 300 letters": "x." + "t" * 300, "saves a text as a picture": "\ufeff<html>.png",
     "saves a text as a model": "[].glb", "saves a page as a model": "\ufeff\n<html>.obj",
 }  # fmt: skip
+
+PROXIES: dict[str, dict[str, Any]] = {
+    **{f"a proxy answers {code}": {"status": code} for code in (408, 425, 502, 503, 504, 520, 524, 527, 530)},
+    "a proxy answers 429": {"status": 429, "headers": {"Retry-After": "0"}},
+    "a proxy answers a page": {"text": "<html>Wait</html>", "content_type": "text/html"},
+    "a proxy answers nothing": {"text": ""},
+}
+"""What stands before a server answers in its place, by what it is called."""
+ODDITIES: dict[str, dict[str, Any]] = {
+    "the server answers 500": {"status": 500}, "the server answers 404": {"status": 404},
+    "the server answers null": {"text": "null"}, "the server answers a list": {"text": "[]"},
+    "the server answers another list": {"text": '{"queue_running": 3}'},
+}  # fmt: skip
+"""What a server may answer once to a look at a prompt."""
+QUESTIONS = ("system_stats", "upload", "prompt", "queue", "history", "view")
 
 
 class SmallHost:
@@ -60,6 +81,7 @@ class SmallHost:
         self._running: list[str] = []
         self._history: dict[str, Any] = {}
         self._is_broken = False
+        self._turns = itertools.count()
         self._is_ready = threading.Event()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._serve)
@@ -111,6 +133,10 @@ class SmallHost:
             request.transport.close()
         if self.has(f"answers 500 for {kind}"):
             raise web.HTTPInternalServerError
+        for proxy, answer in {**PROXIES, **ODDITIES}.items():
+            # Each second time: what is asked again is answered.
+            if self.has(f"{proxy} for {kind}") and next(self._turns) % 2 == 0:
+                return web.Response(**answer)
         if self.has(f"wants a login for {kind}"):
             raise web.HTTPUnauthorized
         if self.has(f"sends elsewhere for {kind}"):
@@ -136,6 +162,8 @@ class SmallHost:
                 await asyncio.sleep(0.1)
             await request.content.read()
             return web.json_response({"name": "photo.png"})
+        if self.has("takes no large file"):
+            raise web.HTTPRequestEntityTooLarge(1, 2)
         file = (await request.post())["image"]
         return web.json_response({"name": getattr(file, "filename", "")})
 
@@ -170,7 +198,15 @@ class SmallHost:
         return web.json_response({number: self._history[number]} if number in self._history else {})
 
     async def _view(self, request: web.Request) -> web.Response:
+        text, _, ending = request.query["filename"].rpartition(".")
+        if ending == "png" and text.isdecimal():
+            return web.Response(body=PNG + text.encode())
         return web.Response(text=request.query["filename"].removesuffix(".txt"))
+
+    def forget(self) -> None:
+        """Have no prompt any more."""
+        self._queue.clear()
+        self._running.clear()
 
     async def _make(self) -> None:
         while True:
@@ -189,11 +225,12 @@ class SmallHost:
         if self.has("ends nothing") or self.has("never ends"):
             return
         text = self._queue[number]
-        name = next((name for fault, name in BAD_NAMES.items() if self.has(fault)), f"{text}.txt")
+        usual = f"{text}.png" if self.fault.startswith("a proxy") else f"{text}.txt"
+        name = next((name for fault, name in BAD_NAMES.items() if self.has(fault)), usual)
         outputs = {"1": {"images": [{"filename": name, "subfolder": "", "type": "output"}]}}
         if self.has("saves without end"):
             outputs["1"]["images"] *= 10**5
-        messages = [[kind, {"prompt_id": number}] for kind in ("execution_start", "execution_success")]
+        messages: list[Any] = [[kind, {"prompt_id": number}] for kind in ("execution_start", "execution_success")]
         if self.has("says that it took for ever"):
             messages[1][1]["timestamp"] = math.inf
         if self.has("fails at a node") or self.has("fails at no node"):
@@ -224,9 +261,12 @@ class Texts:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    for name, seconds in (("_ANSWER_SECONDS", 0.7), ("_AGAIN_SECONDS", 0.01), ("_END_SECONDS", 0.7)):
-        monkeypatch.setattr(host_server, name, seconds)
+    for name in ("_ANSWER_SECONDS", "_END_SECONDS"):
+        monkeypatch.setattr(host_server, name, 0.7)
+    monkeypatch.setattr(host_server, "AGAIN_SECONDS", 0.01)
+    monkeypatch.setattr(between, "AGAIN_SECONDS", 0.01)
     monkeypatch.setattr(servers, "_LONGEST_SECONDS", 0.7)
+    monkeypatch.setattr(servers, "_PAGE_SECONDS", 0.7)
     quicken(monkeypatch)
     yield
 
@@ -273,6 +313,29 @@ def test_rows_of_a_server_that_does_not_work_any_more_are_made(fault: str, impat
     assert all(entry["seconds"] < 5 for entry in entries)
     if fault in MADE_BY_ITSELF:
         assert len(bad.made) > 1
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        *(f"{proxy} for {kind}" for proxy, kind in zip(PROXIES, itertools.cycle(QUESTIONS))),
+        *(f"a proxy answers {what} for {kind}" for what in ("429", "524", "a page") for kind in QUESTIONS),
+        *(f"{odd} for {kind}" for odd in ODDITIES for kind in ("queue", "history")),
+    ],
+)
+def test_what_stands_before_a_server_says_nothing_of_its_rows(fault: str, impatient: None, tmp_path: Path) -> None:
+    """It is the only one, and makes all, each once."""
+    tasks = [Task(Row(number, f"row{number}", {}), "made so") for number in range(4)]
+    output = Output(Folder(str(tmp_path / "out")))
+    output.begin()
+    with SmallHost(fault) as host, Servers([host.url], WorkerSettings(limit=5)) as workers:
+        results = list(workers.results(Maker(Texts(), SAVER, output.folder), tasks))
+    output.close()
+    assert [end.error for end in results] == [""] * 4
+    assert sorted(host.made) == [str(number) for number in range(4)]
+    pictures = {path.name: path.read_bytes() for path in (tmp_path / "out").glob("*.*g")}
+    if fault.startswith("a proxy"):
+        assert pictures == {f"row{number}.png": PNG + str(number).encode() for number in range(4)}
 
 
 @pytest.mark.parametrize(
@@ -331,6 +394,26 @@ def test_a_row_at_which_a_server_hangs_ends_at_its_limit(later: str, tmp_path: P
     assert str(fault.value) == "It was not done after 1 s. --row-limit gives it more seconds."
 
 
+@contextlib.contextmanager
+def answering(answer: bytes | None) -> Iterator[str]:
+    """The address of somebody who answers this to the beginning of every request, None: never, and closes."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def answer_each() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    connection, _ = listening.accept()
+                    with connection:
+                        connection.recv(4096)
+                        if answer is None:
+                            connection.recv(4096)  # until the other side gives up
+                        else:
+                            connection.sendall(answer)
+
+        threading.Thread(target=answer_each, daemon=True).start()
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+
+
 def status(code: int, reason: str, *headers: str) -> bytes:
     """An answer without content."""
     return "\r\n".join([f"HTTP/1.1 {code} {reason}", *headers, "Content-Length: 0", "", ""]).encode()
@@ -341,7 +424,7 @@ def status(code: int, reason: str, *headers: str) -> bytes:
     [
         (b"SSH-2.0-OpenSSH_9.6\r\n", "SSH-2.0-OpenSSH_9.6.*look whether that is a ComfyUI"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{}", "2 bytes read, 7 more expected.*that is a ComfyUI"),
-        (b"HTTP/1.1 200 OK\r\n\r\n<html>", "line 1 column 1.*that is no ComfyUI"),
+        (b"HTTP/1.1 200 OK\r\n\r\n<html>", "line 1 column 1.*that is no ComfyUI, or a proxy"),
         (b"HTTP/1.1 200 OK\r\n\r\n" + b"[" * 10**5, "nested too deep.*that is no ComfyUI"),
         (b"", "closed connection.*look whether that is a ComfyUI"),
         (None, "timed out.*look whether it hangs, and whether a firewall is between"),
@@ -350,7 +433,7 @@ def status(code: int, reason: str, *headers: str) -> bytes:
         (status(500, "\x1b[2JNo"), r"500:  ?\[2JNo\): look whether that is the address"),
         (status(302, "No", "Location: http://a/\x1b[2J"), r"it sends to http://a/ \[2J: give that address if"),
         (status(404, "No"), "404: No.*the address of a ComfyUI, with all of its path"),
-        (status(502, "No"), "502: No.*a proxy answers in its place: start it"),
+        (status(502, "No"), r"\(502 No\): a proxy answers in its place: start it, or ask it less often"),
         (
             status(302, "No", "Location: http://10.0.0.1/"),
             "302: No.*it sends to http://10.0.0.1/: give that address if",
@@ -358,20 +441,11 @@ def status(code: int, reason: str, *headers: str) -> bytes:
     ],
 )
 def test_each_thing_that_is_no_comfyui_has_its_own_advice(answer: bytes | None, says: str, impatient: None) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-
-        def answer_once() -> None:
-            connection, _ = listening.accept()
-            with connection:
-                connection.recv(4096)
-                if answer is None:
-                    connection.recv(4096)  # until the other side gives up
-                else:
-                    connection.sendall(answer)
-
-        threading.Thread(target=answer_once, daemon=True).start()
-        with pytest.raises(SetupError, match=f"No ComfyUI answers at .*{says}.*, or leave it out"):
-            ServerWorker("one", f"http://127.0.0.1:{listening.getsockname()[1]}", limit=9)
+    with (
+        answering(answer) as url,
+        pytest.raises(SetupError, match=f"No ComfyUI answers at .*{says}.*, or leave it out"),
+    ):
+        ServerWorker("one", url, limit=9)
 
 
 @pytest.mark.parametrize(("given", "header"), [("ann:s%3Aecret@", "Basic YW5uOnM6ZWNyZXQ="), ("", "Bearer a b")])
@@ -391,6 +465,53 @@ def test_a_login_goes_with_every_request(given: str, header: str, impatient: Non
     assert {request.headers["Authorization"] for request in seen} == {header}
     assert {request.query.get("token") for request in seen} == {None if given else "a b"}
     assert "token" not in worker.label
+
+
+def test_a_file_that_is_too_large_for_a_server_is_named(tmp_path: Path) -> None:
+    with SmallHost("takes no large file") as host, pytest.raises(Fault) as fault:
+        files = {"anna-12.png": bytes(3 * 2**20)}
+        ServerWorker("one", host.url, limit=9).run(Texts().job(Row(2, "row2", {})).prompt, files, tmp_path)
+    assert fault.value.happened is Happened.FAILED
+    assert "anna-12.png has 3.0 MB" in str(fault.value)
+    assert "--max-upload-size 5 or more" in str(fault.value)
+
+
+def test_a_file_is_named_also_where_it_is_not_taken_to_its_end() -> None:
+    with answering(status(413, "No")) as url, pytest.raises(HostError, match=r"anna.png has 30.0 MB, and less is"):
+        RunningHost(url).upload("anna.png", bytes(30 * 2**20))
+
+
+def test_who_ends_at_a_row_behind_a_proxy_has_ended(tmp_path: Path) -> None:
+    """Not lost it, as when its queue is cleared: the row may be the reason."""
+    with SmallHost("never ends") as host, pytest.raises(Fault) as fault:
+
+        def end() -> None:
+            host.fault = "a proxy answers 502 for history"
+            host.forget()
+
+        threading.Timer(0.5, end).start()
+        ServerWorker("one", host.url, limit=9).run(Texts().job(Row(2, "row2", {})).prompt, {}, tmp_path)
+    assert fault.value.happened is Happened.ENDED
+
+
+@pytest.mark.parametrize(
+    ("said", "pause"),
+    [
+        ("30", 30), ("0", 1), ("", 1), ("soon", 1), ("-5", 1), ("1.5", 1), ("3600", None),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", 1), ("Tue, 31 Dec 2199 07:28:00 GMT", None),
+        pytest.param("9" * 400, None, id="never"),
+    ],
+)  # fmt: skip
+def test_a_proxy_is_asked_again_when_it_says(said: str, pause: float | None) -> None:
+    headers = Message()
+    headers["Retry-After"] = said
+    came = between.between(HTTPError("http://a", 429, "Too Many Requests", headers, None))
+    assert came
+    if pause is None:
+        with pytest.raises(Between, match="429 Too Many Requests"):
+            between.Patience(10).pause(came)
+    else:
+        assert between.Patience(10).pause(came) == pause
 
 
 def test_an_answer_that_is_too_long_fails_its_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
