@@ -1,5 +1,5 @@
-// What the nodes look like in the editor: colours of our sockets, lists no longer than their people, and boxes that are
-// dragged as text. Without this file every graph opens and runs alike.
+// What the nodes look like in the editor: colours of our sockets, and lists no longer than their people. Without this file
+// every graph opens and runs alike.
 
 import { app } from "../../scripts/app.js";
 
@@ -119,29 +119,6 @@ function extendCast(prototype) {
   });
 }
 
-/** As Layout from Boxes reads them: a line per box. */
-const written = (boxes) =>
-  boxes
-    .map(({ x, y, width, height, metadata }) => {
-      const name = metadata?.desc ? `${metadata.desc}: ` : "";
-      return `${name}${[x, y, width, height].join(", ")}`;
-    })
-    .join("\n");
-
-/** The boxes of a text, nothing while one of its lines is no box. drawn: whose colours the first of them take. */
-function boxesOf(text, drawn) {
-  const boxes = [];
-  for (const line of text.split("\n").filter((one) => one.trim())) {
-    const [numbers, ...name] = line.split(/[:：]/).reverse();
-    const sides = numbers.split(/[,;，、；،؛､﹐\s]+/).filter(Boolean).map(Number);
-    if (sides.length !== 4 || !sides.every(Number.isFinite)) return undefined;
-    const [x, y, width, height] = sides;
-    const metadata = { type: "obj", text: "", palette: [], ...drawn[boxes.length]?.metadata };
-    boxes.push({ x, y, width, height, metadata: { ...metadata, desc: name.reverse().join(":").trim() } });
-  }
-  return boxes;
-}
-
 /** The editor of boxes lays its canvas over the photo that comes to "background": in Person that is "image". */
 function drawOnThePhoto(node) {
   const { findInputSlot } = node;
@@ -150,54 +127,11 @@ function drawOnThePhoto(node) {
   };
 }
 
-const PAUSE = 400; // milliseconds without a key, after which a text is done
-
-/** Drawn boxes and their text say the same: each follows the other. Of twelve people eight lines are seen. */
-function followBoxes(node) {
+/** Of twelve people eight lines are seen: classic nodes give a text all of the room that is left. */
+function arrangeBoxes(node) {
   const widgetOf = (name) => node.widgets?.find((widget) => widget.name === name);
-  const [boxes, text] = [widgetOf("boxes"), widgetOf("text")];
-  if (!text) return;
-  text.options.getMaxHeight = () => 120; // classic nodes give it all of the room that is left
-  if (!boxes) return; // a ComfyUI without an editor of boxes
-  let said = ""; // the drawn boxes as text
-  const saysTheSame = () => written(boxesOf(text.value, []) ?? [{}]) === said;
-  const boxesCount = () => widgetOf("boxes_from").value === "drawn";
-  const isLinked = () => node.isInputConnected(node.findInputSlot("bboxes"));
-  after(node, "onConfigure", () => (said = written(boxes.value ?? [])));
-  const { callback } = boxes;
-  boxes.callback = function (drawn) {
-    // Other boxes in the text are somebody's own and stay. A line that is no box would stop the run, though the boxes
-    // count. Linked boxes count for as long as there is no text.
-    const isBroken = boxesCount() && !boxesOf(text.value, []);
-    const follows = drawn.length && (isBroken || saysTheSame()) && (said || !isLinked());
-    said = written(drawn);
-    if (follows) text.value = said;
-    return callback?.apply(this, arguments);
-  };
-  let keys = 0;
-  after(text, "callback", () => {
-    keys += 1;
-    const now = keys;
-    setTimeout(() => {
-      if (now !== keys) return; // another key has been pressed
-      const typed = boxesOf(text.value, boxes.value ?? []);
-      if (!typed?.length || !boxesCount() || saysTheSame()) return;
-      said = written(typed);
-      boxes.value = typed;
-      drawAnew(node, boxes);
-    }, PAUSE);
-  });
-}
-
-/** The editor of boxes looks at its value once, when it is put onto the page. */
-function drawAnew(node, widget) {
-  const set = (isShown) => {
-    widget.hidden = !isShown; // 1.58
-    widget.options.hidden = !isShown; // 1.49
-    node.inputs.push(node.inputs.pop()); // Vue nodes are drawn anew for a change of the list only
-  };
-  set(false);
-  requestAnimationFrame(() => requestAnimationFrame(() => set(true)));
+  widgetOf("text").options.getMaxHeight = () => 120;
+  widgetOf("boxes_from").hidden = true; // bridge/host/schema.py, out_of_sight
 }
 
 app.registerExtension({
@@ -207,7 +141,7 @@ app.registerExtension({
     if (LISTS.includes(nodeData.name)) extendCast(nodeType.prototype);
   },
   nodeCreated(node) {
-    if (node.comfyClass === "LikenessLayoutFromBoxes") followBoxes(node);
+    if (node.comfyClass === "LikenessLayoutFromBoxes") arrangeBoxes(node);
     if (node.comfyClass === "LikenessPerson") drawOnThePhoto(node);
   },
 });

@@ -8,7 +8,7 @@ import { activeWorkflow } from "./ours.js";
 
 const listeners = [];
 
-/** listener: called when a prompt is sent, with the promise of its answer and the workflow that it is of. */
+/** listener: called when a prompt is sent, with the promise of its answer, the workflow that it is of, and its nodes. */
 export const onPrompt = (listener) => listeners.push(listener);
 
 app.registerExtension({
@@ -19,7 +19,7 @@ app.registerExtension({
       const workflow = activeWorkflow();
       const answer = queuePrompt.apply(this, given);
       // In a task of its own: what fails there is in the console, and not in the run.
-      queueMicrotask(() => listeners.forEach((listener) => listener(answer, workflow)));
+      queueMicrotask(() => listeners.forEach((listener) => listener(answer, workflow, given[1]?.output ?? {})));
       return answer;
     };
   },

@@ -26,6 +26,7 @@ SCRIPTS: dict[str, set[str]] = {
     "ours": {"getCustomNodesI18n"},
     "sentences": {"getCustomNodesI18n"},
     "notes": {"addEventListener"},
+    "old_files": set(),
     "prompts": {"queuePrompt ="},
     "toasts": set(),
 }

@@ -122,10 +122,10 @@ def test_a_toast_lies_over_nothing_that_is_worked_on(visit: Visit) -> None:
     visit.resize(1366, 768)
     try:
         visit.close_dialogs()
-        graph = workflow.load(WORKFLOW.with_stem("id_patch_places_by_dragging"))
+        graph = workflow.load(WORKFLOW.with_stem("people_cast_from_photos"))
         (checkpoint,) = (file.name for file in workflow_needs.loaded(graph) if file.key == "checkpoints")
         sdxl = next(name for name in visit.server.get("/models/checkpoints") if "sdxl" in name)
-        graph = json.loads(json.dumps(graph).replace(checkpoint, sdxl))
+        graph = json.loads(json.dumps(graph).replace(checkpoint, sdxl).replace("antelopev2", "buffalo_sc"))
         visit.open_file(graph)
         visit.toasts.await_count("missing")
         toast = visit.toasts.first()

@@ -170,6 +170,18 @@ def test_messages_with_any_text_reach_console_and_user(host_server, people):
     assert "\n[INFO] all is well" not in host_server.log
 
 
+def test_boxes_that_an_old_prompt_has_drawn_count_before_its_text(host_server):
+    drawn = [{"x": 100, "y": 10, "width": 90, "height": 180, "metadata": {"desc": "Ben"}}]
+    options = {"width": 384, "height": 256, "fit": "crop", "boxes_show": "person", "body": "half"}
+    for source, boxes, name in (("drawn", {"__value__": drawn}, "Ben"), ("drawn", [], "Anna"), ("text", drawn, "Anna")):
+        graph = {
+            "1": node("LikenessLayoutFromBoxes", **options, boxes_from=source, text="Anna: 20, 20, 150, 230",
+                      boxes=boxes, last_incoming={"__value__": []}),
+            "2": node("PreviewAny", source=["1", 2]),
+        }  # fmt: skip
+        assert host_server.run(graph).outputs["2"]["text"] == [name]
+
+
 def test_onnxruntime_that_is_not_installed_is_named_before_anything_runs(host_server):
     """Chosen by its name it is an error; the word of old workflows falls back to torch and says so."""
     packs = host_server.object_info()["LikenessLoadFaceEmbedder"]["input"]["required"]["pack"]

@@ -46,14 +46,6 @@ def cast(count: int) -> Cast:
     return Cast(tuple(Member(people_made.a_person(n)) for n in range(1, count + 1)))
 
 
-def test_boxes_of_the_text_count_where_they_are_chosen() -> None:
-    boxes = [{"x": 100, "y": 10, "width": 90, "height": 180, "metadata": {"desc": "Ben"}}]
-    options = (384, 256, "crop", "person", "half")
-    for source, name in (("drawn", "Ben"), ("text", "Anna")):
-        node = places.LayoutFromBoxes.execute(*options, source, "Anna: 20, 20, 150, 230", boxes=boxes)
-        assert node.args[2] == name
-
-
 def test_a_group_has_as_many_places_as_the_cast_has_people() -> None:
     absent = Cast(cast(4).people, absent=(Absent(2, "Nobody"),))
     assert group(9, cast=absent).args[0] == group(4).args[0] != group(9).args[0]

@@ -113,8 +113,6 @@ def prepared(
     best_of_several = workflow.nodes_of(prompt, "LikenessPickBestLikeness")
     measured = file.stem.startswith("references") and best_of_several
     size = {"*.width": width, "*.height": height, "*.batch_size": 2 if measured else 1}
-    boxes = {"text": "20, 40, 150, 304\n200, 30, 160, 314", "boxes": {"__value__": []}}
-    size |= {f"LikenessLayoutFromBoxes.{name}": value for name, value in boxes.items()}
     size |= {"LikenessCropFaces.size": 256, "LikenessPeopleAsReferences.size": 128}
     size |= {"LikenessResizePhoto.longer_side": max(width, height)}
     if file.stem in TABLE["sheets"]:
