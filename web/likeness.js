@@ -49,9 +49,16 @@ function addColours() {
   }
 }
 
-const LISTS = ["LikenessCast", "LikenessCastFromPhotos"];
-const isPerson = (input) => /^(person|photo)_/.test(input.name);
-const weightOf = (person) => person.name.replace("person", "weight");
+// How the inputs of a list are called: the links that bring people, and the widget of each.
+const LISTS = {
+  LikenessCast: { link: "person_", widget: "weight_" },
+  LikenessCastFromPhotos: { link: "photo_", widget: "person_" },
+};
+const namesIn = (cast) => LISTS[cast.comfyClass];
+const peopleOf = (cast) => cast.inputs.filter((input) => input.name.startsWith(namesIn(cast).link));
+const widgetNameOf = (cast, person) => person.name.replace(namesIn(cast).link, namesIn(cast).widget);
+const settingOf = (cast, person) => cast.widgets?.find((widget) => widget.name === widgetNameOf(cast, person));
+const THE_PHOTO = "the photo"; // what a menu beside a photo says where nobody who is kept is chosen
 
 /** Out of sight in its place: an input that says it belongs to a widget gets no line of its own. */
 function hide(input) {
@@ -64,14 +71,20 @@ function show(input) {
   delete input.isValidTarget;
 }
 
-/** Everybody who is connected and the first free place, with their weights. */
+/** Everybody who is connected or chosen and the first free place, each with their widget. */
 function arrangePeople(cast) {
   const linked = (name) => cast.inputs.some((input, slot) => input.name === name && cast.isInputConnected(slot));
-  const people = cast.inputs.filter(isPerson);
+  const chosen = (person) =>
+    cast.comfyClass === "LikenessCastFromPhotos" && (settingOf(cast, person)?.value ?? THE_PHOTO) !== THE_PHOTO;
+  const isFree = (person) => !linked(person.name) && !linked(widgetNameOf(cast, person)) && !chosen(person);
+  const people = peopleOf(cast);
   people.forEach(show);
-  const hidden = people.filter((person) => !linked(person.name) && !linked(weightOf(person))).slice(1);
+  const hidden = people.filter(isFree).slice(1);
   hidden.forEach(hide);
-  for (const widget of cast.widgets ?? []) widget.hidden = hidden.some((person) => weightOf(person) === widget.name);
+  for (const person of people) {
+    const widget = settingOf(cast, person);
+    if (widget) widget.hidden = hidden.includes(person);
+  }
   cast.inputs.push(cast.inputs.pop()); // Vue nodes are drawn anew for a change of the list only
   const needed = cast.computeSize();
   if (cast.size[1] < needed[1]) cast.setSize([cast.size[0], needed[1]]);
@@ -103,7 +116,7 @@ function extendCast(prototype) {
   const arrangeLater = (cast) => queueMicrotask(() => cast.graph && arrangePeople(cast));
   after(prototype, "onConnectionsChange", arrangeLater);
   // Whenever something is pasted the editor takes away every input whose widget it does not find.
-  before(prototype, "onGraphConfigured", (cast) => cast.inputs.filter(isPerson).forEach(show));
+  before(prototype, "onGraphConfigured", (cast) => peopleOf(cast).forEach(show));
   after(prototype, "onGraphConfigured", arrangeLater);
   after(prototype, "onConfigure", (cast, { size }) => {
     opened.add(cast);
@@ -115,8 +128,15 @@ function extendCast(prototype) {
     queueMicrotask(() => opened.has(cast) || cast.setSize(cast.computeSize()));
   });
   after(prototype, "onSerialize", (cast, saved) => {
-    for (const input of saved.inputs ?? []) if (isPerson(input)) delete input.widget;
+    for (const input of saved.inputs ?? []) if (input.name.startsWith(namesIn(cast).link)) delete input.widget;
   });
+}
+
+/** A person who is chosen in a menu makes room for the next, as a link does. */
+function followMenus(cast) {
+  for (const widget of cast.widgets ?? []) {
+    if (widget.name.startsWith(LISTS.LikenessCastFromPhotos.widget)) after(widget, "callback", () => arrangePeople(cast));
+  }
 }
 
 /** The editor of boxes lays its canvas over the photo that comes to "background": in Person that is "image". */
@@ -138,10 +158,11 @@ app.registerExtension({
   name: "likeness.editor",
   setup: addColours,
   beforeRegisterNodeDef(nodeType, nodeData) {
-    if (LISTS.includes(nodeData.name)) extendCast(nodeType.prototype);
+    if (nodeData.name in LISTS) extendCast(nodeType.prototype);
   },
   nodeCreated(node) {
     if (node.comfyClass === "LikenessLayoutFromBoxes") arrangeBoxes(node);
+    if (node.comfyClass === "LikenessCastFromPhotos") followMenus(node);
     if (node.comfyClass === "LikenessPerson") drawOnThePhoto(node);
   },
 });

@@ -81,6 +81,12 @@ def test_a_cast_shows_its_people_and_one_place_more(visit: Visit, people: Graph)
     photos = {"photo_1": ["photo", 0], "photo_4": ["photo", 0]}
     visit.load({**people, "cast": node("LikenessCastFromPhotos", names="", which_face="only", **photos)})
     assert cast.slots() == "face_model photo_1* photo_2 photo_4*"
+    cast.choose("person_2", "Anna")
+    assert cast.slots() == "face_model photo_1* photo_2 photo_3 photo_4*"
+    assert cast.menus() == "person_1 person_2 person_3 person_4"
+    assert [node["inputs"].get("person_2") for node in visit.canvas.prompt().values()].count("Anna") == 1
+    cast.choose("person_2", "the photo")
+    assert cast.menus() == "person_1 person_2 person_4"
     assert visit.red() == []
 
 
