@@ -223,6 +223,7 @@ def _defaults_of_people() -> None:
     _by_default("LikenessPerson", image=value(photo), name="Yao", which_face="largest")
     _by_default("LikenessBlendTwoPeople", b=value(a_person, "Boris"))
     _by_default("LikenessSavePerson", filename="anna")
+    _by_default("LikenessKeepPeople", names="Anna")
     _by_default("LikenessCast", person_1=value(a_person))
     _by_default("LikenessCastFromPhotos", names="Yao", which_face="largest", photo_1=value(photo))
     _by_default("LikenessSortPhotosIntoPeople", image=value(photo), names="Yao")
