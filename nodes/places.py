@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 from comfy_api.latest import io, ui
 from torch import Tensor
@@ -450,6 +450,8 @@ class WhoStandsWhere(io.ComfyNode):
 class MaskOfAPersonsPlace(io.ComfyNode):
     """The region of one person of a placed cast, or of all of them, as a MASK (1, H, W)."""
 
+    FORMER_INPUTS: ClassVar = {"layout": None}
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -461,7 +463,6 @@ class MaskOfAPersonsPlace(io.ComfyNode):
                 io.Combo.Input("extent", options=list(EXTENTS)),
                 face_sizes_input("margin", 0.25),
                 _feather_input(),
-                LayoutSocket.Input("layout", optional=True),
                 io.Image.Input("image", optional=True),
                 io.Mask.Input("masks", optional=True),
             ],
@@ -476,7 +477,6 @@ class MaskOfAPersonsPlace(io.ComfyNode):
         extent: Extent,
         margin: float,
         feather: int,
-        layout: Layout | None = None,
         image: Tensor | None = None,
         masks: Tensor | None = None,
     ) -> io.NodeOutput:
@@ -484,7 +484,7 @@ class MaskOfAPersonsPlace(io.ComfyNode):
         placed_cast = require_places(cast, "Mask of a Person's Place")
         # In the free places of the layout stand people of the picture who are not of the cast. The region leaves them
         # out, so that they stay as they are.
-        staying = () if layout is None else regions.free_slots(placed_cast)
+        staying = regions.free_slots(placed_cast)
         shape = RegionShape(extent, margin, feather)
         lines: list[str] = []
         # `region` is (H, W) of the canvas, 0..1. `person` counts from 1; ALL_PEOPLE is 0.

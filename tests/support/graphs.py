@@ -251,13 +251,13 @@ def _defaults_of_places() -> None:
     )
     _by_default("LikenessExpressionFromPhoto", layout=value(layout), face_landmarks=value(landmarks))
     _by_default("LikenessScenes", text="at the beach\nin the kitchen", always="photo")
-    _by_default("LikenessDrawSkeletons", layout=value(layout))
+    _by_default("LikenessDrawSkeletons", cast=value(layout))
     _by_default("LikenessPlaceCast", cast=value(unplaced))
     _by_default("LikenessResizePhoto", longer_side=256)
 
 
 def _defaults_of_methods() -> None:
-    keypoints = ours("LikenessDrawSkeletons", draw="face keypoints", cast=value(cast), layout=UNCONNECTED)
+    keypoints = ours("LikenessDrawSkeletons", draw="face keypoints", cast=value(cast))
     _by_default("LikenessPromptPerPerson", clip=value(clip), prompts="1: up\n2: down")
     _by_default(
         "LikenessLoRAPerPerson",
