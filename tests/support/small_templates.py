@@ -15,11 +15,10 @@ import real_faces
 import templates
 from environment import Host
 from pack.core.methods import methods
-from pack.core.models import saved_workflow
 from pack.core.places import bodies
 from PIL import Image
 from prompts import node
-from shared import photos, workflow
+from shared import photos, saved_workflow, workflow
 from shared.host_server import HostServer, Run
 from shared.workflow import Prompt
 from standin_server import write_lora, write_transformer_lora
