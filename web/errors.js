@@ -4,7 +4,7 @@
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
 import { find, inApp, settingOf, templateTitles } from "./ours.js";
-import { onPrompt } from "./prompts.js";
+import { isView, onPrompt } from "./prompts.js";
 import { translated, translatedMessage } from "./sentences.js";
 import { hide, show } from "./toasts.js";
 
@@ -156,7 +156,8 @@ function onRefusal(answer) {
   showErrors(failed, errors.some(({ type }) => type === "value_not_in_list"));
 }
 
-function onSent(answer) {
+function onSent(answer, _, prompt) {
+  if (isView(prompt)) return; // it is said on the canvas
   hide(ERROR);
   answer.then(onRefusal, (refused) => onRefusal(refused?.response));
 }

@@ -14,15 +14,6 @@ export const someAreOurs = (nodes) => Array.isArray(nodes) && nodes.some((node) 
 export const graphsOf = (saved) => [saved, ...(saved.definitions?.subgraphs ?? [])];
 export const nodesOf = (saved) => graphsOf(saved).flatMap(({ nodes }) => nodes ?? []);
 
-/** Of a saved graph each box of ours, with the subgraph that is inside of it. */
-export function ourBoxesOf(saved) {
-  const subgraphs = new Map((saved.definitions?.subgraphs ?? []).map((subgraph) => [subgraph.id, subgraph]));
-  const boxes = nodesOf(saved).filter(({ type, properties }) => properties && subgraphs.has(type));
-  return boxes
-    .map((box) => ({ box, subgraph: subgraphs.get(box.type) }))
-    .filter(({ box, subgraph }) => box.properties.cnr_id === "likeness" || someAreOurs(subgraph.nodes));
-}
-
 /** All nodes of a graph of the editor, those inside of boxes before the boxes, which show values of theirs. */
 export const allNodesOf = (graph) =>
   (graph?.nodes ?? []).flatMap((node) => (node.subgraph ? [...allNodesOf(node.subgraph), node] : [node]));
@@ -33,6 +24,17 @@ export const settingOf = (name) => app.extensionManager.setting.get(name);
 export function activeWorkflow() {
   const workflow = app.extensionManager.workflow?.activeWorkflow;
   return workflow?.__v_raw ?? workflow;
+}
+
+const kept = new WeakMap(); // workflow -> Map: by key
+/** What is kept of a workflow that is open, as long as it is: by a key, made where it is not there. The ids of graphs do
+ * not tell workflows apart: one that was opened from a prompt has another after each undo. */
+export function keptOf(workflow, key, make) {
+  const whose = workflow ?? app;
+  if (!kept.has(whose)) kept.set(whose, new Map());
+  const all = kept.get(whose);
+  if (!all.has(key)) all.set(key, make());
+  return all.get(key);
 }
 
 const isApp = ({ activeMode, initialMode }) => (activeMode ?? initialMode) === "app";
@@ -59,6 +61,36 @@ export function find(id) {
     graph = nodes.at(-1)?.subgraph;
   }
   return nodes.every(Boolean) ? nodes : [];
+}
+
+export const rootGraph = () => app.rootGraph ?? app.graph;
+
+/** The boxes around a graph, the outermost first; of a graph of several boxes those of the first. */
+export function boxesAround(graph, from = rootGraph()) {
+  for (const box of graph === from ? [] : from.nodes.filter(({ subgraph }) => subgraph)) {
+    if (box.subgraph === graph) return [box];
+    const deeper = boxesAround(graph, box.subgraph);
+    if (deeper.length) return [box, ...deeper];
+  }
+  return [];
+}
+
+const FROM_OUTSIDE = "-10"; // the origin of a link that begins at an input of its box, a number in some frontends
+
+/** The node that makes what comes by a link, behind the boxes that it is in; none where the link ends in the open. around:
+ * the boxes of the graph that the link is in, the outermost first. */
+export function sourceOf(graph, linkId, around) {
+  const { origin_id: origin, origin_slot: slotNumber } = graph?.getLink(linkId) ?? {};
+  if (origin === undefined) return [];
+  if (String(origin) === FROM_OUTSIDE) {
+    const box = around.at(-1);
+    const slot = graph.inputs?.find(({ linkIds }) => linkIds.includes(linkId));
+    const input = box?.inputs.find(({ name }) => name === slot?.name);
+    return input ? sourceOf(box.graph, input.link, around.slice(0, -1)) : [];
+  }
+  const node = graph.getNodeById(origin);
+  if (!node?.subgraph) return node ? [...around, node] : [];
+  return sourceOf(node.subgraph, node.subgraph.outputs[slotNumber]?.linkIds[0], [...around, node]);
 }
 
 /** An element with a text, which is never read as HTML, or with others in it. */

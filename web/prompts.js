@@ -6,6 +6,10 @@ import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
 import { activeWorkflow } from "./ours.js";
 
+/** The id of the output in a prompt that a canvas sends to see who stands where. */
+export const VIEW = "likeness";
+export const isView = (prompt) => Object.hasOwn(prompt ?? {}, VIEW);
+
 const listeners = [];
 
 /** listener: called when a prompt is sent, with the promise of its answer, the workflow that it is of, and its nodes. */
@@ -19,7 +23,7 @@ app.registerExtension({
       const workflow = activeWorkflow();
       const answer = queuePrompt.apply(this, given);
       // In a task of its own: what fails there is in the console, and not in the run.
-      queueMicrotask(() => listeners.forEach((listener) => listener(answer, workflow, given[1]?.output ?? {})));
+      queueMicrotask(() => listeners.forEach((listener) => listener(answer, workflow, given[1]?.output)));
       return answer;
     };
   },

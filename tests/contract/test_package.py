@@ -16,6 +16,7 @@ SYSTEMS = ("Operating System :: OS Independent", "Operating System :: Microsoft"
 URLS = {"Homepage", "Documentation", "Repository", "Issues"}
 SCRIPTS: dict[str, set[str]] = {
     "box_links": set(),
+    "canvas": {"addEventListener"},
     "check_files": {"addEventListener", "fetchApi"},
     "errors": {"addEventListener"},
     "gallery": {"getWorkflowTemplates =", "getCoreWorkflowTemplates =", "getCustomNodesI18n"},
@@ -25,10 +26,13 @@ SCRIPTS: dict[str, set[str]] = {
     "names": set(),
     "ours": {"getCustomNodesI18n"},
     "sentences": {"getCustomNodesI18n"},
+    "picture_pane": set(),
+    "places_by_hand": set(),
+    "places_shown": {"apiURL"},
     "notes": {"addEventListener"},
-    "old_files": set(),
     "prompts": {"queuePrompt ="},
     "toasts": set(),
+    "views": {"addEventListener", "getQueue", "queuePrompt"},
 }
 """Of the editor: what each script calls or wraps of the frontend's api."""
 
@@ -111,7 +115,18 @@ def test_archive_answers_what_frontends_ask_for_first(root: Path, shipped: set[s
 def test_the_editors_extension_asks_nobody(root: Path, name: str) -> None:
     """The frontend loads every script below web/; ours build on nothing but its app, and its api for our own server."""
     script = (root / "web" / f"{name}.js").read_text("utf-8")
-    ours = {"./errors.js", "./gallery.js", "./ours.js", "./prompts.js", "./sentences.js", "./toasts.js"}
+    ours = {
+        "./errors.js",
+        "./gallery.js",
+        "./ours.js",
+        "./picture_pane.js",
+        "./places_by_hand.js",
+        "./places_shown.js",
+        "./views.js",
+        "./prompts.js",
+        "./sentences.js",
+        "./toasts.js",
+    }
     modules = {"../../scripts/api.js", "../../scripts/app.js", *ours}
     assert set(re.findall(r'^import .* from "(.*)";', script, re.M)) <= modules
     assert len(re.findall(r"\bimport\b(?!\.meta)", script)) == len(re.findall(r"^import ", script, re.M))

@@ -11,9 +11,9 @@ import authors_settings
 import figures
 import pytest
 import translations
-from pack.core.models import manifest
+from pack.core.models import manifest, saved_workflow
 from PIL import Image
-from shared import saved_workflow, workflow
+from shared import workflow
 
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLERS = {"KSampler", "SamplerCustomAdvanced"}

@@ -1,0 +1,152 @@
+// Places without a run: the canvas asks the host who stands where by a prompt of its own, in which Who Stands Where is
+// the one output. Not by the editor's partial run, which changes seeds of nodes that do not run, wipes errors away and is
+// refused for one node that is not installed. All other nodes go along, so that the host keeps what it has of them.
+
+import { api } from "../../scripts/api.js";
+import { app } from "../../scripts/app.js";
+import { VIEW, onPrompt } from "./prompts.js";
+import { activeWorkflow, keptOf } from "./ours.js";
+
+export const [PLACE_CAST, WHO_STANDS_WHERE] = ["LikenessPlaceCast", "LikenessWhoStandsWhere"];
+const PLACES = "likeness_places"; // in what nodes show
+const PAUSE = 400; // ms without a change, after which the graph is looked at
+// What is quick: no samplers, no models of faces.
+const QUICK = /^(LoadImage|Primitive\w+|Likeness(Layout\w+|PlaceCast|WhoStandsWhere|Cast|LoadPerson|PersonWithoutPhoto))$/;
+
+const own = new Map(); // id of a prompt of ours -> its view
+const prompts = new Map(); // id of a prompt of this page that has not ended -> {output, workflow}
+let cached = new Set(); // nodes with all that is in front of them, as text: what the host has the results of
+let sent = Promise.resolve(); // a run may begin before the page has read its id in the host's answer
+let tell = () => {};
+
+/** act: called when a view has changed. */
+export const onView = (act) => (tell = act);
+
+/** What is known of the places of a node, by its id as the host knows it: {path; data, and the
+ * text that it was made with; asked; fault, waits, isAsked}. */
+export const viewOf = (path, workflow = activeWorkflow()) => keptOf(workflow, `view ${path}`, () => ({ path }));
+
+const linksOf = ({ inputs }) => Object.values(inputs).filter((value) => Array.isArray(value) && value.length === 2).map(([id]) => String(id));
+
+/** The nodes of a prompt that one of them needs, itself among them; undefined where one is not there. */
+function needed(prompt, id, found = new Set()) {
+  if (found.has(id)) return found;
+  if (!Object.hasOwn(prompt, id)) return undefined;
+  found.add(id);
+  return linksOf(prompt[id]).every((one) => needed(prompt, one, found)) ? found : undefined;
+}
+
+/** A node and all in front of it as a text, in the order in which they are found. */
+const signatureOf = (prompt, id) =>
+  JSON.stringify([...(needed(prompt, id) ?? [])].map((one) => [one, prompt[one].class_type, prompt[one].inputs]));
+
+/** Without nodes that are not installed, and what needs them: for one of them a host refuses all. */
+function installed(prompt) {
+  const isKnown = ([, { class_type: kind }]) => LiteGraph.registered_node_types[kind];
+  const known = Object.fromEntries(Object.entries(prompt).filter(isKnown));
+  return Object.fromEntries(Object.entries(known).filter(([id]) => needed(known, id)));
+}
+
+/** The prompt of a view: the graph's, with the output. asked: what is compared: all that is in front, without the text,
+ * for a gesture needs no run. Nothing where the node is off or lacks something. */
+function promptOf({ path, castPath }, output) {
+  const prompt = installed(output);
+  const cast = output[path]?.class_type === WHO_STANDS_WHERE ? output[path].inputs.cast : castPath && [castPath, 0];
+  if (!cast || !prompt[cast[0]]) return {};
+  prompt[VIEW] = { class_type: WHO_STANDS_WHERE, inputs: { cast } };
+  const nodes = needed(prompt, VIEW) ?? new Set();
+  const inputs = { ...prompt[castPath]?.inputs, arrange: "" };
+  const compared = castPath ? { ...prompt, [castPath]: { ...prompt[castPath], inputs } } : prompt;
+  const isQuick = [...nodes].every((id) => QUICK.test(prompt[id].class_type) || cached.has(signatureOf(prompt, id)));
+  return { prompt, asked: signatureOf(compared, VIEW), isQuick };
+}
+
+/** byItself: only if something has changed, and if it is quick. */
+export async function show(canvas, byItself = false) {
+  const view = viewOf(canvas.viewPath);
+  const { output, workflow } = await app.graphToPrompt();
+  const { prompt, asked, isQuick } = promptOf(canvas, output);
+  if (!prompt || (byItself && asked === view.asked)) return;
+  view.isAsked = byItself && !isQuick;
+  if (view.isAsked) {
+    tell();
+    return;
+  }
+  Object.assign(view, { asked, fault: "" });
+  const { Running } = await api.getQueue();
+  view.waits = Running?.length > 0;
+  tell();
+  const answer = api.queuePrompt(-1, { output: prompt, workflow }, { partialExecutionTargets: [VIEW] });
+  sent = answer.then(({ prompt_id: id }) => own.set(id, view)).catch(() => {});
+  try {
+    await answer;
+  } catch (refused) {
+    Object.assign(view, { fault: faultOf(refused), waits: false });
+    tell();
+  }
+}
+
+/** Why a host has refused a prompt, in its own words. */
+function faultOf(/** @type {any} */ { response, message }) {
+  const errors = Object.values(response?.node_errors ?? {}).flatMap((node) => node.errors ?? []);
+  return errors[0]?.details || errors[0]?.message || response?.error?.message || message;
+}
+
+let due;
+/** Once nothing has changed for a while, canvases that are seen ask for their places. */
+export function showSoon(canvases) {
+  clearTimeout(due);
+  due = setTimeout(() => {
+    const seen = canvases().filter(({ element }) => element.checkVisibility());
+    for (const canvas of new Map(seen.map((one) => [one.viewPath, one])).values()) show(canvas, true);
+  }, PAUSE);
+}
+
+/** Whatever has run: a view of a canvas, or a picture with its nodes. */
+async function onExecuted({ detail: { node, display_node: id = node, output, prompt_id: run } }) {
+  const data = output?.[PLACES]?.[0];
+  if (!data) return;
+  await sent;
+  if (!prompts.has(run)) return; // of another page
+  const view = own.get(run) ?? viewOf(String(id), prompts.get(run).workflow);
+  const { arrange } = prompts.get(run).output?.[view.path]?.inputs ?? {};
+  Object.assign(view, { data, text: arrange ?? "", fault: "", waits: false, isAsked: false });
+  tell();
+}
+
+function onSent(answer, workflow, output) {
+  const kept = answer.then(({ prompt_id: id }) => prompts.set(id, { output, workflow })).catch(() => {});
+  sent = Promise.all([sent, kept]).then(() => {});
+}
+
+async function onStart({ detail: { prompt_id: run } }) {
+  await sent;
+  const view = own.get(run);
+  if (view) view.waits = false;
+  tell();
+}
+
+/** After a success the host has the results of all nodes that have run, and of those of before that are still there. */
+async function onEnd({ type, detail: { prompt_id: run, exception_message: fault } }) {
+  await sent;
+  const { output = {} } = prompts.get(run) ?? {};
+  const all = Object.keys(output);
+  const ran = type === "execution_success" ? (needed(output, VIEW) ?? new Set(all)) : new Set();
+  const kept = all.map((id) => ({ id, text: signatureOf(output, id) })).filter(({ id, text }) => ran.has(id) || cached.has(text));
+  if (all.length) cached = new Set(kept.map(({ text }) => text));
+  const view = own.get(run);
+  if (view) Object.assign(view, { waits: false, fault: fault ?? "" });
+  prompts.delete(run);
+  own.delete(run);
+  if (view) tell();
+}
+
+app.registerExtension({
+  name: "likeness.views",
+  setup() {
+    onPrompt(onSent);
+    api.addEventListener("executed", onExecuted);
+    api.addEventListener("execution_start", onStart);
+    for (const end of ["success", "error", "interrupted"]) api.addEventListener(`execution_${end}`, onEnd);
+  },
+});
