@@ -402,23 +402,22 @@ def require_places(cast: Cast, node_name: str) -> PlacedCast:
     return cast
 
 
-def places_of(cast: Cast | None, layout: Layout | None, node_name: str) -> Layout:
-    """The layout of the places where the people of a cast stand, or the given layout where no cast is connected.
+def places_of(places: Cast | Layout | None, node_name: str) -> Layout:
+    """The layout of the places where the people of a cast stand, in their order; of a layout the layout itself.
 
-    A connected cast decides, also where a layout is given too. node_name: of the node that needs the places, for
-    messages.
+    node_name: of the node that needs the places, for messages.
     Raises BadCast for a cast in which nobody is left, and BadLayout for a layout without places. Raises NotPlaced for a
-    cast in which somebody has no place, and where neither a cast nor a layout is connected.
+    cast in which somebody has no place, and for None.
     """
-    if cast is None:
-        if layout is None:
-            raise NotPlaced(node_name, names=[])
-        if not layout.slots:
-            advice = "Make one that has places, such as with Layout for a Group or Layout from Picture."
-            raise BadLayout(f"The layout given to {node_name} has no places.", advice)
-        return layout
-    require_somebody(cast, node_name)
-    return require_places(cast, node_name).occupied
+    if places is None:
+        raise NotPlaced(node_name, names=[])
+    if is_a(places, Cast):
+        require_somebody(places, node_name)
+        return require_places(places, node_name).occupied
+    if not places.slots:
+        advice = "Make one that has places, such as with Layout for a Group or Layout from Picture."
+        raise BadLayout(f"The layout given to {node_name} has no places.", advice)
+    return places
 
 
 def require_somebody(cast: Cast, node_name: str) -> None:

@@ -8,9 +8,11 @@ from comfy_api.latest import io, ui
 from torch import Tensor
 
 from ..bridge.host import notes
+from ..bridge.host.folders import a_name
+from ..bridge.host.inputs import single
 from ..bridge.host.notes import stepwise
 from ..bridge.host.schema import advanced
-from ..bridge.people import photos
+from ..bridge.people import kept_people, photos, saved_people
 from ..bridge.people.face_model import FindsFaces, HostedFaceModel, default_face_model
 from ..bridge.people.person_photos import AS_IT_IS, FaceReader, PhotosRead, photo_size_input, which_face_input
 from ..core import taking_part
@@ -19,6 +21,7 @@ from ..core.checks.errors import BadCast, first_few, gathered, listed
 from ..core.checks.names import of_person
 from ..core.checks.text import names_in
 from ..core.faces import analysis, which
+from ..core.models.files import stamp
 from ..core.persons import checks, combining, lookalikes
 from ..core.pictures import previews, tensors
 from .categories import IN_PEOPLE
@@ -137,15 +140,50 @@ class CastFromPhotos(FindsFaces, io.ComfyNode):
             node_id="LikenessCastFromPhotos",
             category=IN_PEOPLE,
             inputs=[
-                FaceModelSocket.Input("face_model", optional=True),
+                FaceModelSocket.Input("face_model", optional=True, lazy=True),
                 io.String.Input("names", default=""),
                 which_face_input(),
-                *[io.Image.Input(f"photo_{number}", optional=True) for number in numbers],
+                *[io.Image.Input(f"photo_{number}", optional=True, lazy=True) for number in numbers],
                 photo_size_input(),
+                *[_kept_person_input(number) for number in numbers],
             ],
             outputs=[CastSocket.Output("cast"), io.Image.Output("preview")],
             is_input_list=True,
         )
+
+    @classmethod
+    def validate_inputs(
+        cls,
+        person_1: object = None,
+        person_2: object = None,
+        person_3: object = None,
+        person_4: object = None,
+        person_5: object = None,
+        person_6: object = None,
+        person_7: object = None,
+        person_8: object = None,
+    ) -> bool:
+        # The host does not check the menus that are named here: a kept person of another machine is no error.
+        chosen = (person_1, person_2, person_3, person_4, person_5, person_6, person_7, person_8)
+        for choice in map(single, chosen):
+            if choice is not None:
+                kept_people.file_of(a_name(choice))
+        return True
+
+    @classmethod
+    def fingerprint_inputs(cls, **inputs: object) -> str:
+        # Also where a file of a kept person comes, goes or is replaced.
+        chosen = _chosen_people({name: single(value) for name, value in inputs.items()})
+        paths = map(kept_people.file_of, chosen.values())
+        return f"{super().fingerprint_inputs(**inputs)} {[path and stamp(path) for path in paths]}"
+
+    @classmethod
+    def check_lazy_status(cls, **inputs: object) -> list[str]:
+        # The host asks what it has to compute: photos of those who are not kept here, and the face model for these.
+        chosen = _chosen_people({name: single(value) for name, value in inputs.items()})
+        kept = {f"photo_{number}" for number, name in chosen.items() if kept_people.file_of(name)}
+        needed = [name for name in inputs if name.startswith("photo_") and name not in kept]
+        return [*needed, "face_model"] if needed and "face_model" in inputs else needed
 
     @classmethod
     def execute(
@@ -154,36 +192,64 @@ class CastFromPhotos(FindsFaces, io.ComfyNode):
         names: str,
         which_face: str,
         photo_size: str = AS_IT_IS,
-        **inputs: Sequence[Tensor],
+        **inputs: Any,
     ) -> io.NodeOutput:
-        # inputs: photo_1 and so on. With is_input_list each is a list of IMAGEs, which is empty without a link.
-        linked_photos = {name: batches for name, batches in inputs.items() if batches}
+        # inputs: photo_1 and so on, with is_input_list each a list of IMAGEs, which is empty without a link; and
+        # person_1 and so on, each a choice.
+        linked_photos = {name: value for name, value in inputs.items() if name.startswith("photo_") and value}
         batches_by_number: dict[int, Sequence[Tensor]] = _by_number("photo", linked_photos)
-        if not batches_by_number:
-            raise BadCast("The cast is empty: no photo is connected.", "Connect a Load Image to photo_1.")
+        chosen = _chosen_people(inputs)
+        kept = {number: name for number, name in chosen.items() if kept_people.file_of(name)}
+        for number, name in chosen.items():
+            if number not in kept and number not in batches_by_number:
+                raise kept_people.nobody_kept(name, number)
+        persons = {number: saved_people.load_person(name) for number, name in kept.items()}
+        read_photos = {number: batches for number, batches in batches_by_number.items() if number not in kept}
+        numbers = sorted({*kept, *read_photos})
+        if not numbers:
+            advice = "Connect a Load Image to photo_1, or choose a kept person in person_1."
+            raise BadCast("The cast is empty: no photo is connected, and no kept person is chosen.", advice)
         which_faces = which.which_face(which_face)
         names_by_number = {number: name for number, name in enumerate(names_in(names), 1) if name}
-        face_model = face_model or default_face_model()
-        reader = FaceReader(cls, face_model, photo_size)
+        # Inputs without a link leave gaps, so whoever has no name is called by the number in the cast; and a photo in
+        # the place of somebody who is kept on another machine has the name under which that person is kept.
+        called = {number: f"person {place}" for place, number in enumerate(numbers, 1)}
+        called |= {number: kept_people.name_of(name) for number, name in chosen.items()} | names_by_number
         read_of_people: list[PhotosRead] = []
-        for number, batches in stepwise(list(batches_by_number.items())):
-            # number: of the input, and of the name in `names`. Inputs without a link leave gaps, so a person without a
-            # name is called by the number in the cast.
-            name = names_by_number.get(number, f"person {len(read_of_people) + 1}")
-            # In this node which_face has a word for each input, which holds for all photos of the input.
-            read_of_people.append(_photos_read(reader, name, batches, which_faces.word_for_photo(number)))
-        members: list[Member] = []
-        for number_in_cast, read in enumerate(read_of_people, 1):
-            person = combining.from_faces(read.name, read.faces, face_model.ids)
-            members.append(Member(person, number=number_in_cast))
+        if read_photos:  # kept people need no face model
+            face_model = face_model or default_face_model()
+            reader = FaceReader(cls, face_model, photo_size)
+            for number, batches in stepwise(list(read_photos.items())):
+                # In this node which_face has a word for each input, which holds for all photos of the input.
+                read = _photos_read(reader, called[number], batches, which_faces.word_for_photo(number))
+                persons[number] = combining.from_faces(read.name, read.faces, face_model.ids)
+                read_of_people.append(read)
+        without_photo = [name for number, name in names_by_number.items() if number not in read_photos]
+        without_photo += which_faces.without_photo(read_photos)
         # A note, where first photos are example pictures that the user has not replaced yet.
         lines = tensors.reminder([(read.name, read.photos[0].pixels) for read in read_of_people])
-        without_photo = [name for number, name in names_by_number.items() if number not in batches_by_number]
-        without_photo += which_faces.without_photo(batches_by_number)
+        lines += [kept_people.replaced_by_photo(name) for number, name in chosen.items() if number not in kept]
         lines += gathered("Left out, no photo", first_few(without_photo))
-        lines += [line for read in read_of_people for line in read.doubts(look_at="them")]
-        lines += analysis.weak_faces([named_face for read in read_of_people for named_face in read.named_faces])
-        return _cast_output(cls, Cast(tuple(members)), lines)
+        members = [Member(persons[number], number=place) for place, number in enumerate(numbers, 1)]
+        return _cast_output(cls, Cast(tuple(members)), [*lines, *_doubts_about(read_of_people)])
+
+
+def _doubts_about(read_of_people: Sequence[PhotosRead]) -> list[str]:
+    """Lines about photos that may be of somebody else, and about weak faces."""
+    lines = [line for read in read_of_people for line in read.doubts(look_at="them")]
+    return lines + analysis.weak_faces([named_face for read in read_of_people for named_face in read.named_faces])
+
+
+def _kept_person_input(number: int) -> io.Combo.Input:
+    """The menu beside a photo: the photo, or a kept person in its place."""
+    options = [kept_people.THE_PHOTO, *kept_people.names()]
+    return io.Combo.Input(f"person_{number}", options=options, default=kept_people.THE_PHOTO, optional=True)
+
+
+def _chosen_people(inputs: Mapping[str, Any]) -> dict[int, str]:
+    """The kept people who are chosen, by the number of their input. inputs: those of Cast from Photos."""
+    choices: dict[int, str] = _by_number("person", inputs)
+    return {number: name for number, name in choices.items() if kept_people.is_chosen(name)}
 
 
 def _photos_read(reader: FaceReader, name: str, batches: Sequence[Tensor], word: str) -> PhotosRead:

@@ -13,7 +13,7 @@ from comfy_api.latest import io, ui
 from ..bridge.host import folders
 from ..core.checks.names import among
 from ..core.checks.text import MOST_NAME_LETTERS, plain
-from ..core.models import file_check, file_findings, manifest, workflow_needs
+from ..core.models import file_check, file_findings, manifest, template_needs, workflow_needs
 from ..core.models.file_findings import OK, Diagnosis, Finding
 from ..core.pictures.previews import TableRow, table
 from .categories import IN_FILES
@@ -21,9 +21,7 @@ from .categories import IN_FILES
 THIS = "this workflow"
 STARTS = "start templates"
 ALL = "all templates"
-_PACK = Path(__file__).absolute().parents[1]
-_TEMPLATES = _PACK / "workflows"
-_TITLES = _PACK / "locales" / "en" / "main.json"
+_TITLES = Path(__file__).absolute().parents[1] / "locales" / "en" / "main.json"
 
 
 def choices() -> list[str]:
@@ -42,7 +40,7 @@ def _templates() -> list[str]:
 
     A template without a title in the gallery comes last.
     """
-    files = sorted(path.stem for path in _TEMPLATES.glob("*.json"))
+    files = sorted(template_needs.templates())
     in_gallery = [name for name in _gallery() if name in files]
     return [*in_gallery, *(name for name in files if name not in in_gallery)]
 
@@ -53,12 +51,14 @@ def report(choice: str, prompt: Mapping[str, Any]) -> Diagnosis:
     choice: one of choices(), which workflow or workflows. prompt: the graph that is running, in the API's form. Raises
     what the host raises when its user interrupts.
     """
-    # Name of a workflow -> its graph: the prompt in the API's form, templates in that of the editor.
     if choice == THIS:
-        graphs: dict[str, Mapping[str, Any]] = {THIS: prompt}
+        models = list(workflow_needs.wanted(prompt))
+        users = template_needs.users([THIS], workflow_needs.methods_in(prompt))
     else:
-        graphs = {name: _template(name) for name in _templates_of(choice)}
-    models = [model for graph in graphs.values() for model in workflow_needs.wanted(graph)]
+        names = _templates_of(choice)
+        needs = [template_needs.templates()[name] for name in names]
+        models = [model for template in needs for model in template.models]
+        users = template_needs.users(names, {method for template in needs for method in template.methods})
     findings_on_host = _findings_on_host()
     if choice == THIS:
         findings_on_host += _respelled_files(prompt)
@@ -67,8 +67,6 @@ def report(choice: str, prompt: Mapping[str, Any]) -> Diagnosis:
     subject = "the start templates" if choice == STARTS else _gallery().get(choice, choice)
     # Called before each model, it raises where the user has interrupted: a network drive may take its time.
     interrupt = comfy.model_management.throw_exception_if_processing_interrupted
-    # A function: model -> the methods or workflows that need it, in words.
-    users = workflow_needs.users(graphs, _template)
     return file_check.report(subject, models, folders.folders_by_key(), findings_on_host, interrupt, users)
 
 
@@ -79,10 +77,6 @@ def _templates_of(choice: str) -> list[str]:
     if choice == STARTS:
         return [name for name in _templates() if name.startswith("start_")]
     return [choice]
-
-
-def _template(name: str) -> dict[str, Any]:
-    return json.loads((_TEMPLATES / f"{name}.json").read_text("utf-8"))
 
 
 def _respelled_files(prompt: Mapping[str, Any]) -> list[Finding]:

@@ -2,20 +2,20 @@
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from comfy_api.latest import io, ui
 from torch import Tensor
 
 from ..bridge.host import notes
 from ..core import taking_part
-from ..core.cast import Cast, Layout, in_order_of_places, places_of, require_together
+from ..core.cast import Cast, Layout, in_order_of_places, is_a, places_of, require_together
 from ..core.pictures import geometry
 from ..core.pictures.tensors import LONGER_SIDE, MULTIPLE_OF, resized_photo
 from ..core.places import control_images, layouts, mannequin
 from ..core.places.control_images import NoKeypoints, has_hands_or_face
 from .categories import IN_INSTANT_ID, IN_PLACES
-from .sockets import CastSocket, LayoutSocket
+from .sockets import CastOrLayoutSocket
 
 DRAW = "Draw Skeletons"
 SKELETONS = "skeletons"
@@ -72,35 +72,36 @@ class ResizePhoto(io.ComfyNode):
 class DrawSkeletons(io.ComfyNode):
     """Pictures of places for a ControlNet: skeletons, face keypoints or a body surface, and a mask of each person."""
 
+    FORMER_INPUTS: ClassVar = {"layout": "cast"}
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="LikenessDrawSkeletons",
             category=IN_PLACES,
             inputs=[
-                LayoutSocket.Input("layout", optional=True),
-                CastSocket.Input("cast", optional=True),
+                CastOrLayoutSocket.Input("cast", optional=True),
                 io.Combo.Input("draw", options=list(KINDS), default=SKELETONS, optional=True),
             ],
             outputs=[io.Image.Output("image"), io.Mask.Output("people_masks")],
         )
 
     @classmethod
-    def execute(cls, layout: Layout | None = None, cast: Cast | None = None, draw: str = SKELETONS) -> io.NodeOutput:
-        by_row = cast is not None and cast.by_row
+    def execute(cls, cast: Cast | Layout | None = None, draw: str = SKELETONS) -> io.NodeOutput:
+        people = cast if is_a(cast, Cast) else None  # None for a layout
+        by_row = people is not None and people.by_row
         if draw == SURFACE:
-            require_together(cast, DRAW)
-            surface = mannequin.draw_layout(places_of(cast, layout, DRAW))  # one picture with all people
+            require_together(people, DRAW)
+            surface = mannequin.draw_layout(places_of(cast, DRAW))  # one picture with all people
             notes.tell(MANNEQUIN)
             drawn = _Drawn(surface.image[None], surface.people_masks)
         elif draw == KEYPOINTS:
-            places = _layout_with_keypoints(cast, layout)
+            places = _layout_with_keypoints(cast)
             drawn = _drawn(control_images.keypoints, places, places_in_order=places, by_row=by_row)
         else:
-            places = places_of(cast, layout, DRAW)
+            places = places_of(cast, DRAW)
             _check_skeletons(places, draw)
-            in_order = None if cast is None else in_order_of_places(cast)
-            places_in_order = places_of(in_order, layout, DRAW)
+            places_in_order = places if people is None else places_of(in_order_of_places(people), DRAW)
             drawn = _drawn(_SKELETONS[draw], places, places_in_order, by_row)
         return io.NodeOutput(drawn.image, drawn.people_masks, ui=ui.PreviewImage(drawn.image, cls=cls))
 
@@ -139,17 +140,17 @@ def _check_skeletons(places: Layout, draw: str) -> None:
         notes.tell(NO_HANDS_OR_FACES)
 
 
-def _layout_with_keypoints(cast: Cast | None, layout: Layout | None) -> Layout:
-    """The places whose face keypoints are drawn: those of the people of a cast, without a cast all of the layout.
+def _layout_with_keypoints(given: Cast | Layout | None) -> Layout:
+    """The places whose face keypoints are drawn: those of the people of a cast, or all of a layout.
 
     People of weight 0 are left out, unless everybody has weight 0.
     Raises NoKeypoints where one of these places has no keypoints, and what places_of raises.
     """
+    drawn = given
     # Where everybody has weight 0, Apply InstantID needs no picture, but the graph must still run: all are drawn.
-    drawn_cast = cast
-    if cast is not None and any(member.is_present for member in cast.people):
-        drawn_cast = taking_part.present(cast)
-    places = places_of(drawn_cast, layout, DRAW)
+    if is_a(given, Cast) and any(member.is_present for member in given.people):
+        drawn = taking_part.present(given)
+    places = places_of(drawn, DRAW)
     numbers_without = [str(number) for number, slot in enumerate(places.slots, 1) if slot.keypoints is None]
     if numbers_without:
         raise NoKeypoints(DRAW, numbers_without)

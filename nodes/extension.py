@@ -16,8 +16,8 @@ from . import adapters
 folders.register()
 
 _STEPS = (
-    "faces", "people", "casts", "photos", "adapters", "places", "find_places", "control_images", "prompts",
-    "person_loras", "parts", "looks", "measure", "second_pass", "check_files",
+    "faces", "people", "kept_people", "casts", "photos", "adapters", "places", "find_places", "control_images",
+    "prompts", "person_loras", "parts", "looks", "measure", "second_pass", "check_files",
 )  # fmt: skip
 """Modules of this folder, in the order in which the host lists their nodes. The nodes of the methods come after all of
 these."""

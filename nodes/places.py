@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 from comfy_api.latest import io, ui
 from torch import Tensor
 
 from ..bridge.host import notes
-from ..bridge.host.schema import advanced, body_input, boxes_editor, face_sizes_input, optional
+from ..bridge.host.schema import advanced, body_input, face_sizes_input, optional, out_of_sight
 from ..core import taking_part
 from ..core.cast import (
     Cast,
@@ -39,7 +39,7 @@ from ..core.places import (
 )
 from ..core.places.actions import ACTIONS, GROUP_PHOTO
 from ..core.places.expressions import BadExpression
-from ..core.places.from_boxes import EXAMPLE, for_editor
+from ..core.places.from_boxes import EXAMPLE, Marked
 from ..core.places.hands import with_hands
 from ..core.places.region_settings import EXTENTS, FACE_BOXES, REGIONS, Extent, RegionSettings
 from ..core.places.regions import ALL_PEOPLE, RegionShape
@@ -47,6 +47,8 @@ from .categories import IN_PLACES
 from .sockets import BoxesOrLayoutSocket, CastSocket, FaceLandmarksSocket, FacesSocket, LayoutSocket, PoseKeypointSocket
 
 LAYOUT = "Layout from Picture"
+DRAWN = "drawn"
+"""Of `boxes_from` in old prompts: boxes that were drawn on the node count before its text."""
 
 
 def _canvas_inputs(least: int = 64) -> list[io.Input]:
@@ -216,7 +218,7 @@ class ExpressionFromPhoto(io.ComfyNode):
 
 
 class LayoutFromBoxes(io.ComfyNode):
-    """A place for each box: boxes drawn on the node, written as text, or linked."""
+    """A place for each box: boxes written as text, or linked."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -230,13 +232,10 @@ class LayoutFromBoxes(io.ComfyNode):
                 io.Combo.Input("fit", options=list(geometry.FITS)),
                 io.Combo.Input("boxes_show", options=list(from_boxes.SHOWS)),
                 body_input(),
-                io.Combo.Input("boxes_from", options=list(from_boxes.SOURCES)),
+                out_of_sight(io.Combo.Input("boxes_from", options=[DRAWN, "text"])),
                 io.String.Input("text", default="", multiline=True, placeholder=EXAMPLE),
-                *boxes_editor(),
             ],
             outputs=[*_layout_outputs(), io.String.Output("names")],
-            # An output node can be run alone. After a run the editor shows the boxes that are linked.
-            is_output_node=True,
         )
 
     @classmethod
@@ -251,10 +250,7 @@ class LayoutFromBoxes(io.ComfyNode):
         text: str,
         bboxes: object = None,
         background: Tensor | None = None,
-        boxes: Sequence[object] | None = None,
-        last_incoming: Sequence[object] | None = None,
     ) -> io.NodeOutput:
-        # boxes and last_incoming come from the editor of boxes, see schema.boxes_editor; None on hosts without it.
         canvas = (width, height)
         photo = None
         photo_size = None  # (width, height) in pixels
@@ -262,8 +258,9 @@ class LayoutFromBoxes(io.ComfyNode):
             photo = background[0]  # (H, W, C)
             photo_size = (photo.shape[1], photo.shape[0])
         linked_boxes = from_boxes.start(bboxes, photo_size, canvas, fit, boxes_show)  # on the canvas
-        drawn_boxes = boxes if boxes_from == "drawn" else None
-        boxed_layout = from_boxes.layout(linked_boxes, drawn_boxes, last_incoming, text, canvas, boxes_show, body)
+        drawn_boxes = cls._drawn_before() if boxes_from == DRAWN else ()
+        own_boxes = drawn_boxes or from_boxes.written(text)
+        boxed_layout = from_boxes.layout(linked_boxes, own_boxes, canvas, boxes_show, body)
         names = [named_box.name for named_box in boxed_layout.boxes]
         rectangles = [named_box.box for named_box in boxed_layout.boxes]
         lines = boxed_layout.notes[: place_previews.MOST_LINES]
@@ -271,14 +268,22 @@ class LayoutFromBoxes(io.ComfyNode):
             boxed_layout.layout, names, lines, background=photo, fit=fit, boxes=rectangles
         )[None]
         notes.tell("\n".join(boxed_layout.notes))
-        ui_output = ui.PreviewImage(preview, cls=cls).as_dict()
-        # The editor is given the linked boxes to begin with. Boxes in `text` win over drawn ones, so with a text the
-        # editor is left as it is.
-        if linked_boxes.boxes and not text.strip():
-            ui_output["input_bboxes"] = for_editor(linked_boxes.boxes)
         # Where no box has a name the text is empty, and not a row of commas.
         names_text = list_of(names) if any(names) else ""
-        return io.NodeOutput(boxed_layout.layout, preview, names_text, ui=ui_output)
+        return io.NodeOutput(boxed_layout.layout, preview, names_text, ui=ui.PreviewImage(preview, cls=cls))
+
+    @classmethod
+    def _drawn_before(cls) -> tuple[Marked, ...]:
+        """The boxes of an old prompt of the API, from when they were drawn on the node.
+
+        In old files web/old_files.js writes them into the text.
+        """
+        graph = cls.hidden and cls.hidden.dynprompt  # None outside of a graph
+        if not graph:
+            return ()
+        boxes = graph.get_node(cls.hidden.unique_id)["inputs"].get("boxes")
+        # The host takes lists out of such a mapping for inputs that the node still has.
+        return from_boxes.read(boxes.get("__value__", boxes) if isinstance(boxes, Mapping) else boxes or [])
 
 
 class LayoutForAGroup(io.ComfyNode):
@@ -445,6 +450,8 @@ class WhoStandsWhere(io.ComfyNode):
 class MaskOfAPersonsPlace(io.ComfyNode):
     """The region of one person of a placed cast, or of all of them, as a MASK (1, H, W)."""
 
+    FORMER_INPUTS: ClassVar = {"layout": None}
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -456,7 +463,6 @@ class MaskOfAPersonsPlace(io.ComfyNode):
                 io.Combo.Input("extent", options=list(EXTENTS)),
                 face_sizes_input("margin", 0.25),
                 _feather_input(),
-                LayoutSocket.Input("layout", optional=True),
                 io.Image.Input("image", optional=True),
                 io.Mask.Input("masks", optional=True),
             ],
@@ -471,7 +477,6 @@ class MaskOfAPersonsPlace(io.ComfyNode):
         extent: Extent,
         margin: float,
         feather: int,
-        layout: Layout | None = None,
         image: Tensor | None = None,
         masks: Tensor | None = None,
     ) -> io.NodeOutput:
@@ -479,7 +484,7 @@ class MaskOfAPersonsPlace(io.ComfyNode):
         placed_cast = require_places(cast, "Mask of a Person's Place")
         # In the free places of the layout stand people of the picture who are not of the cast. The region leaves them
         # out, so that they stay as they are.
-        staying = () if layout is None else regions.free_slots(placed_cast)
+        staying = regions.free_slots(placed_cast)
         shape = RegionShape(extent, margin, feather)
         lines: list[str] = []
         # `region` is (H, W) of the canvas, 0..1. `person` counts from 1; ALL_PEOPLE is 0.

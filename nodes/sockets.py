@@ -41,6 +41,7 @@ CastSocket = socket("LIKENESS_CAST", Cast)
 # An input whose name lists two sockets, with a comma between them, takes links from both.
 CastOrPersonSocket = socket("LIKENESS_CAST,LIKENESS_PERSON", (Cast, Person))
 LayoutSocket = socket("LIKENESS_LAYOUT", Layout)
+CastOrLayoutSocket = socket("LIKENESS_CAST,LIKENESS_LAYOUT", (Cast, Layout))
 # Boxes in pixels as ComfyUI's own nodes find or make them: {x, y, width, height}, a list of them, or one per picture
 BoxesSocket = socket("BOUNDING_BOX", (list, dict))
 BoxesOrLayoutSocket = socket("BOUNDING_BOX,LIKENESS_LAYOUT", (list, dict, Layout))

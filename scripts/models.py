@@ -11,7 +11,8 @@ a workflow are missing, damaged or in the wrong place. It changes nothing. Its e
 where something is to be done, 2 where it could not look: there is no such workflow, or no ComfyUI. Run it with the
 Python that runs ComfyUI. `download` needs huggingface_hub; tokens are huggingface_hub's (HF_TOKEN, or `hf auth login`),
 mirrors named by HF_ENDPOINT and GITHUB_ENDPOINT. `write` renews what is made from models_manifest.json, the records and
-the descriptions of model families: tables in README and docs/, the gallery's models, the workflows and the blueprints.
+the descriptions of model families: tables in README and docs/, the gallery's models, what templates need, the workflows
+and the blueprints.
 """
 
 from __future__ import annotations
@@ -32,13 +33,14 @@ import environment
 from environment import ROOT, SetupError
 from shared import families_table, host_folders, workflow_files
 from shared.arguments import path_of
+from shared.choices import as_prompt
 from shared.workflow import nodes_in, offered
 
 from core.checks.errors import LikenessError, counted
 from core.checks.text import as_typed
 from core.methods import Method
 from core.methods import methods as records
-from core.models import licences, manifest, workflow_needs, workflow_nodes
+from core.models import licences, manifest, template_needs, workflow_needs
 from core.models.manifest import Model
 
 WORKFLOWS = ROOT / "workflows"
@@ -117,7 +119,7 @@ def require_manifest() -> None:
 
 def used() -> dict[str, tuple[Model, ...]]:
     """Workflow -> the models it needs."""
-    return {path.stem: workflow_needs.published(read_workflow(path.stem)) for path in sorted(WORKFLOWS.glob("*.json"))}
+    return {path.stem: workflow_needs.published(prompt_of(path.stem)) for path in sorted(WORKFLOWS.glob("*.json"))}
 
 
 def show_list(given: argparse.Namespace) -> int:
@@ -130,18 +132,22 @@ def show_list(given: argparse.Namespace) -> int:
     return 0
 
 
-def read_workflow(name: str) -> dict[str, Any]:
-    """A workflow of ours by name, or any by its path. Raises SetupError."""
-    graph = workflow_files.read(workflow_files.named(name))
+def prompt_of(name: str) -> Mapping[str, Any]:
+    """What the nodes of a workflow have chosen: of ours by name, or of any by its path. Raises SetupError."""
     try:
-        running = list(workflow_nodes.nodes(graph))
+        prompt = as_prompt(read_workflow(name))
     except ValueError as error:
         raise SetupError(f"{name} is no workflow: {error}. Save it again in ComfyUI.") from error
     except LikenessError as error:
         raise SetupError(str(error)) from error
-    if not running:
+    if not prompt:
         raise SetupError(f"{name} is no workflow: there is no node in it that would run. Save it again in ComfyUI.")
-    return graph
+    return prompt
+
+
+def read_workflow(name: str) -> dict[str, Any]:
+    """A workflow of ours by name, or any by its path. Raises SetupError."""
+    return workflow_files.read(workflow_files.named(name))
 
 
 # --- Check
@@ -153,9 +159,9 @@ def check(arguments: argparse.Namespace) -> int:
     Raises SetupError where that cannot be looked for.
     """
     name: str = arguments.workflow
-    graph = read_workflow(name)
+    prompt = prompt_of(name)
     try:
-        wanted = workflow_needs.wanted(graph)
+        wanted = workflow_needs.wanted(prompt)
     except LikenessError as error:
         raise SetupError(str(error)) from error
     folders = host_folders.searched(arguments.models, keys_of(wanted))
@@ -164,8 +170,9 @@ def check(arguments: argparse.Namespace) -> int:
     except ImportError as error:
         raise SetupError(f"This needs {error.name}: run it with the Python that runs ComfyUI.") from error
 
-    nodes_gone = gone(workflow_needs.gone(graph))
-    diagnosis = report(name, wanted, folders, nodes_gone, users=workflow_needs.users({name: graph}, read_workflow))
+    nodes_gone = gone(workflow_needs.gone(prompt))
+    users = template_needs.users([name], workflow_needs.methods_in(prompt))
+    diagnosis = report(name, wanted, folders, nodes_gone, users=users)
     print(diagnosis.text())
     if not diagnosis.to_fix:
         return ALL_THERE
@@ -197,7 +204,7 @@ def chosen(names: Iterable[str]) -> tuple[Model, ...]:
     """Models by their ids, and those that workflows need."""
     known = {model.id: (model,) for model in manifest.models()}
     return tuple(
-        dict.fromkeys(m for name in names for m in known.get(name) or workflow_needs.published(read_workflow(name)))
+        dict.fromkeys(m for name in names for m in known.get(name) or workflow_needs.published(prompt_of(name)))
     )
 
 
@@ -289,8 +296,19 @@ def made() -> dict[Path, str]:
     files[WHICH_METHOD] = families
     files[PAGE] = filled(filled(PAGE.read_text("utf-8"), "table", table()), "templates", downloads())
     files[GALLERY] = as_json(json.loads(GALLERY.read_bytes()) | {"likenessTemplateModels": gallery_models()})
+    files[template_needs.PATH] = needs_of_templates()
     graphs = [*sorted(WORKFLOWS.glob("*.json")), *sorted(BLUEPRINTS.glob("*.json"))]
     return files | {path: workflow(path.read_text("utf-8")) for path in graphs}
+
+
+def needs_of_templates() -> str:
+    """What Check Model Files knows of templates, one a line."""
+    lines: list[str] = []
+    for path in sorted(WORKFLOWS.glob("*.json")):
+        prompt = prompt_of(path.stem)
+        row = template_needs.row(workflow_needs.wanted(prompt), workflow_needs.methods_in(prompt))
+        lines.append(f"  {json.dumps(path.stem)}: {json.dumps(row)}")
+    return "{\n" + ",\n".join(lines) + "\n}\n"
 
 
 def filled(text: str, name: str, made_of: str, source: str = "models_manifest.json") -> str:

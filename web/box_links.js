@@ -6,7 +6,7 @@
 // and one that belongs to a socket moves all values by one.
 
 import { app } from "../../scripts/app.js";
-import { nodesOf, someAreOurs } from "./ours.js";
+import { ourBoxesOf } from "./ours.js";
 
 /** Names of the inputs of a saved node, in the order in which the editor will have them. */
 function inputNames(node) {
@@ -31,10 +31,6 @@ function renumberLinks(subgraph) {
 app.registerExtension({
   name: "likeness.box_links",
   beforeConfigureGraph(graph) {
-    const subgraphs = new Map((graph.definitions?.subgraphs ?? []).map((subgraph) => [subgraph.id, subgraph]));
-    const isOurBox = ({ type, properties }) =>
-      properties && subgraphs.has(type) && (properties.cnr_id === "likeness" || someAreOurs(subgraphs.get(type).nodes));
-    const boxes = nodesOf(graph).filter(isOurBox);
-    new Set(boxes.map(({ type }) => subgraphs.get(type))).forEach(renumberLinks);
+    new Set(ourBoxesOf(graph).map(({ subgraph }) => subgraph)).forEach(renumberLinks);
   },
 });

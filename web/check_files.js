@@ -5,7 +5,7 @@
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
 import { onMissing } from "./errors.js";
-import { activeWorkflow, inApp, link, made, nodesOf, settingOf, someAreOurs, templateTitles } from "./ours.js";
+import { activeWorkflow, find, inApp, link, made, nodesOf, settingOf, someAreOurs, templateTitles } from "./ours.js";
 import { readSentences, translated } from "./sentences.js";
 import { hide, isShown, show } from "./toasts.js"; // which takes a toast away where another workflow is opened
 
@@ -195,12 +195,20 @@ const openGraph = () => (app.rootGraph ?? app.graph).serialize();
 /** Values, and which nodes are switched off. */
 const settingsOf = (graph) => JSON.stringify(nodesOf(graph).map(({ mode, widgets_values: values }) => [mode, values]));
 
+/** What the editor makes of the open workflow to run it. A node that it does not know gets its type: it may be one of
+ * ours that is gone. */
+async function openPrompt() {
+  const { output } = await app.graphToPrompt();
+  for (const [id, node] of Object.entries(output)) node.class_type ??= find(id).at(-1)?.type;
+  return output;
+}
+
 /** What the open workflow lacks, where it has nodes of ours. */
 async function missingHere(workflow) {
   const graph = openGraph();
   asked = settingsOf(graph);
   if (!someAreOurs(nodesOf(graph))) return NOTHING;
-  const answer = await api.fetchApi(MISSING, { method: "POST", body: JSON.stringify(graph) });
+  const answer = await api.fetchApi(MISSING, { method: "POST", body: JSON.stringify(await openPrompt()) });
   const missing = answer.ok ? await answer.json() : NOTHING;
   if (workflow) lacking.set(workflow, missing);
   return missing;

@@ -1,5 +1,5 @@
-// What the nodes look like in the editor: colours of our sockets, lists no longer than their people, and boxes that are
-// dragged as text. Without this file every graph opens and runs alike.
+// What the nodes look like in the editor: colours of our sockets, and lists no longer than their people. Without this file
+// every graph opens and runs alike.
 
 import { app } from "../../scripts/app.js";
 
@@ -49,9 +49,16 @@ function addColours() {
   }
 }
 
-const LISTS = ["LikenessCast", "LikenessCastFromPhotos"];
-const isPerson = (input) => /^(person|photo)_/.test(input.name);
-const weightOf = (person) => person.name.replace("person", "weight");
+// How the inputs of a list are called: the links that bring people, and the widget of each.
+const LISTS = {
+  LikenessCast: { link: "person_", widget: "weight_" },
+  LikenessCastFromPhotos: { link: "photo_", widget: "person_" },
+};
+const namesIn = (cast) => LISTS[cast.comfyClass];
+const peopleOf = (cast) => cast.inputs.filter((input) => input.name.startsWith(namesIn(cast).link));
+const widgetNameOf = (cast, person) => person.name.replace(namesIn(cast).link, namesIn(cast).widget);
+const settingOf = (cast, person) => cast.widgets?.find((widget) => widget.name === widgetNameOf(cast, person));
+const THE_PHOTO = "the photo"; // what a menu beside a photo says where nobody who is kept is chosen
 
 /** Out of sight in its place: an input that says it belongs to a widget gets no line of its own. */
 function hide(input) {
@@ -64,14 +71,20 @@ function show(input) {
   delete input.isValidTarget;
 }
 
-/** Everybody who is connected and the first free place, with their weights. */
+/** Everybody who is connected or chosen and the first free place, each with their widget. */
 function arrangePeople(cast) {
   const linked = (name) => cast.inputs.some((input, slot) => input.name === name && cast.isInputConnected(slot));
-  const people = cast.inputs.filter(isPerson);
+  const chosen = (person) =>
+    cast.comfyClass === "LikenessCastFromPhotos" && (settingOf(cast, person)?.value ?? THE_PHOTO) !== THE_PHOTO;
+  const isFree = (person) => !linked(person.name) && !linked(widgetNameOf(cast, person)) && !chosen(person);
+  const people = peopleOf(cast);
   people.forEach(show);
-  const hidden = people.filter((person) => !linked(person.name) && !linked(weightOf(person))).slice(1);
+  const hidden = people.filter(isFree).slice(1);
   hidden.forEach(hide);
-  for (const widget of cast.widgets ?? []) widget.hidden = hidden.some((person) => weightOf(person) === widget.name);
+  for (const person of people) {
+    const widget = settingOf(cast, person);
+    if (widget) widget.hidden = hidden.includes(person);
+  }
   cast.inputs.push(cast.inputs.pop()); // Vue nodes are drawn anew for a change of the list only
   const needed = cast.computeSize();
   if (cast.size[1] < needed[1]) cast.setSize([cast.size[0], needed[1]]);
@@ -103,7 +116,7 @@ function extendCast(prototype) {
   const arrangeLater = (cast) => queueMicrotask(() => cast.graph && arrangePeople(cast));
   after(prototype, "onConnectionsChange", arrangeLater);
   // Whenever something is pasted the editor takes away every input whose widget it does not find.
-  before(prototype, "onGraphConfigured", (cast) => cast.inputs.filter(isPerson).forEach(show));
+  before(prototype, "onGraphConfigured", (cast) => peopleOf(cast).forEach(show));
   after(prototype, "onGraphConfigured", arrangeLater);
   after(prototype, "onConfigure", (cast, { size }) => {
     opened.add(cast);
@@ -115,31 +128,15 @@ function extendCast(prototype) {
     queueMicrotask(() => opened.has(cast) || cast.setSize(cast.computeSize()));
   });
   after(prototype, "onSerialize", (cast, saved) => {
-    for (const input of saved.inputs ?? []) if (isPerson(input)) delete input.widget;
+    for (const input of saved.inputs ?? []) if (input.name.startsWith(namesIn(cast).link)) delete input.widget;
   });
 }
 
-/** As Layout from Boxes reads them: a line per box. */
-const written = (boxes) =>
-  boxes
-    .map(({ x, y, width, height, metadata }) => {
-      const name = metadata?.desc ? `${metadata.desc}: ` : "";
-      return `${name}${[x, y, width, height].join(", ")}`;
-    })
-    .join("\n");
-
-/** The boxes of a text, nothing while one of its lines is no box. drawn: whose colours the first of them take. */
-function boxesOf(text, drawn) {
-  const boxes = [];
-  for (const line of text.split("\n").filter((one) => one.trim())) {
-    const [numbers, ...name] = line.split(/[:：]/).reverse();
-    const sides = numbers.split(/[,;，、；،؛､﹐\s]+/).filter(Boolean).map(Number);
-    if (sides.length !== 4 || !sides.every(Number.isFinite)) return undefined;
-    const [x, y, width, height] = sides;
-    const metadata = { type: "obj", text: "", palette: [], ...drawn[boxes.length]?.metadata };
-    boxes.push({ x, y, width, height, metadata: { ...metadata, desc: name.reverse().join(":").trim() } });
+/** A person who is chosen in a menu makes room for the next, as a link does. */
+function followMenus(cast) {
+  for (const widget of cast.widgets ?? []) {
+    if (widget.name.startsWith(LISTS.LikenessCastFromPhotos.widget)) after(widget, "callback", () => arrangePeople(cast));
   }
-  return boxes;
 }
 
 /** The editor of boxes lays its canvas over the photo that comes to "background": in Person that is "image". */
@@ -150,64 +147,22 @@ function drawOnThePhoto(node) {
   };
 }
 
-const PAUSE = 400; // milliseconds without a key, after which a text is done
-
-/** Drawn boxes and their text say the same: each follows the other. Of twelve people eight lines are seen. */
-function followBoxes(node) {
+/** Of twelve people eight lines are seen: classic nodes give a text all of the room that is left. */
+function arrangeBoxes(node) {
   const widgetOf = (name) => node.widgets?.find((widget) => widget.name === name);
-  const [boxes, text] = [widgetOf("boxes"), widgetOf("text")];
-  if (!text) return;
-  text.options.getMaxHeight = () => 120; // classic nodes give it all of the room that is left
-  if (!boxes) return; // a ComfyUI without an editor of boxes
-  let said = ""; // the drawn boxes as text
-  const saysTheSame = () => written(boxesOf(text.value, []) ?? [{}]) === said;
-  const boxesCount = () => widgetOf("boxes_from").value === "drawn";
-  const isLinked = () => node.isInputConnected(node.findInputSlot("bboxes"));
-  after(node, "onConfigure", () => (said = written(boxes.value ?? [])));
-  const { callback } = boxes;
-  boxes.callback = function (drawn) {
-    // Other boxes in the text are somebody's own and stay. A line that is no box would stop the run, though the boxes
-    // count. Linked boxes count for as long as there is no text.
-    const isBroken = boxesCount() && !boxesOf(text.value, []);
-    const follows = drawn.length && (isBroken || saysTheSame()) && (said || !isLinked());
-    said = written(drawn);
-    if (follows) text.value = said;
-    return callback?.apply(this, arguments);
-  };
-  let keys = 0;
-  after(text, "callback", () => {
-    keys += 1;
-    const now = keys;
-    setTimeout(() => {
-      if (now !== keys) return; // another key has been pressed
-      const typed = boxesOf(text.value, boxes.value ?? []);
-      if (!typed?.length || !boxesCount() || saysTheSame()) return;
-      said = written(typed);
-      boxes.value = typed;
-      drawAnew(node, boxes);
-    }, PAUSE);
-  });
-}
-
-/** The editor of boxes looks at its value once, when it is put onto the page. */
-function drawAnew(node, widget) {
-  const set = (isShown) => {
-    widget.hidden = !isShown; // 1.58
-    widget.options.hidden = !isShown; // 1.49
-    node.inputs.push(node.inputs.pop()); // Vue nodes are drawn anew for a change of the list only
-  };
-  set(false);
-  requestAnimationFrame(() => requestAnimationFrame(() => set(true)));
+  widgetOf("text").options.getMaxHeight = () => 120;
+  widgetOf("boxes_from").hidden = true; // bridge/host/schema.py, out_of_sight
 }
 
 app.registerExtension({
   name: "likeness.editor",
   setup: addColours,
   beforeRegisterNodeDef(nodeType, nodeData) {
-    if (LISTS.includes(nodeData.name)) extendCast(nodeType.prototype);
+    if (nodeData.name in LISTS) extendCast(nodeType.prototype);
   },
   nodeCreated(node) {
-    if (node.comfyClass === "LikenessLayoutFromBoxes") followBoxes(node);
+    if (node.comfyClass === "LikenessLayoutFromBoxes") arrangeBoxes(node);
+    if (node.comfyClass === "LikenessCastFromPhotos") followMenus(node);
     if (node.comfyClass === "LikenessPerson") drawOnThePhoto(node);
   },
 });

@@ -1,28 +1,32 @@
-// What a run says of our nodes, under the node and under every box around it. A note belongs to one run of one workflow:
-// it stands there, in the tab that has started the run, for as long as the host keeps the node's result. What no node
-// in sight shows, such as in an app, is a toast.
+// What a run says of our nodes, under the node; of a node in a box on the canvas that the box feeds, as front ends have
+// taken what was added to a box in three ways within a year. A note belongs to one run of one workflow: it stands there,
+// in the tab that has started the run, for as long as the host keeps the node's result. What no node in sight shows, such
+// as in an app, is a toast.
 
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
 import { whereToSetNamed } from "./errors.js";
 import { activeWorkflow, find, inApp, linked, made } from "./ours.js";
-import { onPrompt } from "./prompts.js";
+import { isView, onPrompt } from "./prompts.js";
 import { translated, translatedMessage } from "./sentences.js";
 import { hide, show } from "./toasts.js";
 
 const NOTE = "likeness_note"; // of bridge/host/notes.py: in what a node has shown, and what comes while a sampler runs
 const MOST = 160; // pixels of a note that are seen at once; the rest is scrolled to
 const TOAST = "notes";
+const CANVAS = "likeness_canvas"; // the widget that has a line of its own for notes
+const SHOWS_PLACES = "LikenessWhoStandsWhere";
 const PICTURE = "$$canvas-image-preview"; // what the editor calls it
 
 const runs = new Map(); // id of a run -> the workflow that has started it
 const notesOf = new WeakMap(); // workflow -> Map: id of a node -> Map: topic -> {run, text}
 let sent = Promise.resolve(); // a run may begin before the page has read its id in the host's answer
-let shown = new Map(); // node of the open graph -> its note
+let shown = new Set(); // nodes with a note
 let toasted = ""; // the text of the toast
 
 /** Once the host has taken a prompt, its answer has the id of the run. */
-function onSent(answer, workflow) {
+function onSent(answer, workflow, nodes) {
+  if (isView(nodes)) return;
   sent = answer.then(({ prompt_id: run }) => workflow && runs.set(run, workflow)).catch(() => {});
 }
 
@@ -68,32 +72,38 @@ const onSampling = ({ detail: { prompt_id: run, node, topic, text } }) => put(ru
 
 const inOrder = ([a], [b]) => a.localeCompare(b, "en", { numeric: true });
 
-/** The notes of the open workflow, each under its node and the boxes around it. */
+/** The notes of the open workflow, each where it is seen. */
 function draw() {
-  const texts = new Map();
+  const notes = new Map(); // node that shows them -> [{node that has told it, text}]
   const unseen = [];
   for (const [id, topics] of [...(notesOf.get(activeWorkflow()) ?? [])].sort(inOrder)) {
     const nodes = find(id);
     const told = [...new Set([...topics.values()].map(({ text }) => text))];
     if (!told.length || !nodes.length) continue;
-    const { type } = nodes.at(-1);
-    const lines = told.map((text) => translatedMessage(text, type));
-    const ways = [...new Set(told.map((text) => whereToSetNamed(id, type, text)))].filter(Boolean);
-    for (const node of nodes) {
-      const inBox = node === nodes.at(-1) ? [] : ways;
-      texts.set(node, [...(texts.get(node) ?? []), ...lines, ...inBox]);
+    const node = nodes.at(-1);
+    if (node.type === SHOWS_PLACES) continue; // what Place Cast tells
+    const lines = told.map((text) => translatedMessage(text, node.type));
+    const ways = [...new Set(told.map((text) => whereToSetNamed(id, node.type, text)))].filter(Boolean);
+    const text = [...lines, ...ways].join("\n");
+    const places = [node, ...nodes.slice(0, -1).flatMap(canvasesBehind)];
+    for (const place of places) {
+      notes.set(place, [...(notes.get(place) ?? []), { node, text: place === node ? lines.join("\n") : text }]);
     }
-    if (!isSeen(nodes)) unseen.push(inApp() ? [...lines, ...ways].join("\n") : `${nodes[0].title}: ${lines.join("\n")}`);
+    if (!places.some(isInSight)) unseen.push(inApp() ? text : `${nodes[0].title}: ${text}`);
   }
-  for (const node of shown.keys()) if (!texts.has(node)) write(node, "");
-  for (const [node, lines] of texts) write(node, lines.join("\n"));
-  shown = texts;
+  for (const node of shown) if (!notes.has(node)) write(node, []);
+  for (const [node, told] of notes) write(node, told);
+  shown = new Set(notes.keys());
   toast(unseen);
 }
 
-function isSeen(nodes) {
-  return !inApp() && nodes.some(({ graph, flags }) => graph === app.canvas.graph && !flags.collapsed);
+/** The canvases that show the people of a box: each Who Stands Where at one of its outputs. */
+function canvasesBehind({ graph, outputs }) {
+  const readers = outputs.flatMap(({ links }) => links ?? []).map((id) => graph.getNodeById(graph.getLink(id)?.target_id));
+  return readers.filter((node) => node?.type === SHOWS_PLACES);
 }
+
+const isInSight = ({ graph, flags }) => !inApp() && graph === app.canvas.graph && !flags.collapsed;
 
 /** One line that unfolds: it may lie over a picture. One that was closed stays so until it says something else. */
 function toast(lines) {
@@ -105,15 +115,20 @@ function toast(lines) {
   else hide(TOAST);
 }
 
-function write(node, text) {
-  const before = node.widgets?.find(({ name }) => name === NOTE);
-  if (!text) {
+/** notes: [{node that has told it, text}]; none takes away what was there. */
+function write(node, notes) {
+  const widgetOf = (name) => node.widgets?.find((widget) => widget.name === name);
+  const canvas = widgetOf(CANVAS);
+  if (canvas) return canvas.tell(notes);
+  const before = widgetOf(NOTE);
+  if (!notes.length) {
     if (before) node.removeWidget(before);
-    node.setDirtyCanvas(true, true);
-    return;
+    return node.setDirtyCanvas(true, true);
   }
+  const text = notes.map((note) => note.text).join("\n");
   const { element } = before ?? add(node);
   if (element.textContent !== text) element.firstChild.replaceChildren(...linked(text));
+  return undefined;
 }
 
 function add(node) {
@@ -150,7 +165,7 @@ app.registerExtension({
     for (const end of ["success", "error", "interrupted"]) api.addEventListener(`execution_${end}`, onEnd);
   },
   afterConfigureGraph() {
-    shown = new Map();
+    shown = new Set();
     toasted = "";
     // Its tab is known a while later.
     for (const wait of [0, 100, 500, 2000]) setTimeout(draw, wait);

@@ -14,6 +14,15 @@ export const someAreOurs = (nodes) => Array.isArray(nodes) && nodes.some((node) 
 export const graphsOf = (saved) => [saved, ...(saved.definitions?.subgraphs ?? [])];
 export const nodesOf = (saved) => graphsOf(saved).flatMap(({ nodes }) => nodes ?? []);
 
+/** Of a saved graph each box of ours, with the subgraph that is inside of it. */
+export function ourBoxesOf(saved) {
+  const subgraphs = new Map((saved.definitions?.subgraphs ?? []).map((subgraph) => [subgraph.id, subgraph]));
+  const boxes = nodesOf(saved).filter(({ type, properties }) => properties && subgraphs.has(type));
+  return boxes
+    .map((box) => ({ box, subgraph: subgraphs.get(box.type) }))
+    .filter(({ box, subgraph }) => box.properties.cnr_id === "likeness" || someAreOurs(subgraph.nodes));
+}
+
 /** All nodes of a graph of the editor, those inside of boxes before the boxes, which show values of theirs. */
 export const allNodesOf = (graph) =>
   (graph?.nodes ?? []).flatMap((node) => (node.subgraph ? [...allNodesOf(node.subgraph), node] : [node]));

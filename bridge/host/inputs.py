@@ -73,6 +73,8 @@ class _NodeSchema:
     """What the checks read of a node's schema.
 
     id: by which a prompt calls the node. title: the node's name in the menu. inputs: by their ids.
+    former_inputs: by the id of an input that the node had once, and old prompts still have, the input that takes its
+    value where nothing is linked to it; None where the value is no longer used.
     menus_judged_by_node: ids of the menus whose choice the node's own validate_inputs checks, because there may be
     files that are newer than the schema. takes_lists: whether the host gives it a list for every input.
     """
@@ -80,6 +82,7 @@ class _NodeSchema:
     id: str
     title: str
     inputs: Mapping[str, io.Input]
+    former_inputs: Mapping[str, str | None]
     menus_judged_by_node: Sequence[str]
     takes_lists: bool
 
@@ -92,7 +95,12 @@ def _schema_of(node: type[io.ComfyNode]) -> _NodeSchema:
     # The host checks no menu whose id is a parameter of validate_inputs; nor does this module.
     menus_judged_by_node = inspect.getfullargspec(node.validate_inputs).args
     return _NodeSchema(
-        schema.node_id, str(schema.display_name), inputs_by_id, menus_judged_by_node, bool(schema.is_input_list)
+        id=schema.node_id,
+        title=str(schema.display_name),
+        inputs=inputs_by_id,
+        former_inputs=getattr(node, "FORMER_INPUTS", {}),
+        menus_judged_by_node=menus_judged_by_node,
+        takes_lists=bool(schema.is_input_list),
     )
 
 
@@ -185,6 +193,7 @@ def _checked_inputs(
     schema: _NodeSchema, linked_by_id: Mapping[str, Any], required_names: Sequence[str]
 ) -> dict[str, Any]:
     """What `execute` gets for each input, by id. required_names: as in _unlinked_values. Raises as `checked` says."""
+    linked_by_id = _without_former(schema, linked_by_id)
     _refuse_unknown(schema, linked_by_id)
     if schema.takes_lists:
         linked_values = _checked_lists(schema, linked_by_id)
@@ -201,6 +210,15 @@ def _can_be_traced(error: LikenessError) -> bool:
     """
     trace = "".join(traceback.format_exception(error))
     return writable(trace) == trace
+
+
+def _without_former(schema: _NodeSchema, linked_by_id: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The values of an old prompt, by ids that the node has now."""
+    values = {name: value for name, value in linked_by_id.items() if name not in schema.former_inputs}
+    for former, now in schema.former_inputs.items():
+        if now and linked_by_id.get(former) is not None and values.get(now) is None:
+            values[now] = linked_by_id[former]
+    return values
 
 
 def _refuse_unknown(schema: _NodeSchema, linked_by_id: Mapping[str, Any]) -> None:

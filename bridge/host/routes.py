@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,22 +11,23 @@ from ...core.checks.errors import LikenessError
 from ...core.checks.text import in_one_line
 from ...core.models import file_check, file_findings, manifest, workflow_needs, workflow_nodes
 from ...core.models.file_findings import Diagnosis
+from ...core.models.workflow_nodes import Prompt
 from . import folders, notes
 
 ROUTE = "/likeness/missing"
 _PACK = Path(__file__).absolute().parents[2]
 
 
-def examined(graph: Mapping[str, Any]) -> Diagnosis:
+def examined(prompt: Prompt) -> Diagnosis:
     """The diagnosis of the files that a workflow needs: of none where it chooses the demo's stand-ins."""
-    wanted = () if workflow_needs.chooses_standins(graph) else workflow_needs.wanted(graph)
-    gone = file_check.gone(workflow_needs.gone(graph))
+    wanted = () if workflow_needs.chooses_standins(prompt) else workflow_needs.wanted(prompt)
+    gone = file_check.gone(workflow_needs.gone(prompt))
     return file_check.report("this workflow", wanted, folders.folders_by_key(), gone)
 
 
-def _families(graph: Mapping[str, Any]) -> set[str]:
+def _families(prompt: Prompt) -> set[str]:
     """Of the models that a workflow needs."""
-    return {model.family for model in workflow_needs.wanted(graph)}
+    return {model.family for model in workflow_needs.wanted(prompt)}
 
 
 def serve(needs_newer_host: Callable[[Collection[str]], str]) -> None:
@@ -46,7 +47,8 @@ def serve(needs_newer_host: Callable[[Collection[str]], str]) -> None:
 
 
 async def _missing(needs_newer_host: Callable[[Collection[str]], str], request: Any) -> Any:
-    """The answer to web/check_files.js: what is missing for a workflow, which is posted as it is saved.
+    """The answer to web/check_files.js: what is missing for a workflow, which is posted as the
+    editor would send it to be run.
 
     names: of the files that are missing or not in order; nodes that are gone the host names itself. size: of all
     downloads together, in words; "" where none is known. unsized: how many downloads have no known size. all_missing:
@@ -57,9 +59,9 @@ async def _missing(needs_newer_host: Callable[[Collection[str]], str], request: 
     body = await request.read()
     try:
         # In a thread of its own, so that the server goes on meanwhile: a network drive may take its time.
-        graph = await asyncio.to_thread(workflow_nodes.workflow, body)
-        diagnosis = await asyncio.to_thread(examined, graph)
-        families = await asyncio.to_thread(_families, graph)
+        prompt = await asyncio.to_thread(workflow_nodes.prompt_in, body)
+        diagnosis = await asyncio.to_thread(examined, prompt)
+        families = await asyncio.to_thread(_families, prompt)
     except (ValueError, LikenessError) as error:
         return _json({"error": in_one_line(error)}, 400)
     files = [finding for finding in diagnosis.to_fix if finding.state != file_findings.GONE]

@@ -142,23 +142,13 @@ def applied_outputs() -> list[io.Output]:
     ]
 
 
-def boxes_editor() -> list[io.Input]:
-    """The inputs `boxes` and `last_incoming` of ComfyUI's own editor of boxes; [] on hosts that have no such editor.
+def out_of_sight(widget: WidgetT) -> WidgetT:
+    """The same input, changed in place: it keeps its place among saved values, and the editor does not show it.
 
-    The frontend (useBoundingBoxes) finds other inputs of the node by name: the size of the canvas in `width` and
-    `height`, its picture at `background`. Where `bboxes` is linked, it begins with the boxes that the node has shown
-    under "input_bboxes".
-    last_incoming: a hidden widget in which the editor notes with which boxes it has begun (setLastIncoming). It begins
-    anew when others come (applyIncomingBoxes); without the widget it would do so after every run, and dragged boxes
-    would be lost. The node reads it to know whether dragged boxes still count (core/places/from_boxes.py).
-    A node has these two inputs last: other hosts do not know them, and saved values are read by their order.
+    Classic nodes hide it by web/likeness.js.
     """
-    if not hasattr(io, "BoundingBoxes"):
-        return []
-    boxes = io.BoundingBoxes.Input("boxes", optional=True)
-    last_incoming = io.BoundingBoxes.Input("last_incoming", optional=True)
-    last_incoming.extra_dict = {"hidden": True}
-    return [boxes, last_incoming]
+    widget.extra_dict = {**(widget.extra_dict or {}), "hidden": True}
+    return widget
 
 
 def face_box_editor() -> list[io.Input]:

@@ -3,7 +3,8 @@
 import os
 import re
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path, PurePath
@@ -27,6 +28,9 @@ from ...core.persons import checks, saving
 from ..host import folders
 
 KEY = "likeness_faces"
+REMOVED = "removed"
+"""The folder among the saved people for those whom Kept People has removed, and for the earlier files of whom Keep
+People has kept anew. Nobody in it is offered."""
 _ENDING = ".safetensors"
 _UPLOADED = " [input]"
 """How a choice ends that is in the host's input folder, where files are uploaded to, as in Load Image."""
@@ -102,7 +106,13 @@ _histories: defaultdict[str, _History] = defaultdict(_History)
 
 
 def files() -> list[str]:
-    return folders.file_names(KEY)
+    """The files of all saved people, relative to their folder, without those who were removed."""
+    return [name for name in folders.file_names(KEY) if not is_removed(name)]
+
+
+def is_removed(name: str) -> bool:
+    """Whether a file of this name is a removed person's."""
+    return folded(name).startswith(f"{REMOVED}/")
 
 
 def path_of(file: str) -> str:
@@ -134,25 +144,31 @@ def save_person(person: Person, filename: str, node_id: str | None, graph: Dynam
     for numbers that no face has, and CannotSave for an empty or unfit name, for a person without photos, LoRAs and
     looks, for a file that cannot be written, and where one graph would save two people to one file.
     """
-    path = _path_to_save(filename)
-    if not checks.photos_of(person) or (person.has_no_photo and not person.loras and not person.looks):
-        why = f"{person.name} has no photo with a face, so the file would not say who it is."
-        raise CannotSave(why, "Give Person a photo in which the face is found.")
+    path = path_to_save(filename)
+    require_known(person)
     key = folded(path)
     # By key, who was saved in this run; written to below.
     saved_in_run = {} if graph is None else _saved_in_run.setdefault(graph, {})
     prompt = {} if graph is None else graph.get_original_prompt()
     tensors, metadata = saving.to_tensors(person)
-    saved = _Saved(person.name, node_id, _digest(tensors, metadata))
+    saved = _Saved(person.name, node_id, digest(tensors, metadata))
     rivals = _rivals(saved, path, prompt, saved_in_run.get(key))
     if rivals:
         people = f"{saved} and {', '.join(rivals)}"
         why = f"{people} are to be saved to one file, {path}: one of them would be lost."
         raise CannotSave(why, "Give every Save Person, and every turn of a loop, a file name of its own.")
-    _write(path, save(tensors, metadata))
+    with cannot_write(path):
+        write_whole(path, save(tensors, metadata))
     saved_in_run[key] = saved
     _histories[key].add(saved, prompt)
     return path
+
+
+def require_known(person: Person) -> None:
+    """Raise CannotSave for a person without photos, LoRAs and looks, whose file would not say who it is."""
+    if not checks.photos_of(person) or (person.has_no_photo and not person.loras and not person.looks):
+        why = f"{person.name} has no photo with a face, so the file would not say who it is."
+        raise CannotSave(why, "Give Person a photo in which the face is found.")
 
 
 def size_with_looks(person: Person, path: str) -> str:
@@ -164,7 +180,7 @@ def size_with_looks(person: Person, path: str) -> str:
     )
 
 
-def _digest(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
+def digest(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
     """A digest of a person. Not of the file, as safetensors writes metadata in another order each time."""
     return sha256(save(dict(tensors)) + repr(sorted(metadata.items())).encode()).digest()
 
@@ -187,11 +203,13 @@ def _rivals(saved: _Saved, path: str, prompt: Mapping[str, Any], saved_in_this_r
     return [f"{history.saved.name} (node {saver})" for saver in other_savers]
 
 
-def _write(path: str, data: bytes) -> None:
-    """Write a file, and make the folder for it. Raises CannotSave."""
+@contextmanager
+def cannot_write(path: str) -> Generator[None, None, None]:
+    """A context in which a file is written. It makes the folder of the file, and raises CannotSave for an OSError or
+    ValueError."""
     try:
         os.makedirs(os.path.dirname(path), exist_ok=True)
-        write_whole(path, data)
+        yield
     except (OSError, ValueError) as error:
         raise CannotSave(
             f"{plain(os.path.basename(path), 60)} could not be written: {getattr(error, 'strerror', None) or error} "
@@ -240,7 +258,7 @@ def _is_name_of(path: str, filename: Any, prompt: Mapping[str, Any]) -> bool:
     if isinstance(filename, list):  # [id of the node, number of its output]
         filename = prompt.get(filename[0], {}).get("inputs", {}).get("value")
     try:
-        return folded(_path_to_save(filename)) == folded(path)
+        return folded(path_to_save(filename)) == folded(path)
     except LikenessError:
         return False
 
@@ -255,7 +273,7 @@ def fingerprint(filename: str | None) -> int:
     if filename is None:
         return sum(history.times_lost for history in _histories.values())
     try:
-        path = _path_to_save(filename)
+        path = path_to_save(filename)
     except LikenessError:
         return 0  # the node raises it when it runs
     history = _histories[folded(path)]
@@ -264,11 +282,11 @@ def fingerprint(filename: str | None) -> int:
     return history.times_lost
 
 
-def _path_to_save(filename: object) -> str:
+def path_to_save(filename: object) -> str:
     """Full path of the file that a person is saved to under this name.
 
-    Raises CannotSave for an empty name or one that no file may have on Windows, UnsafePath for one that leads out of
-    the folder.
+    Raises CannotSave for an empty name, one that no file may have on Windows, or one in REMOVED; UnsafePath for one
+    that leads out of the folder.
     """
     # plain: without control characters. spelled: a workflow from Windows has family\anna, which is family/anna there.
     # And a Mac takes two spellings of José for one file, so one of two people would be lost.
@@ -277,7 +295,10 @@ def _path_to_save(filename: object) -> str:
         name = name[: -len(_ENDING)]
     if not name or name.endswith("/"):
         raise CannotSave(f"The file name {str(filename)!r} is empty.", "Write a name, such as anna or family/anna.")
-    path = folders.path_within(folders.folders(KEY)[0], name) + _ENDING
+    folder = folders.folders(KEY)[0]
+    path = folders.path_within(folder, name) + _ENDING
+    if is_removed(os.path.relpath(path, folder)):
+        raise CannotSave(f"The folder {REMOVED} is for people who were removed.", "Write another name.")
     for part in PurePath(name + _ENDING).parts:  # a part ".." has been judged by path_within
         if part != ".." and _UNFIT_ON_WINDOWS.search(part):
             raise CannotSave(
@@ -289,9 +310,12 @@ def _path_to_save(filename: object) -> str:
 
 
 def load_person(file: str) -> Person:
-    """Read a person, by the name of the file with or without its ending. Raises UnsupportedCheckpoint for another or a
-    damaged file, BadEmbedding, and what `path_of` raises."""
-    path = path_of(file)
+    """Read a person, by the name of the file with or without its ending. Raises as `path_of` and `load_from`."""
+    return load_from(path_of(file))
+
+
+def load_from(path: str) -> Person:
+    """Read a person. Raises UnsupportedCheckpoint for another or a damaged file, and BadEmbedding."""
     try:
         kind = no_safetensors(Path(path))
         if kind:

@@ -23,8 +23,8 @@ from .formats import CONTROLNET
 from .manifest import File, Model, human, is_standin, models
 from .model_folders import MOST, Folders, fetching, moved, renamed, target
 from .onnx_file import Kind
+from .template_needs import SINGLE
 from .tensors import NotTensors, described_tensors
-from .workflow_needs import SINGLE
 
 AGAIN = "Download it again."
 

@@ -58,11 +58,31 @@ def write_whole(path: str, data: bytes) -> None:
     link of the final name is followed, and two processes do not write into one file. Raises OSError, and ValueError for
     letters that no file name has.
     """
+    with _part_file(path, data) as part_file:
+        os.replace(part_file, path)
+
+
+def write_new(path: str, data: bytes) -> None:
+    """As `write_whole`, but a file that is there stays. Raises FileExistsError where there is one, or a link, even if
+    another process has made it just now; and what `write_whole` raises."""
+    with _part_file(path, data) as part_file:
+        try:
+            os.link(part_file, path)  # unlike a rename it replaces nothing, on any system
+        except FileExistsError:
+            raise
+        except OSError:  # a disk without hard links, such as FAT: an empty file takes the name first
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL))
+            os.replace(part_file, path)
+
+
+@contextmanager
+def _part_file(path: str, data: bytes) -> Generator[str, None, None]:
+    """A context with a file of these bytes under a random name in the folder of `path`; it is removed at the end."""
     part_file = os.path.join(os.path.dirname(path), f".{uuid4().hex}.part")
     try:
         with open(part_file, "xb") as file:
             file.write(data)
-        os.replace(part_file, path)
+        yield part_file
     finally:
         with suppress(OSError):
             os.remove(part_file)

@@ -1,4 +1,4 @@
-"""Which models of the manifest a workflow needs, what else its loaders have chosen, and which method needs what.
+"""Which models of the manifest a workflow needs, and what else its loaders have chosen.
 
 Standard library only: scripts use this module where there is no torch yet.
 """
@@ -6,20 +6,18 @@ Standard library only: scripts use this module where there is no torch yet.
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path, PurePath
 
-from ..checks.errors import listed
 from ..checks.names import spelled
 from ..checks.text import MOST_NAME_LETTERS, plain
 from ..methods import methods, recognisers_read
 from . import packs
 from .manifest import STANDIN, File, Model, is_plain_name, models, publication
-from .saved_workflow import Graph
-from .workflow_nodes import WorkflowNode, nodes
+from .workflow_nodes import Prompt, WorkflowNode, nodes
 
 LOADERS: Mapping[str, Mapping[str, str]] = {
     "CheckpointLoaderSimple": {"ckpt_name": "checkpoints"},
@@ -42,12 +40,9 @@ LOADERS: Mapping[str, Mapping[str, str]] = {
 Where a node has a stack of such menus, * stands for the number of the row.
 
 Those of the host that stand in our templates or commonly beside them; the editor itself tells of files of any other.
-Old workflows save values without names: there the first texts of a node are the values of these inputs, in this order.
 Loaders that are for one method alone are left out, those of the host, too: the code here names no method."""
 _EMPTY_ROW = "none"
 """What the host's stacks of menus offer for no file."""
-SINGLE = "single templates"
-"""What `users` gives for a model that no method needs, where several workflows are looked at."""
 _OUR_PREFIX = "Likeness"
 """The first letters of the ids of our own nodes."""
 _TEXTS_OF_NODES = Path(__file__).absolute().parents[2] / "locales" / "en" / "nodeDefs.json"
@@ -60,6 +55,13 @@ _OF_A_FAMILY = ("checkpoints", "controlnet")
 """Keys of the files by whose tensors formats.family can tell the model family."""
 _FACE_LOADER = "LikenessLoadFaceEmbedder"
 _ADAPTER_LOADER = "LikenessLoadAdapter"
+FIRST_TEXTS: Mapping[str, Sequence[str]] = {
+    **{kind: tuple(menus) for kind, menus in LOADERS.items()},
+    _FACE_LOADER: ("pack", "recognisers"),
+    _ADAPTER_LOADER: ("file",),
+}
+"""Type of a node -> the inputs that decide about files, in the node's order: old workflows save values without names,
+and there a node's first texts are theirs."""
 _LOOKS_FOR_FACES = {
     "LikenessPerson", "LikenessCastFromPhotos", "LikenessSortPhotosIntoPeople", "LikenessDetectFaces",
     "LikenessMeasureLikeness", "LikenessCropFaces",
@@ -67,16 +69,16 @@ _LOOKS_FOR_FACES = {
 """Nodes that load a face model themselves where none is linked."""
 
 
-# What is asked of a workflow. All of it raises BadSetup for one that is too large, and ValueError for a damaged one.
+# What is asked of a workflow. All of it raises BadSetup for one that is too large.
 
 
-def wanted(graph: Graph) -> tuple[Model, ...]:
+def wanted(prompt: Prompt) -> tuple[Model, ...]:
     """The models that a workflow needs, in this order: published ones, face packs of the user's own, other files of the
     user's own.
 
     Those of the user's own are what loaders have chosen and nobody publishes.
     """
-    workflow = _Workflow(graph)
+    workflow = _Workflow(prompt)
     needed = workflow.needed()
     own_files = _own_files(workflow, needed)
     # A file of the user's own, such as a checkpoint, takes the place of published ones of the same key that no loader
@@ -90,13 +92,13 @@ def wanted(graph: Graph) -> tuple[Model, ...]:
     return (*published_models, *own_packs, *own_files)
 
 
-def published(graph: Graph) -> tuple[Model, ...]:
+def published(prompt: Prompt) -> tuple[Model, ...]:
     """The published models that a workflow cannot do without, in the order of the manifest.
 
     These are models that a loader has chosen, models that a node of the workflow needs, and models with the recognisers
     and the detector that its methods need.
     """
-    return _Workflow(graph).needed()
+    return _Workflow(prompt).needed()
 
 
 @dataclass(frozen=True)
@@ -112,55 +114,35 @@ class Chosen:
     further: tuple[str, ...] = ()
 
 
-def loaded(graph: Graph) -> tuple[Chosen, ...]:
+def loaded(prompt: Prompt) -> tuple[Chosen, ...]:
     """The files that are chosen in the menus of LOADERS and of Load Adapter, each once."""
-    return tuple(_Workflow(graph).files)
+    return tuple(_Workflow(prompt).files)
 
 
-def chosen_in_host_menus(graph: Graph) -> tuple[Chosen, ...]:
+def chosen_in_host_menus(prompt: Prompt) -> tuple[Chosen, ...]:
     """The files that are chosen in menus of the host's own loaders, each once.
 
     The host refuses a name that its menu does not have letter by letter. Our loaders, which are left out here, take a
     name in any spelling.
     """
-    host_nodes = (node for node in nodes(graph) if not node.kind.startswith(_OUR_PREFIX))
+    host_nodes = (node for node in nodes(prompt) if not node.kind.startswith(_OUR_PREFIX))
     return tuple(dict.fromkeys(file for node in host_nodes for file in _chosen_by(node)))
 
 
-def chooses_standins(graph: Graph) -> bool:
+def chooses_standins(prompt: Prompt) -> bool:
     """Whether a workflow has chosen stand-ins of the demo: tiny models that draw cartoons, instead of released ones."""
-    return any(text.startswith(STANDIN) for text in _Workflow(graph).texts)
+    return any(text.startswith(STANDIN) for text in _Workflow(prompt).texts)
 
 
-def gone(graph: Graph) -> list[str]:
+def gone(prompt: Prompt) -> list[str]:
     """The types of a workflow's nodes that are ours by their names and that this version of the pack does not have."""
-    return sorted({node.kind for node in nodes(graph) if _is_gone(node)})
+    return sorted({node.kind for node in nodes(prompt) if _is_gone(node)})
 
 
-def users(workflows: Mapping[str, Graph], template: Callable[[str], Graph]) -> Callable[[Model], str]:
-    """A function: model -> what needs it, in words.
-
-    The words are the titles of the uses that need the model, of the methods in these workflows. Where no use needs it,
-    they are the name of the workflow, or SINGLE for several workflows.
-    workflows: name -> workflow. template: reads a template of the pack by its name. A use (method.json) needs the
-    models that its template needs.
-    """
-    kinds: set[str] = set()
-    for graph in workflows.values():
-        kinds.update(node.kind for node in nodes(graph))
-    needed: dict[str, set[str]] = {}  # title of a use -> ids of the models that it needs
-    for method in methods():
-        if method.used_by(kinds):
-            for use in method.uses:
-                needed[use.title] = {model.id for model in published(template(use.template))}
-    without_use = SINGLE if len(workflows) > 1 else listed([*workflows])
-
-    def users_of(model: Model) -> str:
-        """What needs this model, in words."""
-        titles = [title for title, ids in needed.items() if model.id in ids]
-        return listed(titles, without_use)
-
-    return users_of
+def methods_in(prompt: Prompt) -> tuple[str, ...]:
+    """The folders of the methods that a workflow uses."""
+    kinds = {node.kind for node in nodes(prompt)}
+    return tuple(method.folder for method in methods() if method.used_by(kinds))
 
 
 @cache
@@ -192,7 +174,7 @@ def _of_use(every: Sequence[WorkflowNode]) -> list[WorkflowNode]:
 class _Workflow:
     """What the nodes of a workflow hold.
 
-    nodes: those that are not switched off, without those that are of no use (`_of_use`). kinds: their types.
+    nodes: without those that are of no use (`_of_use`). kinds: their types.
     files: what loaders have chosen, each once -> the published model that it is by its name, None for a file that
     nobody publishes.
     texts: every text in an input of a node, such as the file of a loader, spelled as the manifest spells names; and the
@@ -203,13 +185,13 @@ class _Workflow:
     whose embeddings the workflow's methods read.
     """
 
-    def __init__(self, graph: Graph) -> None:
-        self.nodes = _of_use(list(nodes(graph)))
+    def __init__(self, prompt: Prompt) -> None:
+        self.nodes = _of_use(nodes(prompt))
         self.kinds = {node.kind for node in self.nodes}
-        texts = {spelled(text) for node in self.nodes for text in node.texts}
+        texts = {spelled(text) for node in self.nodes for text in node.named.values()}
         self.files = {file: _publication(file) for file in self._chosen_files(texts)}  # reads nodes and kinds
         self.texts = texts | {model.name for model in self.files.values() if model}
-        face_loaders = [node.values_of(["pack", "recognisers"]) for node in self.nodes if node.kind == _FACE_LOADER]
+        face_loaders = [node.named for node in self.nodes if node.kind == _FACE_LOADER]
         self.packs = _packs_called(menus["pack"] for menus in face_loaders if "pack" in menus)
         self.recognisers = {menus["recognisers"] for menus in face_loaders if menus.get("recognisers")}
         if self.kinds & _LOOKS_FOR_FACES:
@@ -220,10 +202,8 @@ class _Workflow:
         files: list[Chosen] = []
         for node in self.nodes:
             files += _chosen_by(node)
-            if node.kind == _ADAPTER_LOADER:
-                adapter = node.values_of(["file"]).get("file")
-                if adapter:
-                    files.append(self._adapter(adapter, texts))
+            if node.kind == _ADAPTER_LOADER and node.named.get("file"):
+                files.append(self._adapter(node.named["file"], texts))
         return list(dict.fromkeys(files))
 
     def _adapter(self, name: str, texts: Set[str]) -> Chosen:
@@ -325,14 +305,9 @@ def _packs_called(chosen: Iterable[str]) -> list[str]:
 
 def _chosen_by(node: WorkflowNode) -> list[Chosen]:
     """The files that a node has chosen in the menus of LOADERS, [] where it has none."""
-    menu = LOADERS.get(node.kind, {})  # name of an input -> model key
-    text_of_input = node.values_of([*menu])
     files: list[Chosen] = []
-    for input_name, key in menu.items():
-        names = [text_of_input[input_name]] if input_name in text_of_input else []
-        if "*" in input_name:  # a stack. Without names of inputs each text of the node is that of a row
-            names = [text for name, text in node.named.items() if fnmatchcase(name, input_name)] or node.texts
-        for name in names:
+    for menu, key in LOADERS.get(node.kind, {}).items():
+        for name in [text for input_name, text in node.named.items() if fnmatchcase(input_name, menu)]:
             # In Load VAE a name without an ending is a VAE that the host has or puts together itself, as pixel_space.
             is_of_host = key == "vae" and not PurePath(name).suffix
             if name not in (packs.NONE_FOUND, _EMPTY_ROW) and not is_of_host:
@@ -360,11 +335,11 @@ def _own_files(workflow: _Workflow, needed: Iterable[Model]) -> list[Model]:
             # A workflow's only checkpoint is for our nodes, so it has to be of their family. Of two checkpoints one may
             # be for something else, and links, which would tell, are not followed.
             family = families[0] if families and keys.count(file.key) == 1 else ""
-            own_files.append(_own_file(file, family))
+            own_files.append(own_file(file, family))
     return own_files
 
 
-def _own_file(file: Chosen, family: str) -> Model:
+def own_file(file: Chosen, family: str = "") -> Model:
     """A file that a loader has chosen and nobody publishes, as a model.
 
     family: the model family of the workflow, "" where it is not known.

@@ -1,6 +1,6 @@
 """Layouts from boxes: each box becomes a place, or moves the place of a linked layout to where the box is.
 
-Boxes are BOUNDING_BOX of detectors and of ComfyUI's editor, or lines of text.
+Boxes are BOUNDING_BOX of detectors and of ComfyUI's nodes, or lines of text.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,17 +13,15 @@ from torch import Tensor
 from ..cast import Box, CanvasSize, Layout, Point, Slot, is_a
 from ..checks import value_checks
 from ..checks.errors import LikenessError, counted, gathered, listed
-from ..checks.text import AS_NUMBER, COLON, MOST_NAME_LETTERS, items_in, list_of, pieces, plain, with_commas
+from ..checks.text import AS_NUMBER, COLON, MOST_NAME_LETTERS, items_in, pieces, plain, with_commas
 from ..pictures.geometry import Fit, bounds, check_size, patch_rect, shorter_side
-from ..pictures.previews import color_of
 from . import bodies, layouts, poses
 
 SHOWS = ("person", "face")
-SOURCES = ("drawn", "text")
 MOST = 64
 """Places: as many people as Mask of a Person's Place knows."""
 LEAST = 16
-"""Pixels. Nobody is seen in a smaller box, and one is drawn by a slip of the mouse."""
+"""Pixels. Nobody is seen in a smaller box."""
 
 
 @dataclass(frozen=True)
@@ -105,21 +103,15 @@ def _start_of_layout(linked: Layout, canvas: CanvasSize, fit: str, shows: str) -
     return LinkedBoxes(boxes, slots)
 
 
-def layout(
-    begin: LinkedBoxes, drawn: object, editor_began_with: object, text: str, canvas: CanvasSize, shows: str, body: str
-) -> BoxedLayout:
+def layout(begin: LinkedBoxes, own: Sequence[Marked], canvas: CanvasSize, shows: str, body: str) -> BoxedLayout:
     """A layout with one place per box, in the order of the boxes.
 
     Where a layout is linked, box n moves place n of that layout. A box without such a place makes a new one.
-    drawn: the boxes of the editor, as `read` takes them; None for none. editor_began_with: the boxes that the editor
-    began with, as `for_editor` makes them; None for none. text: lines of boxes, see `written`. Which of them count:
-    `_chosen`. shows: one of SHOWS. body: "bust", "half", "full" or "none".
+    own: boxes of the node itself, which count before the linked ones. shows: one of SHOWS. body: "bust", "half", "full"
+    or "none".
     Raises BadBoxes and BadInput.
     """
-    drawn_boxes = read(drawn or [])
-    text_boxes = written(text)
-    links_changed = for_editor(begin.boxes) != editor_began_with
-    boxes = _chosen(begin.boxes, links_changed, drawn_boxes, text_boxes)
+    boxes = tuple(own) or begin.boxes
     _check(boxes, canvas, shows)
     slots: list[Slot] = []
     for index, marked in enumerate(boxes):
@@ -130,35 +122,17 @@ def layout(
     verb = "is" if len(boxes) == 1 else "are"
     reason = f", there {verb} {counted(len(boxes), 'box', 'boxes')}"
     notes = gathered("Places left out", range(len(boxes) + 1, len(begin.slots) + 1), reason)
-    if drawn_boxes and text_boxes and _rectangles(drawn_boxes) != _rectangles(text_boxes):
-        notes.insert(0, "Boxes as drawn, not as in the text")
     return BoxedLayout(Layout(*canvas, tuple(slots)), boxes, (*begin.notes, *notes))
-
-
-def _chosen(
-    linked: tuple[Marked, ...], links_changed: bool, drawn: tuple[Marked, ...], written: tuple[Marked, ...]
-) -> tuple[Marked, ...]:
-    """The boxes of the editor, else of the text, else of the links.
-
-    links_changed: whether the linked boxes are others than the editor began with. Without a text the editor then begins
-    anew with them, so what was drawn before is out of date.
-    """
-    if linked and links_changed and not written:
-        return linked
-    return drawn or written or linked
-
-
-def _rectangles(boxes: Sequence[Marked]) -> list[Box]:
-    return [marked.box for marked in boxes]
 
 
 def _check(boxes: Sequence[Marked], canvas: CanvasSize, shows: str) -> None:
     """Raise BadBoxes unless there are 1 to MOST boxes, each large enough and at least partly on the canvas."""
     if not boxes:
-        raise BadBoxes("there is none", f"Draw one around each {shows}, connect bboxes, or use the text. {WRITE}")
+        raise BadBoxes("there is none", f"Connect bboxes, or use the text. {WRITE}")
     if len(boxes) > MOST:
         raise BadBoxes(f"there are {len(boxes)}, at most {MOST} are taken", "Let the detector find fewer")
-    for number, box in enumerate(_rectangles(boxes), 1):
+    for number, marked in enumerate(boxes, 1):
+        box = marked.box
         x0, y0, x1, y1 = box
         size = f"box {number} is {x1 - x0:.0f}x{y1 - y0:.0f} px"
         if shorter_side(box) < LEAST:
@@ -295,13 +269,13 @@ def read(boxes: object) -> tuple[Marked, ...]:
     """The boxes of a BOUNDING_BOX of one picture.
 
     boxes: {x, y, width, height} in pixels, a list of such dictionaries, or a list that holds one such list.
-    RT-DETR and MediaPipe add a `label`; the editor adds `metadata`, whose desc (else text) is the name.
+    RT-DETR and MediaPipe add a `label`; ComfyUI's editor adds `metadata`, whose desc (else text) is the name.
     Raises BadBoxes for several pictures and for something else, BadInput for what is no number.
     """
     dictionaries = poses.dictionaries(_of_one_picture(boxes))
     if dictionaries is None:
         problem = f"they are {value_checks.named(boxes)} without x, y, width and height"
-        raise BadBoxes(problem, "Connect the bboxes of a detector or an editor, or a layout where one is taken")
+        raise BadBoxes(problem, "Connect the bboxes of a detector, or a layout where one is taken")
     return tuple(_marked(number, box, _name_of(box)) for number, box in enumerate(dictionaries, 1))
 
 
@@ -370,26 +344,3 @@ def _sides(numbers: str) -> dict[str, float]:
     """Four numbers as the sides of a BOUNDING_BOX. Raises ValueError for anything else."""
     x, y, width, height = [float(word.translate(AS_NUMBER)) for word in with_commas(numbers).replace(",", " ").split()]
     return {"x": x, "y": y, "width": width, "height": height}
-
-
-def for_editor(boxes: Sequence[Marked]) -> list[dict[str, Any]]:
-    """The boxes as ComfyUI's editor of boxes takes them: whole pixels, each box in the colour of its place."""
-    dictionaries: list[dict[str, Any]] = []
-    for index, marked in enumerate(boxes):
-        x0, y0, x1, y1 = marked.box
-        red, green, blue = color_of(index)
-        metadata = {
-            "type": "obj",
-            "text": "",
-            "desc": list_of([marked.name]),
-            "palette": [f"#{red:02x}{green:02x}{blue:02x}"],
-        }
-        dictionary = {
-            "x": round(x0),
-            "y": round(y0),
-            "width": round(x1 - x0),
-            "height": round(y1 - y0),
-            "metadata": metadata,
-        }
-        dictionaries.append(dictionary)
-    return dictionaries

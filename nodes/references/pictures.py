@@ -257,7 +257,7 @@ def _reference_of_poses(cast: Cast) -> Reference:
     Where any skeleton has hands or points of a face, all are drawn as DWPose does. Otherwise they are drawn as ID-Patch
     does, which draws neither hands nor faces.
     """
-    layout = layouts.require_skeletons(places_of(in_order_of_places(cast), None, NAME))
+    layout = layouts.require_skeletons(places_of(in_order_of_places(cast), NAME))
     if any(map(control_images.has_hands_or_face, layout.slots)):
         drawn = control_images.dwpose(layout, cast.by_row, hands_and_faces=True)  # (1 or rows, H, W, 3)
     else:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from core.models.saved_workflow import CONTROLS, named_values
+from .saved_workflow import CONTROLS, named_values
 
 Json = Mapping[str, Any]
 """A workflow as the editor saves it, a node of it, or what the host says of one."""

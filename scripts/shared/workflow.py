@@ -31,10 +31,10 @@ from environment import say
 
 from core.checks.errors import BadSetup, listed
 from core.checks.names import among, folded
-from core.models import saved_workflow
 from core.models.manifest import Model
-from core.models.saved_workflow import EDITOR_NODES, Nowhere, Output, SavedNode, Setting, label, subgraphs
 
+from . import old_groups, saved_workflow
+from .saved_workflow import EDITOR_NODES, Nowhere, Output, SavedNode, Setting, label, subgraphs
 from .widgets import Json, Spec, WorkflowError, sent, specs, values_of
 
 Prompt = dict[str, dict[str, Any]]
@@ -44,8 +44,6 @@ _HOST = "comfy-core"
 """What the editor notes as the pack of ComfyUI's own nodes."""
 _AT_SENDING = re.compile(r" Everywhere\b|^Random Unmuter \(rgthree\)$")
 """Nodes that link or unmute others when the editor makes a prompt."""
-_GROUP_NODES = ("workflow>", "workflow/")
-"""How the types of older editors' groups begin, which the file has in a form of their own."""
 _OF_PYTHON = "Node name for S&R"
 """A property that the editor gives to every node that it gets from the host."""
 _SUBGRAPH = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -207,8 +205,8 @@ def _known_or_linked(running: Sequence[SavedNode], object_info: Json) -> list[Sa
             say(f"{kind} (node {entry.number}) is left out: ComfyUI does not know it, and nothing reads it.")
         elif _SUBGRAPH.fullmatch(kind):
             lost.append(f"{entry.saved.get('title') or 'a subgraph'} (node {entry.number})")
-        elif kind.startswith(_GROUP_NODES):
-            of_editor.append(f"{kind} (node {entry.number}, a group)")
+        elif kind.startswith(old_groups.PREFIXES):
+            lost.append(f"{kind} (node {entry.number})")
         elif pack == _HOST and properties.get("ver"):
             versions[kind] = properties["ver"]
         elif is_of_script:

@@ -280,8 +280,7 @@ CAUGHT = {
     "core/attention/low_rank.py",  # fits of bridge/loras/host_patches.py
     "core/models/onnx_file.py",  # its _opened
     "core/models/tensors.py",  # _trouble of core/models/file_check.py
-    "core/models/saved_workflow.py",  # read_workflow of scripts/models.py
-    "core/models/workflow_nodes.py",  # the same
+    "core/models/workflow_nodes.py",  # _missing of bridge/host/routes.py
 }
 """Files that raise an error of Python, and who catches it."""
 

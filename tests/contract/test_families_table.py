@@ -13,6 +13,7 @@ from pack.core.methods import methods
 from pack.core.models import manifest
 from pack.core.models.workflow_needs import LOADERS, loaded
 from shared import families_table, workflow
+from shared.choices import as_prompt
 
 ROOT = Path(__file__).resolve().parents[2]
 DRAWN_BY = json.loads(Path(__file__).with_name("workflows.json").read_text("utf-8"))["drawn by"]
@@ -86,7 +87,7 @@ def test_a_template_or_its_switch_draws_by_all_files_of_a_family(family: str, id
 
     template, _, switch = by.partition(", ")
     graph = opened(template, all_on=bool(switch))
-    chosen = {file.name for file in loaded(graph)}
+    chosen = {file.name for file in loaded(as_prompt(graph))}
     keys_set: set[str] = set()
     if switch:
         (note,) = (node for node in graph["nodes"] if node["type"] == "MarkdownNote")

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from pack.core.families import FAMILIES, SD2
 from pack.core.methods import READS, methods
-from pack.core.models import licences, manifest, packs, workflow_needs, workflow_nodes
+from pack.core.models import licences, manifest, packs, template_needs, workflow_needs, workflow_nodes
 from pack.core.models.formats import formats
+from shared.choices import as_prompt
 
 
 def test_ids_names_and_addresses() -> None:
@@ -103,7 +104,7 @@ def test_nodes_exist(node_ids: set[str]) -> None:
 def test_every_file_of_a_workflow_is_in_it(root: Path) -> None:
     names = {model.name for model in manifest.models()}
     for path in (root / "workflows").glob("*.json"):
-        files = workflow_needs.loaded(json.loads(path.read_text("utf-8")))
+        files = workflow_needs.loaded(as_prompt(json.loads(path.read_text("utf-8"))))
         assert {file.name for file in files if file.key != "loras"} <= names, path
 
 
@@ -125,13 +126,16 @@ def test_face_packs_of_methods_whether_linked_or_not(apply: str, file: str, peop
         saved_nodes += [{"id": 4, "type": "LikenessLoadFaceEmbedder", "mode": 4, "widgets_values": packs}]
         saved_nodes += [{"id": 5, "type": "LoadImage"}]
     for graph in (prompt, {"nodes": saved_nodes, "links": [[4, 4, 0, 2, 0, ""], [5, 5, 0, 2, 1, ""]]}):
-        packs = [model.id for model in workflow_needs.wanted(graph) if model.key in ("insightface", "facexlib")]
+        packs = [
+            model.id for model in workflow_needs.wanted(as_prompt(graph)) if model.key in ("insightface", "facexlib")
+        ]
         assert packs == expected
 
 
 @pytest.mark.parametrize("text", [text for text, why in CASES["damaged"] if why is None])
 def test_workflows_with_damage_that_nothing_is_read_from(text: str) -> None:
-    assert not any(node.texts for node in workflow_nodes.nodes(workflow_nodes.workflow(text)))
+    prompt = as_prompt(json.loads(text))
+    assert workflow_nodes.prompt_in(json.dumps(prompt)) and not any(node.named for node in workflow_nodes.nodes(prompt))
 
 
 REFUSED = [(text, why) for text, why in CASES["damaged"] if why is not None]
@@ -139,8 +143,20 @@ REFUSED = [(text, why) for text, why in CASES["damaged"] if why is not None]
 
 @pytest.mark.parametrize(("text", "why"), REFUSED)
 def test_damaged_workflows(text: str, why: str) -> None:
+    """Of a saved one a list is damaged; what the page posts is no workflow, or has no node."""
     with pytest.raises(ValueError, match=why):
-        workflow_nodes.workflow(text)
+        if "damaged" in why:
+            as_prompt(json.loads(text))
+        workflow_nodes.prompt_in(text)
+
+
+def test_what_templates_need_is_read_without_their_files(root: Path) -> None:
+    """The table of `python scripts/models.py write` says the same as the files."""
+    for path in (root / "workflows").glob("*.json"):
+        prompt = as_prompt(json.loads(path.read_text("utf-8")))
+        of_table = template_needs.templates()[path.stem]
+        assert of_table.models == workflow_needs.wanted(prompt), path.stem
+        assert (*of_table.methods,) == workflow_needs.methods_in(prompt), path.stem
 
 
 def test_readme_and_workflows_are_up_to_date(root: Path) -> None:

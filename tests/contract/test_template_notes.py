@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pack.core.models import manifest, workflow_needs
+from pack.core.models import manifest, template_needs
 from shared import workflow
 from shared.workflow_files import titles
 
@@ -82,7 +82,7 @@ STARTS = [path for path in TEMPLATES if path.stem.startswith("start_")]
 def test_the_note_of_a_start_template_says_what_the_manifest_says(path: Path) -> None:
     """How much is to be downloaded: the figure of the toast of missing files."""
     graph = workflow.load(path)
-    sizes = [model.size for model in workflow_needs.wanted(graph)]
+    sizes = [model.size for model in template_needs.templates()[path.stem].models]
     total = manifest.human(sum(size for size in sizes if size is not None))
     if None in sizes:
         total = f"at least {total}"

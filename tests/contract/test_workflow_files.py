@@ -11,9 +11,9 @@ import authors_settings
 import figures
 import pytest
 import translations
-from pack.core.models import manifest, saved_workflow
+from pack.core.models import manifest
 from PIL import Image
-from shared import workflow
+from shared import saved_workflow, workflow
 
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLERS = {"KSampler", "SamplerCustomAdvanced"}

@@ -1,22 +1,18 @@
 """With empty model folders Check Model Files names all of its files; each template for it has its node."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from method_rows import applies_to
 from pack.core.methods import Method
-from pack.core.models import file_check, manifest, workflow_needs, workflow_nodes
-
-WORKFLOWS = Path(__file__).parents[2] / "workflows"
-
-
-def template(name: str) -> dict:
-    return workflow_nodes.workflow((WORKFLOWS / f"{name}.json").read_text("utf-8"))
+from pack.core.models import file_check, manifest, template_needs, workflow_needs
+from pack.core.models.manifest import Model
 
 
-def missing(graph: dict, folder: Path) -> set[str]:
+def missing(wanted: Sequence[Model], folder: Path) -> set[str]:
     """Ids of what the check does not find."""
     folders = {model.key: [str(folder)] for model in manifest.models()}
-    return {model.id for model in file_check.models_to_fetch(workflow_needs.wanted(graph), folders)}
+    return {model.id for model in file_check.models_to_fetch(wanted, folders)}
 
 
 @applies_to(lambda method: bool(method.files), "It has no file of its own.")
@@ -33,14 +29,14 @@ def test_each_of_its_files_is_named(method: Method, tmp_path: Path) -> None:
             "1": {"class_type": kind, "inputs": {name: model.name}},
             "2": {"class_type": method.applies, "inputs": {}},
         }
-        assert file in missing(graph, tmp_path), model.name
+        assert file in missing(workflow_needs.wanted(graph), tmp_path), model.name
 
 
 def test_each_template_has_its_node_and_lacks_its_files(method: Method, tmp_path: Path) -> None:
     """A method without files of its own lacks models of the host's."""
     assert method.uses
     for use in method.uses:
-        graph = template(use.template)
-        assert method.used_by({kind for kind, *_ in workflow_nodes.nodes(graph)}), use.template
-        lacking = missing(graph, tmp_path)
+        template = template_needs.templates()[use.template]
+        assert method.folder in template.methods, use.template
+        lacking = missing(template.models, tmp_path)
         assert lacking & {*method.files} if method.files else lacking, use.template

@@ -15,7 +15,9 @@ from pack.bridge.host import folders
 from pack.core.models import workflow_needs
 from pack.nodes import check_files as bridge
 from PIL import Image
+from prompts import node
 from shared import workflow
+from shared.choices import as_prompt
 from shared.workflow_files import titles
 
 WORKFLOWS = Path(__file__).resolve().parents[2] / "workflows"
@@ -73,7 +75,7 @@ def test_for_a_template(host_server, standin_models):
 
 
 def missing(server, body: bytes):
-    """What the editor is told of a workflow."""
+    """What the editor is told of what it would send."""
     answer = json.loads(server.read("/likeness/missing", body))
     told = [finding for section in answer.pop("report")["sections"] for finding in section["findings"]]
     assert len([finding for finding in told if finding["state"] != "found"]) == len(answer["names"])
@@ -81,7 +83,8 @@ def missing(server, body: bytes):
 
 
 def template(name: str) -> bytes:
-    return (WORKFLOWS / f"{name}.json").read_bytes()
+    """As the page posts it."""
+    return json.dumps(as_prompt(workflow.load(WORKFLOWS / f"{name}.json"))).encode()
 
 
 (CHECKPOINT,) = (
@@ -95,7 +98,7 @@ LOST = {
 
 
 def test_the_editor_is_told_what_is_missing(host_server):
-    """By names and their size, of a workflow as it is saved."""
+    """By names and their size."""
     # The checkpoint is there under another name, which its menu has to be set to: no download, and no run before.
     nothing = {"names": [], "size": "", "unsized": 0, "all_missing": True, "older": ""}
     assert missing(host_server, template("start_portrait")) == LOST
@@ -103,7 +106,7 @@ def test_the_editor_is_told_what_is_missing(host_server):
     assert missing(host_server, template("start_outfit").replace(CHECKPOINT.encode(), chosen.encode())) == nothing
     of_toy = template("start_portrait").replace(b"ip-adapter.bin", b"standin-toy.bin")
     assert missing(host_server, of_toy) == nothing
-    many = json.dumps({"nodes": [{"type": "LoraLoader", "widgets_values": [f"../../{n}"]} for n in range(100)]})
+    many = json.dumps({n: node("LoraLoader", lora_name=f"../../{n}") for n in range(100)})
     expected = {"names": [str(n) for n in range(100)], "size": "", "unsized": 0, "all_missing": True, "older": ""}
     assert missing(host_server, many.encode()) == expected
     older = missing(host_server, template("references_qwen_2_1_three_people"))["older"]
@@ -111,7 +114,7 @@ def test_the_editor_is_told_what_is_missing(host_server):
 
 
 def test_what_is_no_workflow_is_refused_and_one_in_another_encoding_read(host_server):
-    for body in (b"[]", b"{", b"\xff", b'{"nodes": [1]}'):
+    for body in (b"[]", b"{", b"\xff", b'{"1": 1}'):
         with pytest.raises(OSError, match="400"):
             missing(host_server, body)
     for encoding in ("utf-8-sig", "utf-16"):  # as programs of Windows write files
@@ -119,13 +122,9 @@ def test_what_is_no_workflow_is_refused_and_one_in_another_encoding_read(host_se
 
 
 def test_a_workflow_of_endless_choices_is_refused_in_seconds(host_server):
-    boxes = [{"type": "box", "widgets_values": [str(n)]} for n in range(30_000)]
-    inside = [{"id": "box", "nodes": [{"mode": 4}] * 30_000}]
-    kinds = ("LoraLoader", "LikenessLoadAdapter", "LikenessLoadFaceEmbedder")
-    for body in (
-        *({"nodes": [{"type": kind, "widgets_values": [f"{n}"]} for n in range(60_000)]} for kind in kinds),
-        {"nodes": boxes, "definitions": {"subgraphs": inside}},
-    ):
+    kinds = {"LoraLoader": "lora_name", "LikenessLoadAdapter": "file", "LikenessLoadFaceEmbedder": "pack"}
+    for kind, menu in kinds.items():
+        body = {n: node(kind, **{menu: str(n)}) for n in range(60_000)}
         began = time.monotonic()
         with pytest.raises(OSError, match="400"):
             missing(host_server, json.dumps(body).encode())

@@ -14,6 +14,7 @@ from browser.fixtures import newest_often, own_often
 from browser.visit import WINDOW, Visit, labels_asked_for
 from pack.core.models import workflow_needs
 from shared import workflow
+from shared.choices import as_prompt
 
 pytestmark = pytest.mark.browser
 ROOT = Path(__file__).resolve().parents[2]
@@ -33,7 +34,7 @@ def test_missing_files_are_named_until_somebody_closes_that(visit: Visit) -> Non
     opened = (("start_outfit", 0), ("start_portrait", 1), ("start_outfit", 0), ("start_person_in_photo", 1))
     for name, count in opened:
         graph = workflow.load(WORKFLOW.with_stem(name))
-        (checkpoint,) = (file.name for file in workflow_needs.loaded(graph) if file.key == "checkpoints")
+        (checkpoint,) = (file.name for file in workflow_needs.loaded(as_prompt(graph)) if file.key == "checkpoints")
         visit.open_file(json.loads(json.dumps(graph).replace(checkpoint, sdxl)))
         if not count:
             visit.page.wait_for_timeout(1000 * TOLD)
@@ -122,10 +123,10 @@ def test_a_toast_lies_over_nothing_that_is_worked_on(visit: Visit) -> None:
     visit.resize(1366, 768)
     try:
         visit.close_dialogs()
-        graph = workflow.load(WORKFLOW.with_stem("id_patch_places_by_dragging"))
-        (checkpoint,) = (file.name for file in workflow_needs.loaded(graph) if file.key == "checkpoints")
+        graph = workflow.load(WORKFLOW.with_stem("people_cast_from_photos"))
+        (checkpoint,) = (file.name for file in workflow_needs.loaded(as_prompt(graph)) if file.key == "checkpoints")
         sdxl = next(name for name in visit.server.get("/models/checkpoints") if "sdxl" in name)
-        graph = json.loads(json.dumps(graph).replace(checkpoint, sdxl))
+        graph = json.loads(json.dumps(graph).replace(checkpoint, sdxl).replace("antelopev2", "buffalo_sc"))
         visit.open_file(graph)
         visit.toasts.await_count("missing")
         toast = visit.toasts.first()
@@ -154,6 +155,30 @@ def test_a_toast_lies_over_nothing_that_is_worked_on(visit: Visit) -> None:
     finally:
         visit.close_dialogs()
         visit.resize(*WINDOW)
+
+
+@newest_often
+def test_files_are_looked_for_that_would_be_loaded(visit: Visit) -> None:
+    """Not those of nodes that are off; and a node of ours that is gone is known by its type."""
+    kinds = {"LoraLoader": 4, "CheckpointLoaderSimple": 0, "LikenessApplyOfOld": 0, "LikenessCast": 2}
+    nodes = [
+        {"id": number, "type": kind, "pos": [400 * number, 0], "size": [300, 100], "mode": mode}
+        for number, (kind, mode) in enumerate(kinds.items())
+    ]
+    posted: list[Any] = []
+
+    def keep(request: playwright.Request) -> None:
+        if request.url.endswith("/likeness/missing"):
+            posted.append(request.post_data_json)
+
+    visit.page.on("request", keep)
+    try:
+        visit.open_file({"nodes": nodes, "links": [], "version": 0.4})
+        visit.await_true(lambda: bool(posted))
+    finally:
+        visit.page.remove_listener("request", keep)
+        visit.close_dialogs()
+    assert [node["class_type"] for node in posted[0].values()] == ["CheckpointLoaderSimple", "LikenessApplyOfOld"]
 
 
 def as_in_another_place(route: playwright.Route) -> None:

@@ -1,5 +1,6 @@
 """The people nodes inside the real host: model folders, photos, landmarks, saved people, the cast."""
 
+import asyncio
 import io
 import os
 import re
@@ -15,7 +16,8 @@ import real_faces
 import torch
 from arcface_seeded import published_state
 from pack.bridge.host.folders import UnsafePath
-from pack.core.cast import Absent, Person, person_without_photo
+from pack.bridge.people import kept_people, saved_people
+from pack.core.cast import Absent, Lora, Person, person_without_photo
 from pack.core.checks import errors
 from pack.core.faces.ir_se50 import published_shapes
 from pack.core.persons.combining import EmbeddingMissing, combine
@@ -23,9 +25,10 @@ from pack.core.pictures.tensors import eight_bits, resized_photo
 from pack.nodes import people
 from pack.nodes.casts import CastFromPhotos, CastNode
 from pack.nodes.faces import TORCH, DetectFaces, LoadFaceEmbedder
+from pack.nodes.kept_people import KeepPeople, KeptPeople
 from pack.nodes.people import BlendTwoPeople, LoadPerson, PersonNode, SavePerson
 from safetensors.torch import load_file
-from sample_values import a_person, dressed
+from sample_values import a_person, dressed, unplaced
 from torch.nn.functional import cosine_similarity, interpolate
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
@@ -541,3 +544,150 @@ def test_onnxruntime_runs_the_networks_where_it_is_chosen_and_there(pack, caplog
     for unknown in (("CUDA", "tensorrt"), ("Metal", "torch")):
         with pytest.raises(errors.LikenessError, match=f"which this node does not know.*{TORCH}|CPU"):
             load("antelopev2", "all found", *unknown)
+
+
+def chosen(names="", model=None, **inputs):
+    """The people of Cast from Photos."""
+    return CastFromPhotos.execute(model, names, "only", **inputs).args[0].people
+
+
+def keep(person_or_cast, names):
+    """The line of Keep People."""
+    assert KeepPeople.validate_inputs(names) is True
+    return asyncio.run(KeepPeople.execute(person_or_cast, names)).args[0]
+
+
+def kept(what_to_do="show", person="everybody", new_name=""):
+    """What Kept People lists."""
+    assert KeptPeople.validate_inputs(person) is True
+    return KeptPeople.execute(person, what_to_do, new_name).args[0]
+
+
+KEPT_FILES = "likeness_faces"
+
+
+def test_a_kept_person_stands_in_the_place_of_a_photo(models, caplog):
+    """With looks and LoRAs; no face model is there, and photos of others are not read."""
+    anna = dressed(replace(a_person("person 1"), loras=(Lora("anna.safetensors", 0.8, "ohwx"),)))
+    keep(unplaced(anna, a_person("Boris")), "Anna, family/Ben")
+    assert options(CastFromPhotos, "person_3") == ["the photo", "Anna", "family/Ben"]
+    unread = torch.zeros(1, 8, 8, 3)
+    first, second = chosen("Somebody", person_3="Anna", person_1="family/Ben", photo_1=unread)
+    assert (first.person.name, first.number, second.person.name, second.number) == ("Ben", 1, "Anna", 2)
+    assert second.person.loras == anna.loras
+    assert [look.name for look in second.person.looks] == ["red coat"]
+    assert torch.equal(second.person.embeddings["antelopev2"], anna.embeddings["antelopev2"])
+    assert "Left out, no photo: Somebody" in caplog.messages[-1]
+
+
+@pytest.mark.parametrize("name", ["Carla", "Carla.safetensors [input]"])
+def test_a_photo_stands_in_the_place_of_a_kept_person_who_is_not_here(face_model, caplog, name):
+    assert CastFromPhotos.validate_inputs(person_2=[name]) is True
+    photo = picture("YAO")
+    with pytest.raises(
+        errors.CannotSave, match=r"'Carla' is not among .*likeness_faces.* Photo 2 .*Carla\.safetensors"
+    ):
+        chosen(model=face_model, photo_1=photo, person_2=name)
+    (carla,) = chosen(model=face_model, photo_2=photo, person_2=name)
+    assert carla.person.name == "Carla"
+    assert "Carla is not among the kept people here, so the photo is used" in caplog.text
+    with pytest.raises(UnsafePath):
+        CastFromPhotos.validate_inputs(person_2=["../../carla"])
+
+
+def test_nobody_is_lost_by_keeping_people(models):
+    folder = models / KEPT_FILES
+    anna, other = a_person("Anna"), a_person("Somebody else")
+    assert re.fullmatch(rf"Anna is kept, with 1 photo: {folder}/Anna\.safetensors\.", keep(anna, "Anna"))
+    assert keep(replace(anna, name="x"), "Anna").startswith("Anna is kept already, with 1 photo: ")
+    assert keep(dressed(anna), "anna").startswith(f"anna is kept anew, with 1 photo and the look red coat: {folder}")
+    assert keep(other, "Anna").endswith("Anna 2.safetensors. There is another Anna already.")
+    assert keep(other, "Anna").startswith("Anna 2 is kept already")
+    assert keep(unplaced(other, anna), ", Ben, Carla").endswith(
+        "Not kept, as the cast has nobody at their place: Carla"
+    )
+    (folder / "Damaged.safetensors").write_bytes(b"not a person")
+    assert keep(anna, "Damaged").startswith("Damaged 2 is kept, ")
+    (folder / "Folder.safetensors").mkdir()
+    (folder / "Link.safetensors").symlink_to(models / "nowhere")
+    assert keep(anna, "Folder").startswith("Folder 2 is kept, ")
+    assert keep(anna, "Link").startswith("Link 2 is kept, ")
+    assert kept() == "Anna, Anna 2, Ben, Damaged, Damaged 2, Folder 2, Link 2"
+    assert os.listdir(folder / "removed") == ["Anna.safetensors"]
+    assert keep(anna, "") == ""
+
+
+def test_who_is_kept_can_be_renamed_and_removed_once(models, caplog):
+    folder = models / KEPT_FILES
+    keep(unplaced(a_person("Anna"), a_person("Boris")), "Anna, Ben")
+    assert kept("rename", "Anna", "family/Carla") == "Ben, family/Carla"
+    assert kept("rename", "Anna", "family/Carla") == "Ben, family/Carla"
+    assert caplog.messages[-1].startswith("Nothing is done: nobody is kept under the name Anna")
+    assert kept("rename", "family/Carla", "family/carla") == "Ben, family/carla"
+    assert chosen(person_1="family/carla")[0].person.name == "carla"
+    for new_name, message in (
+        ("ben", "ben is kept already"),
+        ("", "empty"),
+        ("a:b", "Windows"),
+        ("removed/x", "removed"),
+    ):
+        with pytest.raises(errors.CannotSave, match=message):
+            kept("rename", "family/carla", new_name)
+    for _ in range(2):
+        assert kept("remove", "Ben") == "family/carla"
+    assert caplog.messages[-1].startswith("Nothing is done: nobody is kept under the name Ben")
+    keep(a_person("Boris"), "Ben")
+    assert kept("remove", "Ben") == "family/carla"
+    assert sorted(os.listdir(folder / "removed")) == ["Ben 2.safetensors", "Ben.safetensors"]
+    with pytest.raises(errors.CannotSave, match="Choose one of the kept people"):
+        kept("remove")
+    kept("remove", "family/carla")
+    assert kept() == ""
+    assert caplog.messages[-1].startswith("Nobody is kept yet")
+
+
+def test_a_full_disk_leaves_kept_people_as_they_are(models):
+    resource = pytest.importorskip("resource", reason="the system sets no limit to the size of files")
+
+    anna = a_person("Anna")
+    keep(anna, "Anna")
+    before = {path: path.read_bytes() for path in models.rglob("*.*")}
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        for fails in (
+            lambda: keep(dressed(anna), "Anna"),
+            lambda: kept("rename", "Anna", "Ben"),
+            lambda: keep(anna, "Ben"),
+        ):
+            with pytest.raises(errors.CannotSave, match="File too large"):
+                fails()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert {path: path.read_bytes() for path in models.rglob("*.*")} == before
+
+
+def test_two_processes_that_keep_people_under_one_name_at_once_lose_nobody(models, monkeypatch):
+    """The other one is quicker: between the look for a file and the writing of it."""
+    anna, ben = a_person("Anna"), a_person("Boris")
+    find = saved_people.folders.find
+
+    def too_late(name, key):
+        monkeypatch.setattr(saved_people.folders, "find", find)
+        found = find(name, key)
+        kept_people.keep(ben, "Anna")
+        return found
+
+    monkeypatch.setattr(saved_people.folders, "find", too_late)
+    assert keep(anna, "Anna").startswith("Anna 2 is kept, ")
+    assert kept() == "Anna, Anna 2"
+
+
+def test_a_disk_without_hard_links_keeps_people_too(models, monkeypatch):
+    def refuse(*_):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    keep(a_person("Anna"), "Anna")
+    assert keep(a_person("Boris"), "Anna").startswith("Anna 2 is kept, ")
+    assert kept() == "Anna, Anna 2"

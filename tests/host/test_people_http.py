@@ -64,6 +64,46 @@ def test_a_file_holds_the_person_who_was_saved_last(host_server, people, filenam
     assert host_server.run(graph).executed == []
 
 
+@pytest.mark.both_hosts
+def test_a_kept_person_needs_neither_the_photo_nor_the_face_model_that_are_linked(host_server, people):
+    """Kept from a cast and chosen in the next prompt; the run after a file was deleted keeps the person again."""
+    bank(host_server, "Carla").unlink(missing_ok=True)
+    cast = {**people, "cast": node("LikenessCast", person_1=["anna", 0], person_2=["ben", 0])}
+    keep = {**cast, "keep": node("LikenessKeepPeople", cast=["cast", 0], names=", Carla")}
+    assert "keep" in host_server.run(keep).executed
+    assert host_server.run(keep).executed == []
+    bank(host_server, "Carla").unlink()
+    assert "keep" in host_server.run(keep).executed
+    assert bank(host_server, "Carla").is_file()
+    photo = {"photo": node("LoadImage", image="likeness_anna.png")}
+    without = {"pack": "none (faces from landmarks)", "recognisers": "none (pictures alone)", "provider": "auto"}
+    photo["faces"] = node("LikenessLoadFaceEmbedder", **without)
+    linked = {"face_model": ["faces", 0], "photo_1": ["photo", 0], "names": "", "which_face": "only"}
+    chosen = {**photo, "cast": node("LikenessCastFromPhotos", **linked, person_1="Carla")}
+    chosen["view"] = node("PreviewImage", images=["cast", 1])
+    assert set(host_server.run(chosen).executed) == {"cast", "view"}
+    bank(host_server, "Carla").unlink()
+    with pytest.raises(HostError, match="no detector"):  # the photo is read
+        host_server.run(chosen)
+    del chosen["cast"]["inputs"]["photo_1"]
+    with pytest.raises(HostError, match=r"'Carla' is not among the kept people .*, and no photo is linked"):
+        host_server.run(chosen)
+    keep["keep"]["inputs"]["names"] = "a:b"
+    with pytest.raises(HostError, match="no name of a file on Windows"):
+        host_server.run(keep)
+
+
+@pytest.mark.both_hosts
+def test_who_is_renamed_is_not_renamed_again(host_server, people):
+    host_server.run({**people, "save": save("anna", "Dora")})
+    bank(host_server, "Doris").unlink(missing_ok=True)
+    rename = {"list": node("LikenessKeptPeople", person="Dora", what_to_do="rename", new_name="Doris")}
+    for _ in range(2):
+        host_server.run(rename)
+        assert bank(host_server, "Doris").is_file() and not bank(host_server, "Dora").exists()
+    assert host_server.run(rename).executed == []
+
+
 CALLED_TWINS = {
     "typed twice": ("twins", " twins.safetensors "),
     "typed with capitals": ("twins", "Twins"),
@@ -168,6 +208,18 @@ def test_messages_with_any_text_reach_console_and_user(host_server, people):
     assert host_server.run({"1": node("PreviewAny", source="still there")}, timeout=60).status == "success"
     assert "\x1b[2J" not in host_server.log
     assert "\n[INFO] all is well" not in host_server.log
+
+
+def test_boxes_that_an_old_prompt_has_drawn_count_before_its_text(host_server):
+    drawn = [{"x": 100, "y": 10, "width": 90, "height": 180, "metadata": {"desc": "Ben"}}]
+    options = {"width": 384, "height": 256, "fit": "crop", "boxes_show": "person", "body": "half"}
+    for source, boxes, name in (("drawn", {"__value__": drawn}, "Ben"), ("drawn", [], "Anna"), ("text", drawn, "Anna")):
+        graph = {
+            "1": node("LikenessLayoutFromBoxes", **options, boxes_from=source, text="Anna: 20, 20, 150, 230",
+                      boxes=boxes, last_incoming={"__value__": []}),
+            "2": node("PreviewAny", source=["1", 2]),
+        }  # fmt: skip
+        assert host_server.run(graph).outputs["2"]["text"] == [name]
 
 
 def test_onnxruntime_that_is_not_installed_is_named_before_anything_runs(host_server):

@@ -46,14 +46,6 @@ def cast(count: int) -> Cast:
     return Cast(tuple(Member(people_made.a_person(n)) for n in range(1, count + 1)))
 
 
-def test_boxes_of_the_text_count_where_they_are_chosen() -> None:
-    boxes = [{"x": 100, "y": 10, "width": 90, "height": 180, "metadata": {"desc": "Ben"}}]
-    options = (384, 256, "crop", "person", "half")
-    for source, name in (("drawn", "Ben"), ("text", "Anna")):
-        node = places.LayoutFromBoxes.execute(*options, source, "Anna: 20, 20, 150, 230", boxes=boxes)
-        assert node.args[2] == name
-
-
 def test_a_group_has_as_many_places_as_the_cast_has_people() -> None:
     absent = Cast(cast(4).people, absent=(Absent(2, "Nobody"),))
     assert group(9, cast=absent).args[0] == group(4).args[0] != group(9).args[0]
@@ -114,11 +106,11 @@ def test_a_photo_is_seen_in_the_preview_and_changes_nothing_else() -> None:
     without_photo, with_photo = (from_masks(more_places=1, image=image) for image in (None, photo))
     assert without_photo[0].slots[-1] == with_photo[0].slots[-1]
     placed = places.PlaceCast.execute(layout, "custom", "1,0", cast(1)).args[0]
-    wide = {"extent": "body", "margin": 2.0, "feather": 16}
-    without_layout, with_layout = (
-        places.MaskOfAPersonsPlace.execute(placed, 1, **wide, layout=stay).args[0] for stay in (None, layout)
+    alone = places.PlaceCast.execute(layout, "custom", "1,0", cast(1), arrange='{"2": {"out": true}}').args[0]
+    with_free_place, without = (
+        places.MaskOfAPersonsPlace.execute(people, 1, "body", 2.0, 16).args[0] for people in (placed, alone)
     )
-    assert with_layout.sum() < without_layout.sum(), "those who stay in a linked layout are left out"
+    assert with_free_place.sum() < without.sum(), "whoever stays in a free place is left out"
     mask, mask_preview = places.MaskOfAPersonsPlace.execute(placed, 1, "face", 0.5, 16).args
     of_photo = places.MaskOfAPersonsPlace.execute(placed, 1, "face", 0.5, 16, image=photo)
     mask_with_photo, preview_with_photo = of_photo.args

@@ -3,6 +3,7 @@
 import time
 from typing import Any
 
+import old_groups_made
 import pytest
 import sent_texts
 from shared import workflow
@@ -282,7 +283,7 @@ def test_nodes_of_the_editor_alone_are_followed(ui: dict[str, Any]) -> None:
     (through(typed(2, "Seed Everywhere", [7], {})), r"Seed Everywhere \(node 2\) is carried out by the editor"),
     (through(extra={"ue_links": [{"downstream": 9}]}), "Use Everywhere is carried out by the editor"),
     (through(typed(2, "workflow>mine", [], {}, "MODEL"), links=([9, 2, 0, 9, 0, "MODEL"],)),
-     r"workflow>mine \(node 2, a group\) is of the editor alone"),
+     r"The file has nothing of what is in workflow>mine \(node 2\)"),
     (through(typed(2, "Hub", [], {"": 8}, "*") | OF_PACK,
              links=(TO_SET, [9, 2, 0, 9, 0, "*"])),
      r"Hub \(node 2, of someone/A-Pack, which is installed\) is of the editor alone"),
@@ -295,6 +296,39 @@ def test_nodes_of_the_editor_alone_are_followed(ui: dict[str, Any]) -> None:
 def test_what_the_editor_alone_can_do_is_refused_by_name(ui: dict[str, Any], said: str) -> None:
     with pytest.raises(workflow.WorkflowError, match=said):
         workflow.to_prompt(ui, PLAIN | {"InPack": IN_PACK, "Seed Everywhere": IN_PACK})
+
+
+OF_A_GROUP = {
+    "CLIPTextEncode": definition({"text": ["STRING", {"multiline": True}], "clip": ["CLIP"]}),
+    "KSampler": definition({
+        "model": ["MODEL"], "seed": ["INT", {"control_after_generate": True}], "steps": ["INT"], "cfg": ["FLOAT"],
+        "sampler_name": ["STRING"], "scheduler": ["STRING"], "positive": ["CONDITIONING"],
+        "negative": ["CONDITIONING"], "latent_image": ["LATENT"], "denoise": ["FLOAT"],
+    }),
+    "CheckpointLoaderSimple": definition({"ckpt_name": ["STRING"]}),
+    "EmptyLatentImage": definition({"width": ["INT"], "height": ["INT"], "batch_size": ["INT"]}),
+    "VAEDecode": definition({"samples": ["LATENT"], "vae": ["VAE"]}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("prefix", ["workflow>", "workflow/"])
+def test_a_group_of_an_older_editor_is_opened(prefix: str) -> None:
+    """Against editors: test_a_group_of_an_older_editor_is_sent_as_the_editor_sends_it."""
+    prompt = workflow.to_prompt(old_groups_made.workflow(prefix), OF_A_GROUP)
+    assert prompt["5:0"]["inputs"] == {"text": "now, good", "clip": ["1", 1]}
+    assert prompt["5:1"]["inputs"] == {"text": "now, bad", "clip": ["1", 1]}
+    assert prompt["5:2"]["inputs"] == {
+        "model": ["1", 0], "seed": 7, "steps": 12, "cfg": 2.5, "sampler_name": "euler", "scheduler": "karras",
+        "positive": ["5:0", 0], "negative": ["5:1", 0], "latent_image": ["2", 0], "denoise": 1.0,
+    }  # fmt: skip
+    assert prompt["6"]["inputs"]["positive"] == ["5:1", 0] and prompt["8"]["inputs"]["samples"] == ["5:2", 0]
+
+
+def test_a_group_whose_values_cannot_be_told_apart_is_refused() -> None:
+    ui = old_groups_made.workflow()
+    ui["nodes"][2]["widgets_values"].pop()
+    with pytest.raises(workflow.WorkflowError, match=r"people \(node 5\) has 8 values, and its nodes have 9"):
+        workflow.to_prompt(ui, OF_A_GROUP)
 
 
 def test_where_a_value_of_the_prompt_is_set() -> None:

@@ -223,6 +223,7 @@ def _defaults_of_people() -> None:
     _by_default("LikenessPerson", image=value(photo), name="Yao", which_face="largest")
     _by_default("LikenessBlendTwoPeople", b=value(a_person, "Boris"))
     _by_default("LikenessSavePerson", filename="anna")
+    _by_default("LikenessKeepPeople", names="Anna")
     _by_default("LikenessCast", person_1=value(a_person))
     _by_default("LikenessCastFromPhotos", names="Yao", which_face="largest", photo_1=value(photo))
     _by_default("LikenessSortPhotosIntoPeople", image=value(photo), names="Yao")
@@ -250,13 +251,13 @@ def _defaults_of_places() -> None:
     )
     _by_default("LikenessExpressionFromPhoto", layout=value(layout), face_landmarks=value(landmarks))
     _by_default("LikenessScenes", text="at the beach\nin the kitchen", always="photo")
-    _by_default("LikenessDrawSkeletons", layout=value(layout))
+    _by_default("LikenessDrawSkeletons", cast=value(layout))
     _by_default("LikenessPlaceCast", cast=value(unplaced))
     _by_default("LikenessResizePhoto", longer_side=256)
 
 
 def _defaults_of_methods() -> None:
-    keypoints = ours("LikenessDrawSkeletons", draw="face keypoints", cast=value(cast), layout=UNCONNECTED)
+    keypoints = ours("LikenessDrawSkeletons", draw="face keypoints", cast=value(cast))
     _by_default("LikenessPromptPerPerson", clip=value(clip), prompts="1: up\n2: down")
     _by_default(
         "LikenessLoRAPerPerson",

@@ -51,7 +51,7 @@ def halves():
     return PlacedCast(tuple(people), WIDTH, HEIGHT)
 
 
-HINT = DrawSkeletons.execute(layout=Layout(WIDTH, HEIGHT, (slot(10, 20, 50, 60),)), draw="face keypoints")[0]
+HINT = DrawSkeletons.execute(cast=Layout(WIDTH, HEIGHT, (slot(10, 20, 50, 60),)), draw="face keypoints")[0]
 
 
 def apply(host, instant_id, cast, positive=None, negative=None, model=None, hint=HINT, **changed):

@@ -137,7 +137,7 @@ NETWORKS: dict[str, dict[str, Network]] = {
 CAST_BY_ROW = value(by_row)
 BY_ROW: dict[str, Any] = {
     "cast": CAST_BY_ROW,
-    "image": ours("LikenessDrawSkeletons", draw="face keypoints", cast=CAST_BY_ROW, layout=UNCONNECTED),
+    "image": ours("LikenessDrawSkeletons", draw="face keypoints", cast=CAST_BY_ROW),
 }
 """Inputs of a node for people with a row of the batch each."""
 SCHEDULE = {"scheduler": "simple"}

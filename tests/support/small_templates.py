@@ -15,11 +15,10 @@ import real_faces
 import templates
 from environment import Host
 from pack.core.methods import methods
-from pack.core.models import saved_workflow
 from pack.core.places import bodies
 from PIL import Image
 from prompts import node
-from shared import photos, workflow
+from shared import photos, saved_workflow, workflow
 from shared.host_server import HostServer, Run
 from shared.workflow import Prompt
 from standin_server import write_lora, write_transformer_lora
@@ -113,8 +112,6 @@ def prepared(
     best_of_several = workflow.nodes_of(prompt, "LikenessPickBestLikeness")
     measured = file.stem.startswith("references") and best_of_several
     size = {"*.width": width, "*.height": height, "*.batch_size": 2 if measured else 1}
-    boxes = {"text": "20, 40, 150, 304\n200, 30, 160, 314", "boxes": {"__value__": []}}
-    size |= {f"LikenessLayoutFromBoxes.{name}": value for name, value in boxes.items()}
     size |= {"LikenessCropFaces.size": 256, "LikenessPeopleAsReferences.size": 128}
     size |= {"LikenessResizePhoto.longer_side": max(width, height)}
     if file.stem in TABLE["sheets"]:

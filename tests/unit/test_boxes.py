@@ -1,4 +1,4 @@
-"""Layouts from boxes: what detectors, the editor and lines of text give, which comes first, and where places land."""
+"""Layouts from boxes: what detectors and lines of text give, which comes first, and where places land."""
 
 from functools import partial
 from typing import Any
@@ -18,19 +18,16 @@ def box(x: float, y: float, wide: float, high: float, **fields: Any) -> dict[str
     return {"x": x, "y": y, "width": wide, "height": high, **fields}
 
 
-def box_of_the_editor(*sides: float, name: str = "") -> dict[str, Any]:
-    """As the editor saves it."""
-    return box(*sides, metadata={"type": "obj", "text": "", "desc": name, "palette": []})  # type: ignore[arg-type]
-
-
-def boxed(link: object = None, by_mouse: object = None, text: str = "", **changes: Any) -> from_boxes.BoxedLayout:
-    options = {"picture": None, "fit": "crop", "shows": "person", "begun": None, "body": "half", **changes}
+def boxed(link: object = None, own: object = (), text: str = "", **changes: Any) -> from_boxes.BoxedLayout:
+    """own: boxes as in a BOUNDING_BOX, in the place of the text's."""
+    options = {"picture": None, "fit": "crop", "shows": "person", "body": "half", **changes}
     start = from_boxes.start(link, options["picture"], CANVAS, options["fit"], options["shows"])
-    return from_boxes.layout(start, by_mouse, options["begun"], text, CANVAS, options["shows"], options["body"])
+    chosen = from_boxes.read(own) or from_boxes.written(text)
+    return from_boxes.layout(start, chosen, CANVAS, options["shows"], options["body"])
 
 
-def boxes(link: object = None, by_mouse: object = None, text: str = "", **changes: Any) -> list[tuple[float, ...]]:
-    return [named_box.box for named_box in boxed(link, by_mouse, text, **changes).boxes]
+def boxes(link: object = None, **changes: Any) -> list[tuple[float, ...]]:
+    return [named_box.box for named_box in boxed(link, **changes).boxes]
 
 
 # In the form that ComfyUI 0.33.0's own nodes give, read off their code: the weights are not needed to hand boxes on.
@@ -90,25 +87,14 @@ def test_the_middle_of_a_face_box_lies_on_the_photo_or_its_edge(corner: tuple[fl
         assert [face.box for face in one_face() if face] == [(x - 20, y - 30, x + 20, y + 30)]
 
 
-def test_drawn_boxes_come_before_the_text_and_the_text_before_the_link() -> None:
-    """And the link where it brings others than those the editor began with, from which it then begins anew: the
-    frontend puts "input_bboxes" into it where they are others than last_incoming."""
+def test_the_text_comes_before_the_link() -> None:
     link = [[box(10, 10, 200, 300)]]
-    by_mouse = [box_of_the_editor(500, 50, 200, 300, name="Ben, in red")]
     assert boxes(link) == [(10, 10, 210, 310)]
     in_text = boxed(link, text=LINES)
     assert [(named_box.box, named_box.name) for named_box in in_text.boxes] == [
         ((60, 80, 360, 580), "Anna"),
         ((420, 90, 730, 600), ""),
     ]
-    text_and_mouse = boxed(link, by_mouse, LINES)
-    assert [(named_box.box, named_box.name) for named_box in text_and_mouse.boxes] == [((500, 50, 700, 350), "Ben")]
-    assert text_and_mouse.notes == ("Boxes as drawn, not as in the text",)
-    assert boxed(None, by_mouse, "500 50 200 300").notes == ()
-    begun = begun_with(link)
-    assert begun == [box(10, 10, 200, 300, metadata=begun[0]["metadata"])]
-    for linked, before, left_edge in ((link, begun, 500), ([[box(11, 10, 200, 300)]], begun, 11), (link, [], 10)):
-        assert boxes(linked, by_mouse, begun=before)[0][0] == left_edge
 
 
 # A layout to start from
@@ -117,20 +103,21 @@ GROUP = group.layout(3, "half", 1, *CANVAS)
 
 
 def begun_with(link: object, shows: str = "person") -> list[dict[str, Any]]:
-    return from_boxes.for_editor(from_boxes.start(link, None, CANVAS, "crop", shows).boxes)
+    """The boxes of a link, as a BOUNDING_BOX."""
+    sides = [marked.box for marked in from_boxes.start(link, None, CANVAS, "crop", shows).boxes]
+    return [box(x0, y0, x1 - x0, y1 - y0) for x0, y0, x1, y1 in sides]
 
 
 @pytest.mark.parametrize("shows", from_boxes.SHOWS)
 def test_places_whose_boxes_were_not_moved_stay_as_they_are(shows: str) -> None:
-    begun = begun_with(GROUP, shows)
-    for by_mouse in (None, begun):
-        assert boxed(GROUP, by_mouse, begun=begun, shows=shows).layout == GROUP
+    for own in ((), begun_with(GROUP, shows)):
+        assert boxed(GROUP, own, shows=shows).layout == GROUP
 
 
 def test_a_moved_box_moves_its_place_and_a_larger_one_enlarges_it() -> None:
     begun = begun_with(GROUP)
     moved_boxes = [begun[0], {**begun[1], "x": begun[1]["x"] - 40, "y": begun[1]["y"] + 30}, begun[2]]
-    first, moved_slot, last = boxed(GROUP, moved_boxes, begun=begun).layout.slots
+    first, moved_slot, last = boxed(GROUP, moved_boxes).layout.slots
     old_slot = GROUP.slots[1]
     assert first is GROUP.slots[0]
     assert last is GROUP.slots[2]
@@ -139,11 +126,11 @@ def test_a_moved_box_moves_its_place_and_a_larger_one_enlarges_it() -> None:
     assert moved_slot.pose
     assert moved_slot.pose[5][:2] == pytest.approx((old_slot.pose[5][0] - 40, old_slot.pose[5][1] + 30))
     half = {**begun[1], "width": begun[1]["width"] / 2, "height": begun[1]["height"] / 2}
-    small = boxed(GROUP, [begun[0], half], begun=begun)
+    small = boxed(GROUP, [begun[0], half])
     heads = [bodies.head_of_face(slot.keypoints or ()) for slot in (old_slot, small.layout.slots[1])]
     assert heads[1] == pytest.approx(heads[0] / 2)
     assert small.notes == ("Places left out: 3, there are 2 boxes",)
-    with_a_fourth = boxed(GROUP, [*begun, box_of_the_editor(20, 20, 120, 246)], begun=begun).layout
+    with_a_fourth = boxed(GROUP, [*begun, box(20, 20, 120, 246)]).layout
     assert len(with_a_fourth.slots) == 4
     assert with_a_fourth.slots[3].center == pytest.approx((80, 20 + 0.7 * 60))
 
@@ -152,7 +139,7 @@ def test_a_wider_box_leaves_a_place_as_large_and_in_its_middle() -> None:
     """A place is as large as its box holds: the side that has less room decides."""
     begun = begun_with(GROUP)
     wider = {**begun[1], "width": begun[1]["width"] + 80}
-    new_slot = boxed(GROUP, [begun[0], wider, begun[2]], begun=begun).layout.slots[1]
+    new_slot = boxed(GROUP, [begun[0], wider, begun[2]]).layout.slots[1]
     old_slot = GROUP.slots[1]
     assert new_slot.center == pytest.approx((old_slot.center[0] + 40, old_slot.center[1]))
     assert new_slot.box and old_slot.box
@@ -165,7 +152,7 @@ def test_the_region_of_a_place_moves_with_its_box() -> None:
     layout = Layout(*CANVAS, (Slot((280.0, 200.0), (240.0, 150.0, 320.0, 260.0), mask=mask),))
     begun = begun_with(layout)
     moved_boxes = [{**begun[0], "x": begun[0]["x"] + 64, "y": begun[0]["y"] - 32}]
-    moved_mask = boxed(layout, moved_boxes, begun=begun).layout.slots[0].mask
+    moved_mask = boxed(layout, moved_boxes).layout.slots[0].mask
     expected = torch.zeros_like(mask)
     expected[100 - 32 : 400 - 32, 200 + 64 : 360 + 64] = mask[100:400, 200:360]
     assert moved_mask is not None
@@ -188,11 +175,6 @@ def test_the_box_around_a_person_ends_at_what_is_seen() -> None:
     assert unsure_box["width"] < 400
 
 
-def test_the_editor_shows_boxes_in_the_colours_of_their_places() -> None:
-    palettes = [editor_box["metadata"]["palette"] for editor_box in begun_with(GROUP)]
-    assert palettes == [["#56b4e9"], ["#e69f00"], ["#00be82"]]
-
-
 def test_boxes_of_a_photo_and_a_layout_of_another_size_are_fitted_onto_the_canvas() -> None:
     for fit, picture, x, left_edge in (
         ("crop", (2048, 1536), 256, 128), ("pad", (1000, 1000), 166.67, 256), ("stretch", (2048, 1536), 256, 128)
@@ -207,12 +189,12 @@ def test_boxes_of_a_photo_and_a_layout_of_another_size_are_fitted_onto_the_canva
 # What is refused
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
-    "nothing": ({}, r"there is none\. Draw one around each person"),
+    "nothing": ({}, r"there is none\. Connect bboxes, or use the text\. Write a line per person"),
     "another label": ({"link": [PEOPLE], "shows": "face"}, "boxes_show is face, and the label of 2 boxes is person"),
     "a box beside the canvas": ({"link": box(1100, 0, 50, 60)}, "box 1 is 50x60 px at x 1100, y 0.*1024x768 px"),
     "a box that ends where the canvas begins": ({"link": box(-50, 0, 50, 60)}, "box 1 is 50x60 px at x -50, y 0"),
     "a box that begins where the canvas ends": ({"link": box(0, 768, 50, 60)}, "box 1 is 50x60 px at x 0, y 768"),
-    "a small box": ({"by_mouse": [box_of_the_editor(0, 0, 15, 200)]}, "box 1 is 15x200 px, each side needs 16 px"),
+    "a small box": ({"own": [box(0, 0, 15, 200)]}, "box 1 is 15x200 px, each side needs 16 px"),
     "no box at all": ({"link": box(0, 0, 0, 0)}, "box 1 is 0x0 px, each side needs 16 px"),
     "too many": ({"link": [box(0, 0, 99, 99)] * 65}, "there are 65, at most 64"),
     "a width below nothing": ({"link": [box(0, 0, -9, 9)]}, "The width of box 1 is -9"),

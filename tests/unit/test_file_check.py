@@ -11,12 +11,13 @@ import pytest
 import torch
 import translations
 from pack.core.checks.text import as_typed
-from pack.core.models import file_check, file_findings, manifest, workflow_needs
+from pack.core.models import file_check, file_findings, manifest, template_needs, workflow_needs
 from pack.core.models.file_findings import Diagnosis, Finding
 from pack.core.models.formats import IR_SE50_KEY
 from pack.core.models.model_folders import Folders, fetching
 from shared import adapters
 from shared import workflow as rig_workflow
+from shared.choices import as_prompt
 from shared.standins import copy_face_pack
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -84,18 +85,21 @@ def workflow(name: str):
     return json.loads((ROOT / "workflows" / f"{name}.json").read_text("utf-8"))
 
 
-def models_of(graphs):
-    """What all these workflows need together."""
-    needed = []
-    for graph in graphs.values():
-        needed.extend(workflow_needs.wanted(graph))
-    return needed
+def needs_of(names):
+    """What all these templates need together, and a function: model -> what needs it."""
+    needs = [template_needs.templates()[name] for name in names]
+    users = template_needs.users(names, {method for template in needs for method in template.methods})
+    return [model for template in needs for model in template.models], users
 
 
 def report(models: Path, graph="start_two_people"):
     graph = workflow(graph) if isinstance(graph, str) else graph
-    nodes_gone = file_check.gone(workflow_needs.gone(graph))
-    return file_check.report("this", workflow_needs.wanted(graph), folders(models), nodes_gone)
+    nodes_gone = file_check.gone(workflow_needs.gone(as_prompt(graph)))
+    return file_check.report("this", wanted(graph), folders(models), nodes_gone)
+
+
+def wanted(graph):
+    return workflow_needs.wanted(as_prompt(graph))
 
 
 def test_what_is_missing_comes_first_by_what_needs_it(complete):
@@ -103,10 +107,8 @@ def test_what_is_missing_comes_first_by_what_needs_it(complete):
         shutil.rmtree(complete / path)
     (complete / "instantid" / "ip-adapter.bin").write_bytes(b"")
     names = ("start_two_people", "start_portrait", "id_patch_with_pose_canny_depth")
-    graphs = {name: workflow(name) for name in names}
-    needed = models_of(graphs)
+    needed, users = needs_of(names)
     hosts = [file_check.host("ComfyUI 1")]
-    users = workflow_needs.users(graphs, workflow)
     diagnosis = file_check.report("both", needed, folders(complete), hosts, users=users)
     titles = {}
     for title, section in diagnosis.sections.items():
@@ -184,7 +186,7 @@ def findings_of(diagnosis, beginning):
 
 
 def findings_to_fix(graph, searched):
-    return file_check.report("", workflow_needs.wanted(graph), searched).to_fix
+    return file_check.report("", wanted(graph), searched).to_fix
 
 
 def names_to_fix(graph, searched):
@@ -220,9 +222,9 @@ def test_a_pack_that_nobody_publishes(complete):
     copy_face_pack(complete / "insightface" / "mine")
     assert findings_to_fix(graph, folders(complete)) == []
     graph["1"]["inputs"]["pack"] = "none (faces from landmarks)"
-    assert workflow_needs.wanted(graph) == ()
+    assert wanted(graph) == ()
     graph["1"]["inputs"]["pack"] = "none found"
-    assert [model.name for model in workflow_needs.wanted(graph)] == ["antelopev2"]
+    assert [model.name for model in wanted(graph)] == ["antelopev2"]
 
 
 def test_any_pack_does_where_none_is_chosen(complete):
@@ -234,7 +236,7 @@ def test_any_pack_does_where_none_is_chosen(complete):
     assert finding.state == "found"
     assert finding.fetch is None
     assert finding.detail.endswith("has one. If the workflow has a Load Face Embedder, choose buffalo_sc in it.")
-    needed = [*workflow_needs.wanted(graph), *workflow_needs.wanted(workflow("start_portrait"))]
+    needed = [*wanted(graph), *wanted(workflow("start_portrait"))]
     for models in (needed, needed[::-1]):
         (finding,) = findings_of(file_check.report("both", models, folders(complete)), "antelopev2")
         assert finding.state == "missing"
@@ -264,7 +266,8 @@ def test_what_is_said_of_a_workflow(complete, case):
         rig_workflow.fill(graph, {"ckpt_name": chosen["CheckpointLoaderSimple"]}, ["anna.png"])
     if not graph:
         for kind, value in chosen.items():
-            inputs = value if isinstance(value, dict) else {"file": value}
+            (menu, *_) = workflow_needs.FIRST_TEXTS.get(kind, ("file",))
+            inputs = value if isinstance(value, dict) else {menu: value}
             graph[kind] = value if "class_type" in value else {"class_type": kind, "inputs": inputs}
     diagnosis = report(complete, graph)
     wrong = [finding for finding in diagnosis.findings if finding.state != "found"]
@@ -378,9 +381,7 @@ def check_chinese(report: Diagnosis, models: Path) -> None:
 
 
 def test_what_all_templates_lack_is_said_in_chinese(tmp_path, complete):
-    graphs = {path.stem: workflow(path.stem) for path in (ROOT / "workflows").glob("*.json")}
-    needed = models_of(graphs)
-    users = workflow_needs.users(graphs, workflow)
+    needed, users = needs_of([*template_needs.templates()])
     hosts = [file_check.host("ComfyUI 0.33.0"), *file_check.gone(["LikenessApplyStoryMaker"])]
     for models in (tmp_path / "none", complete):
         for subject in ("the start templates", "this workflow", "all templates"):

@@ -205,7 +205,7 @@ def test_points_of_a_face_are_kept_and_what_is_none_is_told(numbers: Any, kept: 
 
 
 def test_hands_and_faces_move_with_their_place() -> None:
-    """Onto a canvas of half the size, and then with a box that is dragged and made smaller."""
+    """Onto a canvas of half the size, and then with a box that is moved and made smaller."""
     frames = pose_keypoint(standing(1))
     frames[0]["people"][0]["face_keypoints_2d"] = points(68, (480, 200))
     frames[0]["people"][0]["hand_left_keypoints_2d"] = points(21, (600, 500))
@@ -213,8 +213,7 @@ def test_hands_and_faces_move_with_their_place() -> None:
     begin = from_boxes.start(halved, None, (512, 384), "stretch", "person")
     x0, y0, x1, y1 = begin.boxes[0].box
     smaller = {"x": x0 + 30, "y": y0 + 20, "width": (x1 - x0) / 2, "height": (y1 - y0) / 2}
-    began_with = from_boxes.for_editor(begin.boxes)
-    (slot,) = from_boxes.layout(begin, [smaller], began_with, "", (512, 384), "person", "half").layout.slots
+    (slot,) = from_boxes.layout(begin, from_boxes.read(smaller), (512, 384), "person", "half").layout.slots
     for before, after in ((halved.slots[0].face_points, slot.face_points), (halved.slots[0].left_hand, slot.left_hand)):
         expected = [((x - x0) / 2 + x0 + 30, (y - y0) / 2 + y0 + 20, seen) for x, y, seen in before or ()]
         assert np.ravel(after) == pytest.approx(np.ravel(expected))

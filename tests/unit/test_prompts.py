@@ -174,8 +174,8 @@ def test_nobody_is_meant_anywhere(text: str) -> None:
 def test_names_that_a_node_lists_are_read_again() -> None:
     names = ["", *LISTED, "Anna, in her friends' coat", "girls', x", '5" Bob, x', 'Dwayne "The Rock", Jr']
     assert names_in(list_of(names)) == names
-    dictionaries = from_boxes.for_editor(from_boxes.written('"Lee, Jo": 5 5 20 20\nAnna, in red: 5 5 20 20'))
-    assert [box.name for box in from_boxes.read(dictionaries)] == ["Lee, Jo", "Anna"]
+    boxes = from_boxes.written('"Lee, Jo": 5 5 20 20\nAnna, in red: 5 5 20 20')
+    assert [box.name for box in boxes] == ["Lee, Jo", "Anna"]
 
 
 def test_an_apostrophe_on_both_sides_of_a_colon_hides_none() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,24 +69,10 @@ class BoxEditor:
         down = picture[1] / box["height"]
         return Sides((x0 - box["x"]) * across, (y0 - box["y"]) * down, (x1 - box["x"]) * across, (y1 - box["y"]) * down)
 
-    def boxes_in_file(self) -> list[dict[str, Any]]:
-        """The boxes of the only Layout from Boxes, as they would be saved."""
-        (node,) = (node for node in self._canvas.saved()["nodes"] if node["type"] == "LikenessLayoutFromBoxes")
-        return node["widgets_values"][-2]
-
     def boxes_sent(self, kind: str) -> list[dict[str, Any]]:
         """The boxes of the only node of a class, as Run would send them."""
         (inputs,) = (node["inputs"] for node in self._canvas.prompt().values() if node["class_type"] == kind)
         return inputs["boxes"]["__value__"]
-
-    def write(self, before: str, after: str) -> None:
-        """Write into the field of text that says `before`."""
-        field = self._page.locator("textarea").nth([*self.texts_on_page()].index(before))
-        field.fill(after)
-
-    def texts_on_page(self) -> Sequence[str]:
-        """What stands in the fields of text on the page."""
-        return self._page.locator("textarea").evaluate_all("fields => fields.map(field => field.value)")
 
 
 def _whole_pixel(box: playwright.FloatRect, share: Point) -> Point:

@@ -38,6 +38,22 @@ class CastOnPage:
         self._canvas.settle()
         return self.node().evaluate(_SLOTS)
 
+    def menus(self) -> str:
+        """The menus of kept people that are seen."""
+        self._canvas.settle()
+        return self.node().evaluate(
+            "cast => cast.widgets.map(widget => !widget.hidden && widget.name)"
+            ".filter(name => name && name.startsWith('person_')).join(' ')"
+        )
+
+    def choose(self, menu: str, value: str) -> None:
+        """As a click on a choice does, also of somebody who is kept elsewhere."""
+        self.node().evaluate(
+            "(cast, [name, value]) => { const menu = cast.widgets.find(widget => widget.name === name);"
+            " menu.value = value; menu.callback(value); }",
+            [menu, value],
+        )
+
     def link(self, input_name: str) -> None:
         """Connect a Person with an input."""
         self._canvas.node_of("LikenessPerson").link_to(self.node(), input_name)

@@ -26,6 +26,7 @@ def saved_people() -> Iterator[Case]:
     embeddings = dict.fromkeys(RECOGNISERS, normal(1, 1, 512))
     shared = Person("Anna", embeddings, torch.zeros(1, 112, 112, 3))
     yield good("LikenessSavePerson", person=shared, filename="shared")
+    yield good("LikenessKeepPeople", cast=shared, names="kept, nobody, ,")
 
 
 def names_of_saved_people() -> Iterator[Case]:
@@ -42,6 +43,14 @@ def names_of_saved_people() -> Iterator[Case]:
     for name in of_windows:
         yield bad("no name of a file on Windows", "LikenessSavePerson", filename=name)
     uploaded = ("nobody.safetensors [input]", "../x.safetensors [input]", "/etc/passwd [input]", " [input]")
+    yield bad("File name too long", "LikenessKeepPeople", names="名" * 100)
+    for name in ("../anna", "family/", "a:b", "removed/anna", "x/../removed/anna"):
+        words = "leads outside|empty|Windows|who were removed"
+        yield bad(words, "LikenessKeepPeople", names=name)
+        yield bad(words, "LikenessKeptPeople", person="anna", what_to_do="rename", new_name=name)
+    for name in ("../anna", "/etc/passwd [input]", "gone", 7):
+        yield bad("(?i)outside|not among|is 7", "LikenessCastFromPhotos", person_2=name)
+    yield good("LikenessKeptPeople", person="gone", what_to_do="remove", new_name="")
     for name in ("nobody.safetensors", "../x.safetensors", "", *uploaded):
         yield bad("(?i)no saved|outside|not in list", "LikenessLoadPerson", file=name)
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from graphs import UNCONNECTED, ours
+from graphs import ours
 from sample_values import a_person, cast, normal, unplaced
 
 from hostile.cases import Case, bad, good
@@ -23,7 +23,6 @@ def casts_without_people() -> Iterator[Case]:
             "LikenessDrawSkeletons",
             cast=nobody,
             draw=drawing,
-            layout=UNCONNECTED,
         )
     yield bad("person_9", "LikenessCast", **{f"person_{number}": a_person() for number in range(1, 10)})
     silent = cast(weights=[0.0, 0.0])

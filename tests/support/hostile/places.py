@@ -21,7 +21,7 @@ def layouts_without_places() -> Iterator[Case]:
     nothing = Layout(128, 96, ())
     yield bad("0 places|no face", "LikenessPlaceCast", cast=unplaced(a_person()), layout=nothing)
     for drawing in ("skeletons", "face keypoints", "body surface"):
-        yield bad("layout given to Draw Skeletons has no places", "LikenessDrawSkeletons", draw=drawing, layout=nothing)
+        yield bad("layout given to Draw Skeletons has no places", "LikenessDrawSkeletons", draw=drawing, cast=nothing)
     masked = layout(slot(mask=mask()[0] * 0))
     yield bad("mask of its place is empty", "LikenessMaskOfAPersonsPlace", cast=cast(a_person(), places=masked))
 
@@ -85,5 +85,5 @@ def poses() -> Iterator[Case]:
         yield bad(says, "LikenessLayoutFromPicture", poses=poses)
     one_pixel = pose(width=1, height=1)
     enlarged = ours("LikenessLayoutFromPicture", poses=one_pixel, width=8192, height=8192)
-    yield bad("head or a neck", "LikenessDrawSkeletons", layout=enlarged)
+    yield bad("head or a neck", "LikenessDrawSkeletons", cast=enlarged)
     yield good("LikenessLayoutFromPicture", poses=pose(), width=0, height=0)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from graphs import DEFAULTS, UNCONNECTED, ours, value
+from graphs import DEFAULTS, ours, value
 from sample_values import by_row, first_row, image, photo
 from torch import Tensor
 
@@ -28,7 +28,7 @@ def casts_by_row() -> Iterator[Case]:
         "LikenessCropFaces",
     ):
         yield bad("comes from Crop Faces", kind, cast=people)
-    skeletons = ours("LikenessDrawSkeletons", cast=people, draw="skeletons", layout=UNCONNECTED)
+    skeletons = ours("LikenessDrawSkeletons", cast=people, draw="skeletons")
     patches = ours("LikenessIDPatchConditionImage", cast=people, image=skeletons)
     yield bad("image has 1 row", "LikenessApplyIDPatch", cast=people, image=value(first_row, patches))
 

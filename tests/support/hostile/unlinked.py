@@ -24,7 +24,7 @@ NEEDED = (
     Needed("LikenessMeasureLikeness", "cast"),
     Needed("LikenessSheetOfScenes", "first_images"),
     Needed("LikenessSheetOfScenes", "first_report"),
-    Needed("LikenessDrawSkeletons", "layout"),
+    Needed("LikenessDrawSkeletons", "cast"),
     Needed("LikenessApplyInstantID", "control_net"),
     Needed("LikenessApplyInstantID", "image"),
     Needed("LikenessApplyIPAdapter", "clip_vision"),
@@ -53,4 +53,4 @@ def of_another_kind() -> Iterator[Case]:
     yield bad("one thing.* face_landmarks, poses", "LikenessExpressionFromPhoto", poses=pose())
     yield bad("one thing.* faces, poses", "LikenessLayoutFromPicture", faces=faces(), poses=pose())
     for drawing in ("skeletons", "face keypoints", "body surface"):
-        yield bad("neither", "LikenessDrawSkeletons", draw=drawing, layout=UNCONNECTED)
+        yield bad("neither", "LikenessDrawSkeletons", draw=drawing, cast=UNCONNECTED)

@@ -598,7 +598,7 @@ BY_THE_NODE: dict[str, list[Refused]] = {
         refused(BadExpression, "Photo 1 of 1 shows no face", face_landmarks=UNCONNECTED, poses=value(pose)),
     ],
     "LikenessDrawSkeletons": [
-        refused(BadLayout, "Place 1 has no skeleton", layout=layout(Slot((100, 60))), draw="body surface"),
+        refused(BadLayout, "Place 1 has no skeleton", cast=layout(Slot((100, 60))), draw="body surface"),
     ],
     "LikenessPickBestLikeness": [
         refused(BadPhoto, "no prompt was compared", report=OF_PARTS, score="text alignment", latents=UNCONNECTED),

@@ -1,10 +1,8 @@
 """A workflow as the editor saves it: its nodes inside of their boxes, and what its links bring.
 
 The editor sends what it makes of such a file. This module follows links as the editor does then: through reroutes,
-nodes that are bypassed, Set and Get nodes, and into and out of the boxes that stand for subgraphs. Check Model Files
-and the scripts read workflows by it. What only the host knows of a class of nodes is passed in (`InputsOf`).
-
-Standard library only: scripts use this module where there is no torch yet.
+nodes that are bypassed, Set and Get nodes, and into and out of the boxes that stand for subgraphs. What only the host
+knows of a class of nodes is passed in (`InputsOf`).
 """
 
 from __future__ import annotations
@@ -14,7 +12,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple, cast
 
-from ..checks.errors import BadSetup
+from core.checks.errors import BadSetup
+
+from . import old_groups
+from .json_parts import dictionary, list_of
 
 Graph = Mapping[str, Any]
 """A workflow as ComfyUI saves it, or as its API takes it."""
@@ -191,10 +192,13 @@ class SavedNode:
     def inside(self) -> Level | None:
         """The level that it stands for, if it is a box. A box in a damaged file may lie inside of itself, where it is
         none: opening it would never end."""
-        subgraph = self.level.opened.subgraphs.get(self.kind)
+        opened = self.level.opened
+        subgraph = opened.subgraphs.get(self.kind)
         if subgraph is None or self.kind in self.level.boxes:
             return None
-        return Level(subgraph, self.level.opened, self)
+        if self.kind.startswith(old_groups.PREFIXES):
+            subgraph = old_groups.as_subgraph(subgraph, self.saved, opened.inputs_of)
+        return Level(subgraph, opened, self)
 
     @cached_property
     def brought(self) -> dict[str, Brought]:
@@ -274,7 +278,9 @@ class Level:
         _check("nodes", opened.nodes, MOST_NODES)
         _check("links", opened.links, _MOST_LINKS)
         _check("boxes, each in the next", len(self.boxes), _MOST_BOXES)
-        self._set_by_inputs, self.set_inside = _values_of_box(box.saved if box else {}, graph)
+        # The nodes of a group of an older editor have the values of their box.
+        is_group = box is not None and box.kind.startswith(old_groups.PREFIXES)
+        self._set_by_inputs, self.set_inside = _values_of_box(box.saved if box and not is_group else {}, graph)
         self._inputs = slots(graph)
         self._links = _links(graph)
         self.sources = {str(link.source) for link in self._links.values()}
@@ -572,20 +578,13 @@ def _link_into(slot: Mapping[str, Any]) -> int | None:
     return link if isinstance(link, int) else None
 
 
-def dictionary(value: Any) -> dict[str, Any]:
-    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
-
-
-def list_of(value: Any) -> list[Any]:
-    return cast("list[Any]", value) if isinstance(value, list) else []
-
-
 def subgraphs(graph: Graph) -> dict[str, dict[str, Any]]:
-    """The subgraphs of a saved workflow, by the type of the nodes that stand for them.
+    """The subgraphs of a saved workflow, and the groups of older editors, by the type of the nodes that stand for them.
 
     Raises ValueError where the list is damaged.
     """
-    return {str(subgraph.get("id")): subgraph for subgraph in listed_in(graph.get("definitions"), "subgraphs")}
+    saved = {str(subgraph.get("id")): subgraph for subgraph in listed_in(graph.get("definitions"), "subgraphs")}
+    return old_groups.groups(graph) | saved
 
 
 def listed_in(holder: Any, name: str) -> list[dict[str, Any]]:

@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pack.core.checks.errors import BadSetup
-from pack.core.models import workflow_needs, workflow_nodes
+from shared.choices import as_prompt
+
+from core.checks.errors import BadSetup
+from core.models import workflow_needs
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -53,7 +55,7 @@ def test_a_file_is_what_a_node_or_a_box_around_it_has_chosen(kind):
         {"nodes": [primitive, inner], "links": [[7, 1, 0, 2, 0, ""]]},
     ]
     for graph in graphs:
-        (file,) = workflow_needs.loaded(graph)
+        (file,) = workflow_needs.loaded(as_prompt(graph))
         assert file.name == "mine.safetensors" and key in (file.key, *file.further), graph
 
 
@@ -62,7 +64,7 @@ def test_a_file_of_ones_own_is_looked_for_where_the_method_of_the_workflow_has_i
     for apply_node, key in (("LikenessApplyInstantID", "instantid"), ("LikenessApplyPuLID", "pulid")):
         graph = {"1": {"class_type": "LikenessLoadAdapter", "inputs": {"file": "mine.safetensors"}}}
         graph["2"] = {"class_type": apply_node, "inputs": {}}
-        (file,) = workflow_needs.loaded(graph)
+        (file,) = workflow_needs.loaded(as_prompt(graph))
         assert (file.key, file.name) == (key, "mine.safetensors")
         assert key not in file.further and "ipadapter" in file.further
 
@@ -71,7 +73,10 @@ def test_every_row_of_a_stack_of_loras_is_a_file():
     named = {"loras.0.lora_name": "a", "loras.0.strength": 1, "loras.1.lora_name": "none", "loras.12.lora_name": "b"}
     for node in ({"widgets_values": named}, {"widgets_values": ["a", 1, True, "a", 1, True, "none", 1, True, "b", 1]}):
         graph = {"nodes": [{"type": "LoadLoraModel", "inputs": [{"name": "model", "link": 1}], **node}]}
-        assert [(file.key, file.name) for file in workflow_needs.loaded(graph)] == [("loras", "a"), ("loras", "b")]
+        assert [(file.key, file.name) for file in workflow_needs.loaded(as_prompt(graph))] == [
+            ("loras", "a"),
+            ("loras", "b"),
+        ]
 
 
 def test_two_boxes_of_one_kind_may_have_chosen_different_files():
@@ -80,17 +85,34 @@ def test_two_boxes_of_one_kind_may_have_chosen_different_files():
     inside = part("box", inner, "ckpt_name")
     boxes = [{"type": "box", "inputs": [slot], "widgets_values": [name]} for name in ("b.safetensors", "c.safetensors")]
     graph = {"nodes": boxes, "definitions": {"subgraphs": [inside]}}
-    assert [file.name for file in workflow_needs.loaded(graph)] == ["b.safetensors", "c.safetensors"]
+    assert [file.name for file in workflow_needs.loaded(as_prompt(graph))] == ["b.safetensors", "c.safetensors"]
     # A box that stands inside of itself is opened once.
     inside["nodes"].append({"type": "box", "inputs": [slot], "widgets_values": ["d.safetensors"]})
-    assert len(workflow_needs.loaded(graph)) == 2
+    assert len(workflow_needs.loaded(as_prompt(graph))) == 2
+
+
+def test_what_stands_in_a_group_of_an_older_editor_is_needed():
+    """As the group is set now, and by every node for it."""
+    inner = [{"type": "CheckpointLoaderSimple", "widgets_values": ["then.safetensors"]}, {"type": "LikenessOfOld"}]
+    boxes = [{"id": n, "type": "workflow>people", "widgets_values": [f"{n}.safetensors"]} for n in (1, 2)]
+    boxes.append({"id": 3, "type": "workflow/people"})
+    prompt = as_prompt({"nodes": boxes, "extra": {"groupNodes": {"people": {"nodes": inner}}}})
+    files = [file.name for file in workflow_needs.loaded(prompt)]
+    assert files == ["1.safetensors", "2.safetensors", "then.safetensors"]
+    assert workflow_needs.gone(prompt) == ["LikenessOfOld"]
+
+
+@pytest.mark.parametrize("damaged", [[], {"people": 5}, {"people": {"nodes": 7, "links": 3, "external": "x"}}])
+def test_a_damaged_group_is_none(damaged):
+    graph = {"nodes": [{"id": 1, "type": "workflow>people"}], "extra": {"groupNodes": damaged}}
+    assert workflow_needs.wanted(as_prompt(graph)) == ()
 
 
 def test_bypassed_nodes_need_nothing():
     graph = workflow("start_two_people")
     for node in graph["nodes"]:
         node["mode"] = 4
-    assert workflow_needs.wanted(graph) == ()
+    assert workflow_needs.wanted(as_prompt(graph)) == ()
 
 
 @pytest.mark.parametrize("name", [[], {}, None, 1, ["lora_name"]])
@@ -99,7 +121,7 @@ def test_a_slot_whose_name_is_no_text_is_of_no_input(name):
     for part in graph["definitions"]["subgraphs"]:
         for slot in part["inputs"]:
             slot["name"] = name
-    assert workflow_needs.wanted(workflow_nodes.workflow(json.dumps(graph)))
+    assert workflow_needs.wanted(as_prompt(graph))
 
 
 def in_boxes(inside: Sequence[dict[str, Any]], count: int, links: int = 0) -> dict[str, Any]:
@@ -138,4 +160,4 @@ def each_in_the_next(count: int) -> dict[str, Any]:
 )
 def test_a_small_file_that_grows_without_end_is_refused_before_the_work(graph: dict[str, Any], says: str) -> None:
     with pytest.raises(BadSetup, match=says):
-        workflow_needs.wanted(graph)
+        workflow_needs.wanted(as_prompt(graph))

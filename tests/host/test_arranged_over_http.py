@@ -1,0 +1,72 @@
+"""What is arranged by hand on a host: prompts of the canvas, and prompts of versions before it."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from prompts import node
+from shared.host_server import HostError, HostServer
+
+pytestmark = pytest.mark.both_hosts
+SIZE = {"width": 768, "height": 512}
+LAYOUT = node("LikenessLayoutForAGroup", count=3, framing="half", rows=1, **SIZE)
+MASK = {"person": 1, "extent": "body", "margin": 0.25, "feather": 32}
+
+
+def placed(layout: str = "layout", **changed: Any) -> dict[str, Any]:
+    """Place Cast without a cast: the people are called person 1 to 3."""
+    return node("LikenessPlaceCast", **{"layout": [layout, 0], "order": "as listed", "custom_order": "", **changed})
+
+
+def pictures(server: HostServer, shown: Mapping[str, Any]) -> list[Any]:
+    """The pictures that a node shows of itself, (H, W, 3)."""
+    return [np.array(Image.open(server.file(image))) for image in shown["images"]]
+
+
+def test_prompts_with_inputs_that_went_still_run(host_server: HostServer) -> None:
+    """Draw Skeletons had a socket for a layout and one for a cast, of which the cast counted; the mask of a place took
+    any layout beside its cast, and left out whoever stood in the places of that."""
+    prompt = {
+        "layout": LAYOUT,
+        "other": node("LikenessLayoutForAGroup", count=2, framing="bust", rows=2, **SIZE),
+        "all": placed(),
+        "of layout": node("LikenessDrawSkeletons", layout=["layout", 0], draw="skeletons"),
+        "of cast": node("LikenessDrawSkeletons", layout=["other", 0], cast=["all", 0], draw="skeletons"),
+        "now": node("LikenessDrawSkeletons", cast=["layout", 0], draw="skeletons"),
+        "mask": node("LikenessMaskOfAPersonsPlace", cast=["all", 0], layout=["other", 0], **MASK),
+        "mask now": node("LikenessMaskOfAPersonsPlace", cast=["all", 0], **MASK),
+    }
+    views = {f"view {name}": node("PreviewImage", images=[name, 0]) for name in ("of layout", "of cast", "now")}
+    views |= {f"view {name}": node("PreviewImage", images=[name, 1]) for name in ("mask", "mask now")}
+    run = host_server.run({**prompt, **views})
+    shown = {name: pictures(host_server, run.outputs[f"view {name}"])[0] for name in prompt if f"view {name}" in views}
+    assert shown["now"].any()
+    for name in ("of layout", "of cast"):
+        assert np.array_equal(shown[name], shown["now"]), name
+    assert np.array_equal(shown["mask"], shown["mask now"])
+
+
+def test_the_canvas_gets_places_of_a_prompt_with_a_node_of_its_own(host_server: HostServer) -> None:
+    text = json.dumps({"1": {"move": [0.5, 0]}, "who": {"1": 2, "2": 1}})
+    prompt = {
+        "layout": LAYOUT,
+        "placed": placed(arrange=text),
+        "likeness": node("LikenessWhoStandsWhere", cast=["placed", 0]),
+    }
+    run = host_server.run(prompt)
+    (data,) = run.outputs["likeness"]["likeness_places"]
+    assert [place["who"] for place in data["places"]] == [1, 2, 3], "before anything is arranged"
+    assert [person["name"] for person in data["people"]] == ["person 1", "person 2", "person 3"]
+    assert (data["width"], data["height"], data["arrange"]) == (768, 512, text)
+    assert all(host_server.file(person["face"]).is_file() for person in data["people"])
+    assert pictures(host_server, run.outputs["likeness"])[0].shape == (512, 768, 3)
+
+
+@pytest.mark.parametrize("text", ["half {", "[" * 3000, "9" * 10_000_000, '{"1": {"scale": NaN}}'], ids=len)
+def test_a_text_that_cannot_be_read_is_refused(host_server: HostServer, text: str) -> None:
+    prompt = {"layout": LAYOUT, "placed": placed(arrange=text), "view": node("PreviewImage", images=["placed", 1])}
+    with pytest.raises(HostError, match=r"Arranged by hand \(arrange\) cannot be read"):
+        host_server.run(prompt, timeout=60)

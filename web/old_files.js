@@ -1,0 +1,42 @@
+// What older versions have saved is mended before a graph is opened, in our nodes and boxes alone.
+
+import { app } from "../../scripts/app.js";
+import { nodesOf, ourBoxesOf } from "./ours.js";
+
+// By their places among the values of a Layout from Boxes that was saved when boxes were drawn on it.
+const [BOXES_FROM, TEXT, DRAWN] = [5, 6, 7];
+
+const lineOf = ({ x, y, width, height, metadata }) => {
+  const name = metadata?.desc ? `${metadata.desc}: ` : "";
+  return `${name}${[x, y, width, height].join(", ")}`;
+};
+
+/** Drawn boxes counted before the text: they become its lines. */
+function writeDrawnBoxes({ type, widgets_values: values }) {
+  if (type !== "LikenessLayoutFromBoxes" || values?.[BOXES_FROM] !== "drawn") return;
+  const drawn = values[DRAWN];
+  if (Array.isArray(drawn) && drawn.length) values[TEXT] = drawn.map(lineOf).join("\n");
+}
+
+/** Frontend 1.37 has saved the note of a box among the fields that the box shows, as the last. */
+function forgetNote({ properties }) {
+  const { proxyWidgets: shown } = properties;
+  if (Array.isArray(shown) && shown.at(-1)?.[1] === "likeness_note") shown.pop();
+}
+
+/** Frontends from 1.47 on keep what a box had when such a file was opened first, and put that over what it was given
+ * since, at every opening. */
+function forgetFirstValues({ properties }) {
+  const { proxyWidgetErrorQuarantine: kept } = properties;
+  if (Array.isArray(kept)) properties.proxyWidgetErrorQuarantine = kept.filter((one) => one?.originalEntry?.[0] !== "-1");
+}
+
+app.registerExtension({
+  name: "likeness.old_files",
+  beforeConfigureGraph(graph) {
+    nodesOf(graph).forEach(writeDrawnBoxes);
+    const boxes = ourBoxesOf(graph).map(({ box }) => box);
+    boxes.forEach(forgetNote);
+    boxes.forEach(forgetFirstValues);
+  },
+});
