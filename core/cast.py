@@ -324,7 +324,8 @@ class Unarranged:
     """What Place Cast had before anything was arranged by hand: what the canvas in the editor begins with.
 
     cast: also those who got no place. numbers: for each place of the layout the number in the list of its person, 0 for
-    nobody. text: what was arranged, see core.places.arranging. troubles: what may go wrong then, a line each.
+    nobody. text: what was arranged, see core.places.arranging. troubles: what may go wrong then, a line each. castless:
+    whether there was no cast, so that each place has somebody of its own.
     """
 
     layout: Layout
@@ -332,6 +333,7 @@ class Unarranged:
     numbers: tuple[int, ...]
     text: str = ""
     troubles: tuple[str, ...] = ()
+    castless: bool = False
 
 
 @dataclass(frozen=True)

@@ -49,6 +49,11 @@ class TakingPart:
         return len(present(self.cast).people) == 1
 
     @property
+    def is_unlimited(self) -> bool:
+        """Whether one person is alone in the picture, and no region was drawn for them by hand."""
+        return self.is_alone and not any(member.slot and member.slot.drawn for member in self.cast.people)
+
+    @property
     def weighted(self) -> Cast:
         """The cast in which everybody who takes no part has weight 0."""
         people: list[Member] = []

@@ -15,6 +15,7 @@ from ..core.cast import (
     Faces,
     Layout,
     Member,
+    Person,
     PlacedCast,
     Unarranged,
     person_without_photo,
@@ -364,10 +365,16 @@ def _shown(cls: type[io.ComfyNode], placed_cast: PlacedCast) -> tuple[Tensor, di
     lines = begin.troubles[: place_previews.MOST_LINES]
     preview = place_previews.numbered_layout(layout, names, lines, faces)[None]
     shown = ui.PreviewImage(preview, cls=cls).as_dict()
-    crops = [next(iter(member.person.crops), None) for member in begin.cast.people]
-    pictures = [None if crop is None else ui.PreviewImage(crop[None], cls=cls).as_dict()["images"][0] for crop in crops]
+    pictures = [_picture(cls, member.person) for member in begin.cast.people]
     shown["likeness_places"] = [canvas.data(begin, pictures)]
     return preview, shown
+
+
+def _picture(cls: type[io.ComfyNode], person: Person) -> Mapping[str, Any] | None:
+    """Where the host serves a picture of a person's face; None for a person without a photo."""
+    if person.has_no_photo or not len(person.crops):
+        return None
+    return ui.PreviewImage(person.crops[:1], cls=cls).as_dict()["images"][0]
 
 
 class PlaceCast(io.ComfyNode):
@@ -417,7 +424,14 @@ class PlaceCast(io.ComfyNode):
         placed_cast = replace(
             placing.place(people, arranged.layout, people_of_places),
             region_settings=RegionSettings(**region_settings),
-            unarranged=Unarranged(layout, people, placing.numbers_of(people, as_given), arrange, tuple(troubles)),
+            unarranged=Unarranged(
+                layout=layout,
+                cast=people,
+                numbers=placing.numbers_of(people, as_given),
+                text=arrange,
+                troubles=tuple(troubles),
+                castless=cast is None,
+            ),
         )
         preview, shown = _shown(cls, placed_cast)
         report = placing.report(people, arranged.layout, people_of_places, troubles)

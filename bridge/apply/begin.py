@@ -63,7 +63,8 @@ class OnBodies:
     """People act by torso, limbs and face, or in the masks: for methods that act on bodies.
 
     mask: (people, h, w), regions instead of the places' own, or None.
-    alone: whether a person who is the only one in the cast, and has no mask, acts everywhere instead of in a region.
+    alone: whether a person who is the only one in the cast, and has no mask and no region that was drawn by hand, acts
+    everywhere instead of in a region.
     rows: whether people of whom each has a row of the batch act everywhere in it; otherwise they are refused.
     """
 
@@ -82,7 +83,7 @@ class OnBodies:
         mask = self.mask
         cast, name = everywhere.cast, everywhere.node_of_run.node_name
         placed = is_a(cast, PlacedCast)
-        alone = self.alone and everywhere.taking.is_alone
+        alone = self.alone and everywhere.taking.is_unlimited
         if mask is None and (alone or (self.rows and cast.by_row)):
             return everywhere
         # A mask stands in for places. But a placed cast is checked also then: who was listed after places were given

@@ -33,6 +33,7 @@ def data(begin: Unarranged, faces: Faces) -> dict[str, Any]:
         "width": layout.width,
         "height": layout.height,
         "arrange": begin.text,
+        "castless": begin.castless,
         "line": "\n".join(begin.troubles),
         "places": [_place(slot, number) for slot, number in zip(layout.slots, begin.numbers, strict=True)],
         "people": [{"number": number, "name": member.person.name, "face": face} for number, member, face in people],

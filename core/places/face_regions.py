@@ -74,14 +74,14 @@ def regions_of_faces(
 ) -> Tensor | None:
     """The regions in which the faces of a cast act, (people, H, W); None for the whole picture.
 
-    It is None where everybody has a row of the batch, and where one person is alone without a mask, or with one that is
-    1 everywhere.
+    It is None where everybody has a row of the batch, and where one person is alone without a mask or a region that was
+    drawn by hand, or with one that is 1 everywhere.
     mask: (people, h, w), one for everybody in the cast, those of weight 0 included; None for regions around the faces.
     shape: of extent "face". node_name: for messages. acts_in: REGIONS or FACE_BOXES.
     Checks only people who take part. Raises what `regions_of_people` raises, NotPlaced, and BadRegion for a place
     without box and mask.
     """
-    if mask is None and (taking.is_alone or taking.cast.by_row):
+    if mask is None and (taking.is_unlimited or taking.cast.by_row):
         return None
     regions = regions_of_people(taking, mask, lambda: _regions_around_faces(taking, shape, node_name, acts_in))
     # A mask that is 1 everywhere limits its person to nothing.

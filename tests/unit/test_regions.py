@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from pack.core.cast import Cast, Layout, Lora, Member, PlacedCast, Slot
+from pack.core.cast import Cast, Layout, Lora, Member, Outline, PlacedCast, Slot
 from pack.core.checks.errors import BadCast
 from pack.core.places import bodies, face_regions, group, regions, shapes
 from pack.core.places.region_settings import FACE_BOXES, REGIONS, RegionSettings
@@ -368,3 +368,67 @@ REFUSED = {
 def test_what_is_no_region_is_explained(act, error, words):
     with pytest.raises(error, match=f"(?s){words}"):
         act()
+
+
+def square(adds: bool, x0: float, y0: float, x1: float, y1: float) -> Outline:
+    return Outline(adds, ((x0, y0), (x1, y0), (x1, y1), (x0, y1)))
+
+
+def read_there(placed_cast: PlacedCast, how: str) -> torch.Tensor:
+    """The regions of everybody for methods that act on bodies, that read faces, or in face boxes alone."""
+    if how in ("body", "face"):
+        return regions.regions_of_bodies(present_in(placed_cast), None, RegionShape(how, 0.25))
+    around = around_faces(placed_cast, None, RegionShape("face", 0.25, 8), how)
+    if how == REGIONS:
+        return around
+    return in_face_boxes(placed_cast, around)
+
+
+@pytest.mark.parametrize("how", ["body", "face", REGIONS, FACE_BOXES])
+def test_what_is_drawn_by_hand_goes_for_every_extent(how: str) -> None:
+    """It is added and taken away in its order, also far from the own face, and never over the face of another."""
+    first, second = group.layout(2, "half", 1, 256, 192).slots
+    assert first.box and second.box
+    x0, y0, x1, y1 = map(round, first.box)
+    far = (slice(170, 190), slice(10, 250))  # nearer to the other's face than to the own one
+    drawn = (square(True, 0, 0, 256, 192), square(False, x0, y0, x0 + 6, y0 + 6))
+    before, after = (
+        read_there(cast(slot, second, width=256, height=192), how)[0] for slot in (first, replace(first, drawn=drawn))
+    )
+    assert before[y0 + 2, x0 + 2] > 0
+    assert after[y0 + 2, x0 + 2] == 0
+    assert (after[y0 + 8 : y1 - 2, x0 + 8 : x1 - 2] == 1).all()
+    face_of_other = after[round(second.box[1]) + 1 : round(second.box[3]) - 1, round(second.box[0]) + 2 : 230]
+    assert not face_of_other[:, : round(second.box[2] - second.box[0]) - 4].any()
+    assert not (before[far] == 1).all()
+    assert (after[far] == (0 if how == FACE_BOXES else 1)).all(), "in face boxes nothing acts beside them"
+
+
+def test_what_is_drawn_by_hand_is_put_on_the_mask_of_a_place() -> None:
+    """As a mask alone it would stay as it is, over the faces of others, too."""
+    drawn = (square(True, 0, 0, 8, 8), square(False, 50, 0, 60, 10))
+    masked = replace(box(60, 20, 80, 40), mask=RIGHT[0], drawn=drawn)
+    for how in ("body", REGIONS):
+        region = read_there(cast(replace(box(2, 2, 6, 6), mask=1 - RIGHT[0]), masked), how)[1]
+        expected = RIGHT[0].clone()
+        expected[:8, :8] = 1
+        expected[:10, 50:60] = 0
+        assert (region[1:7, 1:7] == 1).all() and not region[1:9, 51:59].any()
+        assert (region - expected).abs().sum() < 40, "but for the pixels at the lines"
+
+
+@pytest.mark.parametrize("how", ["body", "face", REGIONS])
+def test_a_region_drawn_by_hand_is_enough(how: str) -> None:
+    """Of a place of which a point alone is known, and for one person who would act everywhere."""
+    point = Slot((20.0, 20.0), drawn=(square(True, 4, 4, 30, 30),))
+    (region,) = read_there(cast(point), how)
+    assert region.sum() == pytest.approx(26 * 26, rel=0.1)
+    assert region[40:].sum() == 0
+
+
+def test_a_region_of_which_all_is_taken_away_by_hand_is_explained() -> None:
+    for slot in (box(20, 20, 40, 40), replace(box(20, 20, 40, 40), mask=RIGHT[0])):
+        gone = replace(slot, drawn=(square(False, -5, -5, 200, 200),))
+        shape = RegionShape("face" if slot.mask is None else "body", 0.25)
+        with pytest.raises(BadRegion, match="drawn for it by hand leaves nothing"):
+            regions.regions_of_bodies(present_in(cast(gone)), None, shape)
