@@ -2,10 +2,9 @@
 
 import os
 import re
-from collections import defaultdict
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path, PurePath
 from typing import Any, NamedTuple
@@ -14,7 +13,6 @@ from weakref import WeakKeyDictionary
 import folder_paths
 import safetensors
 from comfy_execution.graph import DynamicPrompt
-from comfy_execution.graph_utils import is_link
 from safetensors.torch import save
 from torch import Tensor
 
@@ -22,7 +20,7 @@ from ...core.cast import Person
 from ...core.checks.errors import CannotSave, LikenessError, UnsupportedCheckpoint, listed
 from ...core.checks.names import ending, folded, spelled
 from ...core.checks.text import plain
-from ...core.models.files import write_whole
+from ...core.models.files import Stamp, stamp, write_whole
 from ...core.models.tensors import described, no_safetensors, opened
 from ...core.persons import checks, saving
 from ..host import folders
@@ -63,46 +61,27 @@ Paths are keys as core.checks.names.folded writes them: Windows and a Mac take A
 
 
 @dataclass
-class _History:
-    """What has become of a file since ComfyUI was started.
+class _State:
+    """A file as it was last seen. stamp: None where it was not there. content: the digest of whom a node has written to
+    it, None for nobody. changes: how often it was then found otherwise, or somebody else was written to it."""
 
-    saved: who was saved to it last, None for nobody. savers: id of a Save Person node that has saved the person who is
-    in the file now -> that node and all nodes that it reads, as they stood in the prompt then. times_lost: how often a
-    saved person was lost: the file was gone when a graph that saves to it was run, or somebody else was written to it.
-    """
-
-    saved: _Saved | None = None
-    savers: dict[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])
-    times_lost: int = 0
-
-    def has_somebody_else(self, saved: _Saved) -> bool:
-        """Whether the file is known to hold somebody else, who is lost when `saved` is written to it."""
-        return self.saved is not None and self.saved.content != saved.content
-
-    def add(self, saved: _Saved, prompt: Mapping[str, Any]) -> None:
-        """Note that somebody was written to the file. prompt: the graph that runs."""
-        if self.has_somebody_else(saved):
-            self.times_lost += 1
-            self.savers.clear()
-        self.saved = saved
-        if saved.node_id is not None:
-            self.savers[saved.node_id] = _with_sources(saved.node_id, prompt)
-
-    def unchanged_savers(self, prompt: Mapping[str, Any]) -> list[str]:
-        """The ids of nodes that saved the person who is in the file, and that stand unchanged in the graph since.
-
-        The host does not run them again, nor the nodes that they were expanded into (such as turns of a loop), so
-        nothing would save the person again.
-        """
-        return [
-            saver
-            for saver, sources in self.savers.items()
-            if saver in prompt and _with_sources(saver, prompt) == sources
-        ]
+    stamp: Stamp | None
+    content: bytes | None = None
+    changes: int = 0
 
 
-_histories: defaultdict[str, _History] = defaultdict(_History)
-"""By path of the file."""
+_states: dict[str, _State] = {}
+"""By path of the file, since ComfyUI was started."""
+
+
+def _state_of(path: str) -> _State:
+    """The state of a file, after a look at it: it may be gone, or another program has written to it."""
+    now = stamp(path) if os.path.exists(path) else None
+    state = _states.setdefault(folded(path), _State(now))
+    if state.stamp != now:
+        state.stamp, state.content = now, None
+        state.changes += 1
+    return state
 
 
 def files() -> list[str]:
@@ -160,7 +139,9 @@ def save_person(person: Person, filename: str, node_id: str | None, graph: Dynam
     with cannot_write(path):
         write_whole(path, save(tensors, metadata))
     saved_in_run[key] = saved
-    _histories[key].add(saved, prompt)
+    state = _state_of(path)
+    state.changes += state.content not in (None, saved.content)  # whoever saved that person has to save again
+    state.content = saved.content
     return path
 
 
@@ -191,25 +172,21 @@ def _rivals(saved: _Saved, path: str, prompt: Mapping[str, Any], saved_in_this_r
     One of these rivals would be lost. prompt: the graph that runs. saved_in_this_run: who was saved to this file in
     this run; None for nobody so far.
     """
-    if saved_in_this_run is not None:  # its own save has found no rivals among the other nodes
-        return [] if saved_in_this_run.content == saved.content else [str(saved_in_this_run)]
-    rivals = _nodes_of_same_file(path, saved.node_id, prompt)
-    history = _histories[folded(path)]
-    if rivals or history.saved is None or not history.has_somebody_else(saved):
-        return rivals
-    # No other node has this file's name now. But the person in the file would be lost, where a node that does not run
-    # again, as nothing has changed for it, has saved that person.
-    other_savers = [saver for saver in history.unchanged_savers(prompt) if saver != saved.node_id]
-    return [f"{history.saved.name} (node {saver})" for saver in other_savers]
+    if saved_in_this_run is None:
+        return _nodes_of_same_file(path, saved.node_id, prompt)
+    # Its own save has found no rivals among the other nodes.
+    return [] if saved_in_this_run.content == saved.content else [str(saved_in_this_run)]
 
 
 @contextmanager
 def cannot_write(path: str) -> Generator[None, None, None]:
-    """A context in which a file is written. It makes the folder of the file, and raises CannotSave for an OSError or
-    ValueError."""
+    """A context in which a node writes a file, which so is no change by others. It makes the folder of the file, and
+    raises CannotSave for an OSError or ValueError."""
     try:
         os.makedirs(os.path.dirname(path), exist_ok=True)
+        state = _state_of(path)
         yield
+        state.stamp = stamp(path)
     except (OSError, ValueError) as error:
         raise CannotSave(
             f"{plain(os.path.basename(path), 60)} could not be written: {getattr(error, 'strerror', None) or error} "
@@ -237,19 +214,6 @@ def _nodes_of_same_file(path: str, node_id: str | None, prompt: Mapping[str, Any
     return rivals
 
 
-def _with_sources(node_id: str, prompt: Mapping[str, Any]) -> dict[str, Any]:
-    """A node of a prompt and all nodes that it reads, directly or not, by id; {} where it is not there."""
-    nodes: dict[str, Any] = {}
-    waiting_ids = [node_id]
-    while waiting_ids:
-        source_id = waiting_ids.pop()
-        if source_id in prompt and source_id not in nodes:  # a node may be reached by several links
-            nodes[source_id] = prompt[source_id]
-            links = [value for value in prompt[source_id]["inputs"].values() if is_link(value)]
-            waiting_ids += [link[0] for link in links]  # [id of the node, number of its output]
-    return nodes
-
-
 def _is_name_of(path: str, filename: Any, prompt: Mapping[str, Any]) -> bool:
     """Whether a file name means this path; False for a name that is refused.
 
@@ -267,19 +231,14 @@ def fingerprint(filename: str | None) -> int:
     """The answer of Save Person's fingerprint_inputs: a number that changes when the file is gone or holds somebody
     else, so that the host runs the node again.
 
-    The number is how often a person was lost from the file, and a call for a file that is gone counts one loss more.
-    filename: None where it is linked, and so not known before the run. Then the losses of all files count.
+    filename: None where it is linked, and so not known before the run. Then the changes of all files count.
     """
     if filename is None:
-        return sum(history.times_lost for history in _histories.values())
+        return sum(state.changes for state in _states.values())
     try:
-        path = path_to_save(filename)
-    except LikenessError:
+        return _state_of(path_to_save(filename)).changes
+    except (LikenessError, OSError):
         return 0  # the node raises it when it runs
-    history = _histories[folded(path)]
-    if not os.path.exists(path):
-        history.times_lost += 1
-    return history.times_lost
 
 
 def path_to_save(filename: object) -> str:
