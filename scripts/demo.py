@@ -61,12 +61,14 @@ NOTHING_TO_DOWNLOAD_FOR = f"""\
 (git clone {COMFYUI}), set COMFYUI_PATH to its folder, and run this again."""
 
 SHOWN = {
-    "result.png": "the two people of pictures/likeness_anna.png and likeness_ben.png, each in their own place.",
-    "3_place_cast.png": "who stands where, before anything is drawn. Pictures 1 to 4 are the steps in their order.",
+    "result.png": "Anna at the left, Ben at the right, with hair and skin of their photos (pictures/likeness_*.png).",
     "outfit.png": "somebody in the clothes of two pictures, with the face and hair of two more, in a drawn pose.",
+    "3_place_cast.png": "where Anna and Ben stand, before they are drawn. Pictures 1 to 4 are the steps in order.",
 }
 """What each picture shows that somebody should open, the first one first."""
 
+_NAMES = {"names": "Anna, Ben"}
+"""Of the two in pictures/, who are drawn."""
 Report = dict[str, Any]
 
 
@@ -191,10 +193,10 @@ def with_host(host: Host, python: Path, keeps: bool) -> int:
     try:
         with HostServer(host, python, CACHE / "demo", folders, without=without) as server:
             ready = time.monotonic()
-            say("Drawing two people.")
+            say("Drawing Anna at the left and Ben at the right, of a photo each.")
             report = generate(server, stand_ins)
             if stand_ins:
-                say(f"They are in {OUTPUT / 'result.png'}. Drawing an outfit.")
+                say(f"They are in {OUTPUT / 'result.png'}. Drawing somebody in an outfit of four pictures.")
                 report["pictures"].append(draw(server, stand_ins, install.OUTFIT, "outfit"))
     except (HostError, WorkflowError) as problem:
         raise SetupError(
@@ -238,9 +240,10 @@ def generate(server: HostServer, stand_ins: Files | None) -> Report:
     images = [server.upload_image(photo) for photo in photos.drawn()]
     if stand_ins:
         graph = install.ready(install.GROUP, stand_ins, images)
+        workflow.fill(graph, _NAMES, images)
     else:
         graph = workflow.load(WORKFLOW)
-        workflow.fill(graph, {} if has_card() else {"steps": CPU_STEPS}, images)
+        workflow.fill(graph, _NAMES if has_card() else {**_NAMES, "steps": CPU_STEPS}, images)
     prompt = workflow.to_prompt(graph, server.object_info())
     run = server.run(prompt, math.inf, while_waiting=Progress(server))
     pictures: list[str] = []

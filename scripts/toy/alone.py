@@ -33,8 +33,8 @@ from core.places.arranging import Arranged
 from . import avatars, garments, measure, net, parts2whole, places, recogniser, stored
 from .net import Settings, ToyModel
 
-NAMES = ("person 1", "person 2")
-"""As Cast from Photos calls people without names."""
+NAMES = ("Anna", "Ben")
+"""Who is drawn, from left to right."""
 
 Report = Callable[[str], None]
 
@@ -118,7 +118,7 @@ def _draw_group(folder: Path, report: Report, model: ToyModel, faces: FaceModel,
 
     report("Layout for a Group")
     width, height = places.LARGE
-    layout = group.layout(len(NAMES), "half", 0, width, height)
+    layout = group.layout(len(NAMES), "bust", 0, width, height)
     _save(folder, "2_layout_for_a_group", place_previews.numbered_layout(layout), drawn)
 
     report("Place Cast")

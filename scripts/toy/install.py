@@ -22,7 +22,6 @@ from shared.standins import Files
 from shared.whole import written
 from shared.workflow import NOTES, all_nodes, fill, load
 
-from core.measure.comparison import UNKNOWN
 from core.models.packs import IR_SE50
 
 from . import built, export, garments, net, places
@@ -52,12 +51,17 @@ _INSTANT_ID = {
     "ckpt_name": "checkpoint", "control_net_name": "identity_net", "file": "instant_id", "pack": "antelope.parent"
 }  # fmt: skip
 _PARTS = {"ckpt_name": "sd15", "folder": "parts2whole", "clip_name": "clip_vision", "vae_name": "vae"}
-_OF_A_GROUP = {"id_start_percent": 1.0, "recognisers": IR_SE50}
+_OF_A_GROUP = {"id_start_percent": 1.0, "recognisers": IR_SE50, "framing": "bust"}
 """ID tokens act from 20 % of the steps on, where the one step of the toy model does not lie: switched off, nobody is
-told of them. Beside a real face pack a stand-in is not among all that are found, so it is chosen by its id."""
+told of them. Beside a real face pack a stand-in is not among all that are found, so it is chosen by its id. Closer
+people have faces of 96 px and more in so small a picture."""
 _CLEAR_FACE = 384
 """Pixels of the longer side at which a face of two people is 66 px wide: of larger ones the toy model draws smears."""
 _LABELS = "what_1", "what_2", "other_label"
+_MEASURING = {"LikenessMeasureLikeness", "LikenessPickBestLikeness"}
+"""Nodes that are bypassed: a recogniser finds no face in a cartoon."""
+_BYPASSED = 4
+"""A node's mode, in a saved workflow."""
 _NAMES = "Two people", "A group", "A portrait", "Face swap in a photo", "Parts2Whole", "Outfit from pictures"
 GROUP, THREE, PORTRAIT, FACE, OUTFIT, CLOTHES = (f"{name} (toy model)" for name in _NAMES)
 KINDS = {
@@ -67,7 +71,8 @@ KINDS = {
     ),
     THREE: Kind(
         "start_two_people", "note.md", net.Settings().steps, _ID_PATCH, lambda _: photos.drawn("anna", "ben", "carla"),
-        "choose three photos", more={**_OF_A_GROUP, "text": "photo of two women and a man standing side by side"},
+        "choose three photos", places.THREE,
+        {**_OF_A_GROUP, "text": "photo of two women and a man standing side by side"},
     ),
     PORTRAIT: Kind(
         "start_portrait", "note_portrait.md", 4, _INSTANT_ID, lambda _: photos.drawn("anna"), "choose a photo"
@@ -257,7 +262,7 @@ def ready(name: str, files: Files, images: Sequence[str]) -> dict[str, Any]:
     width, height = kind.size
     set_to: dict[str, Any] = {key: attrgetter(f"{file}.name")(files) for key, file in kind.names.items()}
     set_to |= {"width": width, "height": height, "longer_side": max(kind.size), "steps": kind.steps, "denoise": 1.0}
-    set_to |= {"made_with": UNKNOWN, **kind.more}
+    set_to |= kind.more
     if name == THREE:
         _add_a_third_person(workflow)
     if name == OUTFIT:
@@ -265,6 +270,8 @@ def ready(name: str, files: Files, images: Sequence[str]) -> dict[str, Any]:
     fill(workflow, set_to | net.KSAMPLER, images)
     for node in all_nodes(workflow):
         node.get("properties", {}).pop("models", None)  # what the editor would offer to download
+        if node["type"] in _MEASURING:
+            node["mode"] = _BYPASSED
         if node["type"] in NOTES:
             node["widgets_values"][0] = Path(__file__).with_name(kind.note).read_text("utf-8")
     workflow["id"] = str(uuid.uuid5(uuid.NAMESPACE_URL, name))

@@ -1,4 +1,4 @@
-"""The two sizes of the toy model's pictures, and where somebody stands in them."""
+"""The sizes of the toy model's pictures, and where somebody stands in them."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -8,6 +8,8 @@ from core.cast import Point, Pose, Slot
 _FACE = 0.63
 """Width of a face's box in heads, as core.places.bodies draws it."""
 SMALL, LARGE = (256, 192), (512, 384)
+THREE = (640, 480)
+"""Where closely framed faces have 96 px and more: those of two people in LARGE, of three in THREE."""
 
 
 class Place(NamedTuple):

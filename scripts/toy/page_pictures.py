@@ -1,0 +1,92 @@
+"""Pictures of docs/troubleshooting.md, drawn by the toy model: what looks wrong, and the same without the fault.
+
+python -m toy.page_pictures ../docs/img
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import torch
+from PIL import Image
+from shared import photos
+from shared.whole import written
+from torch import Tensor
+
+from core.cast import Cast, Layout, Member, Slot
+from core.models.packs import IR_SE50
+from core.pictures.previews import as_picture
+from core.places import control_images, group, placing
+
+from . import alone, net, places, stored
+from .net import Settings, ToyModel
+
+SIDES = (320, 240)
+TWO, THREE = ("anna", "ben"), ("anna", "ben", "carla")
+Order = Sequence[int]
+
+
+class Studio:
+    """Draws people of pictures/ by the small networks."""
+
+    def __init__(self) -> None:
+        self._model: ToyModel = stored.load()
+        faces = alone.face_model()
+        self._people: dict[str, Member] = {}
+        for name, photo in zip(THREE, photos.drawn(*THREE), strict=True):
+            self._people[name] = Member(alone.a_person(faces, name, photos.pixels(photo)))
+
+    @torch.inference_mode()
+    def picture(
+        self, names: Sequence[str], layout: Layout, order: Order = (), settings: Settings | None = None
+    ) -> Tensor:
+        """(H, W, 3), 0..1. order: the index of the person in each place, from left to right without one."""
+        cast = Cast(tuple(self._people[name] for name in names))
+        left_to_right = placing.assign(cast, layout, "left to right", "")
+        placed = placing.place(cast, layout, tuple(order) or left_to_right)
+        embeddings = torch.cat([member.person.embeddings[IR_SE50] for member in placed.people])
+        (skeleton,) = control_images.skeletons(layout, by_row=False)
+        hint = net.hint(skeleton, self._model.patches(embeddings), [slot.center for slot in placed.slots])
+        tokens = self._model.tokens(embeddings)
+        latents = net.sample(self._model, hint, [tokens], settings or Settings())
+        return self._model.decoder(latents)[0].movedim(0, -1).clamp(0, 1)
+
+
+def faults() -> Mapping[str, Tensor]:
+    """By the names of their files. The first is right, the last what `small` should be."""
+    studio = Studio()
+    beside = group.layout(2, "bust", 0, *places.LARGE)
+    first, second = beside.slots
+    gap = second.center[0] - first.center[0]
+    over = replace(beside, slots=(_moved(first, 0.42 * gap), _moved(second, -0.42 * gap)))
+    return {
+        "right": studio.picture(TWO, beside),
+        "swapped": studio.picture(TWO, beside, order=(1, 0)),
+        "mixed": studio.picture(TWO, over),
+        "weak": studio.picture(TWO, beside, settings=Settings(strength=0.15)),
+        "burnt": studio.picture(TWO, beside, settings=Settings(steps=4, cfg=6.0, id_start=0.0)),
+        "small": studio.picture(THREE, group.layout(3, "full", 0, *places.LARGE)),
+        "large": studio.picture(THREE, group.layout(3, "bust", 0, *places.THREE)),
+    }
+
+
+def _moved(slot: Slot, across: float) -> Slot:
+    """A place so many pixels further to the right."""
+    assert slot.pose and slot.box
+    left, top, right, below = slot.box
+    pose = tuple((x + across, y, seen) for x, y, seen in slot.pose)
+    return Slot((slot.center[0] + across, slot.center[1]), box=(left + across, top, right + across, below), pose=pose)
+
+
+def main(folder: Path) -> None:
+    for name, pixels in faults().items():
+        picture = as_picture(pixels).resize(SIDES, Image.Resampling.LANCZOS)
+        written(folder / f"{name}.webp", partial(picture.save, format="WEBP", quality=80, method=6))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
