@@ -17,9 +17,10 @@ for folder in ("docs", "web/docs"):
 
 
 def targets(document: Path) -> list[tuple[str, str]]:
-    """(path in the repository, anchor) of every link to a file of ours."""
+    """(path in the repository, anchor) of every link to a file of ours, pictures in tables too."""
     links = []
-    for link in re.findall(r"\]\(([^)\s]+)\)", document.read_text("utf-8")):
+    text = document.read_text("utf-8")
+    for link in re.findall(r"\]\(([^)\s]+)\)", text) + re.findall(r'<img src="([^"]+)"', text):
         absolute = link.startswith(REPOSITORY)
         if absolute or not re.match(r"\w+:", link):
             path, _, anchor = link.removeprefix(REPOSITORY).partition("#")
@@ -63,7 +64,10 @@ def test_every_template_has_a_task_and_a_row(root: Path) -> None:
     assert sorted(with_a_task ^ titles("en").keys()) == ["check_files"], "likenessTemplateTasks"
     assert translations.main_file("zh")["likenessTaskNames"].keys() <= tasks.keys()
     page = (root / "docs" / "templates.md").read_text("utf-8")
-    assert [name for name in titles("en") if f"](../workflows/{name}.json)" not in page] == [], "docs/templates.md"
+    rows = dict(
+        re.findall(r"^\| <img src=\"../workflows/(\w+).jpg\".*\]\(../workflows/(\w+).json\) \|", page, re.MULTILINE)
+    )
+    assert rows == {name: name for name in titles("en")}, "docs/templates.md: its picture, its name with a link"
 
 
 @pytest.mark.parametrize("page", [
