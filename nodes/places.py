@@ -392,7 +392,7 @@ class PlaceCast(io.ComfyNode):
                 CastSocket.Input("cast", optional=True),
                 LayoutSocket.Input("layout"),
                 io.Combo.Input("order", options=list(placing.ORDERS)),
-                io.String.Input("custom_order", default=""),
+                advanced(io.String.Input("custom_order", default="")),
                 *_region_settings_inputs(),
                 io.String.Input("arrange", default="", optional=True),
             ],

@@ -453,10 +453,16 @@ class Field(NamedTuple):
         return self.slot["label"]
 
 
+CANVAS = "likeness_canvas"
+"""What web/canvas.js adds to a node, and an app asks for too. It is no input: its text is in the field *Arrange*."""
+
+
 def fields(file: File) -> list[Field]:
     nodes = file.levels[0][0]
     asked: list[Field] = []
     for number, name, *hints in file.graph["extra"]["linearData"]["inputs"]:
+        if name == CANVAS:
+            continue
         (slot,) = (entry for entry in nodes[number]["inputs"] if entry.get("widget", {}).get("name") == name)
         asked.append(Field(nodes[number], slot, [hint["description"] for hint in hints]))
     return asked
