@@ -101,7 +101,7 @@ def test_the_mouse_on_a_setting_shows_its_tooltip_in_the_language_of_the_page(vi
             place = visit.canvas.node_of("LikenessPlaceCast")
             place.show_at(500, 150)
             visit.canvas.settle()
-            for name in ("order", "custom_order"):
+            for name in ("order", "arrange"):
                 of_the_input = f"LikenessPlaceCast/inputs/{name}"
                 place.rest_mouse_on(name, texts[f"{of_the_input}/name"])
                 visit.await_tooltip(texts[f"{of_the_input}/tooltip"])
