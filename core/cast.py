@@ -427,8 +427,8 @@ def require_somebody(cast: Cast, node_name: str) -> None:
     if not cast.people:
         why = f"No person of the cast given to {node_name} has a place: Place Cast has left out all people."
         advice = (
-            "Write the number of a person instead of a 0 in its Custom order (custom_order), or choose another "
-            "Who is where (order)."
+            "Write the number of a person instead of a 0 in its Custom order (custom_order) or in its Arranged by hand "
+            "(arrange), or choose another Who is where (order)."
         )
         raise BadCast(why, advice)
 

@@ -27,11 +27,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..cast import Box, FacePoints, Hand, Joint, Keypoints, Layout, Outline, Point, Pose, Slot
+from ..cast import Box, CanvasSize, FacePoints, Hand, Joint, Keypoints, Layout, Outline, Point, Pose, Slot
 from ..checks.errors import LikenessError, counted, gathered
 from ..checks.text import plain
 from ..pictures.geometry import PATCH
-from . import layouts, poses
+from . import bodies, layouts, poses
 from .expressions import other_side
 from .hands import ELBOWS, WRISTS
 
@@ -264,17 +264,18 @@ def arrange(layout: Layout, arrangement: Arrangement) -> Arranged:
     if not arrangement.edits and not arrangement.front:
         return replace(untouched, who=arrangement.who, notes=_notes(arrangement, untouched))
     count = untouched.given_count
+    canvas = (layout.width, layout.height)
     slots: dict[int, Slot] = {}
     for number, slot in enumerate(layout.slots, 1):
         edit = arrangement.edits.get(number, Edit())
         if edit.like:  # it was for a new place, and the layout has one of this number now
             slots[number] = slot
         elif not edit.out:
-            slots[number] = _edited(slot, edit)
+            slots[number] = _edited(slot, edit, canvas)
     for number, edit in sorted(arrangement.edits.items()):
         if number > count and 0 < edit.like <= count and not edit.out:
             source = replace(layout.slots[edit.like - 1], embeddings={})
-            slots[number] = _edited(source, edit)
+            slots[number] = _edited(source, edit, canvas)
     if not slots:
         raise BadArrange("it takes out every place")
     for depth, number in enumerate(arrangement.front, 1):
@@ -335,8 +336,9 @@ class _Frame:
         return (*self.moved(joint[:2]), joint[2])
 
 
-def _edited(slot: Slot, edit: Edit) -> Slot:
+def _edited(slot: Slot, edit: Edit, canvas: CanvasSize) -> Slot:
     """A place with an edit; the same one with an edit that says nothing."""
+    pose_before = slot.pose
     slot = _bent(slot, edit.joints)
     nose = complex(*slot.center)
     head = head_of(slot)
@@ -354,6 +356,8 @@ def _edited(slot: Slot, edit: Edit) -> Slot:
     )
     if replace(edit, joints={}, region=(), like=0) != Edit():  # what stays where it is stays to the last digit
         slot = _transformed(slot, frame)
+    if slot.pose is not None and slot.pose is not pose_before:  # as layouts have poses: no detector sees far joints
+        slot = replace(slot, pose=bodies.on_canvas(slot.pose, head * edit.scale, *canvas))
     return replace(slot, drawn=(*slot.drawn, *drawn)) if drawn else slot
 
 

@@ -23,6 +23,7 @@ def casts_by_row() -> Iterator[Case]:
     for kind in (
         "LikenessCast",
         "LikenessPlaceCast",
+        "LikenessWhoStandsWhere",
         "LikenessMaskOfAPersonsPlace",
         "LikenessMeasureLikeness",
         "LikenessCropFaces",

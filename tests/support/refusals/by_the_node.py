@@ -34,6 +34,7 @@ from pack.core.families import latent_name
 from pack.core.parts.parts import BadPart
 from pack.core.persons.combining import PortraitsMissing
 from pack.core.persons.looks import BadLook
+from pack.core.places.arranging import BadArrange
 from pack.core.places.control_images import NoKeypoints
 from pack.core.places.expressions import BadExpression
 from pack.core.places.from_boxes import BadBoxes
@@ -597,6 +598,11 @@ BY_THE_NODE: dict[str, list[Refused]] = {
         refused(BadExpression, "Photo 1 of 1 shows no face", face_landmarks=value(landmarks, frames=[[]])),
         refused(BadExpression, "Photo 1 of 1 shows no face", face_landmarks=UNCONNECTED, poses=value(pose)),
     ],
+    "LikenessPlaceCast": [
+        refused(BadArrange, "cannot be read: place 1 is 5, not a table", arrange='{"1": 5}'),
+        refused(BadArrange, "takes out every place", arrange='{"1": {"out": true}, "2": {"out": true}}'),
+    ],
+    "LikenessWhoStandsWhere": [refused(NotPlaced, "Who Stands Where needs a position", cast=unplaced())],
     "LikenessDrawSkeletons": [
         refused(BadLayout, "Place 1 has no skeleton", cast=layout(Slot((100, 60))), draw="body surface"),
     ],
