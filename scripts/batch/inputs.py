@@ -227,6 +227,9 @@ class Template:
             if inputs[photo.input_name] == self.prompt[photo.node]["inputs"][photo.input_name]:
                 (inputs[photo.input_name],) = photo.files
                 files.update(photo.files)
+        for column in filter(self.is_photo, row.cells):
+            for node, _ in self.inputs[column].targets:
+                prompt = saved_people.with_photo(prompt, node)
         if not people:
             return Job(row, prompt, files, beside)
         prompt = self._with_people(prompt, row, people)

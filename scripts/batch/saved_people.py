@@ -32,6 +32,9 @@ _LOAD_PERSON_OUTPUTS = 2
 """The person and the crops, which Person has too. The report of Person is the third."""
 _CAST_FROM_PHOTOS = "LikenessCastFromPhotos"
 _PHOTO_INPUT = "photo_"
+_KEPT_INPUT = "person_"
+"""How the names of its menus of kept people begin, whose first choice is _THE_PHOTO."""
+_THE_PHOTO = "the photo"
 _MOST_FILES = 100_000
 """Of saved people."""
 _NEAREST = 8
@@ -79,7 +82,7 @@ def with_saved_person(
     names, by their columns. Raises BadRow where the photo is needed for more than its person, or makes a person
     together with another photo of the row.
     """
-    prompt = with_separate_people(prompt)
+    prompt = with_separate_people(with_photo(prompt, photo))
     readers = _last_readers(prompt, photo, object_info)
     people = [number for number in readers if prompt[number]["class_type"] == PERSON]
     is_shown = len(people) < len(readers)
@@ -90,6 +93,22 @@ def with_saved_person(
     for person in people:
         _require_replaceable(prompt, person, other_photos)
     return {**prompt, **{person: load_person(file) for person in people}}
+
+
+def with_photo(prompt: Prompt, photo: str) -> Prompt:
+    """The prompt in which a photo counts, where a kept person is chosen beside it. photo: the node that loads it."""
+    changed = dict(prompt)
+    for number, node in prompt.items():
+        if node["class_type"] != _CAST_FROM_PHOTOS:
+            continue
+        inputs = dict(node["inputs"])
+        for name, link in node["inputs"].items():
+            kept = name.replace(_PHOTO_INPUT, _KEPT_INPUT)
+            is_photo = name.startswith(_PHOTO_INPUT) and kept in inputs and isinstance(link, list)
+            if is_photo and photo in up_to(prompt, [link[0]]):
+                inputs[kept] = _THE_PHOTO
+        changed[number] = {**node, "inputs": inputs}
+    return changed
 
 
 def _last_readers(prompt: Prompt, photo: str, object_info: ObjectInfo) -> list[str]:
@@ -188,7 +207,8 @@ def files_in(prompt: Prompt, files: Mapping[str, bytes]) -> dict[str, bytes]:
 def with_separate_people(prompt: Prompt) -> Prompt:
     """The prompt with a Person for every photo, and Cast, in the place of Cast from Photos, which gives the same cast.
 
-    A Cast from Photos whose names come from another node stays as it is.
+    Whoever is chosen there from the kept people becomes a Load Person. A Cast from Photos whose names come from another
+    node stays as it is.
     """
     separate = dict(prompt)
     for number, node in prompt.items():
@@ -197,20 +217,25 @@ def with_separate_people(prompt: Prompt) -> Prompt:
         cast_inputs: dict[str, Any] = {}
         for photo_number, name in _photo_numbers_and_names(node):
             person = f"{number} photo {photo_number}"
-            separate[person] = _person_of_photo(node, photo_number, name)
+            kept = node["inputs"].get(f"{_KEPT_INPUT}{photo_number}", _THE_PHOTO)
+            if kept == _THE_PHOTO:
+                separate[person] = _person_of_photo(node, photo_number, name)
+            else:
+                separate[person] = {"class_type": LOAD_PERSON, "inputs": {FILE: kept}, "_meta": {"title": name}}
             cast_inputs[f"person_{photo_number}"] = [person, 0]
         separate[number] = {**node, "class_type": "LikenessCast", "inputs": cast_inputs}
     return separate
 
 
 def _photo_numbers_and_names(node: Mapping[str, Any]) -> list[tuple[int, str]]:
-    """The number of every photo of a Cast from Photos, and what its person is called."""
+    """The number of every photo and kept person of a Cast from Photos, and what the person is called."""
     names = names_in(node["inputs"].get("names", ""))
-    numbers: list[int] = []
-    for input_name in node["inputs"]:
-        number = input_name.removeprefix(_PHOTO_INPUT)
-        if input_name.startswith(_PHOTO_INPUT) and number.isdecimal():
-            numbers.append(int(number))
+    numbers: set[int] = set()
+    for input_name, value in node["inputs"].items():
+        prefix, _, number = input_name.rpartition("_")
+        is_person = prefix == "photo" or (prefix == "person" and value != _THE_PHOTO)
+        if is_person and number.isdecimal():
+            numbers.add(int(number))
     named: list[tuple[int, str]] = []
     for number in sorted(numbers):
         name = names[number - 1] if number <= len(names) else ""

@@ -350,6 +350,19 @@ def test_a_saved_person_stands_in_for_a_photo_that_only_makes_the_person() -> No
     assert new_prompt["cast photo 2"]["class_type"] == "LikenessPerson"
 
 
+def test_whoever_the_workflow_chooses_from_the_kept_people_is_loaded_unless_the_row_has_a_photo() -> None:
+    prompt = two(2, "x.png", "y.png").prompt
+    prompt["cast"]["inputs"] |= {"person_1": "the photo", "person_2": "Anna", "person_3": "Ben"}
+    separate = saved_people.with_separate_people(prompt)
+    kinds = [separate[f"cast photo {number}"]["class_type"] for number in (1, 2, 3)]
+    assert kinds == ["LikenessPerson", "LikenessLoadPerson", "LikenessLoadPerson"]
+    assert separate["cast photo 3"]["inputs"] == {"file": "Ben"}
+    with_photo = saved_people.with_photo(prompt, "b")["cast"]["inputs"]
+    assert [with_photo[f"person_{number}"] for number in (1, 2, 3)] == ["the photo", "the photo", "Ben"]
+    new_prompt = with_saved_person(prompt, "b", "carla.safetensors", {}, KNOWN)
+    assert new_prompt["cast photo 2"] == saved_people.load_person("carla.safetensors")
+
+
 @pytest.mark.parametrize(
     ("more", "message"),
     [
