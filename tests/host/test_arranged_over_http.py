@@ -1,7 +1,11 @@
 """What is arranged by hand on a host: prompts of the canvas, and prompts of versions before it."""
 
+import csv
 import json
+import subprocess
+import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +15,7 @@ from prompts import node
 from shared.host_server import HostError, HostServer
 
 pytestmark = pytest.mark.both_hosts
+BATCH = Path(__file__).resolve().parents[2] / "scripts" / "batch.py"
 SIZE = {"width": 768, "height": 512}
 LAYOUT = node("LikenessLayoutForAGroup", count=3, framing="half", rows=1, **SIZE)
 MASK = {"person": 1, "extent": "body", "margin": 0.25, "feather": 32}
@@ -70,3 +75,64 @@ def test_a_text_that_cannot_be_read_is_refused(host_server: HostServer, text: st
     prompt = {"layout": LAYOUT, "placed": placed(arrange=text), "view": node("PreviewImage", images=["placed", 1])}
     with pytest.raises(HostError, match=r"Arranged by hand \(arrange\) cannot be read"):
         host_server.run(prompt, timeout=60)
+
+
+def in_a_box() -> dict[str, Any]:
+    """A workflow of the editor in which Place Cast is in a subgraph, saved before it could be arranged by hand."""
+    link = {"id": 1, "origin_id": 1, "origin_slot": 0, "target_id": 2, "target_slot": 1, "type": "LIKENESS_LAYOUT"}
+    out = {"id": 2, "origin_id": 2, "origin_slot": 1, "target_id": -20, "target_slot": 0, "type": "IMAGE"}
+    box = {
+        "id": "7d2a8a4e-0000-4000-8000-000000000001",
+        "name": "Box",
+        "inputNode": {"id": -10},
+        "outputNode": {"id": -20},
+        "inputs": [],
+        "outputs": [{"id": "o", "name": "IMAGE", "type": "IMAGE", "linkIds": [2]}],
+        "links": [link, out],
+        "nodes": [
+            {
+                "id": 1,
+                "type": "LikenessLayoutForAGroup",
+                "inputs": [],
+                "outputs": [{"name": "layout", "type": "LIKENESS_LAYOUT", "links": [1]}],
+                "widgets_values": [3, "half", 1, 768, 512],
+            },
+            {
+                "id": 2,
+                "type": "LikenessPlaceCast",
+                "inputs": [{"name": "layout", "type": "LIKENESS_LAYOUT", "link": 1}],
+                "outputs": [{"name": "placed"}, {"name": "preview", "type": "IMAGE", "links": [2]}],
+                "widgets_values": ["as listed", ""],
+            },
+        ],
+    }
+    saved = {
+        "id": 4,
+        "type": "SaveImage",
+        "inputs": [{"name": "images", "type": "IMAGE", "link": 9}],
+        "widgets_values": ["arranged"],
+    }
+    outside = {"id": 3, "type": box["id"], "inputs": [], "outputs": [{"name": "IMAGE", "type": "IMAGE", "links": [9]}]}
+    nodes = [{"mode": 0, "properties": {}, **each} for each in (outside, saved)]
+    for each in box["nodes"]:
+        each.update(mode=0, properties={})
+    return {"nodes": nodes, "links": [[9, 3, 0, 4, 0, "IMAGE"]], "definitions": {"subgraphs": [box]}, "version": 0.4}
+
+
+@pytest.mark.parametrize("boxed", [False, True], ids=["", "in a box"])
+def test_a_batch_has_a_column_for_it(host_server: HostServer, tmp_path: Path, boxed: bool) -> None:
+    """Each row is the picture that the same text gives in a prompt; an empty cell that of nothing arranged."""
+    text = json.dumps({"1": {"move": [0.5, 0.2], "joints": {"left wrist": [1.5, 0.5]}}, "3": {"out": True}})
+    save = node("SaveImage", images=["placed", 1], filename_prefix="arranged")
+    prompt = {"layout": LAYOUT, "placed": {**placed(arrange=""), "_meta": {"title": "Place Cast"}}, "save": save}
+    (tmp_path / "workflow.json").write_text(json.dumps(in_a_box() if boxed else prompt))
+    with (tmp_path / "jobs.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("name", "Place Cast.arrange"), ("plain", ""), ("by_hand", text)])
+    command = [sys.executable, BATCH, tmp_path / "jobs.csv", "--workflow", tmp_path / "workflow.json"]
+    run = subprocess.run([*command, "--server", host_server.url], capture_output=True, text=True, timeout=120)
+    assert run.returncode == 0, run.stdout + run.stderr
+    for name, arrange in (("plain", ""), ("by_hand", text)):
+        view = node("PreviewImage", images=["placed", 1])
+        expected = host_server.run({"layout": LAYOUT, "placed": placed(arrange=arrange), "view": view})
+        made = np.array(Image.open(tmp_path / "jobs" / f"{name}.png"))
+        assert np.array_equal(made, pictures(host_server, expected.outputs["view"])[0])
