@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 from comfy_api.latest import io, ui
 from torch import Tensor
@@ -71,8 +71,6 @@ class ResizePhoto(io.ComfyNode):
 
 class DrawSkeletons(io.ComfyNode):
     """Pictures of places for a ControlNet: skeletons, face keypoints or a body surface, and a mask of each person."""
-
-    FORMER_INPUTS: ClassVar = {"layout": "cast"}
 
     @classmethod
     def define_schema(cls) -> io.Schema:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any
 
 from comfy_api.latest import io, ui
 from torch import Tensor
@@ -463,8 +463,6 @@ class WhoStandsWhere(io.ComfyNode):
 
 class MaskOfAPersonsPlace(io.ComfyNode):
     """The region of one person of a placed cast, or of all of them, as a MASK (1, H, W)."""
-
-    FORMER_INPUTS: ClassVar = {"layout": None}
 
     @classmethod
     def define_schema(cls) -> io.Schema:

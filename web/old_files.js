@@ -1,5 +1,6 @@
 // What older versions have saved is mended before a graph is opened, in our nodes and boxes alone.
 
+import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
 import { nodesOf, ourBoxesOf } from "./ours.js";
 
@@ -18,6 +19,19 @@ function writeDrawnBoxes({ type, widgets_values: values }) {
   if (Array.isArray(drawn) && drawn.length) values[TEXT] = drawn.map(lineOf).join("\n");
 }
 
+/** Words of menus that went become those that mean the same. Inputs that went stay in the file: the host reads them. */
+function writeWordsOfToday({ type, widgets_values: values }, earlier) {
+  for (const words of Object.values(earlier[type]?.words ?? {})) {
+    for (const [place, value] of Object.entries(values ?? {})) {
+      if (Object.hasOwn(words, value)) values[place] = words[value];
+    }
+  }
+}
+
+/** What nodes of earlier versions had; nothing where it cannot be had. */
+const asked = api.fetchApi("/likeness/earlier");
+const earlierVersions = asked.then((answer) => (answer.ok ? answer.json() : {})).catch(() => ({}));
+
 /** Frontend 1.37 has saved the note of a box among the fields that the box shows, as the last. */
 function forgetNote({ properties }) {
   const { proxyWidgets: shown } = properties;
@@ -33,7 +47,9 @@ function forgetFirstValues({ properties }) {
 
 app.registerExtension({
   name: "likeness.old_files",
-  beforeConfigureGraph(graph) {
+  async beforeConfigureGraph(graph) {
+    const earlier = await earlierVersions;
+    for (const node of nodesOf(graph)) writeWordsOfToday(node, earlier);
     nodesOf(graph).forEach(writeDrawnBoxes);
     const boxes = ourBoxesOf(graph).map(({ box }) => box);
     boxes.forEach(forgetNote);

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, cast
 from comfy_api.latest import io
 from torch import Tensor
 
+from ...core import earlier
 from ...core.cast import is_a
 from ...core.checks import value_checks
 from ...core.checks.errors import (
@@ -73,8 +74,7 @@ class _NodeSchema:
     """What the checks read of a node's schema.
 
     id: by which a prompt calls the node. title: the node's name in the menu. inputs: by their ids.
-    former_inputs: by the id of an input that the node had once, and old prompts still have, the input that takes its
-    value where nothing is linked to it; None where the value is no longer used.
+    earlier: what the node had once, and prompts of earlier versions still have.
     menus_judged_by_node: ids of the menus whose choice the node's own validate_inputs checks, because there may be
     files that are newer than the schema. takes_lists: whether the host gives it a list for every input.
     """
@@ -82,7 +82,7 @@ class _NodeSchema:
     id: str
     title: str
     inputs: Mapping[str, io.Input]
-    former_inputs: Mapping[str, str | None]
+    earlier: earlier.Earlier
     menus_judged_by_node: Sequence[str]
     takes_lists: bool
 
@@ -98,7 +98,7 @@ def _schema_of(node: type[io.ComfyNode]) -> _NodeSchema:
         id=schema.node_id,
         title=str(schema.display_name),
         inputs=inputs_by_id,
-        former_inputs=getattr(node, "FORMER_INPUTS", {}),
+        earlier=earlier.table().get(schema.node_id, earlier.Earlier()),
         menus_judged_by_node=menus_judged_by_node,
         takes_lists=bool(schema.is_input_list),
     )
@@ -130,7 +130,7 @@ def checked(node: type[io.ComfyNode]) -> type[io.ComfyNode]:
         try:
             with tensors_on_cpu():
                 inputs = _checked_inputs(_schema_of(node), values, required_names)
-                return notes.with_notes(lambda: run(cls, **inputs))
+                return notes.with_notes(lambda: _run(cls, run, inputs, _schema_of(node)))
         except LikenessError as error:
             if not _can_be_traced(error):
                 raise error from None  # without its cause, whose text the host could not log
@@ -146,6 +146,18 @@ def checked(node: type[io.ComfyNode]) -> type[io.ComfyNode]:
     node.execute = classmethod(_run_first(execute) if issubclass(node, RunsFirst) else execute)
     _OURS.append(node)
     return node
+
+
+def _run(
+    cls: type[io.ComfyNode], run: Callable[..., io.NodeOutput], inputs: Mapping[str, Any], schema: _NodeSchema
+) -> io.NodeOutput:
+    """Run a node, and note which values of its prompt it does not use, because it had such inputs once."""
+    prompt: Mapping[str, Any] = (cls.hidden and cls.hidden.prompt) or {}
+    node: Mapping[str, Any] = prompt.get(str(notes.node_of(cls)), {})
+    for name in schema.earlier.unused:
+        if node.get("class_type") == schema.id and name in node["inputs"]:
+            notes.tell(f"{schema.title} has no input {name} any more: what it was set to is not used.")
+    return run(cls, **inputs)
 
 
 class RunsFirst(io.ComfyNode):
@@ -193,7 +205,8 @@ def _checked_inputs(
     schema: _NodeSchema, linked_by_id: Mapping[str, Any], required_names: Sequence[str]
 ) -> dict[str, Any]:
     """What `execute` gets for each input, by id. required_names: as in _unlinked_values. Raises as `checked` says."""
-    linked_by_id = _without_former(schema, linked_by_id)
+    unused = schema.earlier.unused
+    linked_by_id = {name: value for name, value in schema.earlier.renewed(linked_by_id).items() if name not in unused}
     _refuse_unknown(schema, linked_by_id)
     if schema.takes_lists:
         linked_values = _checked_lists(schema, linked_by_id)
@@ -210,15 +223,6 @@ def _can_be_traced(error: LikenessError) -> bool:
     """
     trace = "".join(traceback.format_exception(error))
     return writable(trace) == trace
-
-
-def _without_former(schema: _NodeSchema, linked_by_id: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The values of an old prompt, by ids that the node has now."""
-    values = {name: value for name, value in linked_by_id.items() if name not in schema.former_inputs}
-    for former, now in schema.former_inputs.items():
-        if now and linked_by_id.get(former) is not None and values.get(now) is None:
-            values[now] = linked_by_id[former]
-    return values
 
 
 def _refuse_unknown(schema: _NodeSchema, linked_by_id: Mapping[str, Any]) -> None:

@@ -7,6 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from ...core import earlier
+from ...core.checks import records
 from ...core.checks.errors import LikenessError
 from ...core.checks.text import in_one_line
 from ...core.models import file_check, file_findings, manifest, workflow_needs, workflow_nodes
@@ -15,6 +17,8 @@ from ...core.models.workflow_nodes import Prompt
 from . import folders, notes
 
 ROUTE = "/likeness/missing"
+EARLIER = "/likeness/earlier"
+"""Where web/old_files.js asks for the table of what earlier versions had."""
 _PACK = Path(__file__).absolute().parents[2]
 
 
@@ -31,7 +35,7 @@ def _families(prompt: Prompt) -> set[str]:
 
 
 def serve(needs_newer_host: Callable[[Collection[str]], str]) -> None:
-    """Add the routes to the running server, if any: ROUTE, and one for the pictures of translated help pages.
+    """Add the routes to the running server, if any: ROUTE, EARLIER, and one for the pictures of translated help pages.
 
     needs_newer_host: says which of some families of models this ComfyUI is too old for, "" where it is for none.
     Translated pages lie one folder deeper than the English ones, and link to their pictures as ../img, so that the
@@ -42,13 +46,25 @@ def serve(needs_newer_host: Callable[[Collection[str]], str]) -> None:
     # Where the pack is installed twice, the first copy adds the routes: the server does not start with a route twice.
     if server is None or any(route.path == ROUTE for route in server.routes):
         return
+    # Before the host checks a prompt: it refuses words that are in no menu any more.
+    server.add_on_prompt_handler(_renewed)
+    server.routes.get(EARLIER)(_earlier)
     server.routes.post(ROUTE)(partial(_missing, needs_newer_host))
     server.routes.static(f"/extensions/{_PACK.name}/img", _PACK / "web" / "docs" / "img")
 
 
+def _renewed(request: dict[str, Any]) -> dict[str, Any]:
+    """What is posted to be run, with a prompt of today."""
+    prompt = request.get("prompt")
+    return {**request, "prompt": earlier.renewed(prompt)} if isinstance(prompt, dict) else request
+
+
+async def _earlier(_: Any) -> Any:
+    return _json(records.read(earlier.PATH))
+
+
 async def _missing(needs_newer_host: Callable[[Collection[str]], str], request: Any) -> Any:
-    """The answer to web/check_files.js: what is missing for a workflow, which is posted as the
-    editor would send it to be run.
+    """The answer to web/check_files.js: what is missing for a workflow, which is posted as the editor would send it.
 
     names: of the files that are missing or not in order; nodes that are gone the host names itself. size: of all
     downloads together, in words; "" where none is known. unsized: how many downloads have no known size. all_missing:

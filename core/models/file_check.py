@@ -15,6 +15,7 @@ from typing import NamedTuple
 from ..checks.errors import UnsupportedCheckpoint, listed
 from ..checks.names import among, ending, folded
 from ..checks.text import MOST_NAME_LETTERS, plain
+from ..earlier import NO_SUCH_NODE
 from ..methods import Format
 from . import formats, onnx_file, packs
 from .file_findings import DAMAGED, FOUND, GONE, MISPLACED, MISSING, NOTE, OK, RENAMED, WRONG, Diagnosis, Finding
@@ -448,8 +449,7 @@ def _without_repeats(models_of_workflows: Iterable[Model]) -> Iterable[Model]:
 
 def gone(kinds: Iterable[str]) -> list[Finding]:
     """Lines of the report about nodes that the pack no longer has. kinds: their types."""
-    advice = "This version of Likeness has no such node: CHANGELOG.md says why."
-    return [Finding(plain(kind, MOST_NAME_LETTERS), GONE, (advice,)) for kind in kinds]
+    return [Finding(plain(kind, MOST_NAME_LETTERS), GONE, (NO_SUCH_NODE,)) for kind in kinds]
 
 
 def host(name: str) -> Finding:

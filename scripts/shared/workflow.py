@@ -29,6 +29,7 @@ from typing import Any
 
 from environment import say
 
+from core import earlier
 from core.checks.errors import BadSetup, listed
 from core.checks.names import among, folded
 from core.models.manifest import Model
@@ -149,20 +150,32 @@ def _without_dead_links(inputs: Mapping[str, Any], prompt: Prompt) -> dict[str, 
 
 def as_offered(prompt: Prompt, object_info: Json) -> Prompt:
     """A prompt in whose menus the names of files are spelled as the menus have them: the workflow may come from another
-    system. web/names.js does the same where one is opened in the editor."""
+    system. web/names.js does the same where one is opened in the editor. Of an earlier version of Likeness it gets what
+    means the same to the version of the host."""
     changed: Prompt = {}
     for number, node in prompt.items():
         known = specs(object_info, node["class_type"])
         inputs = {name: _as_offered(value, known.get(name)) for name, value in node["inputs"].items()}
-        changed[number] = {**node, "inputs": inputs}
+        changed[number] = {**node, "inputs": _of_this_version(node["class_type"], inputs, known)}
     return changed
 
 
 def _as_offered(value: Any, spec: Spec | None) -> Any:
-    if not isinstance(value, str) or spec is None or spec.menu is None:
-        return value
-    words = [word for word in spec.menu if isinstance(word, str)]
-    return among(value, words) or value
+    return among(value, _words(spec)) or value if isinstance(value, str) else value
+
+
+def _words(spec: Spec | None) -> list[str]:
+    """Those of a menu."""
+    return [word for word in (spec and spec.menu) or [] if isinstance(word, str)]
+
+
+def _of_this_version(kind: str, inputs: dict[str, Any], known: Mapping[str, Spec]) -> dict[str, Any]:
+    """The inputs of a node, of whatever version of Likeness, as that of the host has them. known: its inputs there."""
+    once = earlier.table().get(kind)
+    if once is None or any(name in known and today != name for name, today in once.inputs.items()):
+        return inputs  # the host has an earlier version itself
+    kept = {name: value for name, value in inputs.items() if value in _words(known.get(name))}
+    return once.renewed(inputs) | kept
 
 
 def _require_links(workflow: Json, running: Sequence[SavedNode]) -> None:
@@ -184,9 +197,11 @@ def _known_or_linked(running: Sequence[SavedNode], object_info: Json) -> list[Sa
     For ComfyUI's own nodes the error names the version that they were saved with.
     """
     installed = {folded(node.get("python_module", "").rpartition(".")[2]) for node in object_info.values()}
+    has_likeness = any(kind.startswith("Likeness") for kind in object_info)
     unknown: list[str] = []
     of_editor: list[str] = []
     lost: list[str] = []
+    gone: list[str] = []
     versions: dict[str, str] = {}
     kept: list[SavedNode] = []
     for entry in running:
@@ -201,7 +216,9 @@ def _known_or_linked(running: Sequence[SavedNode], object_info: Json) -> list[Sa
         is_of_script = is_installed and _OF_PYTHON not in properties
         is_unread = is_of_script and not entry.is_read
         is_label = not entry.is_linked and (is_installed or not pack)
-        if is_unread or is_label:
+        if kind.startswith("Likeness") and has_likeness:
+            gone.append(f"{kind} (node {entry.number})")
+        elif is_unread or is_label:
             say(f"{kind} (node {entry.number}) is left out: ComfyUI does not know it, and nothing reads it.")
         elif _SUBGRAPH.fullmatch(kind):
             lost.append(f"{entry.saved.get('title') or 'a subgraph'} (node {entry.number})")
@@ -215,6 +232,8 @@ def _known_or_linked(running: Sequence[SavedNode], object_info: Json) -> list[Sa
             unknown.append(f"{kind} (node {entry.number}, of the pack {pack})")
         else:
             unknown.append(f"{kind} (node {entry.number})")
+    if gone:
+        raise WorkflowError(f"{listed(gone)}: {earlier.NO_SUCH_NODE}")
     _require_none(versions, of_editor, lost, unknown)
     return kept
 

@@ -30,7 +30,7 @@ SCRIPTS: dict[str, set[str]] = {
     "places_by_hand": set(),
     "places_shown": {"apiURL"},
     "notes": {"addEventListener"},
-    "old_files": set(),
+    "old_files": {"fetchApi"},
     "prompts": {"queuePrompt ="},
     "toasts": set(),
     "views": {"addEventListener", "getQueue", "queuePrompt"},

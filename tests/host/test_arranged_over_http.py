@@ -52,6 +52,14 @@ def test_prompts_with_inputs_that_went_still_run(host_server: HostServer) -> Non
     for name in ("of layout", "of cast"):
         assert np.array_equal(shown[name], shown["now"]), name
     assert np.array_equal(shown["mask"], shown["mask now"])
+    note = "Mask of a Person's Place has no input layout any more: what it was set to is not used."
+    assert ("mask", note) in run.notes
+
+
+def test_prompts_with_words_that_went_still_run(host_server: HostServer) -> None:
+    """ComfyUI refuses a word that its menu does not have, before any node runs."""
+    prompt = {"layout": LAYOUT, "placed": placed(acts_in="method's own")}
+    assert host_server.run({**prompt, "view": node("PreviewAny", source=["placed", 2])}).status == "success"
 
 
 def test_the_canvas_gets_places_of_a_prompt_with_a_node_of_its_own(host_server: HostServer) -> None:

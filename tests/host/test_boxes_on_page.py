@@ -54,3 +54,12 @@ def test_boxes_that_an_older_version_has_drawn_are_lines_of_text(visit: Visit) -
     assert boxes.evaluate("node => node.widgets.find(({name}) => name === 'boxes_from').hidden")
     if not visit.vue:
         assert boxes.field_height("text") < 150
+
+
+def test_a_word_that_went_is_the_one_that_means_the_same(visit: Visit) -> None:
+    visit.load({"place": node("LikenessPlaceCast", acts_in="face boxes")})
+    file = visit.canvas.saved()
+    (saved,) = file["nodes"]
+    saved["widgets_values"] = ["method's own" if value == "face boxes" else value for value in saved["widgets_values"]]
+    visit.open_file(file)
+    assert visit.canvas.node_of("LikenessPlaceCast").value("acts_in") == "regions"

@@ -42,20 +42,19 @@ def added(name: str, kept: dict[str, Any], now: dict[str, Any]) -> bool:
 def test_ids_choices_and_defaults_are_the_ones_saved_workflows_use() -> None:
     """What is new is written into the golden files, and this test fails once: look at it and commit it.
 
-    What is there does not change, except for a default: one of the method, or one that CHANGELOG tells users of. An
-    input that a node has no longer is a former one: old prompts that have it still run. The
-    files of numbers in tests/golden, from the authors' pipelines, never change at all.
+    What is there does not change, except for a default: one of the method, or one that CHANGELOG tells users of. What
+    a node has no longer goes from here into core/earlier.json: tests/contract/test_earlier_versions.py. The files of
+    numbers in tests/golden, from the authors' pipelines, never change at all.
     """
     ids_of_nodes: dict[str, Any] = {}
     defaults: dict[str, Any] = {}
-    for node, schema in zip(NODES, SCHEMAS.values(), strict=True):
+    for schema in SCHEMAS.values():
         files = ("file", "folder", "pack", "recognisers")
         listed = [entry for entry in schema.inputs if entry.id not in files]
         choices = {entry.id: list(entry.options) for entry in listed if hasattr(entry, "options")}
         inputs = [entry.id for entry in schema.inputs]
         outputs = [entry.id for entry in schema.outputs]
-        former = {"former": list(of_node)} if (of_node := getattr(node, "FORMER_INPUTS", ())) else {}
-        ids_of_nodes[schema.node_id] = {"inputs": inputs, **former, "outputs": outputs, "choices": choices}
+        ids_of_nodes[schema.node_id] = {"inputs": inputs, "outputs": outputs, "choices": choices}
         defaults_of_node = {entry.id: getattr(entry, "default", None) for entry in schema.inputs}
         defaults |= {f"{schema.node_id}.{name}": value for name, value in defaults_of_node.items() if value is not None}
     saved_ids: dict[str, Any] = json.loads((GOLDEN / "saved_ids.json").read_text("utf-8"))
@@ -64,7 +63,6 @@ def test_ids_choices_and_defaults_are_the_ones_saved_workflows_use() -> None:
         ids = ids_of_nodes[node]
         for kind in ("inputs", "outputs"):
             assert ids[kind][: len(saved[kind])] == saved[kind], f"{kind} of {node}: a new one is the last one"
-        assert ids.get("former") == saved.get("former"), f"prompts of earlier versions have it: {node}"
         for name, choices in saved["choices"].items():
             assert [choice for choice in ids["choices"][name] if choice in choices] == choices, (node, name)
     assert {name: defaults.get(name) for name in saved_defaults} == saved_defaults

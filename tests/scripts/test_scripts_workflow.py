@@ -298,6 +298,34 @@ def test_what_the_editor_alone_can_do_is_refused_by_name(ui: dict[str, Any], sai
         workflow.to_prompt(ui, PLAIN | {"InPack": IN_PACK, "Seed Everywhere": IN_PACK})
 
 
+ONCE = "method's own"
+PLACE_CAST = {"acts_in": ["COMBO", {"options": ["regions", "face boxes"]}]}
+DRAW = {"cast": ["LIKENESS_CAST"]}
+
+
+@pytest.mark.parametrize(
+    ("kind", "known", "inputs", "sent_inputs"),
+    [
+        ("LikenessPlaceCast", PLACE_CAST, {"acts_in": ONCE}, {"acts_in": "regions"}),
+        ("LikenessPlaceCast", {"acts_in": ["COMBO", {"options": [ONCE]}]}, {"acts_in": ONCE}, {"acts_in": ONCE}),
+        ("LikenessDrawSkeletons", DRAW, {"layout": ["9", 0]}, {"cast": ["9", 0]}),
+        ("LikenessDrawSkeletons", DRAW | {"layout": ["X"]}, {"layout": ["9", 0]}, {"layout": ["9", 0]}),
+    ],
+    ids=["a word", "an older host's word", "an input", "an older host's input"],
+)
+def test_what_a_version_of_likeness_had_becomes_what_that_of_the_host_has(
+    kind: str, known: dict[str, Any], inputs: dict[str, Any], sent_inputs: dict[str, Any]
+) -> None:
+    prompt = {"1": {"class_type": kind, "inputs": inputs}}
+    assert workflow.as_offered(prompt, {kind: definition(known)}) == {"1": {"class_type": kind, "inputs": sent_inputs}}
+
+
+def test_a_node_of_ours_that_is_gone_is_no_pack_to_install() -> None:
+    ui = graph(node(1, "LikenessOfOld", []))
+    with pytest.raises(workflow.WorkflowError, match=r"^LikenessOfOld \(node 1\): This version of Likeness"):
+        workflow.to_prompt(ui, {"LikenessCast": definition({})})
+
+
 OF_A_GROUP = {
     "CLIPTextEncode": definition({"text": ["STRING", {"multiline": True}], "clip": ["CLIP"]}),
     "KSampler": definition({
