@@ -55,7 +55,12 @@ class KeepPeople(RunsFirst, io.ComfyNode):
         lines += gathered("Not kept, as the cast has nobody at their place", first_few(without_person))
         report = "\n".join(lines)
         notes.tell(report)
-        return io.NodeOutput(report)
+        return io.NodeOutput(report, ui=_names_for_menus() if lines else None)
+
+
+def _names_for_menus() -> dict[str, list[str]]:
+    """What web/likeness.js takes the menus of kept people from anew, in what a node shows."""
+    return {"likeness_kept": kept_people.names()}
 
 
 SHOW, RENAME, REMOVE = "show", "rename", "remove"
@@ -98,7 +103,9 @@ class KeptPeople(io.ComfyNode):
             notes.tell(kept_people.rename(person, new_name))
         elif what_to_do == REMOVE:
             notes.tell(kept_people.remove(person))
-        return io.NodeOutput(list_of(kept_people.names()), ui=_sheet(cls))
+        sheet = _sheet(cls)
+        shown = {**(sheet.as_dict() if sheet else {}), **_names_for_menus()}
+        return io.NodeOutput(list_of(kept_people.names()), ui=shown)
 
 
 _MOST_SHOWN = 100

@@ -1,6 +1,7 @@
 // What the nodes look like in the editor: colours of our sockets, and lists no longer than their people. Without this file
 // every graph opens and runs alike.
 
+import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
 
 // One lightness, so that they stand out from dark and from light nodes alike (a contrast of 3.5 to both).
@@ -139,6 +140,16 @@ function followMenus(cast) {
   }
 }
 
+let keptSaid = ""; // who was kept when menus were made last
+
+/** Menus are made when the page is opened: somebody whom a run has kept is in them at once, as after R. */
+function followKept({ detail }) {
+  const names = detail?.output?.likeness_kept?.join("\n");
+  if (names === undefined || names === keptSaid) return;
+  keptSaid = names;
+  app.refreshComboInNodes();
+}
+
 /** The editor of boxes lays its canvas over the photo that comes to "background": in Person that is "image". */
 function drawOnThePhoto(node) {
   const { findInputSlot } = node;
@@ -156,7 +167,10 @@ function arrangeBoxes(node) {
 
 app.registerExtension({
   name: "likeness.editor",
-  setup: addColours,
+  setup() {
+    addColours();
+    api.addEventListener("executed", followKept);
+  },
   beforeRegisterNodeDef(nodeType, nodeData) {
     if (nodeData.name in LISTS) extendCast(nodeType.prototype);
   },

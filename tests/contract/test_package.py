@@ -21,7 +21,7 @@ SCRIPTS: dict[str, set[str]] = {
     "errors": {"addEventListener"},
     "gallery": {"getWorkflowTemplates =", "getCoreWorkflowTemplates =", "getCustomNodesI18n"},
     "labels": {"getCustomNodesI18n"},
-    "likeness": set(),
+    "likeness": {"addEventListener"},
     "moving": set(),
     "names": set(),
     "ours": {"getCustomNodesI18n"},
