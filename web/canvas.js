@@ -239,7 +239,7 @@ class Canvas {
     if (count > 1) said.push(translated(`${count} boxes have these places in common: a change here changes all.`));
     if (state.said) said.push(state.said);
     // What the last run has said of these places, as long as they are the same.
-    const isSame = view.text === this.text;
+    const isSame = data?.arrange === this.text;
     if (data && isSame) said.push(translatedMessage(data.line ?? "", PLACE_CAST));
     const edits = this.readText();
     const gone = data && edits && !isSame ? withoutPlace(data, edits) : [];
@@ -316,10 +316,12 @@ class Canvas {
     drawAll();
   }
 
-  // Keys of one kind in a row are one step of undo: the editor keeps fifty in all.
+  // Keys of one kind in a row are one step of undo: the editor keeps fifty in all. Between the two calls it takes none,
+  // which it else does after each key.
 
   beginKey(key) {
     if (key !== this.lastKey) this.endKeys();
+    if (!this.keyWait) app.canvas.emitBeforeChange();
     this.lastKey = key;
     clearTimeout(this.keyWait);
     this.keyWait = setTimeout(() => this.endKeys(), KEY_PAUSE);
@@ -330,7 +332,7 @@ class Canvas {
     clearTimeout(this.keyWait);
     this.keyWait = undefined;
     this.lastKey = "";
-    remember();
+    app.canvas.emitAfterChange();
   }
 }
 

@@ -91,6 +91,7 @@ export class Pane {
    * scene: what is in the pane.
    *   size(): width and height of the picture in px
    *   shapes(pixel): what is drawn in it. pixel: one of the node, in px of the picture
+   *   draw(): draws the pane, and what stands beside it
    *   onSight(): it is seen, or has another size
    *   endKeys(): another thing than a key has come
    *   down(point, reach, event): what a pointer takes hold of, {move(point, event), end(), cancel()}; else it pans
@@ -111,6 +112,7 @@ export class Pane {
     on("contextmenu", (event) => event.preventDefault());
     on("wheel", this.onWheel);
     on("keydown", this.onKey);
+    on("blur", () => this.scene.endKeys());
     new ResizeObserver(() => this.scene.onSight()).observe(this.svg);
   }
 
@@ -202,7 +204,7 @@ export class Pane {
       const reach = (event.pointerType === "touch" ? TOUCH_REACH : MOUSE_REACH) / this.onScreen().scale;
       this.drag = this.scene.down(this.pointOf(event), reach, event) ?? this.panning(event);
     }
-    this.draw();
+    this.scene.draw();
   }
 
   onMove(event) {
@@ -219,14 +221,14 @@ export class Pane {
     const { drag } = this;
     this.drag = undefined;
     drag?.end?.();
-    this.draw();
+    this.scene.draw();
   }
 
   onCancel(event) {
     if (this.isGraphs(event)) return;
     this.pointers.delete(event.pointerId);
     this.drop();
-    this.draw();
+    this.scene.draw();
   }
 
   /** Ends what was begun as if it had not been. */
@@ -312,6 +314,6 @@ export class Pane {
     event.stopPropagation();
     if (!this.scene.key(event)) return;
     event.preventDefault();
-    this.draw();
+    this.scene.draw();
   }
 }

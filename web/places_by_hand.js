@@ -84,6 +84,7 @@ export function grab(canvas, point, reach) {
   if (state.tool && state.chosen && !canvas.isLocked) return pane.lassoing(point, (points) => endLasso(canvas, points));
   const found = hit(canvas, point, reach);
   canvas.choose(found?.place.given ?? 0);
+  state.joint = HANDLES.includes(found?.part) ? found.part : ""; // which arrows go on to bend
   if (!found) return undefined;
   const nothing = { move: () => {} };
   if (canvas.isLocked || (found.place.edit.out && found.part !== "name")) return nothing;
@@ -227,7 +228,7 @@ export function addPlace(canvas) {
   edits[given] = { ...structuredClone(like.edit), out: false, like: like.edit.like ?? like.given };
   const isRight = like.nose[0] < canvas.size()[0] / 2;
   moveBy(canvas, like, edits[given], [(isRight ? 2 : -2) * like.head, 0]);
-  if (next) edits.who = { ...edits.who, [given]: next.number };
+  if (next && !data.castless) edits.who = { ...edits.who, [given]: next.number };
   canvas.choose(given);
   canvas.write(edits);
 }

@@ -92,16 +92,28 @@ export function written(edits) {
 }
 
 /** [number in the text, place of the run]: of the layout, then those that the text adds, copies of such. */
-function listed({ places }, edits) {
+function listed({ places, castless }, edits) {
+  let last = places.length; // without a cast every place has a person of its own
   const all = places.map((place, index) => [index + 1, place]);
-  for (const [key, { like }] of Object.entries(edits)) {
-    if (Number(key) > places.length && like && places[like - 1]) all.push([Number(key), places[like - 1]]);
+  for (const [key, { like, out }] of Object.entries(edits)) {
+    if (Number(key) <= places.length || !places[like - 1]) continue;
+    if (!out) last += 1;
+    all.push([Number(key), { ...places[like - 1], who: castless && !out ? last : 0 }]);
   }
-  return all.slice(0, MOST_PLACES);
+  return all;
 }
 
 /** What is said of a place. Of one that the layout has, nothing of what was meant for a new one. */
 const editOf = ({ places }, edits, given) => (edits[given] && (given > places.length || !edits[given].like) ? edits[given] : {});
+
+/** Those of the run, and without a cast those of places that were added since. */
+function peopleOf(data, edits) {
+  if (!data.castless) return data.people;
+  const count = data.places.length;
+  const added = listed(data, edits).slice(count).filter(([, { who }]) => who);
+  const made = added.map(([, { who: number }]) => ({ number, name: `person ${number}`, face: null }));
+  return [...data.people.slice(0, count), ...made];
+}
 
 /** Number of a place in the text -> number of its person in the list, 0 for nobody. Nobody stands twice: places of which
  * the text says who is there come before the others. */
@@ -111,23 +123,24 @@ export function whoStands(data, edits) {
   const places = listed(data, edits);
   const who = Object.fromEntries(places.map(([given]) => [given, 0]));
   const inPlaces = places.filter(([given]) => !editOf(data, edits, given).out);
+  const people = peopleOf(data, edits);
   const taken = new Set();
   for (const one of [...inPlaces.filter(isNamed), ...inPlaces.filter((other) => !isNamed(other))]) {
     const [given, place] = one;
-    const wanted = isNamed(one) ? said[given] : given > data.places.length ? 0 : place.who;
-    if (taken.has(wanted) || !data.people.some(({ number }) => number === wanted)) continue;
+    const wanted = isNamed(one) ? said[given] : place.who;
+    if (taken.has(wanted) || !people.some(({ number }) => number === wanted)) continue;
     who[given] = wanted;
     taken.add(wanted);
   }
   return who;
 }
 
-/** Numbers of places of which the text says something that is not done. */
+/** Numbers of places of which the text says something and which there are not. */
 export function withoutPlace(data, edits) {
   const known = new Set(listed(data, edits).map(([given]) => given));
-  const isDone = (given) => known.has(given) && (given > data.places.length || !edits[given]?.like);
   const keys = [...Object.keys(edits), ...Object.keys(edits.who ?? {})].filter(isKey).map(Number);
-  return [...new Set([...keys, ...(edits.front ?? [])])].filter((given) => !isDone(given));
+  const named = new Set([...keys, ...(edits.front ?? [])]);
+  return [...named].filter((given) => !known.has(given) && !edits[given]?.out).sort((a, b) => a - b);
 }
 
 /** What a hand does when its arm is bent: it goes along with the wrist, and turns with the forearm. */
@@ -149,6 +162,7 @@ function handOf(points, side, { joints }, bent) {
  */
 export function arranged(data, edits) {
   const who = whoStands(data, edits);
+  const people = peopleOf(data, edits);
   let last = 0;
   return listed(data, edits).map(([given, place]) => {
     const edit = editOf(data, edits, given);
@@ -156,7 +170,7 @@ export function arranged(data, edits) {
     const frame = frameOf(place, edit);
     const own = Object.keys(place.joints).length ? { ...place.joints, ...edit.joints } : {};
     const box = place.box ?? UNKNOWN_BOX;
-    const person = data.people.find((one) => one.number === who[given]);
+    const person = people.find((one) => one.number === who[given]);
     const color = data.colors?.[(number || given) - 1] ?? place.color ?? "#bbbbbb";
     return { given, number, place, edit, own, box, person, color, ...frame, ...inPixels(place, edit, own, frame) };
   });

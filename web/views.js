@@ -22,9 +22,8 @@ let tell = () => {};
 /** act: called when a view has changed. */
 export const onView = (act) => (tell = act);
 
-/** What is known of the places of a node, by its id as the host knows it: {path; data, and the
- * text that it was made with; asked; fault, waits, isAsked}. */
-export const viewOf = (path, workflow = activeWorkflow()) => keptOf(workflow, `view ${path}`, () => ({ path }));
+/** What is known of the places of a node, by its id as the host knows it: {data, asked, fault, waits, isAsked}. */
+export const viewOf = (path, workflow = activeWorkflow()) => keptOf(workflow, `view ${path}`, () => ({}));
 
 const linksOf = ({ inputs }) => Object.values(inputs).filter((value) => Array.isArray(value) && value.length === 2).map(([id]) => String(id));
 
@@ -109,8 +108,7 @@ async function onExecuted({ detail: { node, display_node: id = node, output, pro
   await sent;
   if (!prompts.has(run)) return; // of another page
   const view = own.get(run) ?? viewOf(String(id), prompts.get(run).workflow);
-  const { arrange } = prompts.get(run).output?.[view.path]?.inputs ?? {};
-  Object.assign(view, { data, text: arrange ?? "", fault: "", waits: false, isAsked: false });
+  Object.assign(view, { data, fault: "", waits: false, isAsked: false });
   tell();
 }
 

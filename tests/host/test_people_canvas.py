@@ -1,10 +1,15 @@
 """The canvas on which people are dragged, bent and swapped: on Place Cast, and on Who Stands Where behind a box."""
 
+import itertools
 import json
+import math
+from pathlib import Path
 from typing import Any
 
 import pytest
 from browser.canvas import Graph, node
+from browser.fixtures import newest_often
+from browser.node_on_page import NodeOnPage
 from browser.people_canvas import PeopleCanvas
 from browser.visit import Visit
 
@@ -88,4 +93,287 @@ def test_a_person_is_dragged_in_one_step(visit: Visit, where: str) -> None:
     canvas.drag(canvas.at(3), (0, 15))
     assert edits(canvas).keys() == {"1", "3"}
     assert saved_text(visit) == canvas.text()
+    assert visit.red() == []
+
+
+TABLE = json.loads((Path(__file__).resolve().parents[1] / "support" / "arranged.json").read_text("utf-8"))
+_OF_TABLE = """
+async ([pack, data, text]) => {
+  const {arranged, fromBack, read, withoutPlace} = await import(`/extensions/${pack}/places_shown.js`);
+  const edits = read(text);
+  if (!edits) return null;
+  const swapped = name => name.replace(/left|right/, side => side === 'left' ? 'right' : 'left');
+  const ofSides = (table, {mirror}) =>
+    Object.fromEntries(Object.entries(table).map(([name, value]) => [mirror ? swapped(name) : name, value]));
+  const places = arranged(data, edits).filter(({number}) => number);
+  return {
+    gone: withoutPlace(data, edits),
+    from_back: fromBack(places, edits).map(({given}) => given),
+    arranged: places.map(({given, nose, head, faceBox, person, joints, hands, outlines, edit}) => ({
+      number: given, nose, head, box: faceBox, who: person?.number ?? 0,
+      joints: ofSides(joints, edit), hands: ofSides(hands, edit),
+      region: outlines.map(({sign, points}) => [sign, ...points.flat()]),
+    })),
+  };
+}
+"""
+
+
+@pytest.mark.both_hosts
+@newest_often
+def test_the_page_reads_texts_as_a_run_does(visit: Visit) -> None:
+    """Points of the table that tests/unit/test_arranging.py reads, too."""
+    data = {**TABLE["layout"], "people": [{"number": number, "name": "", "face": None} for number in (1, 2)]}
+
+    def on_page(text: str) -> Any:
+        return visit.page.evaluate(_OF_TABLE, [visit.server.pack_name, data, text])
+
+    for row in TABLE["rows"]:
+        found = on_page(row["text"])
+        assert found["gone"] == row.get("gone", []), row["text"]
+        assert found["from_back"] == row.get("from_back", [expected["number"] for expected in row["arranged"]])
+        for place, expected in zip(found["arranged"], row["arranged"], strict=True):
+            for name, value in expected.items():
+                has = {joint: place[name][joint] for joint in value} if isinstance(value, dict) else place[name]
+                assert flat(has) == pytest.approx(flat(value), abs=1e-3), (row["text"], name)
+    assert [text for text in TABLE["refused"] if on_page(text) is not None] == []
+
+
+def flat(value: Any) -> list[Any]:
+    """The numbers of points; signs of outlines as 1 and -1."""
+    if isinstance(value, dict):
+        return [number for name in sorted(value) for number in flat(value[name])]
+    if isinstance(value, list):
+        return [number for one in value for number in flat(one)]
+    return [{"+": 1, "-": -1}.get(value, value)]
+
+
+def lengths(canvas: PeopleCanvas, *joints: str) -> list[float]:
+    """Of the bones between joints of the first place, px of the screen."""
+    points = [canvas.at(1, joint) for joint in joints]
+    return [math.dist(one, other) for one, other in itertools.pairwise(points)]
+
+
+ARM = ("right shoulder", "right elbow", "right wrist")
+
+
+@pytest.mark.both_hosts
+def test_each_gesture_writes_what_it_has_done(visit: Visit) -> None:
+    canvas = opened(visit)
+
+    def reset() -> None:
+        canvas.press("Escape", "Escape", "r")
+        assert canvas.text() == ""
+
+    canvas.press("1")
+    canvas.drag(canvas.handle(2), (14, 14))
+    assert edits(canvas)["1"].keys() == {"scale"}
+    assert edits(canvas)["1"]["scale"] > 1.2
+    reset()
+    canvas.press("1")
+    canvas.drag(canvas.handle(4), (25, 10))
+    assert edits(canvas)["1"].keys() == {"turn"}
+    reset()
+    before = lengths(canvas, *ARM)
+    for joint, way, moved in (
+        ("right elbow", (-20, -12), {"right elbow", "right wrist"}),
+        ("right wrist", (12, -25), {"right elbow", "right wrist"}),
+    ):
+        canvas.press("1")
+        canvas.drag(canvas.at(1, joint), way)
+        assert edits(canvas)["1"]["joints"].keys() == moved
+        assert lengths(canvas, *ARM) == pytest.approx(before, rel=0.03), "lengths are kept"
+        reset()
+    canvas.press("1")
+    canvas.drag(canvas.at(1, "right wrist"), (-20, 5), modifier="Alt")
+    assert edits(canvas)["1"]["joints"].keys() == {"right wrist"}
+    reset()
+    canvas.press("1")
+    canvas.click_button("Draw around what belongs")
+    canvas.draw_around(canvas.at(1), 20)
+    canvas.click_button("Draw around what does not")
+    canvas.draw_around(canvas.at(1), 8)
+    (plus, *outer), (minus, *inner) = edits(canvas)["1"]["region"]
+    assert (plus, minus) == ("+", "-")
+    assert 8 <= len(inner) <= len(outer) + 6 <= 24, "thinned"
+    reset()
+    canvas.drag(canvas.name_tag(1), minus_points(canvas.at(3), canvas.name_tag(1)))
+    assert edits(canvas) == {"who": {"1": 3, "3": 1}}
+    assert canvas.names() == ["1 person 3", "2 person 2", "3 person 1"]
+    reset()
+    canvas.drag(canvas.at(1), (-2000, 0))
+    nose = canvas.evaluate("canvas => canvas.places()[0].nose")
+    assert nose[0] == pytest.approx(0, abs=1), "the nose stays in the picture"
+    reset()
+    for button, written in (
+        ("Mirror", {"1": {"mirror": True}}),
+        ("In front", {"front": [1]}),
+        ("Take this place out", {"1": {"out": True}}),
+    ):
+        canvas.press("1")
+        canvas.click_button(button)
+        assert edits(canvas) == written
+        reset()
+    canvas.press("1")
+    canvas.click_button("Add a place")
+    (added,) = edits(canvas).items()
+    assert added[0] == "4"
+    assert added[1]["like"] == 1
+    assert canvas.names() == ["1 person 1", "2 person 2", "3 person 3", "4 person 4"]
+    canvas.press("Delete")
+    assert edits(canvas) == {}, "one that was added is gone"
+    assert visit.red() == []
+
+
+def minus_points(one: tuple[float, float], other: tuple[float, float]) -> tuple[float, float]:
+    return one[0] - other[0], one[1] - other[1]
+
+
+BY_KEYS = {
+    "1 ArrowRight ArrowRight ArrowDown": {"1": {"move": [0.1, 0.05]}},
+    "1 Shift+ArrowRight": {"1": {"move": [0.5, 0]}},
+    "PageDown PageDown + +": {"2": {"scale": 1.1}},
+    "PageUp ] ] [": {"3": {"turn": 5}},
+    "2 m": {"2": {"mirror": True}},
+    "2 f": {"front": [2]},
+    "1 s": {"who": {"1": 2, "2": 1}},
+    "1 S": {"who": {"1": 3, "3": 1}},
+    "2 Delete": {"2": {"out": True}},
+    "2 Delete Delete": {},
+    "3 a": {"4": {"like": 3}},
+    "1 l Space ArrowRight ArrowRight Space ArrowDown Space Enter": {"1": {"region": [["+", 0, 0, 0.2, 0, 0.2, 0.1]]}},
+    "1 ArrowRight r": {},
+}
+"""What keys write, on three people."""
+
+
+@pytest.mark.both_hosts
+def test_everything_is_done_by_keys(visit: Visit) -> None:
+    canvas = opened(visit)
+    for keys, written in BY_KEYS.items():
+        canvas.press(*keys.split())
+        found = edits(canvas)
+        if "4" in found:
+            del found["4"]["move"]  # beside the place that it is like
+        assert found == written, keys
+        canvas.press("Escape", "Escape", "Escape", "r")
+        assert canvas.text() == ""
+    before = lengths(canvas, *ARM)
+    canvas.press("1")
+    while canvas.evaluate("canvas => canvas.state.joint") != "right wrist":
+        canvas.press("j")
+    canvas.press(*["ArrowUp"] * 6)
+    assert edits(canvas)["1"]["joints"].keys() == {"right elbow", "right wrist"}
+    assert lengths(canvas, *ARM) == pytest.approx(before, rel=0.05)
+    assert visit.red() == []
+
+
+def undo(visit: Visit) -> None:
+    visit.page.keyboard.press("Control+z")
+
+
+@pytest.mark.both_hosts
+def test_keys_in_a_row_and_a_word_before_are_a_step_each(visit: Visit) -> None:
+    """The editor keeps fifty steps in all."""
+    canvas = opened(visit)
+    word = visit.page.locator("textarea").first
+    visit.canvas.node_of("LikenessLayoutForAGroup").show_at(200, 80)
+    visit.canvas.settle()
+    word.click()
+    visit.page.keyboard.insert_text("man")
+    canvas = canvas_of(visit)
+    canvas.drag(canvas.at(1), (25, 0))
+    dragged = canvas.text()
+    canvas.press(*["ArrowDown"] * 5, *["ArrowUp"] * 2)
+    undo(visit)
+    visit.await_true(lambda: edits(canvas)["1"]["move"][1] == 0.25)
+    canvas.press("ArrowUp")
+    assert edits(canvas)["1"]["move"][1] == 0.2, "the same person is chosen, and has the keys"
+    undo(visit)
+    visit.await_true(lambda: edits(canvas)["1"]["move"][1] == 0.25)
+    undo(visit)
+    visit.await_true(lambda: canvas.text() == dragged)
+    undo(visit)
+    visit.await_true(lambda: canvas.text() == "")
+    assert visit.canvas.node_of("LikenessLayoutForAGroup").value("people") == "man"
+
+
+def write(places: NodeOnPage, text: str) -> None:
+    """Write into Arranged by hand, as its field does."""
+    places.evaluate(
+        """(node, text) => {
+            const field = node.widgets.find(widget => widget.name === 'arrange');
+            field.value = text;
+            field.callback(text);
+        }""",
+        text,
+    )
+
+
+LOCKED = {
+    "half": "cannot be read",
+    "link": "comes by a link",
+    "no wire": "Connect the output Cast",
+    "from elsewhere": "from another node than Place Cast",
+    "muted": "what is changed here does not count",
+}
+
+
+@pytest.mark.both_hosts
+@pytest.mark.parametrize("why", LOCKED)
+def test_a_canvas_that_changes_nothing_says_why(visit: Visit, why: str) -> None:
+    canvas = opened(visit)
+    places = visit.canvas.node_of(PLACE_CAST)
+    if why == "half":
+        write(places, '{"2":{"mo')
+    elif why == "link":
+        visit.page.evaluate("""() => {
+            const text = LiteGraph.createNode('PrimitiveString') ?? LiteGraph.createNode('StringConcatenate');
+            app.graph.add(text);
+            const cast = app.graph.nodes.find(node => node.type === 'LikenessPlaceCast');
+            text.connect(0, cast, cast.inputs.findIndex(input => input.name === 'arrange'));
+        }""")
+    elif why == "no wire":
+        canvas.node.unlink("cast")
+    elif why == "from elsewhere":
+        visit.page.evaluate("""() => {
+            const cast = LiteGraph.createNode('LikenessCast');
+            app.graph.add(cast);
+            cast.connect(0, app.graph.nodes.find(node => node.type === 'LikenessWhoStandsWhere'), 0);
+        }""")
+    else:
+        places.evaluate("node => { node.mode = 2; }")
+        visit.canvas.note_change()
+    canvas.await_line(LOCKED[why])
+    if why == "muted":
+        return
+    before = places.value("arrange")
+    if canvas.evaluate("canvas => canvas.places().length"):
+        canvas.drag(canvas.at(2), (20, 10))
+        canvas.press("2", "m", "ArrowLeft", "r")
+    assert places.value("arrange") == before
+    assert visit.red() == []
+
+
+HOSTILE = [
+    *TABLE["refused"],
+    '{"__proto__": {"move": [1, 1]}, "constructor": 5}',
+    '{"1": {"__proto__": {"mirror": true}}}',
+    "[" * 3000,
+    '{"1": {"move": [1e999, 0]}}',
+    '{"1": "' + "x" * 10_000_000 + '"}',
+]
+
+
+@pytest.mark.both_hosts
+def test_texts_that_nothing_can_read_lock_the_canvas(visit: Visit) -> None:
+    canvas = opened(visit)
+    places = visit.canvas.node_of(PLACE_CAST)
+    for text in HOSTILE:
+        write(places, text)
+        assert "cannot be read" in canvas.line(), text[:80]
+        canvas.press("1", "m", "Escape")
+        assert places.value("arrange") == text
+    assert visit.page.evaluate("[({}).move, ({}).mirror]") == [None, None]
+    write(places, "")
     assert visit.red() == []
