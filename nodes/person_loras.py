@@ -23,6 +23,8 @@ from ..bridge.sampling.missing_people import NamedRange
 from ..bridge.words import attach
 from ..core import taking_part
 from ..core.cast import UNNAMED, Cast, Lora, Member, Person, person_without_photo
+from ..core.checks import limits
+from ..core.checks.errors import BadSetup
 from ..core.checks.prompts import check_text
 from ..core.checks.text import MOST_NAME_LETTERS, plain
 from .categories import IN_PROMPTS
@@ -65,6 +67,10 @@ class AddLoRAToPerson(ChoosesFile, io.ComfyNode):
         if person is None:
             person = person_without_photo(UNNAMED)
         words = check_text("The words of the LoRA", plain(words))
+        if len(person.loras) == limits.LORAS:
+            raise BadSetup(
+                f"{person.name} has {limits.LORAS} LoRAs, and one person can have no more.", "Join some of them."
+            )
         loras = (*person.loras, Lora(file, strength, words))
         new_name = plain(name, MOST_NAME_LETTERS) or person.name
         return io.NodeOutput(replace(person, name=new_name, loras=loras))

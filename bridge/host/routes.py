@@ -10,6 +10,7 @@ from typing import Any
 from ...core import earlier
 from ...core.checks import records
 from ...core.checks.errors import LikenessError
+from ...core.checks.limits import WORKFLOW_BYTES, TooMuch, too_much
 from ...core.checks.text import in_one_line
 from ...core.models import file_check, file_findings, manifest, workflow_needs, workflow_nodes
 from ...core.models.file_findings import Diagnosis
@@ -72,8 +73,11 @@ async def _missing(needs_newer_host: Callable[[Collection[str]], str], request: 
     a sentence where this ComfyUI is too old for a model of the workflow. A body that is no workflow is answered with an
     error and the status 400.
     """
-    body = await request.read()
     try:
+        why = too_much(request.content_length or 0, WORKFLOW_BYTES, "byte")
+        if why:
+            raise TooMuch(why)
+        body = await request.read()
         # In a thread of its own, so that the server goes on meanwhile: a network drive may take its time.
         prompt = await asyncio.to_thread(workflow_nodes.prompt_in, body)
         diagnosis = await asyncio.to_thread(examined, prompt)

@@ -19,7 +19,7 @@ from torch import Tensor
 from ...core.cast import Person
 from ...core.checks.errors import CannotSave, LikenessError, UnsupportedCheckpoint, listed
 from ...core.checks.names import ending, folded, spelled
-from ...core.checks.text import plain
+from ...core.checks.text import in_one_line, plain
 from ...core.models.files import Stamp, stamp, write_whole
 from ...core.models.tensors import described, no_safetensors, opened
 from ...core.persons import checks, saving
@@ -289,7 +289,7 @@ def load_from(path: str) -> Person:
         return saving.from_tensors(tensors, metadata, path)
     # The last two are of torch and json: shapes, kinds of numbers or brackets that no save writes.
     except (safetensors.SafetensorError, ValueError, RuntimeError) as error:
-        raise saving.not_a_person(path, f"damaged ({plain(str(error), 200)})") from error
+        raise saving.not_a_person(path, f"damaged ({plain(in_one_line(error))})") from error
     except OSError as error:
         damage = f"a file that cannot be read ({error})"
         raise UnsupportedCheckpoint(path, damage, saving.EXPECTED, "Look at its permissions.") from error

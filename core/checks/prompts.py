@@ -5,16 +5,9 @@ from dataclasses import dataclass
 
 from ..cast import Cast, RowCast, is_a
 from .errors import BadSetup, LikenessError, counted
+from .limits import SCENES, TEXT_LETTERS
 from .names import People
-from .text import COLON, COLONS, pieces, plain
-
-MOST_SCENES = 100
-"""The most scenes in one run: each is a whole picture."""
-
-
-MOST_LETTERS = 10_000
-"""Letters of one text for a text encoder: some thirty prompts of CLIP's 77 tokens, which take seconds. 200,000 words
-take a minute, and then all memory."""
+from .text import BLANKS, COLON, COLONS, pieces, plain
 
 
 class BadText(LikenessError):
@@ -24,13 +17,13 @@ class BadText(LikenessError):
         super().__init__(f"{what} {why}.", advice)
 
 
-def check_text(what: str, text: str) -> str:
+def check_text(what: str, text: str, most: int = TEXT_LETTERS) -> str:
     """The text itself, where a text encoder can be given it. what: as an error names it, "The text 'a man'".
 
-    Raises BadText for more than MOST_LETTERS letters.
+    most: letters, more for the texts of several people. Raises BadText for more.
     """
-    if len(text) > MOST_LETTERS:
-        why = f"has {len(text)} letters, and {MOST_LETTERS} is the most that a text encoder is given"
+    if len(text) > most:
+        why = f"has {len(text)} letters, and {most} is the most that a text encoder is given"
         raise BadText(what, why, "Say it in fewer words: text encoders were trained with some 300 letters.")
     return text
 
@@ -53,19 +46,19 @@ def per_scene(text: str, always: str) -> list[str]:
     """The prompt of every scene: its line of the text, and after a comma the words that all scenes share.
 
     text: a scene per line; empty lines are left out. always: the words of all scenes.
-    Raises BadSetup where there is no scene, or more than MOST_SCENES; BadText as `check_text` does.
+    Raises BadSetup where there is no scene, or more than SCENES; BadText as `check_text` does.
     """
-    shared_words = plain(always).strip(", ")
+    lines = [line for line in text.splitlines() if line.strip(f",{BLANKS}")]
+    if not 0 < len(lines) <= SCENES:
+        count = counted(len(lines), "scene") if lines else "no scene"
+        advice = "Use several runs." if lines else "Write one scene per line, such as: at the beach, in the kitchen."
+        raise BadSetup(f"The text has {count}; from 1 to {SCENES} can be made in one run.", advice)
+    shared_words = plain(check_text("What is always said", always)).strip(", ")
     scenes: list[str] = []
-    for line in text.splitlines():
-        words = plain(line).rstrip(", ")
-        if words:
-            scenes.append(f"{words}, {shared_words}" if shared_words else words)
-    if not 0 < len(scenes) <= MOST_SCENES:
-        count = counted(len(scenes), "scene") if scenes else "no scene"
-        advice = "Use several runs." if scenes else "Write one scene per line, such as: at the beach, in the kitchen."
-        raise BadSetup(f"The text has {count}; from 1 to {MOST_SCENES} can be made in one run.", advice)
-    return [check_text(f"Scene {number}", scene) for number, scene in enumerate(scenes, 1)]
+    for number, line in enumerate(lines, 1):
+        words = plain(check_text(f"Scene {number}", line.strip())).rstrip(", ")
+        scenes.append(check_text(f"Scene {number}", f"{words}, {shared_words}" if shared_words else words))
+    return scenes
 
 
 def per_person(text: str, names: Sequence[str], field: str) -> list[str]:
@@ -75,6 +68,7 @@ def per_person(text: str, names: Sequence[str], field: str) -> list[str]:
     about one person are joined. field: what a node calls the text, for messages.
     Raises BadPrompts for a line without a colon, about somebody else, or about one of two people of that name.
     """
+    check_text(f"The text of {field}", text, TEXT_LETTERS * (len(names) + 1))
     people = People(names)
     lines_of_people: list[list[str]] = [[] for _ in names]
     for number, written_line in enumerate(text.splitlines(), 1):

@@ -174,6 +174,8 @@ def plain_lines(text: str) -> str:
 
 def in_one_line(error: Exception) -> str:
     """The start of an error's text, or its type where it has none, to be quoted inside a message of ours."""
+    if isinstance(error, RecursionError):  # Python's text is about itself
+        return "one thing lies in another too often"
     return " ".join(str(error).split())[:200] or type(error).__name__
 
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ..pictures.geometry import FAR
 from .errors import BadInput, LikenessError, counted
+from .limits import MASK_PIXELS, too_much
 
 TRY_OTHER_WORDS = "With SAM3 Detect, use another word in its text, or a lower threshold."
 """What to do where a detector by words has not found what was meant."""
@@ -116,6 +117,9 @@ def masks(title: str, mask: Tensor) -> None:
         raise BadPicture(title, why, "Connect a MASK; Convert Image to Mask makes one of a picture.")
     count = len(mask) if mask.ndim > 2 else 1
     _has_pixels(title, count, mask.shape[-2:], empty=TRY_OTHER_WORDS)
+    why = too_much(math.prod(mask.shape[-2:]), MASK_PIXELS, "pixel")
+    if why:
+        raise BadPicture(title, why, "Make it and its picture smaller before: no network reads so many.")
     if mask.is_complex():
         raise BadPicture(title, f"its values are of type {mask.dtype} instead of float, 0 to 1")
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from PIL import Image
 from torch import Tensor
 
-from ..checks.prompts import MOST_SCENES
+from ..checks.limits import SCENES
 from ..pictures.previews import BACKGROUND, RULE, Color, Sheet, color_of, cut_to, font_for
 from .report import MeasuredPicture, Report
 
@@ -62,12 +62,12 @@ class _Row:
 
 
 def draw(scenes: Sequence[Scene]) -> Tensor:
-    """The sheet, (1, H, W, 3) float32 0..1. Of more than MOST_SCENES the first ones are drawn.
+    """The sheet, (1, H, W, 3) float32 0..1. Of more than SCENES the first ones are drawn.
 
     The face that is least like in all scenes is marked, and so is the garment; of equal ones each. Faces are compared
     with faces alone: they are measured by another network than garments.
     """
-    rows = [_Row(scene.picture, _faces(scene), _garments(scene)) for scene in scenes[:MOST_SCENES]]
+    rows = [_Row(scene.picture, _faces(scene), _garments(scene)) for scene in scenes[:SCENES]]
     marked = [*_least([row.faces for row in rows]), *_least([row.garments for row in rows])]
     width = _GAP + _PICTURE + _GAP + _TEXT
     left_out = len(scenes) - len(rows)

@@ -356,11 +356,20 @@ def is_zip(path: Path) -> bool:
 
 def zip_members(path: Path) -> list[str]:
     """The names in a zip, in small letters, as torch finds them; none in what is no zip, or a damaged one."""
+    return [member.filename.lower() for member in _members(path)]
+
+
+def is_packed(path: Path) -> bool:
+    """Whether a file in a zip is larger than it lies there."""
+    return any(member.file_size > member.compress_size for member in _members(path))
+
+
+def _members(path: Path) -> list[zipfile.ZipInfo]:
     if not is_zip(path):
         return []
     try:
         with zipfile.ZipFile(path) as archive:
-            return [name.lower() for name in archive.namelist()]
+            return archive.infolist()
     except (zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError):
         return []
 

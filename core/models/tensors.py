@@ -16,9 +16,10 @@ from safetensors import torch as safetensors_torch
 from torch import Tensor
 
 from ..checks.errors import UnsupportedCheckpoint
+from ..checks.limits import DICTIONARIES, ENTRIES
 from ..checks.memory import is_out_of_memory
 from ..checks.text import in_one_line, plain
-from .files import is_safetensors, is_zip, no_model, sha256, unfinished, zip_members
+from .files import is_packed, is_safetensors, is_zip, no_model, sha256, unfinished, zip_members
 
 State = Mapping[str, Tensor]
 
@@ -33,9 +34,6 @@ _KINDS = {"F16": torch.float16, "BF16": torch.bfloat16, "F64": torch.float64}
 _safe_open: Callable[..., AbstractContextManager[Any]] = safe_open
 _load_file: Callable[[str], dict[str, Tensor]] = cast("Any", safetensors_torch).load_file
 
-_ENTRIES = 100_000
-"""The most entries of a file that are read: in a pickle of a kilobyte a dictionary can hold another one many times,
-which holds a third many times, and so on."""
 _LARGEST = 1 << 30
 """The most bytes of a tensor that may be larger than its file, because its rows share their numbers (a stride of 0). No
 layer of an image model has more."""
@@ -141,8 +139,11 @@ def _in_utf_8(path: Path) -> Generator[str, None, None]:
 
 @contextmanager
 def opened(path: Path) -> Generator[Any, None, None]:
-    """A safetensors file as safetensors.safe_open gives it. Raises SafetensorError and OSError."""
+    """A safetensors file as safetensors.safe_open gives it. Raises SafetensorError, OSError, and NotTensors for more
+    tensors than any model has."""
     with _in_utf_8(path) as name, _safe_open(name, "pt") as tensors:
+        if len(tensors.keys()) > ENTRIES:
+            raise NotTensors(f"a file with more than {ENTRIES} entries")
         yield tensors
 
 
@@ -171,6 +172,9 @@ def read(
     if problem:
         raise refusal(problem, advice)
     try:
+        if is_safetensors(path):
+            with opened(path):
+                pass  # what is wrong with its beginning is said before all of it is read
         return _tensors_in(loaded(path), path)
     except NotTensors as error:
         raise refusal(str(error), f"Download it again. {advice}") from error
@@ -225,7 +229,7 @@ def described(file: Any) -> dict[str, Tensor]:
 
 
 def _with_code(path: Path) -> str | None:
-    """What a file is, in words, where opening it with torch.load is unsafe; None for any other file.
+    """What a file is, in words, where opening it with torch.load is unsafe or may take all memory; None for any other.
 
     Some versions of torch.load, even with weights_only, run the code of a TorchScript archive, and unpack a tar
     archive, whose names may lead out of the folder.
@@ -234,7 +238,8 @@ def _with_code(path: Path) -> str | None:
         # A damaged zip has no members here: torch.load, which comes next, says in which way it is damaged.
         if any(name.rpartition("/")[2] == "constants.pkl" or "/code/" in name for name in zip_members(path)):
             return "a TorchScript network, which holds code, so it was not opened"
-        return None
+        # A packed megabyte may be a gigabyte.
+        return "a packed zip, which torch does not write, so it was not opened" if is_packed(path) else None
     try:
         with tarfile.open(path, "r:"):
             return "a tar archive, as torch before 0.1.10 saved weights, so it was not opened"
@@ -290,20 +295,23 @@ def flatten(state: Mapping[str, Any]) -> dict[str, Tensor]:
     Values that are no tensors are left out. Raises NotTensors for more entries than any model has.
     """
     flat: dict[str, Tensor] = {}
-    for number, (key, value) in enumerate(_entries(state, prefix="")):
-        if number >= _ENTRIES:
-            raise NotTensors(f"a pickle with more than {_ENTRIES} entries")
+    for number, (key, value) in enumerate(_entries(state)):
+        if number >= ENTRIES:
+            raise NotTensors(f"a file with more than {ENTRIES} entries")
         if isinstance(value, Tensor):
             flat[plain(key)] = value
     return flat
 
 
-def _entries(state: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
-    """Dotted key and value of every entry of nested dictionaries; a dictionary comes before what is in it."""
+def _entries(state: Mapping[str, Any], prefix: str = "", depth: int = 0) -> Iterator[tuple[str, Any]]:
+    """Dotted key and value of every entry of nested dictionaries; a dictionary comes before what is in it. Raises
+    NotTensors where too many lie in each other."""
+    if depth > DICTIONARIES:
+        raise NotTensors(f"a pickle of dictionaries in each other, more than {DICTIONARIES}")
     for key, value in state.items():
         yield f"{prefix}{key}", value
         if isinstance(value, Mapping):
-            yield from _entries(cast("Mapping[str, Any]", value), f"{prefix}{key}.")
+            yield from _entries(cast("Mapping[str, Any]", value), f"{prefix}{key}.", depth + 1)
 
 
 def _tensors_in(content: Any, path: Path) -> dict[str, Tensor]:

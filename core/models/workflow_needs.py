@@ -12,12 +12,13 @@ from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path, PurePath
 
+from ..checks.limits import MODEL_FILES
 from ..checks.names import spelled
 from ..checks.text import MOST_NAME_LETTERS, plain
 from ..methods import methods, recognisers_read
 from . import packs
 from .manifest import STANDIN, File, Model, is_plain_name, models, publication
-from .workflow_nodes import Prompt, WorkflowNode, nodes
+from .workflow_nodes import Prompt, WorkflowNode, nodes, require_at_most
 
 LOADERS: Mapping[str, Mapping[str, str]] = {
     "CheckpointLoaderSimple": {"ckpt_name": "checkpoints"},
@@ -204,7 +205,9 @@ class _Workflow:
             files += _chosen_by(node)
             if node.kind == _ADAPTER_LOADER and node.named.get("file"):
                 files.append(self._adapter(node.named["file"], texts))
-        return list(dict.fromkeys(files))
+        chosen = list(dict.fromkeys(files))
+        require_at_most("model files", len(chosen), MODEL_FILES)
+        return chosen
 
     def _adapter(self, name: str, texts: Set[str]) -> Chosen:
         """The file that Load Adapter has chosen. name: as its menu shows it. texts: in the inputs of nodes.

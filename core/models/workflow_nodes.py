@@ -3,16 +3,23 @@
 Standard library only: scripts use this module where there is no torch yet.
 """
 
-import json
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, cast
 
 from ..checks.errors import BadSetup
+from ..checks.limits import NODES, WORKFLOW_BRACKETS, WORKFLOW_BYTES, json_in
 
 Prompt = Mapping[str, Any]
 """A workflow as ComfyUI's API takes it: number of a node -> {"class_type", "inputs"}."""
-MOST_NODES = 10_000
-"""Nodes of a workflow that are gone through: it may come from a stranger."""
+
+
+def require_at_most(what: str, count: int, most: int) -> None:
+    """Raises BadSetup for a workflow with more. what: is counted."""
+    if count > most:
+        raise BadSetup(
+            f"The workflow has more than {most} {what}, and its files are not looked for.",
+            "Look for the files of a part of it.",
+        )
 
 
 class WorkflowNode(NamedTuple):
@@ -32,21 +39,18 @@ def prompt_in(text: str | bytes) -> Prompt:
     """The workflow in a text of JSON, as ComfyUI's API takes it.
 
     text: or its bytes, in UTF-8 or UTF-16, with or without the mark in front that programs of Windows write.
-    Raises ValueError, saying why, for a text that is no workflow or has no node, and BadSetup for more than MOST_NODES.
+    Raises ValueError, saying why, for a text that is no workflow or has no node, and BadSetup for more than
+    limits.NODES.
     """
-    prompt: Any = json.loads(text)
+    prompt: Any = json_in(text, WORKFLOW_BYTES, WORKFLOW_BRACKETS)
     if not isinstance(prompt, dict) or not nodes(cast("dict[str, Any]", prompt)):
         raise ValueError("there is no node in it that would run")
     return cast("dict[str, Any]", prompt)
 
 
 def nodes(prompt: Prompt) -> list[WorkflowNode]:
-    """The nodes of a workflow; what is none is left out. Raises BadSetup for more than MOST_NODES."""
-    if len(prompt) > MOST_NODES:
-        raise BadSetup(
-            f"The workflow has more than {MOST_NODES} nodes, and its files are not looked for.",
-            "Look for the files of a part of it.",
-        )
+    """The nodes of a workflow; what is none is left out. Raises BadSetup for more than limits.NODES."""
+    require_at_most("nodes", len(prompt), NODES)
     return list(_nodes(prompt))
 
 

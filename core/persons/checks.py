@@ -7,6 +7,8 @@ from ..cast import ALIGNED, EMBEDDING, FFHQ, LOOSE, Person, Portraits
 from ..checks.errors import BadEmbedding
 
 _SMALLEST = 1e-6
+_BRIGHTEST = 2.0
+"""No absolute value of a crop, 0..1, is larger, also where it was made by a filter that goes beyond black and white."""
 _LARGEST = 1e4
 """The largest number of every embedding lies between these two; the numbers of recognisers reach a few units."""
 
@@ -38,6 +40,15 @@ def why_bad(rows: Tensor) -> str | None:
         return f"none of its numbers is above {smallest:g}"
     if largest > _LARGEST:
         return f"its numbers reach {largest:g}"
+    return None
+
+
+def why_bad_crops(crops: Tensor) -> str | None:
+    """Why crops cannot be used, as the end of a sentence; None when they can. crops: of any shape."""
+    if not crops.isfinite().all():
+        return "its crops contain NaN or infinity"
+    if crops.numel() and float(crops.abs().max()) > _BRIGHTEST:
+        return f"the numbers of its crops reach {float(crops.abs().max()):g} in the place of 1"
     return None
 
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ..cast import Box, Cast, Keypoints, Look, LookPicture, Member, NotPlaced, Person, PlacedCast, Slot, is_a
 from ..checks.errors import LikenessError, counted, listed
+from ..checks.limits import LOOKS
 from ..checks.names import of_person
 from ..checks.prompts import per_member
 from ..checks.text import AS_NUMBER, MOST_NAME_LETTERS, items_in, plain
@@ -22,8 +23,6 @@ from ..taking_part import TakingPart
 LOOKS_INPUT = "looks"
 NO_LOOK = "-"
 """What stands in the input `looks` for a person who wears none of them."""
-_MOST_LOOKS = 20
-"""The most looks of one person: each has whole pictures, of some megabytes."""
 _LONGEST_SIDE = 2048
 """The longer side of a look's pictures and masks at most, px: no network reads more of them."""
 _SHOWN = 512
@@ -113,12 +112,12 @@ def _thinned(rows: Tensor) -> Tensor:
 
 def with_look(person: Person, look: Look) -> Person:
     """The person with one more look, the newest. Raises BadLook for a name that the person's looks have already, and
-    where there are _MOST_LOOKS."""
+    where there are LOOKS."""
     if _called(look.name, person.looks) is not None:
         raise BadLook(f"{person.name} has a look {look.name!r} already.", "Give this one another Name (name).")
-    if len(person.looks) == _MOST_LOOKS:
+    if len(person.looks) == LOOKS:
         raise BadLook(
-            f"{person.name} has {_MOST_LOOKS} looks, and one person can have no more.",
+            f"{person.name} has {LOOKS} looks, and one person can have no more.",
             "Connect the person as they were before the looks that you no longer need.",
         )
     return replace(person, looks=(*person.looks, look))
@@ -130,8 +129,6 @@ def _called(name: str, looks: Sequence[Look]) -> Look | None:
 
 def why_bad_looks(looks: Sequence[Look]) -> str | None:
     """Why looks that a file brings cannot be used, as the end of a sentence; None when they can."""
-    if len(looks) > _MOST_LOOKS:
-        return f"it has {len(looks)} looks, and {_MOST_LOOKS} is the most of one person"
     if len({of_person(look.name) for look in looks}) < len(looks):
         return "two of its looks have one name"
     for look in looks:

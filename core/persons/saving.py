@@ -1,18 +1,21 @@
 """A person as the tensors and metadata of a safetensors file, and back: files may be damaged or of another kind."""
 
 import json
+import math
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
 
 from ..cast import CROP, LOOSE, Look, LookPicture, Lora, Person, Portraits, Share
+from ..checks import limits
 from ..checks.errors import UnsupportedCheckpoint
+from ..checks.limits import json_in
 from ..checks.text import MOST_NAME_LETTERS, plain
 from ..models.formats import identify
 from ..models.tensors import below, check_all_floats
-from .checks import check, why_bad_portraits
+from .checks import check, why_bad_crops, why_bad_portraits
 from .looks import why_bad_looks
 
 FORMAT = "likeness identity"
@@ -126,6 +129,9 @@ def from_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str], pat
         looks=_looks(tensors, metadata, path),
     )
     check(person)
+    why_crops = why_bad_crops(person.crops)
+    if why_crops:
+        raise _damaged(path, why_crops)
     _check_same_photos(person, tensors, path)
     why_portraits = why_bad_portraits(portraits, len(crops)) if portraits else None
     if why_portraits:
@@ -154,6 +160,9 @@ def check_format(tensors: Mapping[str, Tensor], metadata: Mapping[str, str], pat
         if record is not None:
             raise not_a_person(path, record.title, record.belongs)
         raise not_a_person(path, f"a file with {json.dumps(sorted(tensors)[:3])} and no person")
+    why = limits.too_much(len(tensors), limits.PERSON_TENSORS, "tensor")
+    if why:
+        raise _damaged(path, why)
     version = metadata.get("version")
     if version not in VERSIONS:
         content = f"written in version {version} of the format"
@@ -164,18 +173,36 @@ def _loras(metadata: Mapping[str, str], path: str) -> tuple[Lora, ...]:
     """The LoRAs of a person. Raises UnsupportedCheckpoint for what cannot be read."""
     loras: list[Lora] = []
     try:
-        for file, strength, words in json.loads(metadata.get("loras", "[]")):
+        for file, strength, words in _listed(metadata, "loras", limits.LORAS, "LoRA", path):
             loras.append(Lora(str(file), float(strength), plain(str(words))))
     except (OverflowError, TypeError, ValueError) as error:
         raise _damaged(path, "its LoRAs cannot be read") from error
+    if not all(math.isfinite(lora.strength) for lora in loras):
+        raise _damaged(path, "the strength of a LoRA is no number")
     return tuple(loras)
+
+
+def _listed(metadata: Mapping[str, str], key: str, most: int, singular: str, path: str) -> list[Any]:
+    """What a file lists in its metadata. Raises UnsupportedCheckpoint for more than `most` or no list, and ValueError
+    for no JSON."""
+    try:
+        items = json_in(metadata.get(key, "[]"), limits.PERSON_LETTERS)
+    except limits.TooMuch as why:
+        raise _damaged(path, f"of what it says of {key} {why}") from None
+    if not isinstance(items, list):
+        raise _damaged(path, f"its {singular}s cannot be read")
+    why = limits.too_much(len(cast("list[Any]", items)), most, singular)
+    if why:
+        raise _damaged(path, why)
+    return cast("list[Any]", items)
 
 
 def _looks(tensors: Mapping[str, Tensor], metadata: Mapping[str, str], path: str) -> tuple[Look, ...]:
     """The looks of a person. Raises UnsupportedCheckpoint for what cannot be read or is too much."""
     looks: list[Look] = []
     try:
-        for number, (name, of_pictures) in enumerate(json.loads(metadata.get("looks", "[]"))):
+        listed_looks = _listed(metadata, "looks", limits.LOOKS, "look", path)
+        for number, (name, of_pictures) in enumerate(listed_looks):
             pictures: list[LookPicture] = []
             for of_picture, (label, weight, names) in enumerate(of_pictures):
                 # A mask that is missing would make a look of all of the picture, so the file says what there is.

@@ -29,6 +29,7 @@ from torch import Tensor
 
 from ..cast import Box, CanvasSize, FacePoints, Hand, Joint, Keypoints, Layout, Outline, Point, Pose, Slot
 from ..checks.errors import LikenessError, counted, gathered
+from ..checks.limits import ARRANGED_LETTERS, too_much
 from ..checks.text import plain
 from ..pictures.geometry import PATCH
 from . import bodies, layouts, poses
@@ -42,7 +43,6 @@ JOINTS = (
 )  # fmt: skip
 """The names of a Pose's joints, in its order. Left and right are the person's own."""
 MOST_PLACES = 64
-_MOST_LETTERS = 200_000
 _MOST_OUTLINES, _MOST_POINTS = 64, 400
 _FURTHEST = 100.0  # heads
 _SCALES = (0.05, 20.0)
@@ -115,8 +115,9 @@ def read(text: str) -> Arrangement:
     """The edits of a text. Raises BadArrange for anything else than what the top of this file says."""
     if not text.strip():
         return Arrangement()
-    if len(text) > _MOST_LETTERS:
-        raise BadArrange(f"it has {len(text)} letters, more than {_MOST_LETTERS}")
+    why = too_much(len(text), ARRANGED_LETTERS, "letter")
+    if why:
+        raise BadArrange(why)
     try:
         data: object = json.loads(text, parse_constant=_no_constant, object_pairs_hook=_without_twice)
     except BadArrange:

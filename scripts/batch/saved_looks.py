@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import struct
 from dataclasses import replace
 
@@ -12,10 +11,12 @@ from shared.given_files import Unreadable
 
 from core.cast import Person
 from core.checks.errors import LikenessError
+from core.checks.limits import PERSON_LETTERS, json_in
 from core.persons.saving import FORMAT, VERSIONS, from_tensors, to_tensors
 
 MOST_BEGIN_BYTES = 2**20
 """What of a file is read for the names of its looks: its tensors' names, which come first, are some kilobytes."""
+_MOST_HEADER_BYTES = 4 * PERSON_LETTERS
 _LENGTH = struct.Struct("<Q")
 """How a safetensors file begins: with the length of the JSON behind it."""
 _DAMAGE = (
@@ -28,7 +29,7 @@ _NO_PERSON = "is no file of a person that this version of Save Person writes"
 def names_of_looks(begin: bytes) -> list[str]:
     """The names of a person's looks. begin: of the file, MOST_BEGIN_BYTES. Raises Unreadable for another file."""
     try:
-        return [name for name, _ in json.loads(_metadata(begin).get("looks", "[]"))]
+        return [name for name, _ in json_in(_metadata(begin).get("looks", "[]"), MOST_BEGIN_BYTES)]
     except _DAMAGE as cause:
         raise Unreadable(_NO_PERSON) from cause
 
@@ -54,7 +55,9 @@ def with_look_alone(data: bytes, look: str) -> bytes:
 def _metadata(begin: bytes) -> dict[str, str]:
     """Of a file. Raises one of _DAMAGE for what is no person's."""
     (length,) = _LENGTH.unpack_from(begin)
-    metadata = json.loads(begin[_LENGTH.size : _LENGTH.size + length])["__metadata__"]
+    if length > _MOST_HEADER_BYTES:
+        raise ValueError(length)
+    metadata = json_in(begin[_LENGTH.size : _LENGTH.size + length], _MOST_HEADER_BYTES)["__metadata__"]
     if metadata["format"] != FORMAT or metadata["version"] not in VERSIONS:
         raise ValueError(metadata["version"])
     return metadata

@@ -12,16 +12,14 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple, cast
 
-from core.checks.errors import BadSetup
+from core.checks.limits import NODES
+from core.models.workflow_nodes import require_at_most
 
 from . import old_groups
 from .json_parts import dictionary, list_of
 
 Graph = Mapping[str, Any]
 """A workflow as ComfyUI saves it, or as its API takes it."""
-MOST_NODES = 10_000
-"""Nodes of a saved workflow that are gone through, those of each box counted for each time that it stands there: a
-small file of a stranger may hold boxes in boxes without number."""
 _MOST_LINKS = 100_000
 """Links, counted in the same way."""
 _MOST_BOXES = 100
@@ -246,14 +244,6 @@ class SavedNode:
         return [*today, *saved.values()]
 
 
-def _check(what: str, count: int, most: int) -> None:
-    if count > most:
-        raise BadSetup(
-            f"The workflow has more than {most} {what}, and its files are not looked for.",
-            "Look for the files of a part of it.",
-        )
-
-
 class Level:
     """The nodes of a workflow, or of a subgraph that stands in one.
 
@@ -275,9 +265,9 @@ class Level:
         self.nodes = [SavedNode(self, node) for node in listed_in(graph, "nodes")]
         opened.nodes += len(self.nodes)
         opened.links += len(list_of(graph.get("links")))
-        _check("nodes", opened.nodes, MOST_NODES)
-        _check("links", opened.links, _MOST_LINKS)
-        _check("boxes, each in the next", len(self.boxes), _MOST_BOXES)
+        require_at_most("nodes", opened.nodes, NODES)
+        require_at_most("links", opened.links, _MOST_LINKS)
+        require_at_most("boxes, each in the next", len(self.boxes), _MOST_BOXES)
         # The nodes of a group of an older editor have the values of their box.
         is_group = box is not None and box.kind.startswith(old_groups.PREFIXES)
         self._set_by_inputs, self.set_inside = _values_of_box(box.saved if box and not is_group else {}, graph)
@@ -356,7 +346,7 @@ class Level:
             return self._through(node, 0)
         if node.mode == BYPASSED:
             self.opened.ways += len(node.inputs)
-            _check("ways through bypassed nodes", self.opened.ways, _MOST_WAYS)
+            require_at_most("ways through bypassed nodes", self.opened.ways, _MOST_WAYS)
             kind = dictionary(_at(list_of(node.saved.get("outputs")), output)).get("type")
             return self._through(node, _input_for(node.inputs, kind, output, wanted))
         if is_of_editor and node.kind in GETTERS:
@@ -385,7 +375,7 @@ class Level:
 def running(graph: Graph, inputs_of: InputsOf = no_host) -> Iterator[SavedNode]:
     """Every node of a saved workflow that is not switched off, those inside of subgraphs in the place of their box.
 
-    Raises ValueError where its lists are damaged, and BadSetup for more than MOST_NODES.
+    Raises ValueError where its lists are damaged, and BadSetup for more than limits.NODES.
     """
     waiting = Level(graph, _Opened(subgraphs(graph), inputs_of)).nodes[::-1]  # a stack: the next node is the last
     while waiting:

@@ -17,6 +17,7 @@ from typing import Any
 from environment import ROOT, SetupError
 
 from core.checks.errors import listed
+from core.checks.limits import WORKFLOW_BRACKETS, WORKFLOW_BYTES, TooMuch, json_in
 
 from .given_files import Unreadable, bytes_of, plain_path
 
@@ -95,9 +96,9 @@ def _parsed(text: str | bytes) -> Any:
     writes what a program says. Raises NoWorkflow."""
     try:
         # Python writes NaN where JSON has no such number, and ComfyUI's pictures may hold it.
-        return json.loads(text)
-    except RecursionError:
-        raise NoWorkflow("its brackets go deeper than those of any workflow") from None
+        return json_in(text, WORKFLOW_BYTES, WORKFLOW_BRACKETS)
+    except TooMuch as cause:
+        raise NoWorkflow(str(cause)) from None
     except ValueError as cause:
         raise NoWorkflow(f"it is neither JSON ({cause}) nor a picture that can be read: {_EXPORT}") from cause
 

@@ -265,7 +265,8 @@ def test_people_of_several_rows_are_looked_at_once_and_change_no_picture(setup: 
         assert np.array_equal(pixels(alone), table.pixels(row.name)), row.name
         prompt = json.loads(Image.open(table.folder / f"{row.name}.png").info["prompt"])
         assert prompt == job.prompt
-    assert setup.executed["LikenessCastFromPhotos"] == 3
+    # Twice for each row: the host begins by asking it which of its inputs it needs.
+    assert setup.executed["LikenessCastFromPhotos"] == 6
 
 
 def test_people_are_measured_and_the_best_picture_is_kept(setup: Setup, photos: Path) -> None:

@@ -132,6 +132,14 @@ def in_boxes(inside: Sequence[dict[str, Any]], count: int, links: int = 0) -> di
     return {"nodes": boxes, "links": [], "definitions": {"subgraphs": [box]}}
 
 
+def of_loras(count: int, name: str) -> dict[str, Any]:
+    """A prompt of so many loaders. name: of their files."""
+    return {
+        str(n): {"class_type": "LoraLoader", "inputs": {"lora_name": f"{name.format(n)}.safetensors"}}
+        for n in range(count)
+    }
+
+
 def through_a_bypassed_node(count: int) -> dict[str, Any]:
     """A workflow of so many links through a bypassed node with as many inputs."""
     outputs = [{"type": str(n)} for n in range(count)]
@@ -155,8 +163,10 @@ def each_in_the_next(count: int) -> dict[str, Any]:
         (in_boxes([], 30, links=4000), "more than 100000 links"),
         (each_in_the_next(200), "more than 100 boxes, each in the next"),
         (through_a_bypassed_node(1100), "more than 1000000 ways through bypassed nodes"),
+        (of_loras(10_001, "same"), "more than 10000 nodes"),
+        (of_loras(501, "number {}"), "more than 500 model files"),
     ],
-    ids=["nodes", "links", "depth", "ways"],
+    ids=["nodes", "links", "depth", "ways", "nodes of a prompt", "files"],
 )
 def test_a_small_file_that_grows_without_end_is_refused_before_the_work(graph: dict[str, Any], says: str) -> None:
     with pytest.raises(BadSetup, match=says):

@@ -86,6 +86,8 @@ FILES: dict[str, tuple[bytes, str]] = {
     "zip": (b"PK\x03\x04" + bytes(20), "it is neither JSON .* nor a picture"),
     "cut off": (b'{"nodes": [', r"it is neither JSON \(Expecting value"),
     "brackets": (b"[" * 100_000, "its brackets go deeper"),
+    "many brackets": (b"[" + b"{}," * 1_000_000 + b"0]", "it has 1,000,001 brackets, and 1,000,000 is the most"),
+    "long": (b'{"nodes": [], "a": "' + bytes(20_000_000), "it has 20,000,020 bytes, and 20,000,000 is the most"),
     "no whole picture": (b"\x89PNG\r\n\x1a\n" + bytes(30), "it is neither JSON .* nor a picture"),
 }
 

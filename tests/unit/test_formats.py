@@ -90,6 +90,28 @@ def test_shapes_that_no_tensor_has_are_named(tmp_path):
         assert str(described.value) == f"a file whose tensor a has the impossible shape {shape}"
 
 
+def test_a_file_of_more_tensors_than_any_model_has_is_no_pickle(tmp_path: Path) -> None:
+    path = tmp_path / "x.safetensors"
+    entry = {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}
+    text = json.dumps(dict.fromkeys(map(str, range(100_001)), entry)).encode()
+    path.write_bytes(len(text).to_bytes(8, "little") + text)
+    for reader, error in ((described_tensors, NotTensors), (read, UnsupportedCheckpoint)):
+        with pytest.raises(error, match="a file with more than 100000 entries"):
+            reader(path)
+
+
+def test_a_packed_pickle_is_not_unpacked(tmp_path: Path) -> None:
+    """A few bytes of it may be gigabytes."""
+    torch.save({"a": torch.zeros(100_000)}, tmp_path / "whole.bin")
+    path = tmp_path / "x.bin"
+    with zipfile.ZipFile(tmp_path / "whole.bin") as whole, zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as packed:
+        for member in whole.infolist():
+            packed.writestr(member.filename, whole.read(member))
+    for reader, error in ((described_tensors, NotTensors), (read, UnsupportedCheckpoint)):
+        with pytest.raises(error, match="a packed zip"):
+            reader(path)
+
+
 @pytest.mark.parametrize("text", ["", "1", "{}", '{"a": "b", "c": "d"}', "[" * 200_000])
 def test_where_a_file_comes_from_is_its_own_hash_where_its_metadata_does_not_say(text: str, tmp_path: Path) -> None:
     path = tmp_path / "x.safetensors"
@@ -104,6 +126,12 @@ def again_and_again():
     return state
 
 
+def in_itself():
+    state: dict[str, object] = {"a": torch.zeros(1)}
+    state["x"] = state
+    return state
+
+
 @dataclass(frozen=True)
 class Unusable:
     """A pickle that torch opens without a word. description: what it is called, as the end of a sentence."""
@@ -113,7 +141,8 @@ class Unusable:
 
 
 NO_MODELS = {
-    "the same dictionary again and again": Unusable(again_and_again(), "a pickle with more than 100000 entries"),
+    "the same dictionary again and again": Unusable(again_and_again(), "a file with more than 100000 entries"),
+    "a dictionary in itself": Unusable(in_itself(), "a pickle of dictionaries in each other, more than 50"),
     "a terabyte of one number": Unusable(
         {"patch_proj.a": torch.zeros(1).expand(1 << 40)},
         "a pickle whose tensor patch_proj.a does not lie in it "

@@ -250,6 +250,16 @@ def test_slerp_turns_at_an_even_pace_and_keeps_the_length(angle):
         ({"looks": json.dumps([(name, [("shoes", 1, ["picture"])]) for name in ("Coat", "coat")]),
           "look.1.0.picture": COAT.picture}, "two of its looks have one name"),
         ({"looks": json.dumps([(str(number), []) for number in range(40)])}, "it has 40 looks, and 20 is the most"),
+        ({"loras": json.dumps([("a", 1, "")] * 101)}, "it has 101 LoRAs, and 100 is the most"),
+        *(({key: f"[{'0,' * 2**22}0]"}, f"says of {key} it has 8,388,611 letters, and 8,388,608 is the most")
+          for key in ("looks", "loras")),
+        *(({key: "[" * 200_000}, f"says of {key} its brackets go deeper") for key in ("looks", "loras")),
+        *(({"loras": json.dumps([("a", strength, "")])}, "the strength of a LoRA is no number")
+          for strength in (float("nan"), float("-inf"))),
+        (dict.fromkeys(map(str, range(5000)), torch.zeros(1)), "tensors, and 5,000 is the most"),
+        *(({"crops": torch.full((3, 112, 112, 3), value)}, why) for value, why in (
+            (float("nan"), "its crops contain NaN"), (float("inf"), "its crops contain NaN or infinity"),
+            (-1e30, "the numbers of its crops reach 1e\\+30"), (255.0, "reach 255 in the place of 1"))),
         *(({"looks": looks}, "pictures or masks that are of none of its looks") for looks in (
             "[]", json.dumps([("coat", [("shoes", 1, ["picture"])])]))),
         ({"look.0.2.picture": COAT.picture}, "pictures or masks that are of none of its looks"),

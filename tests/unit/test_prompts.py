@@ -1,13 +1,14 @@
 """What is said of single people, and where tokens are heard."""
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import pytest
 import torch
 from pack.core.attention.cross_attention import EXCLUDED, OWNED_BY_ALL, OWNED_BY_NOBODY, region_bias
 from pack.core.cast import Absent, Cast, Layout, Member, Person, RowCast, Slot, person_without_photo
-from pack.core.checks.errors import BadSetup
+from pack.core.checks.errors import BadSetup, LikenessError
 from pack.core.checks.prompts import (
     BadPrompts,
     BadText,
@@ -211,4 +212,21 @@ def test_a_run_makes_a_hundred_scenes_and_not_one_more() -> None:
     with pytest.raises(BadSetup, match="The text has 101 scenes; from 1 to 100 can be made"):
         per_scene("\n".join([*scenes, "in the kitchen"]), "")
     with pytest.raises(BadSetup, match="The text has no scene"):
-        per_scene("\n \n", "")
+        per_scene("\n \n,\n", "")
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda: per_scene("a\n" * 1_000_000, ""),
+        lambda: per_scene("a" * 20_000_000, ""),
+        lambda: per_scene("a\nb", "a" * 20_000_000),
+        lambda: per_person("1: a\n" * 1_000_000, ["Anna"], "the prompts"),
+        lambda: per_person("a" * 20_000_000, [], "looks"),
+    ],
+)
+def test_a_text_without_end_is_refused_before_it_is_read(read: Callable[[], object]) -> None:
+    began = time.process_time()
+    with pytest.raises(LikenessError, match=r"is the most|can be made"):
+        read()
+    assert time.process_time() - began < 2

@@ -58,6 +58,7 @@ def masks() -> Iterator[Case]:
         (r"it has no pixels \(8x0 px\)", torch.zeros(0, 8)),
         (r"it has no pixels \(0x8 px\)", torch.zeros(1, 8, 0)),
         ("type torch.complex64 instead of float, 0 to 1", torch.zeros(1, 8, 8, dtype=torch.complex64)),
+        (r"it has 81,000,000 pixels, and 67,108,864 is the most", torch.zeros(1).expand(2, 9000, 9000)),
     )
     for says, mask in refused:
         yield bad(f"The mask input of Part.* cannot be used: .*{says}", "LikenessPart", mask=mask)
