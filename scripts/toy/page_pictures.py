@@ -5,14 +5,21 @@ python -m toy.page_pictures ../docs/img
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from io import BytesIO
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import torch
+from batch.folders import Folder
+from batch.page import NAME, Again, Failure, as_html
 from PIL import Image
+from playwright.sync_api import sync_playwright
 from shared import photos
 from shared.whole import written
 from torch import Tensor
@@ -26,6 +33,8 @@ from . import alone, net, places, stored
 from .net import Settings, ToyModel
 
 SIDES = (320, 240)
+WINDOW = (1200, 900)
+PLACES = ("First", "Second", "Third")
 TWO, THREE = ("anna", "ben"), ("anna", "ben", "carla")
 Order = Sequence[int]
 
@@ -82,10 +91,57 @@ def _moved(slot: Slot, across: float) -> Slot:
     return Slot((slot.center[0] + across, slot.center[1]), box=(left + across, top, right + across, below), pose=pose)
 
 
+ROWS = {
+    "bench": ("right", "two people on a bench in a park"),
+    "beach": ("large", "three people on a beach, at dawn"),
+    "hall": ("swapped", "two people in a large hall"),
+}
+"""Of the page: the picture of each row, and its prompt."""
+
+
+def write_page(folder: Path, pictures: Mapping[str, Tensor]) -> Path:
+    """The page of a run of which one row failed, with its pictures beside it."""
+    entries: list[dict[str, Any]] = []
+    for line, (name, (drawn, prompt)) in enumerate(ROWS.items(), 1):
+        as_picture(pictures[drawn]).save(folder / f"{name}.png")
+        people = THREE if drawn == "large" else TWO
+        for person in people:
+            shutil.copy(photos.drawn(person)[0], folder / f"{person}.png")
+        columns = [f"{place} person" for place in PLACES[: len(people)]]
+        beside = [[f"{column}: {person}.png", f"{person}.png"] for column, person in zip(columns, people, strict=True)]
+        cells = {column: f"people/{person}.png" for column, person in zip(columns, people, strict=True)}
+        cells |= {"Prompt": prompt, "Seed": str(line)}
+        entries.append(
+            {"line": line, "name": name, "files": [f"{name}.png"], "beside": beside, "cells": cells, "tries": 1}
+        )
+    failed = Failure(len(ROWS) + 1, "museum", "First person is people/davd.png, which is not there.")
+    again = Again("python scripts/batch.py jobs.csv --workflow start_two_people", has_seeds=True)
+    file = folder / NAME
+    file.write_bytes(as_html(Folder(str(folder)), entries, [failed], again))
+    return file
+
+
+def shot(page: Path) -> Image.Image:
+    """What a browser shows of a page at first."""
+    with sync_playwright() as browsers:
+        browser = browsers.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        seen = browser.new_page(viewport={"width": WINDOW[0], "height": WINDOW[1]})
+        seen.goto(page.as_uri(), wait_until="networkidle")
+        return Image.open(BytesIO(seen.screenshot()))
+
+
 def main(folder: Path) -> None:
-    for name, pixels in faults().items():
-        picture = as_picture(pixels).resize(SIDES, Image.Resampling.LANCZOS)
-        written(folder / f"{name}.webp", partial(picture.save, format="WEBP", quality=80, method=6))
+    pictures = faults()
+    for name, pixels in pictures.items():
+        _save(as_picture(pixels).resize(SIDES, Image.Resampling.LANCZOS), folder / f"{name}.webp")
+    with TemporaryDirectory() as around:
+        jobs = Path(around, "jobs")
+        jobs.mkdir()
+        _save(shot(write_page(jobs, pictures)), folder / "many_pictures.webp")
+
+
+def _save(picture: Image.Image, file: Path) -> None:
+    written(file, partial(picture.save, format="WEBP", quality=80, method=6))
 
 
 if __name__ == "__main__":
