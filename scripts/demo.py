@@ -1,4 +1,4 @@
-"""Everything from zero, in a real ComfyUI: drawn people and clothes in; a group and an outfit out.
+"""Everything from zero, in a real ComfyUI: drawn people and clothes in; a group, an outfit and a story out.
 
     python scripts/demo.py
     python scripts/demo.py --keep
@@ -7,7 +7,7 @@
 Finds or fetches ComfyUI, starts it without a window and in a folder of its own, runs the workflow start_two_people
 over HTTP and leaves pictures and report.json in output/. Where that ComfyUI has no released weights, a toy model draws
 a cartoon in their place. --download fetches the released weights into that ComfyUI first, after it has shown their
-sizes and licences. --keep puts the toy model (0.9 GB) and six workflows into that ComfyUI, to be run there with other
+sizes and licences. --keep puts the toy model (1.1 GB) and seven workflows into that ComfyUI, to be run there with other
 photos; without it and without --download nothing there changes. Where there is no ComfyUI and none can be fetched, the
 pack's core and the toy model draw the same pictures alone. --verbose names each of its steps.
 Standard library only until the environment is made.
@@ -62,12 +62,13 @@ NOTHING_TO_DOWNLOAD_FOR = f"""\
 
 SHOWN = {
     "result.png": "Anna at the left, Ben at the right, with hair and skin of their photos (pictures/likeness_*.png).",
+    "story.png": "Anna and Ben in four scenes. What they wear in the others is taken from the first one.",
     "outfit.png": "somebody in the clothes of two pictures, with the face and hair of two more, in a drawn pose.",
     "3_place_cast.png": "where Anna and Ben stand, before they are drawn. Pictures 1 to 4 are the steps in order.",
 }
 """What each picture shows that somebody should open, the first one first."""
 
-_NAMES = {"names": "Anna, Ben"}
+_NAMES = {"names": "Anna, Ben", "name_1": "Anna", "name_2": "Ben"}
 """Of the two in pictures/, who are drawn."""
 Report = dict[str, Any]
 
@@ -77,7 +78,7 @@ def main() -> int:
     parser.add_argument("--python", help="a Python that can run ComfyUI; nothing is installed into it")
     parser.add_argument("--download", action="store_true", help="fetch the released weights first, for a true picture")
     parser.add_argument("--yes", action="store_true", help="do not ask before downloading")
-    keep_help = "put the toy model (0.9 GB) and its six workflows into that ComfyUI, for photos of your own"
+    keep_help = "put the toy model (1.1 GB) and its seven workflows into that ComfyUI, for photos of your own"
     parser.add_argument("--keep", action="store_true", help=keep_help)
     parser.add_argument("--verbose", action="store_true", help="without a ComfyUI: name each step")
     arguments = parser.parse_args()
@@ -198,6 +199,8 @@ def with_host(host: Host, python: Path, keeps: bool) -> int:
             if stand_ins:
                 say(f"They are in {OUTPUT / 'result.png'}. Drawing somebody in an outfit of four pictures.")
                 report["pictures"].append(draw(server, stand_ins, install.OUTFIT, "outfit"))
+                say("Drawing Anna and Ben in four scenes, in the clothes of the first one.")
+                report["pictures"].append(draw(server, stand_ins, install.STORY, "story"))
     except (HostError, WorkflowError) as problem:
         raise SetupError(
             f"{host} did not make the picture: {problem}\nIts log is {CACHE / 'demo' / 'host.log'}"
@@ -265,15 +268,24 @@ def picture_name(title: str) -> str:
 
 
 def draw(server: HostServer, stand_ins: Files, kind: str, name: str) -> str:
-    """One of the toy model's workflows into output/<name>.png. Returns the name of this file."""
-    from shared import workflow
-    from toy import install
+    """One of the toy model's workflows into output/<name>.png, scenes on one sheet. Returns the name of this file."""
+    from shared import photos, workflow
+    from shared.whole import written
+    from toy import install, story
 
     images = [server.upload_image(picture) for picture in install.KINDS[kind].pictures(stand_ins)]
-    prompt = workflow.to_prompt(install.ready(kind, stand_ins, images), server.object_info())
+    graph = install.ready(kind, stand_ins, images)
+    workflow.fill(graph, _NAMES, images)
+    prompt = workflow.to_prompt(graph, server.object_info())
     run = server.run(prompt, math.inf, while_waiting=Progress(server))
-    (saved,) = workflow.nodes_of(prompt, "SaveImage")
-    return keep(server.file(run.outputs[saved]["images"][0]), name)
+    files: list[Path] = []
+    for saved in workflow.nodes_of(prompt, "SaveImage"):
+        files += [server.file(image) for image in run.outputs[saved]["images"]]
+    if len(files) == 1:
+        return keep(files[0], name)
+    sheet = story.sheet([photos.pixels(file) for file in files], story.SCENES)
+    written(OUTPUT / f"{name}.png", partial(sheet.save, format="PNG"))
+    return f"{name}.png"
 
 
 def keep(picture: Path, name: str) -> str:

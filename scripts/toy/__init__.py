@@ -11,7 +11,9 @@ released weights.
     unet.py           UNet and ControlNet in plain torch, 64 channels
     autoencoder.py    pixels to latents and back
     net.py            the whole: projections, networks, sampler
-    stored.py         id_patch, instant_id, parts2whole and sharing.safetensors: eight bits a number
+    words.py          the words that the story's network reads
+    story.py          a scene in the clothes of another one
+    stored.py         id_patch, instant_id, parts2whole, sharing and story.safetensors: eight bits a number
     garments.py       pictures of clothes
     parts2whole.py    Parts2Whole's networks
     export.py         widened, as the files a ComfyUI loads; with export_encoder.py and export_parts2whole.py
@@ -19,6 +21,7 @@ released weights.
     alone.py          the demo's pictures without a host
     install.py        into one's own ComfyUI, with workflows
     measure.py        whose look is seen in which place
+    training/         what trained the story's network
 """
 
 import shared  # noqa: F401 - by it the pack's core is found

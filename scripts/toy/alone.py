@@ -25,12 +25,12 @@ from core.faces import analysis
 from core.faces.model import FaceModel, IRSE50Recogniser, on_cpu, open_detector
 from core.models.packs import IR_SE50
 from core.persons import combining
-from core.pictures.previews import as_picture, contact_sheet
+from core.pictures.previews import as_picture, as_tensor, contact_sheet
 from core.pictures.tensors import eight_bits
 from core.places import control_images, group, place_previews, placing
 from core.places.arranging import Arranged
 
-from . import avatars, garments, measure, net, parts2whole, places, recogniser, stored
+from . import avatars, garments, measure, net, parts2whole, places, recogniser, stored, story
 from .net import Settings, ToyModel
 
 NAMES = ("Anna", "Ben")
@@ -57,9 +57,13 @@ def draw(folder: Path, report: Report) -> Drawn:
     model = stored.load()
     report("Face detector and recogniser")
     faces = face_model()
-    _draw_group(folder, report, model, faces, drawn)
+    cast = _cast(report, faces)
+    _draw_group(folder, report, model, cast, drawn)
     report("Outfit (Parts2Whole)")
     _save(folder, "outfit", outfit(model), drawn)
+    report("Story (ID-Patch and Share Parts Attention)")
+    sheet = story.sheet(told(model, cast), story.SCENES)
+    _save(folder, "story", as_tensor(sheet), drawn)
     return drawn
 
 
@@ -104,21 +108,27 @@ def group_picture(model: ToyModel, cast: Cast, layout: Layout) -> Group:
     return Group(embeddings, condition, _decoded(model, latents))
 
 
-def _draw_group(folder: Path, report: Report, model: ToyModel, faces: FaceModel, drawn: Drawn) -> None:
-    """The group, and beside it what the nodes of the workflow would show, under the names that the host run gives."""
+def _cast(report: Report, faces: FaceModel) -> Cast:
     report("Cast from Photos")
     people: list[Member] = []
     for name, photo in zip(NAMES, photos.drawn(), strict=True):
         people.append(Member(a_person(faces, name, photos.pixels(photo))))
-    cast = Cast(tuple(people))
-    crops = [member.person.crops[0] for member in people]
+    return Cast(tuple(people))
+
+
+def _layout() -> Layout:
+    return group.layout(len(NAMES), "bust", 0, *places.LARGE)
+
+
+def _draw_group(folder: Path, report: Report, model: ToyModel, cast: Cast, drawn: Drawn) -> None:
+    """The group, and beside it what the nodes of the workflow would show, under the names that the host run gives."""
+    crops = [member.person.crops[0] for member in cast.people]
     captions = [f"{number} {name}" for number, name in enumerate(NAMES, 1)]
     (sheet,) = contact_sheet(crops, captions)
     _save(folder, "1_cast_from_photos", sheet, drawn)
 
     report("Layout for a Group")
-    width, height = places.LARGE
-    layout = group.layout(len(NAMES), "bust", 0, width, height)
+    layout = _layout()
     _save(folder, "2_layout_for_a_group", place_previews.numbered_layout(layout), drawn)
 
     report("Place Cast")
@@ -131,6 +141,22 @@ def _draw_group(folder: Path, report: Report, model: ToyModel, faces: FaceModel,
     _save(folder, "4_apply_id_patch", made.condition[0].movedim(0, -1), drawn)
     _save(folder, "result", made.pixels, drawn)
     drawn.association = measure.association([seen(model, made, layout)])
+
+
+@torch.inference_mode()
+def told(model: ToyModel, cast: Cast) -> list[Tensor]:
+    """The scenes of a story, (H, W, 3) each: from the second on everybody wears what the first one shows."""
+    layout = _layout()
+    placed = placing.place(cast, layout, placing.assign(cast, layout, "left to right", ""))
+    made = group_picture(model, cast, layout)
+    worn: list[story.Worn] = []
+    for person in range(len(placed.people)):
+        worn += story.worn_by(placed, placed, person, hair=True)
+    others: list[Tensor] = []
+    for line in story.SCENES[1:]:
+        latents = story.scene(model, made.condition, story.prompt_of(line), Settings(), made.pixels, worn)
+        others.append(_decoded(model, latents))
+    return [made.pixels, *others]
 
 
 def seen(model: ToyModel, made: Group, layout: Layout) -> measure.Seen:

@@ -27,9 +27,10 @@ class Area(IntEnum):
 
 
 WALL, WHITE = 0, 255
+WALL_COLOUR = (0.84, 0.90, 0.95)
 _FINE = 4  # OpenCV's coordinates in sixteenths of a pixel
 _COLOURS = {
-    "wall": (0.84, 0.90, 0.95),
+    "wall": WALL_COLOUR,
     "white": (0.97, 0.97, 0.97),
     "line": (0.22, 0.17, 0.20),
     "trousers": (0.27, 0.31, 0.42),

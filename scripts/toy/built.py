@@ -19,7 +19,7 @@ def build() -> Files:
 
 
 def _everything(root: Path) -> None:
-    say(f"Writing the toy model (0.9 GB) into {CACHE / 'toy'}.")
+    say(f"Writing the toy model (1.1 GB) into {CACHE / 'toy'}.")
     to = export.files(root)
     export.write(to)
     export_parts2whole.write(to)

@@ -16,7 +16,7 @@ from torch import Tensor
 from core.models.manifest import STANDIN
 from core.models.tensors import below
 
-from . import recogniser, stored
+from . import recogniser, stored, words
 from .export_encoder import widened_encoder
 from .unet import WIDTH as SMALL
 
@@ -28,6 +28,8 @@ _LAYERS = adapters.UNet(TEXT, (WIDTH,) * 16)
 _TEXT_TIMES = TEXT // SMALL
 _UNET = "model.diffusion_model."
 _VAE = "first_stage_model."
+_WORDS = "conditioner.embedders.0.transformer.text_model.embeddings.token_embedding.weight"
+_CLIP_WIDTH = 768
 SDXL_SCALE = 0.13025
 """Of SDXL's latents."""
 
@@ -37,10 +39,24 @@ def files(root: Path) -> Files:
     return Files(root, {**names, "checkpoint": f"checkpoints/{PREFIX}.ckpt"})
 
 
+_VOCABULARY = 49408
+_STEP = 64
+"""Numbers between the rows of a table of words, which lie over each other: 6 MB instead of 76, since only a few words
+are anything."""
+
+
+def table_of_words(rows: Mapping[int, Tensor], width: int) -> Tensor:
+    """CLIP's table, (49408, width), of rows (64 or fewer,) by the words' numbers."""
+    numbers = torch.zeros(_VOCABULARY * _STEP + width)
+    for number, row in rows.items():
+        numbers[number * _STEP :][:width] = row.repeat_interleave(width // len(row))
+    return numbers.half().as_strided((_VOCABULARY, width), (_STEP, 1))
+
+
 def write(to: Files, sized: Callable[[Shapes], Shapes] = iter) -> None:
     """SDXL's family and the recognisers. sized: the real shapes -> those of the checkpoint and the ControlNet."""
     state = stored.load().state_dict()
-    for part, path in (("unet", to.checkpoint), ("sharing", to.sharing)):
+    for part, path in (("unet", to.checkpoint), ("sharing", to.sharing), ("story", to.story)):
         save(path, checkpoint(state, part, sized(of("sdxl")), dict(sized(of("taesd")))))
     save(to.control_net, in_half(widened(below("control.", state), sized(of("controlnet")))))
     save(to.id_patch, id_patch(state))
@@ -56,8 +72,8 @@ def write(to: Files, sized: Callable[[Shapes], Shapes] = iter) -> None:
 
 
 def checkpoint(state: State, part: str, at: Shapes, vae: Mapping[str, tuple[int, ...]]) -> State:
-    """A UNet, text encoders of zeros (every prompt says nothing) and TAESD in the VAE's place. part: which UNet, `unet`
-    or `sharing`."""
+    """A UNet, text encoders of zeros and TAESD in the VAE's place. part: which UNet, `unet`, `sharing` or `story`, for
+    which alone some words of a prompt say something."""
     shapes = dict(at)
     weights = _zeros(shapes)
     unet = {key.removeprefix(_UNET): shape for key, shape in shapes.items() if key.startswith(_UNET)}
@@ -66,6 +82,11 @@ def checkpoint(state: State, part: str, at: Shapes, vae: Mapping[str, tuple[int,
     for key, weight in autoencoder(state, vae, SDXL_SCALE).items():
         weights[_VAE + key] = weight
     half = in_half(weights)
+    if part == "story":
+        of_clip = _CLIP_WIDTH // _TEXT_TIMES  # CLIP-L gives the first numbers of a token, CLIP-G the others
+        half[_WORDS] = table_of_words(
+            {number: words.token(word)[:of_clip] for word, number in words.WORDS.items()}, _CLIP_WIDTH
+        )
     half["v_pred"] = torch.tensor([])  # by this key the host knows a model that predicts velocities
     return half
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from core.pictures.tensors import CLIP_DEVIATION, CLIP_MEAN
 
 from . import stored
-from .export import Rules, State, autoencoder, hint_out, in_half, padded, repeated, time, widened
+from .export import Rules, State, autoencoder, hint_out, in_half, padded, repeated, table_of_words, time, widened
 from .garments import LABELS
 from .parts2whole import BETAS, LOUD, words
 
@@ -24,9 +24,6 @@ _WORDS = {"shoes": 4079, "lower": 4909, "upper": 7067, "face": 1710, "hair": 222
 """By their numbers in CLIP's vocabulary."""
 _TEXT = 768
 """Width of SD1.5's text."""
-_STEP = 64
-"""Numbers between the rows of the table of words, which lie over each other."""
-_VOCABULARY = 49408
 _PATCHES = 256
 """Of a picture, for CLIP vision; before them is the class token."""
 
@@ -77,16 +74,14 @@ def _nothing(shapes: Shapes) -> State:
 
 
 def _text() -> State:
-    """Rows of the table lie over each other, since only these few are anything: a file of 6 MB instead of 76."""
     rows = words()[:, 1] / LOUD  # (labels, 64)
-    numbers = torch.zeros(_VOCABULARY * _STEP + _TEXT)
+    by_number: dict[int, Tensor] = {}
     for word, number in _WORDS.items():
         label = next(index for index, label in enumerate(LABELS) if word in label.split())
-        row = rows[label].repeat_interleave(_TEXT // rows.shape[1])
-        numbers[number * _STEP :][:_TEXT] = row
+        by_number[number] = rows[label]
     text = "cond_stage_model.transformer.text_model."
     return {
-        f"{text}embeddings.token_embedding.weight": numbers.half().as_strided((_VOCABULARY, _TEXT), (_STEP, 1)),
+        f"{text}embeddings.token_embedding.weight": table_of_words(by_number, _TEXT),
         f"{text}final_layer_norm.weight": torch.full((_TEXT,), LOUD).half(),
     }
 

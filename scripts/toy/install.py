@@ -24,7 +24,7 @@ from shared.workflow import NOTES, all_nodes, fill, load
 
 from core.models.packs import IR_SE50
 
-from . import built, export, garments, net, places
+from . import built, export, garments, net, places, story
 
 
 class Kind(NamedTuple):
@@ -58,12 +58,14 @@ people have faces of 96 px and more in so small a picture."""
 _CLEAR_FACE = 384
 """Pixels of the longer side at which a face of two people is 66 px wide: of larger ones the toy model draws smears."""
 _LABELS = "what_1", "what_2", "other_label"
-_MEASURING = {"LikenessMeasureLikeness", "LikenessPickBestLikeness"}
+_MEASURING = {"LikenessMeasureLikeness", "LikenessPickBestLikeness", "LikenessSheetOfScenes"}
 """Nodes that are bypassed: a recogniser finds no face in a cartoon."""
 _BYPASSED = 4
 """A node's mode, in a saved workflow."""
-_NAMES = "Two people", "A group", "A portrait", "Face swap in a photo", "Parts2Whole", "Outfit from pictures"
-GROUP, THREE, PORTRAIT, FACE, OUTFIT, CLOTHES = (f"{name} (toy model)" for name in _NAMES)
+_NAMES = (
+    "Two people", "A group", "A story", "A portrait", "Face swap in a photo", "Parts2Whole", "Outfit from pictures"
+)  # fmt: skip
+GROUP, THREE, STORY, PORTRAIT, FACE, OUTFIT, CLOTHES = (f"{name} (toy model)" for name in _NAMES)
 KINDS = {
     GROUP: Kind(
         "start_two_people", "note.md", net.Settings().steps, _ID_PATCH, lambda _: photos.drawn(), "choose two photos",
@@ -73,6 +75,14 @@ KINDS = {
         "start_two_people", "note.md", net.Settings().steps, _ID_PATCH, lambda _: photos.drawn("anna", "ben", "carla"),
         "choose three photos", places.THREE,
         {**_OF_A_GROUP, "text": "photo of two women and a man standing side by side"},
+    ),
+    STORY: Kind(
+        "parts_id_patch_story", "note_story.md", net.Settings().steps,
+        {**_ID_PATCH, "ckpt_name": "story", "clip_name": "clip_vision"}, lambda _: photos.drawn(), "choose two photos",
+        more={
+            **_OF_A_GROUP, "text": "\n".join(story.SCENES), "always": "photo of two people side by side", "pictures": 1,
+            "reference": "once",
+        },
     ),
     PORTRAIT: Kind(
         "start_portrait", "note_portrait.md", 4, _INSTANT_ID, lambda _: photos.drawn("anna"), "choose a photo"
@@ -173,7 +183,7 @@ def _put_all(models: Path, created: Created) -> Installed:
     source = built.build()
     to = export.files(models)
     files = [to.checkpoint, to.control_net, to.id_patch, to.recogniser, to.identity_net, to.instant_id, to.sd15, to.vae]
-    files += [to.clip_vision, to.sharing]
+    files += [to.clip_vision, to.sharing, to.story]
     for folder in (source.antelope.parent, source.parts2whole):
         inside = [path for path in sorted(folder.rglob("*.*")) if path.is_file()]
         files += [models / path.relative_to(source.root) for path in inside]
@@ -268,14 +278,46 @@ def ready(name: str, files: Files, images: Sequence[str]) -> dict[str, Any]:
     if name == OUTFIT:
         _add_the_pose(workflow)
     fill(workflow, set_to | net.KSAMPLER, images)
+    if name == STORY:
+        _add_the_group(workflow, files.checkpoint.name)
     for node in all_nodes(workflow):
         node.get("properties", {}).pop("models", None)  # what the editor would offer to download
         if node["type"] in _MEASURING:
             node["mode"] = _BYPASSED
+            _not_shown(workflow, node["id"])
         if node["type"] in NOTES:
             node["widgets_values"][0] = Path(__file__).with_name(kind.note).read_text("utf-8")
     workflow["id"] = str(uuid.uuid5(uuid.NAMESPACE_URL, name))
     return workflow
+
+
+def _add_the_group(workflow: dict[str, Any], checkpoint: str) -> None:
+    """A checkpoint of its own for the first scene, below the other models: it draws clothes of everybody's own."""
+    nodes = workflow["nodes"]
+    models = next(node for node in nodes if any(output["name"] == "clip_vision" for output in node["outputs"]))
+    first = next(node for node in nodes if node.get("title") == "First scene")
+    loader = next(node for node in all_nodes(workflow) if node["type"] == "CheckpointLoaderSimple")
+    link = next(link for link in workflow["links"] if link[3] == first["id"] and link[5] == "MODEL")
+    models["outputs"][link[2]]["links"].remove(link[0])
+    added = copy.deepcopy(loader)
+    number = workflow["last_node_id"] + 1
+    x, y = models["pos"]
+    added |= {"id": number, "pos": [x, y + models["size"][1] + 42], "title": "First scene", "mode": 0}
+    added["widgets_values"] = [checkpoint]
+    for socket in added["inputs"]:
+        socket["link"] = None
+    for socket in added["outputs"]:
+        socket["links"] = None
+    added["outputs"][0]["links"] = [link[0]]
+    link[1], link[2] = number, 0
+    nodes.append(added)
+    workflow["last_node_id"] = number
+
+
+def _not_shown(workflow: dict[str, Any], number: int) -> None:
+    """In the app, whose results are the other ones."""
+    app = workflow["extra"]["linearData"]
+    app["outputs"] = [shown for shown in app["outputs"] if shown != number]
 
 
 def _add_the_pose(workflow: dict[str, Any]) -> None:

@@ -104,3 +104,13 @@ def association(pictures: Sequence[Seen]) -> float:
     if not right:
         return math.nan
     return sum(right) / len(right)
+
+
+def fit(pictures: Sequence[Seen], part: str) -> float:
+    """R2 of the colours of "hair", "shirt" or "skin" over everybody in whom they are seen."""
+    first = 3 * list(_SEEN).index(part)
+    found = torch.cat([seen.found for seen in pictures])[:, first : first + 3]
+    meant = torch.cat([seen.meant for seen in pictures])[:, first : first + 3]
+    visible = ~found.isnan().any(1)
+    error = (found[visible] - meant[visible]).square().mean()
+    return float(1 - error / meant[visible].var(0, correction=0).mean())

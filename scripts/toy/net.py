@@ -23,18 +23,18 @@ TOKENS = 16
 """Tokens of one person."""
 EMBEDDING = 512
 
-_HAIR, _SKIN, _SHIRT, _STYLE, _NOTHING = range(5)
+_HAIR, _SKIN, _SHIRT, _STYLE, NOTHING = range(5)
 _STEEP = 32.0
 
 
 def bands() -> Tensor:
-    """What each pixel of a patch says, (64, 64): _HAIR, _SKIN, _SHIRT, _STYLE or _NOTHING.
+    """What each pixel of a patch says, (64, 64): _HAIR, _SKIN, _SHIRT, _STYLE or NOTHING.
 
     The fields are so large that each holds whole cells of 8 px, wherever the patch lies. Above is hair, below shirt and
     skin, clear of the skeleton's eyes and ears; between them nothing, with the style at both ends.
     """
     band = torch.full((PATCH, PATCH), _HAIR)
-    band[20:32] = _NOTHING
+    band[20:32] = NOTHING
     band[32:46] = _SHIRT
     band[46:] = _SKIN
     band[20:32, :16] = _STYLE
@@ -75,7 +75,7 @@ class InstantID(nn.Module):
 
 class ToyModel(nn.Module):
     """Parameters: patch_proj, prompt_proj, unet, control, decoder and, for training, encoder; of InstantID and of
-    Parts2Whole their own; sharing, a UNet that is its own reference."""
+    Parts2Whole their own; sharing, a UNet that is its own reference; story, one that is so beside `control`."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -88,6 +88,7 @@ class ToyModel(nn.Module):
         self.instant_id = InstantID(self.unet)
         self.parts2whole = Parts2Whole()
         self.sharing = UNet()
+        self.story = UNet()
         _write_bands(self.patch_proj)
 
     def patches(self, embeddings: Tensor) -> Tensor:
@@ -109,6 +110,11 @@ class ToyModel(nn.Module):
         return self.unet(x, steps, context, self.control(x, steps, context, hint), strength)
 
 
+def written(parts: Sequence[Tensor]) -> Tensor:
+    """A patch (3, 64, 64) that says these colours (3,) of hair, skin, shirt and style, -1..1."""
+    return torch.stack([*parts, torch.zeros(3)])[bands()].permute(2, 0, 1)
+
+
 def _write_bands(projection: Resampler) -> None:
     """Let the last layers write each token's first four numbers flat into the bands.
 
@@ -118,7 +124,7 @@ def _write_bands(projection: Resampler) -> None:
     band = bands().flatten()
     places = torch.arange(PATCH * PATCH)
     pattern = _STEEP * ((places // PATCH + places % PATCH) % 2 * 2 - 1).float()
-    live = band != _NOTHING
+    live = band != NOTHING
     weight = torch.zeros(PATCH * PATCH, WIDTH)
     weight[live, band[live]] = 1.0
     weight[~live] = -weight.sum(0) / (~live).sum()

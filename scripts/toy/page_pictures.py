@@ -29,11 +29,12 @@ from core.models.packs import IR_SE50
 from core.pictures.previews import as_picture
 from core.places import control_images, group, placing
 
-from . import alone, net, places, stored
+from . import alone, net, places, stored, story
 from .net import Settings, ToyModel
 
 SIDES = (320, 240)
 WINDOW = (1200, 900)
+STORY_WIDTH = 1280
 PLACES = ("First", "Second", "Third")
 TWO, THREE = ("anna", "ben"), ("anna", "ben", "carla")
 Order = Sequence[int]
@@ -64,10 +65,14 @@ class Studio:
         latents = net.sample(self._model, hint, [tokens], settings or Settings())
         return self._model.decoder(latents)[0].movedim(0, -1).clamp(0, 1)
 
+    def told(self) -> Image.Image:
+        """Four scenes in a row."""
+        pictures = alone.told(self._model, Cast(tuple(self._people[name] for name in TWO)))
+        return story.sheet(pictures, story.SCENES, columns=len(pictures))
 
-def faults() -> Mapping[str, Tensor]:
+
+def faults(studio: Studio) -> Mapping[str, Tensor]:
     """By the names of their files. The first is right, the last what `small` should be."""
-    studio = Studio()
     beside = group.layout(2, "bust", 0, *places.LARGE)
     first, second = beside.slots
     gap = second.center[0] - first.center[0]
@@ -131,7 +136,11 @@ def shot(page: Path) -> Image.Image:
 
 
 def main(folder: Path) -> None:
-    pictures = faults()
+    studio = Studio()
+    scenes = studio.told()
+    sides = (STORY_WIDTH, scenes.height * STORY_WIDTH // scenes.width)
+    _save(scenes.resize(sides, Image.Resampling.LANCZOS), folder / "story.webp")
+    pictures = faults(studio)
     for name, pixels in pictures.items():
         _save(as_picture(pixels).resize(SIDES, Image.Resampling.LANCZOS), folder / f"{name}.webp")
     with TemporaryDirectory() as around:

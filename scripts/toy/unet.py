@@ -35,7 +35,7 @@ Control = list[Tensor]
 """What a ControlNet adds: per input block, then the middle."""
 Beside = tuple[Tensor, Tensor]
 """What a layer's self-attention reads beside its own tokens: states (B, n, 64), and what is added to their logits,
-(B, n)."""
+(B, n), or (B, tokens, n) where it differs by who reads."""
 
 
 class _Residual(nn.Module):
@@ -71,7 +71,8 @@ class _Attention(nn.Module):
         bias = None
         if beside:
             states, bias_beside = beside
-            bias = torch.cat([bias_beside.new_zeros(context.shape[:2]), bias_beside], 1)[:, None]
+            by_reader = bias_beside if bias_beside.ndim == 3 else bias_beside[:, None]
+            bias = functional.pad(by_reader, (context.shape[1], 0))
             context = torch.cat([context, states], 1)
         output = self._read(queries, self.to_k(context), self.to_v(context), bias)
         if self.image:
@@ -222,6 +223,10 @@ class _Encoder(nn.Module):
         return self.time_embed(torch.cat([angles.cos(), angles.sin()], dim=1).to(dtype))
 
 
+def _has_transformer(block: nn.Module) -> bool:
+    return any(isinstance(layer, _Transformer) for layer in block.children())
+
+
 def hint_block() -> nn.Sequential:
     """(B, 3, 8h, 8w) -> (B, 64, h, w); Parts2Whole's pose guider has the same layers as a ControlNet."""
     hint: list[nn.Module] = []
@@ -268,6 +273,9 @@ class UNet(_Encoder):
         blocks = itertools.chain(self.input_blocks, self.output_blocks, [self.middle_block])
         return [layer for block in blocks for layer in block.modules() if isinstance(layer, _Layer)]
 
+    def up_layers(self) -> list[_Layer]:
+        return [layer for layer in self.output_blocks.modules() if isinstance(layer, _Layer)]
+
     def look_at(self, seen: Sequence[Beside | None]) -> None:
         """What every layer reads beside its own tokens, from now on."""
         for layer, beside in zip(self.layers(), seen, strict=True):
@@ -278,10 +286,10 @@ class UNet(_Encoder):
 
     def forward(
         self, x: Tensor, steps: Tensor, context: Tensor, control: Control | None = None, strength: float = 1.0,
-        image: Sequence[tuple[Tensor, Tensor]] = (), pose: Tensor | None = None,
+        image: Sequence[tuple[Tensor, Tensor]] = (), pose: Tensor | None = None, only_seen: bool = False,
     ) -> Tensor:  # fmt: skip
-        """What it predicts, (B, 4, h, w). image: keys and values for each of cross_attention. pose: (B, 64, h, w),
-        added behind the first convolution."""
+        """What it predicts, (B, 4, h, w); with only_seen nothing of use, as it ends behind the last transformer.
+        image: keys and values for each of cross_attention. pose: (B, 64, h, w), added behind the first convolution."""
         layers = self.cross_attention()
         for number, layer in enumerate(layers):
             layer.image = image[number] if image else None
@@ -297,8 +305,9 @@ class UNet(_Encoder):
             control = [nothing for _ in (*skips, x)]
         *added, middle = control
         x = self.middle_block(x, time, context) + strength * middle
-        for block in self.output_blocks:
+        last = max(number for number, block in enumerate(self.output_blocks) if _has_transformer(block))
+        for block in self.output_blocks[: last + 1] if only_seen else self.output_blocks:
             skip = skips.pop() + strength * added.pop()
             size = skips[-1].shape[2:] if skips else ()
             x = block(torch.cat([x, skip], dim=1), time, context, size)
-        return self.out(x)
+        return x if only_seen else self.out(x)

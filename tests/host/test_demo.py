@@ -70,10 +70,11 @@ def test_the_demo_draws_the_same_with_a_host_and_without(own_host: Host, clone: 
 
     It comes first in this file: the server of the other test would only take memory beside it.
     """
-    *_, done, first, clothes, places = demo(clone, own_host)
+    *_, done, first, scenes, clothes, places = demo(clone, own_host)
     assert f"The pictures and report.json are in {clone / 'output'}." in done
     assert f"{clone / 'output' / 'result.png'}: Anna at the left, Ben at the right" in first
     assert "3_place_cast.png: where Anna and Ben stand" in places
+    assert "story.png: Anna and Ben in four scenes" in scenes
     assert "outfit.png: " in clothes
     assert files_of_the_user(own_host) == []
     report = json.loads((clone / "output" / "report.json").read_text("utf-8"))

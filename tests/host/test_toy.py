@@ -126,16 +126,6 @@ def looks_of(small: net.ToyModel, chosen: list[Person]) -> Tensor:
     return small.looks(torch.cat([person.embeddings[IR_SE50] for person in chosen]))
 
 
-def fit(pictures: Sequence[measure.Seen], part: str) -> float:
-    """R2 of the colours of "hair", "shirt" or "skin" over everybody in whom they are seen."""
-    columns = slice(3 * ("hair", "shirt", "skin").index(part), None)
-    found = torch.cat([picture.found for picture in pictures])[:, columns][:, :3]
-    meant = torch.cat([picture.meant for picture in pictures])[:, columns][:, :3]
-    visible = ~found.isnan().any(1)
-    error = (found[visible] - meant[visible]).square().mean()
-    return float(1 - error / meant[visible].var(0, correction=0).mean())
-
-
 def away(picture: Tensor, cartoon: Tensor, face: Box, most: int = 8) -> float:
     """How far a face of a picture (3, H, W) is from where a right one, the cartoon, has it, in heights of its box.
 
@@ -238,7 +228,7 @@ def test_everybody_is_in_their_place_by_region(
         numbers = [int(number) - 1 for number in order.split(",")]
         chosen = unseen[picture * 6 :][: len(numbers)]
         found.append(seen(*drawn(with_instant_id, chosen, LARGE, order), small.looks(chosen[numbers]), by_face=True))
-    association, skin = measure.association(found), fit(found, "skin")
+    association, skin = measure.association(found), measure.fit(found, "skin")
     assert association >= 0.95 and skin >= 0.75, (association, skin)
 
 
@@ -255,7 +245,7 @@ def test_a_portrait_looks_like_its_photo_and_stands_at_its_keypoints(
         cartoon, _ = avatars.picture(standing, small.looks(embedding), LARGE)
         face = bodies.face_box(standing[0].nose, standing[0].head)
         shifts.append(away(pixels.permute(2, 0, 1), cartoon, face))
-    looks = {part: fit(found, part) for part in PARTS}
+    looks = {part: measure.fit(found, part) for part in PARTS}
     assert sum(one <= 1 / 16 for one in shifts) >= 0.95 * people and min(looks.values()) >= 0.8, (shifts, looks)
 
 

@@ -12,13 +12,16 @@ from pack.core.models.packs import ANTELOPE, IR_SE50
 from pack.core.parts.parts import Parts, make_part
 from pack.core.persons import saving
 from pack.nodes.control_images import DrawSkeletons
+from pack.nodes.id_patch.nodes import LOADER as ID_PATCH
+from pack.nodes.id_patch.nodes import ApplyIDPatch, IDPatchConditionImage
 from pack.nodes.looks import LookFromPicture
 from pack.nodes.parts2whole.nodes import ApplyParts2Whole, EncodeParts
-from pack.nodes.places import LayoutForAGroup
+from pack.nodes.places import LayoutForAGroup, PlaceCast
 from pack.nodes.share_parts.nodes import ONCE, SharePartsAttention
 from torch import Tensor
-from toy import avatars, built, export, garments, net, places, recogniser
-from toy_in_host import Host, Wardrobe, drawn_people, dressing, sample, sharing
+from toy import avatars, built, export, garments, net, places, recogniser, stored, story
+from toy_files import files_in
+from toy_in_host import Host, Wardrobe, drawn_people, dressing, host_nodes, opened, sample, sharing
 
 RED, BLUE, GREEN, YELLOW = (0.85, 0.1, 0.1), (0.1, 0.2, 0.85), (0.1, 0.65, 0.2), (0.9, 0.8, 0.1)
 TOP, TROUSERS = garments.PARTS["shirt"], garments.PARTS["trousers"]
@@ -182,3 +185,40 @@ def test_everybody_wears_their_own_colours_also_exchanged() -> None:
                 right.append(nearest == who.name)
                 errors.append(away(found, looks[who.name]))
     assert mean(right) == 1 and mean(errors) <= 0.15, (right, errors)
+
+
+def test_a_scene_of_a_story_is_as_without_a_host(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Words, ID-Patch and the looks of a first scene in one picture: the small networks draw the same."""
+    small, settings = stored.load(), net.Settings(id_start=1.0)
+    with files_in(tmp_path_factory.mktemp("toy")) as files:
+        host = opened(files, "control_net", ID_PATCH.load_file, "id_patch", checkpoint="story")
+    people = [person("Anna", 0), person("Ben", 1)]
+    layout = LayoutForAGroup.execute(2, "bust", 0, *places.LARGE).args[0]
+    cast = PlaceCast.execute(layout, "left to right", "", Cast(tuple(map(Member, people)))).args[0]
+    skeleton = DrawSkeletons.execute(layout).args[0]
+    embeddings = drawn_people("apart")[:2]
+    hint = net.hint(skeleton[0], small.patches(embeddings), [slot.center for slot in layout.slots])
+    first: Tensor | None = None
+    parts: list[story.Worn] = []
+    for line in story.SCENES[:2]:
+        text = host_nodes.CLIPTextEncode().encode(host.clip, line)[0]
+        image = IDPatchConditionImage.execute(host.adapter, cast, "mean", skeleton).args[0]
+        options = {"strength": 0.8, "start_percent": 0.0, "end_percent": 1.0, "photos": "mean", "id_start_percent": 1.0}
+        sides = ApplyIDPatch.execute(text, host.empty, host.control_net, host.adapter, cast, image, **options).args[:2]
+        model = host.model
+        if first is not None:
+            model, *sides = SharePartsAttention.execute(
+                host.model, *sides, host.clip, host.vae, cast=cast, width=layout.width, height=layout.height,
+                strength=1.0, start_percent=0.0, end_percent=1.0, layers="up blocks", reference=ONCE,
+            ).args  # fmt: skip
+        pixels = sample(host._replace(model=model), sides, layout, settings)
+        alone = small.decoder(story.scene(small, hint, story.prompt_of(line), settings, first, parts))[0]
+        difference = (alone.permute(1, 2, 0).clamp(0, 1) - pixels).abs()
+        assert difference.mean() < 1 / 255 and difference.quantile(0.99) < 2 / 255, line
+        if first is None:
+            first = pixels
+            for number in (0, 1):
+                cast = LookFromPicture.execute(
+                    cast, str(number + 1), "first scene", pixels[None], "whole body clothes", True
+                ).args[0]
+                parts += story.worn_by(cast, cast, number, hair=True)

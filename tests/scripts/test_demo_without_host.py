@@ -24,6 +24,7 @@ PICTURES = {
     "4_apply_id_patch.png": (512, 384),
     "outfit.png": (128, 192),
     "result.png": (512, 384),
+    "story.png": (1024, 828),
 }
 """What the demo leaves, with a host and without, and the sizes in pixels."""
 NOWHERE = "http://127.0.0.1:9"

@@ -45,10 +45,10 @@ def left(comfyui: Path, name: str) -> Any:
 
 
 def test_without_the_pack_it_is_said_that_nothing_can_run(comfyui: Path) -> None:
-    assert "cannot run" in install.put(comfyui / "models").lines()[-7]
+    assert "cannot run" in install.put(comfyui / "models").lines()[-8]
     (comfyui / "custom_nodes").mkdir()
     (comfyui / "custom_nodes" / "mine").symlink_to(install.ROOT)
-    assert "cannot run" not in install.put(comfyui / "models").lines()[-7]
+    assert "cannot run" not in install.put(comfyui / "models").lines()[-8]
 
 
 def test_its_workflows_name_nothing_that_is_to_be_fetched(installed: Path) -> None:
@@ -123,7 +123,7 @@ def test_what_the_user_has_stays(comfyui: Path) -> None:
     for file, now in ((mine, b'{"mine": 1}'), (photo, b"a photo"), (old, b"old")):
         file.unlink()
         file.write_bytes(now)
-    assert "so it stays as it is" in install.put(comfyui / "models").lines()[-6]
+    assert "so it stays as it is" in install.put(comfyui / "models").lines()[-7]
     assert mine.read_bytes() == b'{"mine": 1}' and photo.read_bytes() == b"a photo"
     assert old.read_bytes() == built.build().id_patch.read_bytes()
 

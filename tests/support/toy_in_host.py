@@ -59,9 +59,11 @@ def drawn_people(name: str) -> Tensor:
     return load_file(Path(__file__).parents[1] / "golden" / "toy_people.safetensors")[name]
 
 
-def opened(files: Files, control_net: str, load: Callable[[str], Any], adapter: str) -> Host:
-    """control_net, adapter: names of files; load: what loads the last."""
-    host, _ = _loaded(files.checkpoint)
+def opened(
+    files: Files, control_net: str, load: Callable[[str], Any], adapter: str, checkpoint: str = "checkpoint"
+) -> Host:
+    """control_net, adapter, checkpoint: names of files; load: what loads the adapter."""
+    host, _ = _loaded(getattr(files, checkpoint))
     net_of_it = comfy.controlnet.load_controlnet(str(getattr(files, control_net)))
     return host._replace(control_net=net_of_it, adapter=load(str(getattr(files, adapter))))
 
