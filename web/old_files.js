@@ -19,11 +19,19 @@ function writeDrawnBoxes({ type, widgets_values: values }) {
   if (Array.isArray(drawn) && drawn.length) values[TEXT] = drawn.map(lineOf).join("\n");
 }
 
-/** Words of menus that went become those that mean the same. Inputs that went stay in the file: the host reads them. */
+/** What the menus of a node offer today. */
+function offered(type) {
+  const { required, optional } = LiteGraph.registered_node_types[type]?.nodeData?.input ?? {};
+  const inputs = Object.values({ ...required, ...optional });
+  return inputs.flatMap(([kind, settings]) => (Array.isArray(kind) ? kind : (settings?.options ?? [])));
+}
+
+/** Words of menus that went become those that mean the same. Inputs that went stay in the file: the host reads them. A
+ * word that another menu of the node offers stays: whose value it is a file does not say. */
 function writeWordsOfToday({ type, widgets_values: values }, earlier) {
   for (const words of Object.values(earlier[type]?.words ?? {})) {
     for (const [place, value] of Object.entries(values ?? {})) {
-      if (Object.hasOwn(words, value)) values[place] = words[value];
+      if (Object.hasOwn(words, value) && !offered(type).includes(value)) values[place] = words[value];
     }
   }
 }

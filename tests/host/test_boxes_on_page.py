@@ -63,3 +63,12 @@ def test_a_word_that_went_is_the_one_that_means_the_same(visit: Visit) -> None:
     saved["widgets_values"] = ["method's own" if value == "face boxes" else value for value in saved["widgets_values"]]
     visit.open_file(file)
     assert visit.canvas.node_of("LikenessPlaceCast").value("acts_in") == "regions"
+
+
+def test_a_word_that_another_menu_offers_stays(visit: Visit) -> None:
+    """The provider "auto", which was a word of the backend too."""
+    visit.load(
+        {"models": node("LikenessLoadFaceEmbedder", pack="buffalo_sc", recognisers="all found", provider="auto")}
+    )
+    visit.open_file(visit.canvas.saved())
+    assert visit.canvas.node_of("LikenessLoadFaceEmbedder").value("provider") == "auto"
