@@ -104,14 +104,15 @@ def test_each_person_stands_in_their_place_by_the_report(drawn: tuple[Path, str]
 def test_it_is_said_what_ran_what_did_not_and_which_picture_to_open_first(drawn: tuple[Path, str]) -> None:
     clone, said = drawn
     lines = said.splitlines()
-    ran, not_run, command, done = lines[-7:-3]
+    shown = len(demo_script.SHOWN)
+    ran, not_run, command, done = lines[-4 - shown : -shown]
     assert "What ran: the pack's core" in ran
     assert "toy model" in ran
     assert "What did NOT run: the nodes and ComfyUI." in not_run
     assert "git clone https://" in not_run
     assert command.startswith("COMFYUI_PATH=")
     assert f"The pictures and report.json are in {clone / 'output'}. Open the first one first:" in done
-    for line, name in zip(lines[-3:], demo_script.SHOWN, strict=True):
+    for line, name in zip(lines[-shown:], demo_script.SHOWN, strict=True):
         assert f"{clone / 'output' / name}: " in line
     assert "Place Cast" not in said, "steps are named with --verbose alone"
 

@@ -99,6 +99,9 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C
     try:
         learned(training, given.minutes, given.state)
+    except KeyboardInterrupt:
+        say("Stopped: the same command goes on from here.")
+        return
     finally:
         keep(training, given.state)
     write(training)
