@@ -17,13 +17,10 @@ from torch import Tensor, nn
 from ...core.attention.token_groups import AnySplit, Group, RowSplit, Split, joined, split_attention
 from ..host.unet import Options
 from ..sampling.carried import ConditioningLost
-from ..sampling.code_of_others import is_of_others
 from ..sampling.watch import DueCalls
 from .file_attention import OVERRIDE, Attention, attention_of_file, for_some_tokens
 from .transformer_families import TransformerFamily
 
-_OF_OTHERS = "likeness_override_of_others"
-"""The key, inside of a forward, of the function of another pack that ours stands around; None where there is none."""
 _READINGS = "likeness_readings"
 """The key of the Readings among the transformer_options inside of a forward."""
 
@@ -55,16 +52,7 @@ def around_attention(options: Options, function: Callable[..., Tensor]) -> Optio
             attend = attention_of_file(kwargs.get("transformer_options", {})) or kernel
         return function(attend, q, k, v, *args, **kwargs)
 
-    return {**options, OVERRIDE: override, _OF_OTHERS: options.get(_OF_OTHERS, override_before)}
-
-
-def others_attend(options: Options) -> bool:
-    """Whether another pack has a say in every attention: it stands behind ours, or around it, or has taken ours out.
-
-    options: with a Reading.
-    """
-    override = options.get(OVERRIDE)
-    return options.get(_OF_OTHERS) is not None or override is None or is_of_others(override)
+    return {**options, OVERRIDE: override}
 
 
 def with_reading(options: Options, reading: Reading) -> Options:

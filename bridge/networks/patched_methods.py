@@ -7,7 +7,8 @@ wrappers, attn2 replacements, post_input patches and optimized_attention_overrid
 |---|---|---|
 | Chroma | forward_orig | how many tokens its blocks are given; the other families call post_input patches |
 | Anima | forward of each cross_attn | which attention reads the text: numbers of tokens do not tell |
-| Krea 2, Z-Image | forward of each refiner of texts, and embed_all of Z-Image | words are put behind the common text |
+| Krea 2, Z-Image | forward of txtfusion, embed_all | words are put behind the common text |
+| Krea 2, Z-Image | forward of each refiner of texts | which attention is a refiner's: numbers of tokens do not tell |
 | parts for which a file asks for an attention | forward | beside an override of attention the host forgets it |
 
 It is done for each forward, and no object patch of the MODEL (add_object_patch). The host puts those in when it loads
@@ -29,6 +30,8 @@ from .transformer_families import TransformerFamily
 
 TEXT_READER = "likeness_text_reader"
 """A key among transformer_options inside of a text_reader alone."""
+REFINER = "likeness_refiner"
+"""A key among transformer_options inside of a refiner of texts alone."""
 
 
 class PatchedMethod:

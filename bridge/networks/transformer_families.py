@@ -239,9 +239,8 @@ class TransformerFamily:
     left_padded_to: int = 0
     """How many tokens each text has at least, filled up with zeros in front."""
     refiners: str = ""
-    """Where the blocks stand in which all tokens of a text read each other before they meet the picture, or the module
-    that calls them, which gives each token in its place. They are run for each text alone, and are given neither
-    picture nor time."""
+    """Where the blocks stand in which all tokens of a text read each other before they meet the picture. They are given
+    neither picture nor time. The module in which they stand is given the text, unless own_captions."""
     own_captions: bool = False
     """Whether the network itself pads each text with tokens of its own and counts its positions up to the picture (its
     method embed_cap), so that each text is given to it alone."""

@@ -292,17 +292,23 @@ class RegionalReferencesBatch(SplitBatch):
         # Plans are made here, because torch.compile must not see how they are made in a forward.
         self._plans: dict[int, Plan] = {}  # of the blocks, by the argument of plan()
         self.plan(layout.common)
-        # Of the text's refiners, where they read what it shows of references by their weight. It is of the common text,
-        # without the words of people, which are refined by themselves.
-        self._plan_of_refiners: Plan | None = None
-        if self.family.refiners and any(regional.shown) and regional.record.is_weighted:
-            self._plan_of_refiners = self._made_plan(self._layout_with_text(layout.common).text_spans())
+        # Whether the text's refiners read what the text shows of references by their weight.
+        self._weighs_in_refiners = bool(self.family.refiners) and any(regional.shown) and regional.record.is_weighted
+        self._plans_of_refiners: dict[int, Plan] = {}  # by the number of tokens of all texts
+        if self._weighs_in_refiners:
+            self.plan_of_refiners(layout.common)
 
     def plan(self, text: int) -> Plan:
         """How the attention of the blocks is split. text: how many tokens the common text has."""
         if text not in self._plans:
             self._plans[text] = self._made_plan(self._layout_with_text(text).spans())
         return self._plans[text]
+
+    def plan_of_refiners(self, text: int) -> Plan:
+        """How the attention of the text's refiners is split. text: how many tokens all texts have."""
+        if text not in self._plans_of_refiners:
+            self._plans_of_refiners[text] = self._made_plan(self._layout_with_text(text).text_spans())
+        return self._plans_of_refiners[text]
 
     @untraced  # words of Prompt per Person make the text longer, and how long is known in a forward only
     def _made_plan(self, spans: Sequence[Span]) -> Plan:
@@ -376,13 +382,12 @@ class RegionalReferencesBatch(SplitBatch):
     def _split_of_refiner(self, queries: int, keys: int) -> AnySplit | None:
         """How an attention in front of the blocks is split; None where it is not, because each token reads all others.
 
-        That is so where the texts are words of people, and where the common text reads what it shows unweighted. Krea 2
-        first lets the layers of each token of a text read each other: these are fewer than a text with a picture has.
+        That is so where the text reads what it shows unweighted. Krea 2 first lets the layers of each token of a text
+        read each other: these are fewer than a text with a picture has.
         """
-        is_for_words = current.texts is not None and current.texts.is_for_words
-        if is_for_words or self._plan_of_refiners is None:
+        if not self._weighs_in_refiners or queries != keys or queries < self._layout.common:
             return None
-        return self._plan_of_refiners.of(queries, keys)
+        return self.plan_of_refiners(queries).of(queries, keys)
 
 
 def read_references(of_row: RegionalReferences, cells: int) -> list[ReadReference]:

@@ -50,27 +50,6 @@ def _replaced_methods(network: nn.Module) -> Iterable[Any]:
                 yield from (value for name, value in vars(kind).items() if "forward" in name and callable(value))
 
 
-def changed_by_others(modules: Iterable[nn.Module]) -> bool:
-    """Whether code of other packs stands in any of these modules: in the place of `forward`, also behind ours, or as a
-    hook. Modules whose classes are of other packs, such as those of a file format, are as they are made."""
-    return any(map(is_of_others, _called_by(modules)))
-
-
-def _called_by(modules: Iterable[nn.Module]) -> Iterable[Any]:
-    """What torch calls when it calls one of these modules, without functions of ours in front."""
-    for module in modules:
-        function = vars(module).get("forward")
-        while function is not None and is_ours(function):
-            function = getattr(function, "__self__", None)
-            function = getattr(function, "standing", None)  # a LayerHook, or what stands for a method
-        if function is not None:
-            yield function
-        elif type(module).__module__.startswith(_HOST):
-            yield type(module).forward
-        for hooks in ("_forward_pre_hooks", "_forward_hooks"):
-            yield from vars(module)[hooks].values()
-
-
 def is_ours(function: Callable[..., Any]) -> bool:
     return _module_of(function).startswith(f"{_OURS}.")
 

@@ -27,11 +27,6 @@ class CurrentTexts:
     alone: int | None = None
     rows: tuple[int, ...] | None = None
 
-    @property
-    def is_for_words(self) -> bool:
-        """Whether the network is called for the words of people alone."""
-        return self.alone is not None and self.alone > 0
-
 
 @dataclass(frozen=True)
 class CurrentReferences:

@@ -16,14 +16,12 @@ from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrappersMP, add_wrapper_with_key
 from figures import relative
 from host_sampling import Applied, applied, assert_areas_are_apart, latent_of
-from marks import each
 from method_rows import Row, applies_to, carries_in_both
-from pack.bridge.networks import model_family
 from pack.bridge.networks.attention import OVERRIDE
 from tiny import people_made, tiny_dits
 from tiny.tiny_dits import KREA_2, Z_IMAGE
 from torch import Tensor
-from transformer_loras import COMMON, HEIGHT, WIDTH, Setting, cast, put_on, setting_of
+from transformer_loras import COMMON, HEIGHT, WIDTH, Setting, cast, setting_of
 
 OFTEN = (
     "instant_id, ApplyInstantID",
@@ -189,13 +187,6 @@ def test_beside_a_pack_that_writes_into_what_it_is_given(row_or_variant: Row) ->
     assert relative(given_in_the_last(beside, more, less, more), fresh) <= 1e-5
 
 
-def refiner_of(model: ModelPatcher) -> Any:
-    """The first layer of a network that words are refined in."""
-    family = model_family.taken_family(model.model)
-    refiners = model_family.network_of(model.model).get_submodule(family.refiners)
-    return next(module for module in refiners.modules() if hasattr(module, "in_features"))
-
-
 def with_wrapper(model: ModelPatcher, wrapper: Callable[..., Tensor]) -> ModelPatcher:
     clone = model.clone()
     clone.add_wrapper_with_key(WrappersMP.DIFFUSION_MODEL, "theirs", wrapper)
@@ -205,42 +196,6 @@ def with_wrapper(model: ModelPatcher, wrapper: Callable[..., Tensor]) -> ModelPa
 def mixed(x: Tensor, time: Tensor) -> Tensor:
     """Another x at every time. A norm behind it would undo a factor."""
     return x + time[0] * x.roll(1, -1)
-
-
-def with_attention_by_time(given: Applied, setting: Setting) -> Applied:
-    def attend(kernel: Callable[..., Tensor], *args: Any, **more: Any) -> Tensor:
-        return mixed(kernel(*args, **more), more["transformer_options"]["sigmas"])
-
-    model = given.model.clone()
-    model.model_options["transformer_options"][OVERRIDE] = attend
-    return replace(given, model=model)
-
-
-def with_layer_by_time(given: Applied, setting: Setting) -> Applied:
-    """A function in its place while the network runs."""
-    layer = refiner_of(given.model)
-
-    def wrapper(executor: Any, x: Tensor, timesteps: Tensor, *args: Any, **more: Any) -> Tensor:
-        with pytest.MonkeyPatch.context() as patch:
-            forward = layer.forward
-            patch.setitem(vars(layer), "forward", lambda x: mixed(forward(x), timesteps))
-            return executor(x, timesteps, *args, **more)
-
-    return replace(given, model=with_wrapper(given.model, wrapper))
-
-
-def with_hook_by_time(given: Applied, setting: Setting) -> Applied:
-    """One of torch's."""
-    layer = refiner_of(given.model)
-
-    def wrapper(executor: Any, x: Tensor, timesteps: Tensor, *args: Any, **more: Any) -> Tensor:
-        hook = layer.register_forward_hook(lambda layer, given, out: mixed(out, timesteps))
-        try:
-            return executor(x, timesteps, *args, **more)
-        finally:
-            hook.remove()
-
-    return replace(given, model=with_wrapper(given.model, wrapper))
 
 
 def with_inner_wrapper(given: Applied, wrapper: Callable[..., Tensor]) -> Applied:
@@ -257,11 +212,8 @@ def with_inner_wrapper(given: Applied, wrapper: Callable[..., Tensor]) -> Applie
     return replace(given, model=model)
 
 
-TextByTime = Callable[[Tensor, Tensor], Tensor]
-"""What another pack makes of a text, (B, T, width), at these times, (B,). It may write into what it is given."""
-
-
-def around_text(text_by_time: TextByTime) -> Callable[..., Tensor]:
+def around_text(text_by_time: Callable[[Tensor, Tensor], Tensor]) -> Callable[..., Tensor]:
+    """text_by_time: what another pack makes of a text, (B, T, width), at these times, (B,)."""
     def wrapper(executor: Any, x: Tensor, timesteps: Tensor, context: Tensor, *args: Any, **more: Any) -> Tensor:
         options = more.get("transformer_options") or args[-1]
         return executor(x, timesteps, text_by_time(context, options["sigmas"]), *args, **more)
@@ -269,106 +221,9 @@ def around_text(text_by_time: TextByTime) -> Callable[..., Tensor]:
     return wrapper
 
 
-def with_fewer_tokens(context: Tensor, time: Tensor) -> Tensor:
-    context[:, : int(time[0] * context.shape[1])] = 0
-    return context
-
-
-def with_noise(context: Tensor, time: Tensor) -> Tensor:
-    generator = torch.Generator().manual_seed(int(1000 * float(time[0])))
-    return context.add_(torch.randn(context.shape, generator=generator).to(context), alpha=float(context.std()))
-
-
-def of_one_side(context: Tensor, time: Tensor) -> Tensor:
-    """The positive's, whose rows are the last."""
-    context[-1:] = mixed(context[-1:], time)
-    return context
-
-
-def in_the_same_memory(context: Tensor, time: Tensor) -> Tensor:
-    """Another tensor that lies where the text lay."""
-    return context.view(-1).copy_(mixed(context, time).flatten()).view(context.shape)
-
-
-TEXTS_BY_TIME: dict[str, TextByTime] = {
-    "another text": mixed,
-    "scaled in place": lambda context, time: context.mul_(torch.linspace(0.2, 1, context.shape[-1]) ** time[0]),
-    "noise in place": with_noise,
-    "zeroed in place": with_fewer_tokens,
-    "one side in place": of_one_side,
-    "in the same memory": in_the_same_memory,
-}
-
-
-def with_text(text_by_time: TextByTime) -> Callable[[Applied, Setting], Applied]:
-    return lambda given, setting: with_inner_wrapper(given, around_text(text_by_time))
-
-
-def with_captions_by_time(given: Applied, setting: Setting) -> Applied:
-    """By a method that Z-Image's texts come to before the layers, and by one that Krea 2's do."""
-
-    def wrapper(executor: Any, x: Tensor, timesteps: Tensor, *args: Any, **more: Any) -> Tensor:
-        network = executor.class_obj
-        name = "embed_cap" if hasattr(network, "embed_cap") else "_unpack_context"
-        method = getattr(network, name)
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setitem(vars(network), name, lambda text, **more: method(mixed(text, timesteps), **more))
-            return executor(x, timesteps, *args, **more)
-
-    return replace(given, model=with_wrapper(given.model, wrapper))
-
-
-def with_positions_by_time(given: Applied, setting: Setting) -> Applied:
-    """By a module in the place of the one that turns positions into rotations."""
-
-    def wrapper(executor: Any, x: Tensor, timesteps: Tensor, *args: Any, **more: Any) -> Tensor:
-        network = executor.class_obj
-        name = "rope_embedder" if hasattr(network, "rope_embedder") else "pe_embedder"
-        embedder = getattr(network, name)
-        theirs = torch.nn.Module()
-        theirs.forward = lambda positions: embedder(positions * (1 + timesteps[0]))
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(network, name, theirs)
-            return executor(x, timesteps, *args, **more)
-
-    return replace(given, model=with_wrapper(given.model, wrapper))
-
-
-def with_inner_attention_by_time(given: Applied, setting: Setting) -> Applied:
-    """Around ours."""
-
-    def wrapper(executor: Any, x: Tensor, timesteps: Tensor, *args: Any, **more: Any) -> Tensor:
-        options = more.get("transformer_options") or args[-1]
-        attend = options[OVERRIDE]
-        options[OVERRIDE] = lambda *given, **named: mixed(attend(*given, **named), timesteps)
-        return executor(x, timesteps, *args, **more)
-
-    return with_inner_wrapper(given, wrapper)
-
-
 def strips() -> Tensor:
     """The left and the right half."""
     return people_made.painted((0, 0, 64, 96), (64, 0, 128, 96), width=WIDTH, height=HEIGHT)
-
-
-def with_loras_that_begin(given: Applied, setting: Setting) -> Applied:
-    """Of the people whose words these are."""
-    people, sides = cast(*setting.files, words=("", "")), (given.positive, given.negative)
-    begin = (SOONER + AT) / 2
-    return Applied(*put_on(setting, people, strips(), given.model, sides=sides, start_percent=begin))
-
-
-OTHERWISE_LATER = {
-    "attention": with_attention_by_time,
-    "layer": with_layer_by_time,
-    "hook": with_hook_by_time,
-    "captions": with_captions_by_time,
-    "positions": with_positions_by_time,
-    "attention around ours": with_inner_attention_by_time,
-    **{f"text: {name}": with_text(text_by_time) for name, text_by_time in TEXTS_BY_TIME.items()},
-    "LoRAs": with_loras_that_begin,
-    "weights": lambda given, _: with_hook(given),
-}
 
 
 def words_of_two(setting: Setting) -> Applied:
@@ -376,21 +231,6 @@ def words_of_two(setting: Setting) -> Applied:
     sides = setting.text(COMMON), setting.text(COMMON.replace("park", "hall"))
     people, prompts = cast(*setting.files), "1: red\n2: in green"
     return Applied(*setting.applied("LikenessPromptPerPerson", people, sides=sides, prompts=prompts, mask=strips()))
-
-
-@marks.transformers
-@pytest.mark.parametrize("family", each([Z_IMAGE, KREA_2], [KREA_2]))
-@pytest.mark.parametrize("otherwise", OTHERWISE_LATER)
-def test_words_are_refined_anew_where_they_come_out_otherwise_later(family: str, otherwise: str) -> None:
-    """What refines them is given no time."""
-    setting = setting_of(family)
-    given = words_of_two(setting)
-    changed = OTHERWISE_LATER[otherwise](given, setting)
-    x = tiny_dits.latent(family, WIDTH, HEIGHT)
-    fresh = given_in_the_last(changed, Forward(x))
-    assert relative(fresh, given_in_the_last(given, Forward(x))) > 1e-4
-    turns = Forward(x, percent=SOONER), Forward(x), Forward(x, percent=SOONER), Forward(x)
-    assert relative(given_in_the_last(changed, *turns), fresh) <= 1e-6
 
 
 @marks.transformers

@@ -52,7 +52,7 @@ TRANSFORMER = TransformerFamily(
     code=("context = self.txtfusion(context, mask=None", POST_INPUT, "reference_image_num_tokens"),
     picture_layer="first",
     patch="patch",
-    refiners="txtfusion",
+    refiners="txtfusion.refiner_blocks",
     streams=(
         LayerStream(r"first", Stream.PICTURE),
         LayerStream(r"txtfusion\.layerwise_blocks\.\d+\.(attn|mlp)\.\w+|txtfusion\.projector", Stream.TEXT_AS_ROWS),

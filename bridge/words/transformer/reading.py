@@ -13,7 +13,7 @@ from ....core.attention.token_layout import TokenKind, TokenLayout, placed_spans
 from ....core.attention.tracing import untraced
 from ....core.attention.word_groups import OwnedTokens, TextLayout, split_by_readers, split_by_words
 from ...host.unet import Options
-from ...networks.patched_methods import TEXT_READER
+from ...networks.patched_methods import REFINER, TEXT_READER
 from ...sampling.carried import ConditioningLost
 from ...sampling.current_forward import current
 from ...sampling.watch import Calls
@@ -25,7 +25,7 @@ given: of all texts, with whatever stands in front of them."""
 
 
 class _WordsAttention(NamedTuple):
-    """An attention that has words in it: of a block, or of its text_reader in families that have one.
+    """An attention that has words in it: of a block, of its text_reader in families that have one, or of a refiner.
 
     text: tokens of all texts, with whatever stands in front of them. queries, keys: how many tokens it has.
     """
@@ -33,6 +33,11 @@ class _WordsAttention(NamedTuple):
     text: int
     queries: int
     keys: int
+
+    @property
+    def is_refiners(self) -> bool:
+        """Whether it is over texts alone."""
+        return self.text == self.queries == self.keys
 
 
 class WordsReading:
@@ -104,6 +109,8 @@ class WordsReading:
     def _attention_with_words(self, queries: int, keys: int, options: Options) -> _WordsAttention | None:
         """Which attention this is; None for one that has no words in it. The arguments are those of `split`."""
         family = self._texts.family
+        if REFINER in options:
+            return _WordsAttention(keys, queries, keys)
         if family.text_reader:
             if TEXT_READER not in options:
                 return None
@@ -138,6 +145,8 @@ class WordsReading:
             lengths = tuple(slot.lengths[slot.in_row(row)] for slot in self._texts.slots)
             # (slots, picture tokens): how often each slot is read there
             weights = torch.stack([slot.weights[slot.in_row(row)] for slot in self._texts.slots])
+            if attention.is_refiners:
+                weights = weights[:, :0]
             # Rows with the same lengths of words, and so the same fillers, and with the same weights share a split.
             key = lengths, weights.numpy().tobytes()
             if key not in split_of:

@@ -25,7 +25,7 @@ from ...sampling.watch import DueCalls
 from .forward_texts import ForwardTexts
 from .prefix import PrefixWordsBatch
 from .reading import WordsReading
-from .refined import RefinedWords, WordsBehindCaption, WordsBehindModule
+from .refined import patched_refiners
 from .slots import slots_of
 from .words import TransformerWords
 
@@ -89,13 +89,6 @@ class _Arguments:
             self.by_name[name] = changed(self.by_name[name])
 
 
-def _refined_words(texts: ForwardTexts) -> RefinedWords | None:
-    """The words in a network that refines its texts; None in one that does not."""
-    if texts.family.own_captions:
-        return WordsBehindCaption(texts)
-    return WordsBehindModule(texts) if texts.family.refiners else None
-
-
 class TransformerWordsBatch(SplitBatch):
     """Attention in which words are read by region, and what has to stand in the network for it.
 
@@ -109,17 +102,16 @@ class TransformerWordsBatch(SplitBatch):
         # How long all texts are, and which of the tokens are whose.
         self._texts = ForwardTexts(slots, forward_shape, family)
         device = forward_shape.device
-        # Words that the network refines come behind the common text in it; all others with the text that it is given.
-        self._refined = _refined_words(self._texts)
+        # Words come behind the common text in a network that refines texts; in others with the text that it is given.
+        self._patched_refiners = patched_refiners(self._texts)
         self._words: Tensor | None = None
-        if self._refined is None:
+        if not self._patched_refiners:
             words = [slot.words_on(device).expand(self.row_count, -1, -1) for slot in slots]
             self._words = torch.cat(words, dim=1)  # (rows, tokens of all slots, width)
         # Who reads which words.
         self._reading = WordsReading(self._texts, tokens_of(forward_shape.model, forward_shape.latent), self.calls)
         self._reading.get_ready(device)  # now, before any code that torch.compile sees
-        # What stands in the network: methods that refine texts, and others that know of all texts.
-        self._patched_refiners = [] if self._refined is None else self._refined.patched()
+        # What else stands in the network.
         self._patched = [
             *patched_inputs(self.network, family, self._reading.with_positions),
             *patched_text_readers(self.network, family),
