@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from ...core.attention.block_tokens import read_tokens
 from ...core.attention.cross_attention import on_tokens
+from ...core.attention.spans import Tokens
 from ..host.shared_network import model_of
 from ..host.unet import Options, dtype_of, with_replacements
 from ..networks.model_family import cells_per_token, network_of, tokens_of
@@ -193,7 +194,7 @@ class BlocksBatch(Batch):
         """Whether anybody is read behind a block, by its number among all blocks."""
         return any(reader.layers[number] for reader in self._readers)
 
-    def options_for_network(self, options: Options) -> Options:
+    def options_for_network(self, options: Options, tokens: Tokens) -> Options:
         """transformer_options with our function in the place of each block behind which people are read.
 
         It calls what another node has put there, or else the block.

@@ -14,6 +14,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from ...core.attention.spans import NO_TOKENS, Tokens
 from ..host.unet import Grid
 from ..sampling.current_forward import current
 
@@ -22,17 +23,25 @@ class Forward:
     """What one forward of a UNet or transformer knows, in one thread, while its network is called.
 
     mark: of what is added to the layers.
+    tokens: of a transformer, those that its layers are given.
     grids: of a UNet, (height, width) of the pixels that a block has in this forward, once its first convolution ran.
     text_people: of a UNet, the people with whose LoRAs keys and values of the text are made while `call_with_text_of`
     runs; empty at any other time.
-    weights: weights of tokens that torch.compile has worked out in this forward, by their key.
+    weights: weights of these tokens that torch.compile has worked out in this forward, by their key.
     """
 
     def __init__(self, mark: object) -> None:
         self.mark = mark
+        self.tokens = NO_TOKENS
         self.grids: dict[tuple[str, int], Grid] = {}
         self.text_people: tuple[Any, ...] = ()
         self.weights: dict[Any, Tensor] = {}
+
+    def begin_tokens(self, tokens: Tokens) -> None:
+        """From now on layers are given these tokens."""
+        if tokens is not self.tokens:
+            self.tokens = tokens
+            self.weights = {}
 
     def call_with_text_of(self, people: tuple[Any, ...], attention: Callable[[], Tensor]) -> Tensor:
         """Call another pack's attention, and return its output. Meanwhile `text_people` is `people`.

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ...core.attention.spans import Tokens
 from ..host.unet import Options
 from ..sampling.forward import Batch
 from ..sampling.watch import Calls, DueCalls
@@ -114,11 +115,11 @@ class LayerLoras(LayerAddition):
     def output(self, forward: Forward, hook: LayerHook, x: Tensor, out: Tensor) -> Tensor:
         self.calls.count(hook.name)
         for of_node in self.nodes:
-            if self.is_anybodys(of_node.node, x):
+            if self.is_anybodys(forward, of_node.node, x):
                 out = self.with_node(forward, hook, of_node, x, out)
         return out
 
-    def is_anybodys(self, node: NodeLoras, x: Tensor) -> bool:
+    def is_anybodys(self, forward: Forward, node: NodeLoras, x: Tensor) -> bool:
         """Whether LoRAs of this node count in any token of the layer's input x; if not, nothing is to be added."""
         return True
 
@@ -150,7 +151,7 @@ class LayerLoras(LayerAddition):
         layer_count: of how many layers `hidden` has the ranks, one after the other.
         """
         if node.person_of_row is not None:
-            people = self.people_of_rows(node.person_of_row, len(hidden))
+            people = self.people_of_rows(forward, node.person_of_row, len(hidden))
             weights = self.kept.of_rows(forward, people, ranks, hidden.dim())
         elif node.shares is not None:
             weights = self.weights_by_region(forward, node, ranks, hidden, out)
@@ -176,7 +177,7 @@ class LayerLoras(LayerAddition):
         """
         raise NotImplementedError
 
-    def people_of_rows(self, person_of_row: tuple[int, ...], row_count: int) -> tuple[int, ...]:
+    def people_of_rows(self, forward: Forward, person_of_row: tuple[int, ...], row_count: int) -> tuple[int, ...]:
         """The number of the person of each row that the layer is given. person_of_row: of each row of the batch.
 
         row_count: how many the layer is given. Raises ConditioningLost where they are not those of the batch.
@@ -213,5 +214,5 @@ class LorasBatch(Batch):
         begin_additions(self.mark)
         return args, kwargs
 
-    def options_for_network(self, options: Options) -> Options:
+    def options_for_network(self, options: Options, tokens: Tokens) -> Options:
         return options

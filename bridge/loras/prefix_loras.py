@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ...core.attention.token_layout import Span, TokenKind
+from ...core.attention.spans import Span, TokenKind, Tokens, count_of
 from ..host.unet import Options
 from ..networks.prefixes import given_to_network, spans_of, without_kept_prefix
 from ..networks.transformer_families import Stream
-from ..sampling.current_forward import current
 from ..sampling.forward import ForwardShape
 from .layer_hooks import LayerHooks
 from .layer_loras import NodeLoras
@@ -25,40 +24,35 @@ from .transformer_loras import TransformerLorasBatch
 class PrefixTokenWeights(TokenWeights):
     """How much of every rank counts in the tokens of such a transformer, in the forwards of a batch.
 
-    own: how many tokens the network's own prefix has in the forward that is on. references: how many of its latents.
+    references: how many latents the network's own prefix has in the forward that is on.
     """
 
     def __init__(self, forward_shape: ForwardShape) -> None:
         super().__init__(forward_shape)
-        self.own = 0
         self.references = 0
 
     def _key(self, node: NodeLoras, stream: Stream, token_count: int) -> tuple[Any, ...]:
         is_reference = stream is Stream.ONE_PICTURE and self._is_reference
-        return node.number, stream, token_count, self.own, is_reference, current.texts
+        return *super()._key(node, stream, token_count), is_reference
 
     @property
     def _is_reference(self) -> bool:
         """Whether a layer to which pictures come one by one is given a reference now."""
         return self.pictures_begun <= self.references
 
-    def _spans(self, stream: Stream, token_count: int) -> Sequence[Span]:
-        if current.texts is not None:  # one prefix alone is computed
-            return self._text_spans(token_count)
-        own, picture = Span(TokenKind.TEXT, self.own), Span(TokenKind.PICTURE, self.picture)
+    def _spans(self, tokens: Tokens, stream: Stream, token_count: int) -> Sequence[Span]:
+        if not tokens.pictures:  # one prefix alone is computed
+            return super()._spans(tokens, stream, token_count)
         if stream is Stream.TEXT or (stream is Stream.ONE_PICTURE and self._is_reference):
             return [Span(TokenKind.TEXT, token_count)]
         if stream is not Stream.BOTH:
-            return [picture]
-        if token_count == self.own + self.picture:
-            return [own, picture]
+            return tokens.pictures
         # Where the host keeps the prefix it gives the blocks this alone, and the picture alone, of which no one has as
         # many tokens as the other: see PrefixLorasBatch.options_for_network.
-        if token_count == self.picture:
-            return [picture]
-        if token_count == self.own:
-            return [own]
-        raise other_tokens(token_count, self.own + self.picture)
+        for given in (tokens.spans, tokens.pictures, tokens.texts):
+            if token_count == count_of(given):
+                return given
+        raise other_tokens(token_count, tokens.count)
 
 
 class PrefixLorasBatch(TransformerLorasBatch):
@@ -67,6 +61,7 @@ class PrefixLorasBatch(TransformerLorasBatch):
     def __init__(self, hooks: LayerHooks, nodes: Sequence[NodeLoras], forward_shape: ForwardShape) -> None:
         """hooks: of the transformer. nodes: what each node adds."""
         self._of_prefix = PrefixTokenWeights(forward_shape)
+        self._own_count = 0  # of the tokens of the network's own prefix in this forward
         super().__init__(hooks, nodes, forward_shape, self._of_prefix)
         self._acts_on_everybody = any(node.shares is None for node in nodes)
 
@@ -75,14 +70,14 @@ class PrefixLorasBatch(TransformerLorasBatch):
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         args, kwargs = super().network_arguments(args, kwargs)
         given = given_to_network(args, kwargs)
-        self._of_prefix.own = sum(span.count for span in spans_of(given))
+        self._own_count = count_of(spans_of(given))
         self._of_prefix.references = len(given.references)
         return args, kwargs
 
-    def options_for_network(self, options: Options) -> Options:
+    def options_for_network(self, options: Options, tokens: Tokens) -> Options:
         """transformer_options, by which the host keeps no prefix in two cases. LoRAs act in its own, which it would
         take for the same without them. Or that has as many tokens as the picture, so that nothing tells them apart in
         the blocks."""
-        options = super().options_for_network(options)
-        is_as_long = self._of_prefix.own == self._of_prefix.picture
+        options = super().options_for_network(options, tokens.in_blocks(self._own_count, tokens.picture_count))
+        is_as_long = self._own_count == tokens.picture_count
         return without_kept_prefix(options) if self._acts_on_everybody or is_as_long else options

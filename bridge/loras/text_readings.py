@@ -26,6 +26,7 @@ from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
 from torch import Tensor
 
 from ...core.attention.cross_attention import on_grid
+from ...core.attention.spans import Tokens
 from ...core.attention.token_groups import Placing
 from ..host.unet import Grid, Options, Replacement, grid_of, modules_of_network, transformers, with_patch
 from ..networks.file_attention import attend_whole_with, attend_with
@@ -147,9 +148,9 @@ class TextWithLoras(CrossAttentionBatch):
         """Whether any node has LoRAs on the keys or values of the text in this layer."""
         return any(self._people_of_layers[layer_index])
 
-    def options_for_network(self, options: Options) -> Options:
+    def options_for_network(self, options: Options, tokens: Tokens) -> Options:
         # As the last patch, after those of other packs and of a UnetWordsBatch: it sees the text as layers read it.
-        return with_patch(super().options_for_network(options), "attn2_patch", _remember_text)
+        return with_patch(super().options_for_network(options, tokens), "attn2_patch", _remember_text)
 
     @staticmethod
     def keys_or_values(people: Sequence[PersonOfNode], hook: LayerHook, x: Tensor, out: Tensor) -> Tensor:

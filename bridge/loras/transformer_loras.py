@@ -17,13 +17,14 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor
 
+from ...core.attention.spans import Tokens
 from ..host.unet import Options
+from ..networks.forward_tokens import patched_count, tokens_of_shape, with_tokens
 from ..networks.model_family import network_of, taken_family
 from ..networks.modulation import ModulatedLayer, ModulationUse, TimeModulation, TokenModulation, modulated_layer
-from ..networks.patched_methods import patched_inputs, with_input_patch
 from ..networks.transformer_families import LayerStream, Stream, TransformerFamily
 from ..sampling.carried import ConditioningLost
-from ..sampling.current_forward import current
+from ..sampling.current_forward import layers_are_given
 from ..sampling.forward import ForwardShape
 from .layer_hooks import Forward, LayerHook, LayerHooks
 from .layer_loras import LayerLoras, LorasBatch, NodeLoras, nodes_by_layer
@@ -81,7 +82,7 @@ class TransformerLayerLoras(LayerLoras):
             self.modulated.answer.modulation = self._modulation(forward, hook, self.modulated, x, out)
             return self.modulated.neutral(out)
         if self.stream is not None and self.stream.stream is Stream.ONE_PICTURE:
-            self.kept.begin_picture()
+            self.kept.begin_picture(forward.tokens)
         out = super().output(forward, hook, x, out)
         return out if self.use is None else self.use.applied(out)
 
@@ -94,7 +95,7 @@ class TransformerLayerLoras(LayerLoras):
         """
         assert self.stream is not None  # such a layer is refused by the node
         stream = self.stream.stream
-        token_count = self._token_count(self.stream, hidden)
+        token_count = self._token_count(forward, self.stream, hidden)
         weights = self.kept.by_region(forward, node, ranks, stream, token_count)  # (1, tokens, ranks)
         if self.stream.modulates:  # hidden is (B, 1, ranks), and becomes (B, tokens, ranks)
             return weights
@@ -105,28 +106,25 @@ class TransformerLayerLoras(LayerLoras):
             return weights[0][:, None].repeat(len(hidden) // token_count, 1, 1)  # (B * T, 1, ranks)
         return weights.view(1, *hidden.shape[1:-1], -1)  # tokens may stand in a grid: (B, frames, h, w, ranks)
 
-    def is_anybodys(self, node: NodeLoras, x: Tensor) -> bool:
+    def is_anybodys(self, forward: Forward, node: NodeLoras, x: Tensor) -> bool:
         if node.shares is None or self.stream is None:
             return True
-        return self.kept.is_anybodys(node, self.stream.stream, self._token_count(self.stream, x))
+        token_count = self._token_count(forward, self.stream, x)
+        return self.kept.is_anybodys(forward.tokens, node, self.stream.stream, token_count)
 
-    def _token_count(self, stream: LayerStream, x: Tensor) -> int:
+    def _token_count(self, forward: Forward, stream: LayerStream, x: Tensor) -> int:
         """How many tokens a layer is given, or changes. x: what the layer is given, or `down` makes of it."""
         if stream.modulates:  # x is (B, 1, C)
-            return self.kept.count(stream.stream)
+            return self.kept.count(forward.tokens, stream.stream)
         if stream.stream is Stream.TEXT_AS_ROWS:  # Krea 2 joins what several layers of the text encoder gave a token
             if x.dim() == 4:  # (B, T, layers, C)
                 return x.shape[1]
-            texts = current.texts
-            of_some_rows = None if texts is None else texts.rows
-            rows = self.row_count if of_some_rows is None else len(of_some_rows)
-            return len(x) // rows  # of (B * T, layers, C)
+            return len(x) // self.row_count  # of (B * T, layers, C)
         return math.prod(x.shape[1:-1])
 
-    def people_of_rows(self, person_of_row: tuple[int, ...], row_count: int) -> tuple[int, ...]:
-        texts = current.texts
-        if texts is not None and texts.rows is not None:  # the network is called for some rows of the batch alone
-            person_of_row = tuple(person_of_row[row] for row in texts.rows)
+    def people_of_rows(self, forward: Forward, person_of_row: tuple[int, ...], row_count: int) -> tuple[int, ...]:
+        if forward.tokens.rows is not None:  # the layer is called for some rows of the batch alone
+            person_of_row = tuple(person_of_row[row] for row in forward.tokens.rows)
         times, rest = divmod(row_count, len(person_of_row))
         if rest:
             raise ConditioningLost("", f"makes {row_count} rows of {len(person_of_row)} in a layer")
@@ -156,7 +154,8 @@ class TransformerLayerLoras(LayerLoras):
                 common = common + functional.linear(hidden, loras.up.like(x))
             else:
                 additions.append(loras.of_people(x))
-                weights.append(self.kept.by_region(forward, node, loras.people, stream, self.kept.count(stream)))
+                token_count = self.kept.count(forward.tokens, stream)
+                weights.append(self.kept.by_region(forward, node, loras.people, stream, token_count))
         of_people = torch.cat(additions).movedim(0, 1)  # (rows, people, parts * C)
         rows = self.row_count
         zero = TimeModulation(common[rows:], of_people[rows:]) if len(common) > rows else None
@@ -184,7 +183,9 @@ class TransformerLorasBatch(LorasBatch):
         super().__init__(hooks, forward_shape.row_count)
         self._family = taken_family(forward_shape.model)
         self._network = network_of(forward_shape.model)
+        self._own_tokens = tokens_of_shape(forward_shape)
         self._has_references = len(forward_shape.references) > 0
+        self._references_read = True  # in this forward
         nodes = [with_shares_of_tokens(node, forward_shape) for node in nodes]
         self._tokens = tokens or TokenWeights(forward_shape)
         self._modulated = _modulated_layers(self._family, nodes)
@@ -207,12 +208,15 @@ class TransformerLorasBatch(LorasBatch):
         streams = [stream_of(self._family, name) for name in _layers_by_region(nodes)]
         self._modulates_by_region = any(stream is not None and stream.modulates for stream in streams)
 
+    def in_tokens(self, before: Tokens) -> Tokens:
+        return before if before.spans else self._own_tokens
+
     @contextmanager
     def prepared(self) -> Iterator[None]:
         """While it is open, hooks stand in the layers, and the tokens that blocks are given are counted."""
         with ExitStack() as stack:
             stack.enter_context(super().prepared())
-            for patched in patched_inputs(self._network, self._family, self.count_tokens):
+            for patched in patched_count(self._network, self._family):
                 stack.enter_context(patched.in_place())
             yield
 
@@ -225,7 +229,8 @@ class TransformerLorasBatch(LorasBatch):
         """
         args, kwargs = super().network_arguments(args, kwargs)
         method = kwargs.get("ref_latents_method", _default_method(self._network))
-        self._tokens.begin(references_read=self._reads_references(method))
+        self._tokens.pictures_begun = 0
+        self._references_read = self._reads_references(method)
         if method == ZERO_TIME and self._has_references and self._modulates_by_region:
             raise zero_time_unknown()
         return args, kwargs
@@ -237,22 +242,16 @@ class TransformerLorasBatch(LorasBatch):
             return True  # with any method, and with none
         return method is not None  # such as Krea 2
 
-    def options_for_network(self, options: Options) -> Options:
+    def options_for_network(self, options: Options, tokens: Tokens) -> Options:
         """transformer_options with a patch that counts tokens."""
-        return with_input_patch(super().options_for_network(options), self._family, self.count_tokens)
+        pictures = tokens.picture_count if self._references_read else tokens.drawn_count
+        layers_are_given(tokens.in_blocks(tokens.text_count, pictures))
+        return with_tokens(super().options_for_network(options, tokens), self._family, tokens)
 
     def after_network_call(self) -> None:
         """Let the layers that modulate forget what they have answered, also where the network has raised."""
         for layer in self._modulated.values():
             layer.answer.modulation = None
-
-    def count_tokens(self, block_inputs: Options) -> Options:
-        """An InputPatch: it changes nothing, and notes how many tokens of text and picture the blocks are given.
-
-        block_inputs: "txt" (B, T, C) and "img" (B, N, C) of the host.
-        """
-        self._tokens.set_counts(block_inputs["txt"].shape[1], block_inputs["img"].shape[1])
-        return block_inputs
 
 
 def _modulated_layers(family: TransformerFamily, nodes: Sequence[NodeLoras]) -> dict[str, ModulatedLayer]:

@@ -15,6 +15,7 @@ from typing import Any
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
+from ...core.attention.spans import Tokens
 from ..host.unet import Grid, Options, block_of, first_convolution_of, grids
 from ..networks.model_family import network_of
 from ..sampling.forward import ForwardShape
@@ -130,7 +131,7 @@ class UNetLayerLoras(LayerLoras):
         # What the block has in this forward, as another node may have changed it; else what it has by itself.
         return forward.grids.get(self.block, self.kept.own_grids[self.block])
 
-    def people_of_rows(self, person_of_row: tuple[int, ...], row_count: int) -> tuple[int, ...]:
+    def people_of_rows(self, forward: Forward, person_of_row: tuple[int, ...], row_count: int) -> tuple[int, ...]:
         if row_count != len(person_of_row):
             raise made_rows_error(row_count, len(person_of_row), function=None)
         return person_of_row
@@ -172,6 +173,6 @@ class UNetLorasBatch(LorasBatch):
         """The cross-attentions in which the text is read with LoRAs, and by name each layer that is hooked."""
         return {**self._text.due_calls(modules), **super().due_calls(modules)}
 
-    def options_for_network(self, options: Options) -> Options:
+    def options_for_network(self, options: Options, tokens: Tokens) -> Options:
         """transformer_options with the attention of the layers whose text is read with LoRAs."""
-        return self._text.options_for_network(super().options_for_network(options))
+        return self._text.options_for_network(super().options_for_network(options, tokens), tokens)

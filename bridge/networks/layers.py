@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from ...core.attention.cross_attention import Block
+from ...core.attention.spans import Tokens
 from ..host.unet import (
     Grid,
     Options,
@@ -91,7 +92,7 @@ class CrossAttentionBatch(Batch):
                 due_calls[self.layers[layer_index]] = transformer.module.attn2
         return due_calls
 
-    def options_for_network(self, options: Options) -> Options:
+    def options_for_network(self, options: Options, tokens: Tokens) -> Options:
         """transformer_options with this batch's attention in the layers that it changes.
 
         Where other packs have attn2 patches, `call_patches` takes their place: it calls them and tracks their rows.

@@ -17,10 +17,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from ...core.attention.spans import Span, TokenKind, Tokens
 from ...core.attention.token_groups import AnySplit
-from ...core.attention.token_layout import Span, TokenKind
 from ..host.unet import Options, with_patch
-from ..sampling.current_forward import CurrentTexts, called_for
+from ..sampling.current_forward import called_for
 from ..sampling.forward import ForwardShape, argument
 from .attention import Reading, around_attention, with_reading, without_readings
 from .model_family import tokens_of
@@ -110,7 +110,7 @@ def spans_of(prefix: PrefixInput, left_out: Sequence[int] = ()) -> list[Span]:
             spans.append(Span(TokenKind.TEXT, length))
             length = 0
         if is_read:
-            spans.append(Span(TokenKind.REFERENCE, math.prod(prefix.references[number].shape[-2:]), number))
+            spans.append(Span(TokenKind.REFERENCE, math.prod(prefix.references[number].shape[-2:]), number=number))
     return spans
 
 
@@ -192,8 +192,6 @@ def computed(
     whose LoRAs act in all of it; None for nobody's. rows: of the batch, whose prefix it is; None for all.
     """
     recorder = _Recorder(len(positions) - 1)
-    of_rows = None if rows is None else tuple(rows)
-    alone = CurrentTexts((owner or "",), (recorder.tokens,), alone=0 if owner is None else 1, rows=of_rows)
 
     def with_positions(inputs: Options) -> Options:
         """A post_input patch. While there is one the host keeps no prefix."""
@@ -209,7 +207,7 @@ def computed(
     text = prefix.text
     pixel = text.new_zeros(len(text), channels, 1, 1)  # a target of one token
     time = text.new_zeros(len(text))  # any: the prefix has that of 0
-    with called_for(alone):
+    with called_for(Tokens.of_one(recorder.tokens, owner, rows)):
         network._forward(pixel, time, text, list(prefix.references), list(prefix.slots), own)
     return recorder.blocks
 

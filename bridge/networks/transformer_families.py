@@ -210,7 +210,7 @@ class TransformerFamily:
     """Strings in the source of the host's module while it is so, see model_family.require_known_code."""
 
     # --- Where text and picture meet. In this attention the text stands in front, the picture behind it, references
-    # behind the picture; core.attention.token_layout has the whole order.
+    # behind the picture; core.attention.spans has the whole order.
     blocks: tuple[str, ...]
     """Where the blocks stand whose attention is over text and picture together, or which have a text_reader."""
     text_reader: str = ""

@@ -30,6 +30,7 @@ from comfy.model_base import BaseModel
 from torch import Tensor, nn
 
 from ...core.attention.cross_attention import Block, block_of_unet
+from ...core.attention.spans import Tokens
 from ...core.parts.bank import PartTokens, PartWeights, key_bias, shared_attention, sink_count
 from ..host import unet
 from ..host.unet import Grid, Options, Replacement
@@ -174,7 +175,7 @@ class SharingBatch(Batch):
             due_calls[_POSES] = modules["input_blocks.0"]
         return due_calls
 
-    def options_for_network(self, options: Options) -> Options:
+    def options_for_network(self, options: Options, tokens: Tokens) -> Options:
         """transformer_options with our attention in the layers, and poses after the first convolution.
 
         Another node may have put a function of its own in the place of a layer's self-attention. Where it has done so

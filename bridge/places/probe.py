@@ -15,14 +15,14 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ...core.attention.token_layout import TokenKind, TokenLayout, placed_spans
+from ...core.attention.spans import TokenKind, Tokens, placed_spans
 from ...core.attention.tracing import untraced
 from ...core.checks.errors import BadSetup
 from ...core.places.found import contrasted, scores_of_cross_attention, scores_of_joint_attention, smoothness
 from ..host.unet import Grid, Options, Replacement, grid_of, with_patch
 from ..networks.attention import around_attention
 from ..networks.file_attention import Attention, attend_whole_with
-from ..networks.forward_layout import layout_of
+from ..networks.forward_tokens import tokens_of_shape
 from ..networks.layers import CrossAttentionBatch, query_shape_of
 from ..networks.model_family import cells_per_token, taken_family, transformer_family
 from ..networks.row_tracking import SOURCE_ROWS
@@ -31,7 +31,6 @@ from ..references.record import LATENTS, REFERENCES, PeopleReferences
 from ..sampling.areas import will_have_area
 from ..sampling.carried import Carried, PerChunk, carried_in
 from ..sampling.conditioning import ID_TOKENS, IDTokens, RunEntry
-from ..sampling.current_forward import current
 from ..sampling.forward import Batch, ForwardInput, ForwardShape
 from ..sampling.rows_of_others import attention_of_other_pack
 from ..sampling.runs import Kind, Run
@@ -201,34 +200,34 @@ class Sought(Carried):
             return [[] for _ in range(self.people_count)]
         return [[end - number for number in numbers] for end, numbers in zip(ends, self.word_numbers, strict=True)]
 
-    def in_layout(self, layout: TokenLayout, padded_to: int) -> list[list[int]]:
+    def in_forward(self, tokens: Tokens, padded_to: int) -> list[list[int]]:
         """The numbers of each person's tokens among all tokens of a transformer.
 
         They are tokens of a person's references; where these do not tell people apart, those of the person's words.
-        layout: with the words of people. padded_to: how many tokens a text has at least, filled up in front.
+        tokens: of the forward. padded_to: how many tokens a text has at least, filled up in front.
         """
         if self.owners:
-            return self._references(layout)
-        texts = [placed.tokens for placed in placed_spans(layout.spans()) if placed.span.kind is TokenKind.WORDS]
+            return self._references(tokens)
+        texts = [placed.tokens for placed in placed_spans(tokens.spans) if placed.span.kind is TokenKind.WORDS]
         own_texts = texts[len(texts) - len(self.lengths) :]  # the last ones, behind those of other nodes
         # Behind a text's own tokens stand those with which a network fills it up.
         pairs = zip(own_texts, self.lengths, strict=True)
         return self._words([text.start + max(length, padded_to) for text, length in pairs])
 
-    def _references(self, layout: TokenLayout) -> list[list[int]]:
+    def _references(self, tokens: Tokens) -> list[list[int]]:
         """The numbers of some tokens of each person's references, about _OF_REFERENCES spread over all of them."""
-        tokens: list[list[int]] = [[] for _ in range(self.people_count)]
-        for placed in placed_spans(layout.spans()):
+        of_people: list[list[int]] = [[] for _ in range(self.people_count)]
+        for placed in placed_spans(tokens.spans):
             owner = self.owners[placed.span.number] if placed.span.kind is TokenKind.REFERENCE else None
             if owner is not None:
-                tokens[owner].extend(range(placed.tokens.start, placed.tokens.stop))
-        return [of_person[:: len(of_person) // _OF_REFERENCES + 1] for of_person in tokens]
+                of_people[owner].extend(range(placed.tokens.start, placed.tokens.stop))
+        return [of_person[:: len(of_person) // _OF_REFERENCES + 1] for of_person in of_people]
 
 
 def _words_of_other_nodes(entry: RunEntry) -> int:
     """How many tokens of other nodes a UNet reads before the words of the people who are sought.
 
-    0 for a transformer, whose layout has the words of all nodes.
+    0 for a transformer, whose tokens have the words of all nodes.
     """
     # The last one is of the people who are sought.
     return sum(of_node.appended_count for of_node in carried_in(entry, UnetWords.key)[:-1])
@@ -276,8 +275,8 @@ class _UnetProbe(CrossAttentionBatch):
         self._tokens = next(carried for carried in sought if carried.active).in_unet_text(text)
         self._hidden: Tensor | None = None
 
-    def options_for_network(self, options: Options) -> Options:
-        return with_patch(super().options_for_network(options), "attn1_output_patch", self._keep)
+    def options_for_network(self, options: Options, tokens: Tokens) -> Options:
+        return with_patch(super().options_for_network(options, tokens), "attn1_output_patch", self._keep)
 
     def _keep(self, out: Tensor, extra_options: Options) -> Tensor:
         """The host's attn1 output patch, called right before the cross-attention of the same layer: it changes
@@ -339,7 +338,8 @@ class _JointProbe(Batch):
         self._probe = self._sought.probe
         self._rows = _rows_of(sought, self.row_count)
         self._family = taken_family(forward_shape.model)
-        self._layout = layout_of(forward_shape)
+        self._own_tokens = tokens_of_shape(forward_shape)
+        self._tokens = self._own_tokens  # of the forward that is on
         self._cell = cells_per_token(forward_shape.model)
         height, width = (-(-side // self._cell) for side in forward_shape.latent[-2:])
         self._size = height, width
@@ -349,7 +349,11 @@ class _JointProbe(Batch):
     def due_calls(self, modules: Mapping[str, nn.Module]) -> DueCalls:
         return {}
 
-    def options_for_network(self, options: Options) -> Options:
+    def in_tokens(self, before: Tokens) -> Tokens:
+        return before if before.spans else self._own_tokens
+
+    def options_for_network(self, options: Options, tokens: Tokens) -> Options:
+        self._tokens = tokens
         return around_attention(options, self._attend)
 
     def _attend(self, attend: Attention, q: Tensor, k: Tensor, v: Tensor, *args: Any, **kwargs: Any) -> Tensor:
@@ -368,22 +372,22 @@ class _JointProbe(Batch):
         """
         if len(q) != self.row_count:
             return
-        layout = replace(self._layout, words=() if current.texts is None else current.texts.lengths)
         if not options.get("skip_reshape"):
             q, k = (x.unflatten(2, (heads, -1)).transpose(1, 2) for x in (q, k))  # (B, heads, N, d)
         if options.get("skip_output_reshape"):
             out = out.transpose(1, 2).flatten(2)  # (B, N, heads * d)
-        if q.shape[2] != layout.total or k.shape[2] != layout.total:
+        tokens = self._tokens
+        if q.shape[2] != tokens.count or k.shape[2] != tokens.count:
             return  # of a refiner, or with tokens of other packs: where they stand is not known
         is_known = self._number == self._family.telling_block
         self._number += 1
-        picture = slice(layout.text, layout.text + math.prod(self._size))
-        tokens = self._sought.in_layout(layout, self._family.left_padded_to)
+        picture = slice(tokens.text_count, tokens.text_count + math.prod(self._size))
+        of_people = self._sought.in_forward(tokens, self._family.left_padded_to)
         scores: list[Tensor] = []
         for row in self._rows:
             # Several heads of queries may share one head of keys: (heads of queries, N, d).
             keys = k[row].repeat_interleave(q.shape[1] // k.shape[1], dim=0).float()
-            scores.append(scores_of_joint_attention(q[row, :, picture].float(), keys, tokens))
+            scores.append(scores_of_joint_attention(q[row, :, picture].float(), keys, of_people))
         hidden = out[self._rows, picture].float().mean(0)  # (N, C)
         self._probe.take(Seen(torch.stack(scores).mean(0), hidden, self._size, self._cell), is_known)
 

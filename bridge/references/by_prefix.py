@@ -8,20 +8,13 @@ all of the person's own.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 
-from ...core.attention.prefix_groups import (
-    EVERYBODY,
-    NOBODY,
-    PrefixKeys,
-    TargetReading,
-    segment_groups,
-)
-from ...core.attention.reference_groups import ReadReference
+from ...core.attention.prefix_groups import Owner, PrefixKeys, TargetReading, Whose, segment_groups
+from ...core.attention.spans import Span, TokenKind, Tokens
 from ...core.attention.token_groups import AnySplit, Group, split_of_rows
-from ...core.attention.token_layout import Span
 from ..host.unet import Options
 from ..networks.prefixes import (
     PrefixBatch,
@@ -34,7 +27,7 @@ from ..networks.prefixes import (
     read_by_target,
     spans_of,
 )
-from ..sampling.current_forward import CurrentReferences, added_to_layers
+from ..sampling.current_forward import added_to_layers
 from ..sampling.forward import ForwardShape
 
 _MOST_KEPT = 8
@@ -45,43 +38,34 @@ _MOST_KEPT = 8
 class _KeptPrefixes:
     """The prefixes of one prompt.
 
-    given, added: of which and with what they were computed, see added_to_layers. by_name: as in prefix_groups.
+    given, added: of which and with what they were computed, see added_to_layers. by_owner, spans: by whose they are.
     """
 
     given: PrefixInput
     added: object
-    by_name: Mapping[int, ReadPrefix]
-    spans: Mapping[int, Sequence[Span]]
+    by_owner: Mapping[Owner, ReadPrefix]
+    spans: Mapping[Owner, Sequence[Span]]
     splits: dict[object, AnySplit] = field(default_factory=dict[object, AnySplit])
 
 
 class PrefixReferencesBatch(PrefixBatch):
     """The attention of one forward, in which the picture reads prefixes of people.
 
-    reading_of_rows: how the picture of each row of the batch reads. people: whose the references are; None where words
-    and LoRAs of people do not act on them.
+    reading_of_rows: how the picture of each row of the batch reads.
     """
 
-    def __init__(
-        self,
-        reading_of_rows: Sequence[TargetReading],
-        people: CurrentReferences | None,
-        forward_shape: ForwardShape,
-    ) -> None:
+    def __init__(self, reading_of_rows: Sequence[TargetReading], forward_shape: ForwardShape) -> None:
         super().__init__(forward_shape)
         self._reading_of_rows = reading_of_rows
-        self._references = reading_of_rows[0].references
-        self._person_of: dict[int, str] = {}  # by the owner of references
-        for reference, name in zip(self._references, people.names if people else (), strict=False):
-            if reference.owner is not None and name is not None:
-                self._person_of[reference.owner] = name
-        self._names = sorted({name for reading in reading_of_rows for name in reading.prefixes()})
+        self._owners = reading_of_rows[0].owners
+        self._read = list(dict.fromkeys(owner for reading in reading_of_rows for owner in reading.prefixes()))
         self._kept: list[_KeptPrefixes] = []
 
-    def options_for_network(self, options: Options) -> Options:
+    def options_for_network(self, options: Options, tokens: Tokens) -> Options:
         """transformer_options with the prefixes, which are computed where they are not kept."""
+        options = super().options_for_network(options, tokens)
         kept = self._prefixes(self.given, options)
-        return self.with_read(options, tuple(kept.by_name.values()), _TargetReading(self, kept))
+        return self.with_read(options, tuple(kept.by_owner.values()), _TargetReading(self, kept))
 
     def _prefixes(self, given: PrefixInput, options: Options) -> _KeptPrefixes:
         """The prefixes of a prompt."""
@@ -92,21 +76,27 @@ class PrefixReferencesBatch(PrefixBatch):
                 others.append(kept)
             elif kept.added is added and may_be_kept(options):
                 return kept
-        by_name: dict[int, ReadPrefix] = {}
-        spans_by_name: dict[int, Sequence[Span]] = {}
-        for name in self._names:
-            left_out = [number for number, reference in enumerate(self._references) if not _is_in(name, reference)]
-            spans = spans_by_name[name] = spans_of(given, left_out)
+        by_owner: dict[Owner, ReadPrefix] = {}
+        spans_by_owner: dict[Owner, Sequence[Span]] = {}
+        for owner in self._read:
+            left_out = [number for number, of_one in enumerate(self._owners) if not _is_in(owner, of_one)]
+            spans = spans_by_owner[owner] = self._owned(spans_of(given, left_out))
             segments = self._segments(spans)
-            if name == EVERYBODY and not segments:
+            if owner is Whose.EVERYBODY and not segments:
                 continue  # it is the network's own
             positions = positions_of(given, self.latent, left_out)
-            channels = self.latent[1]
-            prefix, owner = given.without(left_out), self._person_of.get(name)
-            blocks = computed(self.network, prefix, positions, segments, channels, options, owner)
-            by_name[name] = ReadPrefix(blocks, len(positions) - 1)
-        self._kept = [*others[1 - _MOST_KEPT :], _KeptPrefixes(given.copied(), added, by_name, spans_by_name)]
+            prefix, person = given.without(left_out), None if isinstance(owner, Whose) else owner or None
+            blocks = computed(self.network, prefix, positions, segments, self.latent[1], options, person)
+            by_owner[owner] = ReadPrefix(blocks, len(positions) - 1)
+        self._kept = [*others[1 - _MOST_KEPT :], _KeptPrefixes(given.copied(), added, by_owner, spans_by_owner)]
         return self._kept[-1]
+
+    def _owned(self, spans: Sequence[Span]) -> list[Span]:
+        """The spans of a prefix with the owners of references."""
+        return [
+            replace(span, owner=self._owners[span.number]) if span.kind is TokenKind.REFERENCE else span
+            for span in spans
+        ]
 
     def _segments(self, spans: Sequence[Span]) -> dict[tuple[int, int], AnySplit]:
         """How the attentions of a prefix are split. spans: of its tokens."""
@@ -121,19 +111,19 @@ class PrefixReferencesBatch(PrefixBatch):
 
     def split_of_target(self, kept: _KeptPrefixes, keys: TargetKeys) -> AnySplit:
         """How the target's attention is split, in every row of the batch."""
-        starts = {name: keys.start_of(prefix) for name, prefix in kept.by_name.items()}
+        starts = {owner: keys.start_of(prefix) for owner, prefix in kept.by_owner.items()}
         key = keys.own, keys.total, *starts.values()
         if key not in kept.splits:
             kept.splits[key] = self.made_split(kept, keys, starts)
         return kept.splits[key]
 
-    def made_split(self, kept: _KeptPrefixes, keys: TargetKeys, starts: Mapping[int, int]) -> AnySplit:
+    def made_split(self, kept: _KeptPrefixes, keys: TargetKeys, starts: Mapping[Owner, int]) -> AnySplit:
         # The network's own prefix, which stands in front, is that of everybody where no other is.
-        prefixes = {name: PrefixKeys(spans, starts.get(name, 0)) for name, spans in kept.spans.items()}
+        prefixes = {owner: PrefixKeys(spans, starts.get(owner, 0)) for owner, spans in kept.spans.items()}
         is_other = torch.ones(keys.total, dtype=torch.bool)  # what is of none of these prefixes
         is_other[: keys.own] = False
-        for name, start in starts.items():
-            is_other[start : start + kept.by_name[name].tokens] = False
+        for owner, start in starts.items():
+            is_other[start : start + kept.by_owner[owner].tokens] = False
         others = is_other.nonzero()[:, 0]
         groups_of_rows: dict[TargetReading, tuple[Group, ...]] = {}
         for reading in self._reading_of_rows:
@@ -147,9 +137,9 @@ def _whole(queries: int) -> tuple[Group, ...]:
     return (Group(torch.arange(queries), None),)
 
 
-def _is_in(name: int, reference: ReadReference) -> bool:
-    """Whether a reference is read in the prefix of this name, see prefix_groups."""
-    return name == EVERYBODY or reference.owner is None or (name != NOBODY and reference.owner == name)
+def _is_in(prefix: Owner, owner: str | None) -> bool:
+    """Whether a reference of this owner is read in a prefix. prefix: whose it is."""
+    return prefix is Whose.EVERYBODY or owner is None or owner == prefix
 
 
 @dataclass(frozen=True, eq=False)

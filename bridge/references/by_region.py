@@ -11,7 +11,7 @@ region this joint attention is split:
 
 A part of a person, such as a jacket, is a reference of the person, which the picture may read in a region of its own.
 A reference of no person is a room, a pose, or what another node adds to the conditioning.
-core.attention.reference_groups holds the formulas. What the common text shows of a reference is read by all tokens, in
+core/attention/reads.py holds the formulas. What the common text shows of a reference is read by all tokens, in
 Krea 2 also by those of the text in its refiner.
 
 A person's weight says how strongly all these tokens read the person's references. Outside of the range in which regions
@@ -31,17 +31,17 @@ from typing_extensions import Self
 
 from ...core.attention.cross_attention import on_tokens
 from ...core.attention.prefix_groups import TargetReading
-from ...core.attention.reference_groups import Plan, ReadReference, belongs, groups
+from ...core.attention.reads import ReadReference, ReferencesRule, belongs, groups_of, mixed, split_for
+from ...core.attention.spans import Span, Tokens
 from ...core.attention.token_groups import AnySplit, Group
-from ...core.attention.token_layout import Span, TokenLayout
 from ...core.attention.tracing import untraced
 from ...core.checks.errors import BadSetup, LikenessError, counted
 from ...core.places.regions import BadRegion
 from ...core.taking_part import present_in
-from ..host.unet import Options, with_patch
+from ..host.unet import Options
 from ..networks.attention import with_reading
 from ..networks.file_attention import tell_of_file_attention
-from ..networks.forward_layout import layout_of
+from ..networks.forward_tokens import TOKENS
 from ..networks.model_family import (
     TOKEN,
     cells_per_token,
@@ -59,15 +59,10 @@ from ..sampling.carried import (
     one_for_each_row,
 )
 from ..sampling.conditioning import RunEntry
-from ..sampling.current_forward import CurrentReferences, current
 from ..sampling.forward import Batch, ForwardInput, ForwardShape
 from ..sampling.runs import Kind, Run
 from .by_prefix import PrefixReferencesBatch
 from .record import LATENTS, PeopleReferences, ReferenceLatent
-
-_PLAN = "likeness_regional_references_plan"
-"""Key of transformer_options inside of a forward: the Plan for its tokens."""
-
 
 _OF_ANOTHER_NODE = ReferenceLatent(torch.empty(0, dtype=torch.float32), owner=None, region=None)
 
@@ -237,8 +232,7 @@ def _new_batch(run: Run, acting: ActingReferences, forward_shape: ForwardShape) 
         regions = belongs(on_picture)  # (regions, tokens) bool
     if taken_family(forward_shape.model).prefix:
         return _prefix_batch(acting, regions, forward_shape)
-    layout = layout_of(forward_shape)  # without the words of Prompt per Person
-    return RegionalReferencesBatch(rows, strength, regions, layout, forward_shape)
+    return RegionalReferencesBatch(rows, strength, regions, forward_shape)
 
 
 def _prefix_batch(
@@ -252,9 +246,9 @@ def _prefix_batch(
     for of_row in rows:
         if of_row not in readings:
             read = read_references(of_row, cells)
-            readings[of_row] = TargetReading(read, regions, tokens, of_row.everybody_outside, strength)
-    people = people_of(rows[0]) if strength > 0 else None
-    return PrefixReferencesBatch([readings[of_row] for of_row in rows], people, forward_shape)
+            owners = owners_of(of_row)
+            readings[of_row] = TargetReading(read, owners, regions, tokens, of_row.everybody_outside, strength)
+    return PrefixReferencesBatch([readings[of_row] for of_row in rows], forward_shape)
 
 
 REFERENCES_BY_REGION = Kind(RegionalReferences.key, _batch)
@@ -265,8 +259,7 @@ class RegionalReferencesBatch(SplitBatch):
     """The attention of one forward, in which tokens read references by region and by weight.
 
     rows: what each row of the batch carries. strength: how far references are limited to regions at this step, 0..1.
-    regions: (regions, picture tokens) bool; None at a strength of 0. layout: of the tokens, without the words of Prompt
-    per Person.
+    regions: (regions, picture tokens) bool; None at a strength of 0.
     """
 
     def __init__(
@@ -274,7 +267,6 @@ class RegionalReferencesBatch(SplitBatch):
         rows: Sequence[RegionalReferences],
         strength: float,
         regions: Tensor | None,
-        layout: TokenLayout,
         forward_shape: ForwardShape,
     ) -> None:
         super().__init__(forward_shape)
@@ -282,122 +274,100 @@ class RegionalReferencesBatch(SplitBatch):
         self._rows = rows
         self._strength = strength
         self._regions = regions
-        self._layout = layout
         self._device = forward_shape.device
-        # Words and LoRAs of people act on their references only where references are limited to regions.
-        self._people = people_of(regional) if strength > 0 else None
+        self._owners = owners_of(regional)
+        self._shown = regional.shown if any(regional.shown) else ()
         self._cells = cells_per_token(forward_shape.model)
         kept = [reference.kept for reference in regional.references if reference.kept is not None]
         self._keeps_by_row = any(len(of_reference) > 1 for of_reference in kept)
-        # Plans are made here, because torch.compile must not see how they are made in a forward.
-        self._plans: dict[int, Plan] = {}  # of the blocks, by the argument of plan()
-        self.plan(layout.common)
         # Whether the text's refiners read what the text shows of references by their weight.
         self._weighs_in_refiners = bool(self.family.refiners) and any(regional.shown) and regional.record.is_weighted
-        self._plans_of_refiners: dict[int, Plan] = {}  # by the number of tokens of all texts
+
+    def in_tokens(self, before: Tokens) -> Tokens:
+        tokens = super().in_tokens(before)
+        if self._shown:
+            tokens = tokens.with_shown(self._shown)
+        # Words and LoRAs of people act on their references only where references are limited to regions.
+        return tokens.with_owners(self._owners) if self._strength > 0 else tokens
+
+    def get_ready(self, tokens: Tokens) -> None:
+        for queries in {tokens.count, tokens.text_count + tokens.drawn_count}:
+            self._of_block(tokens, queries)
         if self._weighs_in_refiners:
-            self.plan_of_refiners(layout.common)
+            self._of_refiner(tokens, tokens.text_count)
 
-    def plan(self, text: int) -> Plan:
-        """How the attention of the blocks is split. text: how many tokens the common text has."""
-        if text not in self._plans:
-            self._plans[text] = self._made_plan(self._layout_with_text(text).spans())
-        return self._plans[text]
+    def options_for_network(self, options: Options, tokens: Tokens) -> Options:
+        return with_reading(super().options_for_network(options, tokens), self)
 
-    def plan_of_refiners(self, text: int) -> Plan:
-        """How the attention of the text's refiners is split. text: how many tokens all texts have."""
-        if text not in self._plans_of_refiners:
-            self._plans_of_refiners[text] = self._made_plan(self._layout_with_text(text).text_spans())
-        return self._plans_of_refiners[text]
+    def split(self, queries: int, keys: int, options: Options) -> AnySplit | None:
+        """How an attention of the host is split; None for one over other tokens than text, picture and references.
+
+        A split of a block is counted. queries, keys: how many the attention has. options: its transformer_options.
+        Raises TokensChanged where another node has changed the number of tokens of the picture, or added keys.
+        """
+        tokens: Tokens = options[TOKENS]
+        pictures = tokens.count - tokens.text_count
+        # FluxKVCache takes the references out after the first step and keeps their keys: then only the picture is left.
+        if tokens.picture_count not in (tokens.drawn_count, pictures):
+            raise TokensChanged(tokens.picture_count, pictures)
+        if queries in (tokens.text_count + tokens.drawn_count, tokens.count):
+            if keys > tokens.count:  # another node has added keys
+                raise TokensChanged(keys, tokens.count)
+            if keys == tokens.count:
+                self.calls.count()
+                return self._of_block(tokens, queries)
+        # In front of the blocks all tokens read all others, but what the text shows weighted. Krea 2 first lets the
+        # layers of each token of a text read each other: these are fewer than a text with a picture has.
+        is_refiners = queries == keys == tokens.text_count
+        return self._of_refiner(tokens, keys) if self._weighs_in_refiners and is_refiners else None
+
+    def _of_block(self, tokens: Tokens, queries: int) -> AnySplit:
+        """In most attentions all tokens are queries. With FluxKVCache text and picture alone are queries, and the
+        references behind them are only read."""
+        key = "references in a block", queries
+        if key not in tokens.splits:
+            tokens.splits[key] = self._made(tokens.with_owners(self._owners).spans, queries)
+        return tokens.splits[key]
+
+    def _of_refiner(self, tokens: Tokens, text: int) -> AnySplit:
+        """text: of all texts."""
+        key = "references in a refiner", text
+        if key not in tokens.splits:
+            tokens.splits[key] = self._made(tokens.with_owners(self._owners).texts, text)
+        return tokens.splits[key]
 
     @untraced  # words of Prompt per Person make the text longer, and how long is known in a forward only
-    def _made_plan(self, spans: Sequence[Span]) -> Plan:
-        """A new plan for an attention. spans: its tokens, in their order."""
+    def _made(self, spans: Sequence[Span], queries: int) -> AnySplit:
+        """A new split of an attention over these tokens, ready on the device. queries: how many of them ask."""
         # Rows differ in weights and in what they keep alone, see RegionalReferences.has_same_people.
         regional = self._rows[0]
+        attentions = mixed(self._regions, self._strength, regional.everybody_outside)
         groups_of_rows: list[tuple[Group, ...]] = []
         groups_by_key: dict[object, tuple[Group, ...]] = {}
         for of_row in self._rows:
             # Rows with the same weights, that keep the same tokens of references, are split alike.
             key = of_row.weights, of_row.row if self._keeps_by_row else None
             if key not in groups_by_key:
-                groups_by_key[key] = groups(
-                    spans,
-                    self._regions,
-                    read_references(of_row, self._cells),
-                    everybody_outside=regional.everybody_outside,
-                    strength=self._strength,
-                    isolated=regional.record.isolated,
-                )
+                read = read_references(of_row, self._cells)
+                groups: list[Group] = []
+                for share, regions in attentions:
+                    rule = ReferencesRule(read, regions, regional.record.isolated)
+                    groups += groups_of(spans, spans, rule, share)
+                groups_by_key[key] = tuple(groups)
             groups_of_rows.append(groups_by_key[key])
-        return Plan(spans, groups_of_rows, self._device)
-
-    def _layout_with_text(self, text: int) -> TokenLayout:
-        """The layout of a forward whose common text has so many tokens.
-
-        The common text begins with the tokens that show references. Tokens that other packs have put in front of it,
-        which are neither common text nor words of people, are told apart from these.
-        """
-        shown = self._rows[0].shown
-        if not any(shown):
-            return replace(self._layout, common=text)
-        front = max(0, text - self._layout.common - _tokens_of_words())
-        return replace(self._layout, front=front, common=text - front, shown=shown)
-
-    def options_for_network(self, options: Options) -> Options:
-        current.references = self._people  # other code of this thread can ask whose the references are
-        return with_reading(with_patch(options, "post_input", self.with_plan), self)
-
-    def with_plan(self, inputs: Options) -> Options:
-        """A post_input patch, called after those of others: it puts the plan of the blocks into `inputs`.
-
-        inputs: what the blocks are given: `txt` (B, text tokens, C), `img` (B, tokens of picture and references, C),
-        `transformer_options`, into which the plan is written. Raises TokensChanged where another node has changed the
-        number of tokens of `img`.
-        """
-        tokens = inputs["img"].shape[1]
-        # FluxKVCache takes the references out after the first step and keeps their keys: then only the picture is left.
-        if tokens not in (self._layout.picture, self._layout.pictures):
-            raise TokensChanged(tokens, self._layout.pictures)
-        inputs["transformer_options"][_PLAN] = self.plan(inputs["txt"].shape[1])
-        return inputs
-
-    def split(self, queries: int, keys: int, options: Options) -> AnySplit | None:
-        """How an attention of the host is split; None for one over other tokens than text, picture and references.
-
-        A split of a block is counted. queries, keys: how many the attention has. options: its transformer_options.
-        Raises TokensChanged where another node has added keys.
-        """
-        plan: Plan | None = options.get(_PLAN)
-        if plan is None:  # before the blocks
-            return self._split_of_refiner(queries, keys)
-        is_of_block = queries in (plan.without_references, plan.total)
-        if is_of_block and keys > plan.total:  # another node has added keys
-            raise TokensChanged(keys, plan.total)
-        split = plan.of(queries, keys)
-        if split is not None:
-            self.calls.count()
+        split = split_for(groups_of_rows, queries, sum(span.count for span in spans))
+        # Indices are copied to the device here, because torch.compile must not see the copy in a forward.
+        split.on(self._device)
         return split
-
-    def _split_of_refiner(self, queries: int, keys: int) -> AnySplit | None:
-        """How an attention in front of the blocks is split; None where it is not, because each token reads all others.
-
-        That is so where the text reads what it shows unweighted. Krea 2 first lets the layers of each token of a text
-        read each other: these are fewer than a text with a picture has.
-        """
-        if not self._weighs_in_refiners or queries != keys or queries < self._layout.common:
-            return None
-        return self.plan_of_refiners(queries).of(queries, keys)
 
 
 def read_references(of_row: RegionalReferences, cells: int) -> list[ReadReference]:
     """How a row of the batch reads every reference latent. cells: of a latent, to a side of a token."""
     read: list[ReadReference] = []
     for reference in of_row.references:
-        owner = 0 if reference.of_rows else reference.owner  # within a row they are of one person
         weight = of_row.record.weight_of(reference, of_row.row)
         kept_tokens = _kept_tokens(reference, of_row.row, cells)
-        read.append(ReadReference(owner, reference.region, weight, reference.boost, kept_tokens))
+        read.append(ReadReference(reference.region, weight, reference.boost, kept_tokens))
     return read
 
 
@@ -413,14 +383,13 @@ def _kept_tokens(reference: ReferenceLatent, row: int | None, cells: int) -> Ten
     return kept_tokens if kept_tokens.any() else shares == shares.max()
 
 
-def _tokens_of_words() -> int:
-    """How many tokens the words of people (Prompt per Person) have in the forward that is on."""
-    return 0 if current.texts is None else sum(current.texts.lengths)
-
-
-def people_of(regional: RegionalReferences) -> CurrentReferences:
-    """Whose each reference latent of a forward is, by names that other nodes know; None for nobody's."""
+def owners_of(regional: RegionalReferences) -> tuple[str | None, ...]:
+    """Whose each reference latent of a forward is, by names that other nodes know; None for nobody's, and "" for one
+    that in each row shows another person, who is one for all references within the row."""
     record = regional.record
     names_apart = present_in(record.cast).names_apart  # people of one name have different ones here
-    owners = [reference.owner for reference in regional.references]  # indices into the people present
-    return CurrentReferences(tuple(None if owner is None else names_apart[owner] for owner in owners))
+    owners: list[str | None] = []
+    for reference in regional.references:
+        of_person = None if reference.owner is None else names_apart[reference.owner]  # an index into those present
+        owners.append("" if reference.of_rows else of_person)
+    return tuple(owners)

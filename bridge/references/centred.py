@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from ...core.attention.spans import Tokens
 from ..host.schedule import WHOLE_SCHEDULE
 from ..host.unet import Options, with_patch
 from ..networks.model_family import cells_per_token
@@ -63,7 +64,7 @@ class CentredReferencesBatch(Batch):
     def due_calls(self, modules: Mapping[str, nn.Module]) -> DueCalls:
         return {CentredReferencesBatch: modules[""]}
 
-    def options_for_network(self, options: Options) -> Options:
+    def options_for_network(self, options: Options, tokens: Tokens) -> Options:
         return with_patch(options, "post_input", self.with_positions)
 
     def with_positions(self, inputs: Options) -> Options:

@@ -11,6 +11,7 @@ from comfy.model_base import BaseModel
 from comfy.patcher_extension import WrapperExecutor
 from torch import Tensor, nn
 
+from ...core.attention.spans import Tokens
 from ...core.attention.tracing import untraced
 from ..host.unet import Options, dtype_of
 from .current_forward import current
@@ -131,11 +132,19 @@ class Batch:
         """What this batch puts into a network, all of which has to be called. modules: see Watch.modules_in."""
         raise NotImplementedError
 
-    def options_for_network(self, options: Options) -> Options:
+    def in_tokens(self, before: Tokens) -> Tokens:
+        """The tokens of a forward of a transformer with what this batch knows of them, such as the words that it puts
+        behind the text. before: with what the batches before this one know; without any where nobody knows them yet.
+        """
+        return before
+
+    def get_ready(self, tokens: Tokens) -> None:
+        """Make what this batch needs of the tokens, as all batches know them, outside of what torch.compile sees."""
+
+    def options_for_network(self, options: Options, tokens: Tokens) -> Options:
         """transformer_options with this batch's attention around whatever stands in the layers.
 
-        The network is called right after. Hooks of a batch in the network are given x alone. So a batch that has some
-        puts here into `current` (current_forward.py) what they need to know of the forward.
+        The network is called right after. tokens: of the forward, as all batches know them; without any on a UNet.
         """
         raise NotImplementedError
 
@@ -165,34 +174,37 @@ def argument(args: Sequence[Any], place: int, kwargs: Mapping[str, Any], name: s
     return args[place] if place < len(args) else kwargs.get(name, default)
 
 
-def call_network(batches: Sequence[Batch], executor: WrapperExecutor, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-    """Call the network with the batches of a forward in its transformer_options.
+def call_network(
+    batches: Sequence[Batch], tokens: Tokens, executor: WrapperExecutor, x: Tensor, *args: Any, **kwargs: Any
+) -> Tensor:
+    """Call the network with the batches of a forward in its transformer_options. tokens: as all batches know them.
 
     These come last where they are not named. The attention of each batch stands around that of those before it. The
-    batches may put something into `current` for the call. Afterwards, also when anything has raised, `current` is as it
-    was before: a network may be called inside of another one's forward. The call counts as begun (calls.is_begun).
+    batches may set `current.additions` for the call. Afterwards, also when anything has raised, it is as it was before:
+    a network may be called inside of another one's forward. The call counts as begun (calls.is_begun).
     All batches see the arguments before any of them changes transformer_options: then one may call the network itself.
     """
-    before = current.known()
+    before = current.additions
     try:
         for batch in batches:
             batch.calls.is_begun = True
             args, kwargs = batch.network_arguments(args, kwargs)
         for batch in batches:
             if "transformer_options" not in kwargs and args and isinstance(args[-1], dict):
-                args = *args[:-1], batch.options_for_network(args[-1])
+                args = *args[:-1], batch.options_for_network(args[-1], tokens)
             else:
-                kwargs["transformer_options"] = batch.options_for_network(kwargs.get("transformer_options", {}))
+                options = kwargs.get("transformer_options", {})
+                kwargs["transformer_options"] = batch.options_for_network(options, tokens)
         return executor(x, *args, **kwargs)
     finally:
-        current.know_again(before)
+        current.additions = before
         for batch in batches:
             batch.after_network_call()
 
 
 @untraced
 def call_uncompiled(
-    batches: Sequence[Batch], executor: WrapperExecutor, x: Tensor, *args: Any, **kwargs: Any
+    batches: Sequence[Batch], tokens: Tokens, executor: WrapperExecutor, x: Tensor, *args: Any, **kwargs: Any
 ) -> Tensor:
     """What call_network gives, which torch.compile does not compile."""
-    return call_network(batches, executor, x, *args, **kwargs)
+    return call_network(batches, tokens, executor, x, *args, **kwargs)

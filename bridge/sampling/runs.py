@@ -34,6 +34,7 @@ from comfy.patcher_extension import WrapperExecutor
 from comfy.samplers import CFGGuider
 from torch import Tensor
 
+from ...core.attention.spans import NO_TOKENS, Tokens
 from ...core.checks.errors import LikenessError, counted
 from ...core.checks.memory import tensors_on_cpu
 from ..host import notes
@@ -100,9 +101,11 @@ def when_acting(
 
 
 class Sent(NamedTuple):
-    """What `wrap_apply_model` sends to `wrap_diffusion_model`, through wrappers of other packs."""
+    """What `wrap_apply_model` sends to `wrap_diffusion_model`, through wrappers of other packs. tokens: of the forward,
+    as all batches know them."""
 
-    batches: Sequence[Batch]
+    batches: tuple[Batch, ...]
+    tokens: Tokens
     forward_input: ForwardInput
 
 
@@ -140,7 +143,8 @@ class Run(NeverCopied):
         self.watch = Watch()
         self._model_sampling = self.model.get_model_object("model_sampling")
         self._sigma_ranges: dict[ScheduleRange, SigmaRange] = {}
-        self._batches: dict[tuple[Network, Any], Batch | None] = {}
+        self._kept: dict[tuple[Network, Any], Any] = {}
+        """See `_kept_for`."""
         self._made: dict[Hashable, Any] = {}
         """See `once`."""
         self._making = threading.RLock()
@@ -234,12 +238,15 @@ class Run(NeverCopied):
         forward.
         """
         made_of = acting, forward_input.shape
-        key = forward_input.network, (new_batch, made_of)
+        return self._kept_for(forward_input.network, (new_batch, made_of), lambda: new_batch(self, *made_of))
+
+    def _kept_for(self, network: Network, key: Hashable, make: Callable[[], T]) -> T:
+        """What `make` gives for a network, made once for each key, until its hooks have other strengths."""
         with self._making:
-            if key not in self._batches:
-                forget_past(self._batches, forward_input.network)
-                self._batches[key] = new_batch(self, *made_of)
-            return self._batches[key]
+            if (network, key) not in self._kept:
+                forget_past(self._kept, network)
+                self._kept[network, key] = make()
+            return self._kept[network, key]
 
     def row_table(self, chunks: tuple[Chunk, ...], picture_count: int) -> Tensor:
         """The row table of a batch, (rows, 2), for the host. It is remembered whether the host got rows with people.
@@ -336,7 +343,8 @@ class Run(NeverCopied):
                 self.watch.rows_arrived = True  # no batch is sent on that could report it
                 return executor(*positional, **kwargs)
             # The host gives what it does not know to the network, and so to wrap_diffusion_model.
-            for_network = {KEY: row_table, _SENT: Sent(batches, forward_input)}
+            sent = Sent(batches, self._tokens_of(batches, forward_input.network), forward_input)
+            for_network = {KEY: row_table, _SENT: sent}
             with self._in_network(batches, forward_input):
                 return executor(*positional, **kwargs, **for_network)
         except LikenessError as error:
@@ -374,14 +382,14 @@ class Run(NeverCopied):
         if sent.forward_input.is_as_before(row_table, x):
             # wrap_apply_model holds `prepared` of these batches open.
             _check_row_count(x, len(row_table))
-            return _call(sent.batches, executor, x, *args, **kwargs)
+            return _call(sent.batches, sent.tokens, executor, x, *args, **kwargs)
         context = argument(args, 1, kwargs, "context")  # args: timestep, text
         if context is None:
             context = sent.forward_input.context
         forward_input = sent.forward_input._replace(x=x, context=context, row_table=row_table)
         batches = self._batches_of(forward_input)
         with self._in_network(batches, forward_input):
-            return _call(batches, executor, x, *args, **kwargs)
+            return _call(batches, self._tokens_of(batches, forward_input.network), executor, x, *args, **kwargs)
 
     def _batches_of(self, forward_input: ForwardInput) -> tuple[Batch, ...]:
         """The batches of a forward, in the order of the kinds; () where nothing of what its rows carry is on.
@@ -405,6 +413,20 @@ class Run(NeverCopied):
                 # A chunk has something of each node. Turned around: for each node what it has put into the chunks.
                 batches.append(kind.batch(self, tuple(zip(*by_chunk, strict=True)), forward_input))
         return tuple(batch for batch in batches if batch is not None)
+
+    def _tokens_of(self, batches: tuple[Batch, ...], network: Network) -> Tokens:
+        """The tokens of a forward as all of its batches know them."""
+
+        def make() -> Tokens:
+            tokens = NO_TOKENS
+            for batch in batches:
+                tokens = batch.in_tokens(tokens)
+            with tensors_on_cpu():
+                for batch in batches:
+                    batch.get_ready(tokens)
+            return tokens
+
+        return self._kept_for(network, batches, make)
 
     @contextmanager
     def _in_network(self, batches: Sequence[Batch], forward_input: ForwardInput) -> Iterator[None]:
@@ -451,10 +473,12 @@ _SENT = f"{KEY}_sent"
 """The key of a Sent among the arguments of a network, on its way through wrappers of others."""
 
 
-def _call(batches: Sequence[Batch], executor: WrapperExecutor, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+def _call(
+    batches: Sequence[Batch], tokens: Tokens, executor: WrapperExecutor, x: Tensor, *args: Any, **kwargs: Any
+) -> Tensor:
     """What the network gives with these batches, see call_network."""
     call = call_network if all(batch.may_be_compiled for batch in batches) else call_uncompiled
-    return call(batches, executor, x, *args, **kwargs)
+    return call(batches, tokens, executor, x, *args, **kwargs)
 
 
 def _check_row_count(x: Tensor, row_count: int) -> None:

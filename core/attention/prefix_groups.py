@@ -9,23 +9,31 @@ picture's tokens, the target, read those prefixes whose people they show:
     two people's regions            both: what stands in both prefixes counts by half in each
     no region                       nobody, or everybody
 
-Weight, boost and what is kept of a reference are as in core.attention.reference_groups.
+Weight, boost and what is kept of a reference are as in core.attention.reads.
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 
 import torch
 from torch import Tensor
 
-from .reference_groups import LEAST_BOOST, ReadReference, groups
+from .reads import LEAST_BOOST, Mixed, ReadReference, ReferencesRule, groups_of, mixed
+from .spans import Span, TokenKind, placed_spans
 from .token_groups import Group, Readers, in_steps, readers_of
-from .token_layout import Span, TokenKind, placed_spans
 
-NOBODY, EVERYBODY = -1, -2
-"""In the place of the index of a person: the prefix with nobody's references, and that with all of them, in which all
-tokens read all references, each by its weight."""
+
+class Whose(Enum):
+    """In the place of the name of a person: whose the references of a prefix are."""
+
+    NOBODY = "of no person"
+    EVERYBODY = "all of them, and all tokens read all references, each by its weight"
+
+
+Owner = str | Whose
+"""Whose prefix it is: the name of a person, or neither."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,97 +48,82 @@ class PrefixKeys:
 class TargetReading:
     """How the target reads references.
 
-    references: all of them. regions: (regions, target tokens) bool, whether a token lies in a region; None at a
-    strength of 0. tokens: how many the target has. everybody_outside, strength: as in reference_groups.groups.
+    references: all of them. owners: the names of their people. regions: (regions, target tokens) bool, whether a token
+    lies in a region; None at a strength of 0. tokens: how many the target has. everybody_outside, strength: as in
+    reads.mixed.
     """
 
     references: Sequence[ReadReference]
+    owners: Sequence[str | None]
     regions: Tensor | None
     tokens: int
     everybody_outside: bool
     strength: float
 
-    def prefixes(self) -> list[int]:
-        """Whose prefixes are read: indices of people, NOBODY and EVERYBODY, ascending."""
-        read: set[int] = set()
+    def prefixes(self) -> list[Owner]:
+        """Whose prefixes are read."""
+        read: dict[Owner, None] = {}
         for attention in self._attentions():
-            for readers in attention.readers():
-                read.update(attention.prefixes_of(readers))
-        return sorted(read)
+            for readers in self._readers(attention):
+                read.update(dict.fromkeys(self._prefixes_of(attention, readers)))
+        return list(read)
 
-    def groups(self, others: Tensor, prefixes: Mapping[int, PrefixKeys], keys: int) -> tuple[Group, ...]:
+    def groups(self, others: Tensor, prefixes: Mapping[Owner, PrefixKeys], keys: int) -> tuple[Group, ...]:
         """The target's tokens, divided into groups that read the same keys.
 
         others: the numbers of keys that are in none of these prefixes, such as the target's own: all read them, (n,).
         prefixes: the keys of those that `prefixes` names. keys: how many keys there are.
         """
         return tuple(
-            _group(attention, readers, others, prefixes, keys)
+            self._group(attention, readers, others, prefixes, keys)
             for attention in self._attentions()
-            for readers in attention.readers()
+            for readers in self._readers(attention)
         )
 
-    def _attentions(self) -> Iterator["_Attention"]:
-        if self.strength > 0 and self.regions is not None:
-            outside = ~self.regions.any(dim=0)  # (target tokens,) bool
-            regions = self.regions | outside if self.everybody_outside else self.regions
-            yield _Attention(self.strength, self.references, regions, self.tokens)
-        if self.strength < 1:
-            yield _Attention(1 - self.strength, self.references, None, self.tokens)
+    def _attentions(self) -> list[Mixed]:
+        return mixed(self.regions, self.strength, self.everybody_outside)
 
-
-@dataclass(frozen=True, eq=False)
-class _Attention:
-    """One of the attentions that are mixed, as in reference_groups. share: how much of the output comes from it.
-    regions: to which references are limited; None where the prefix of everybody is read."""
-
-    share: float
-    references: Sequence[ReadReference]
-    regions: Tensor | None
-    tokens: int
-
-    def readers(self) -> list[Readers]:
+    def _readers(self, attention: Mixed) -> list[Readers]:
+        """Tokens of the target that read the same references equally often."""
         weights = torch.empty(len(self.references), self.tokens, dtype=torch.float32)
-        for weights_of_one, reference in zip(weights, self.references, strict=True):
+        for weights_of_one, reference, owner in zip(weights, self.references, self.owners, strict=True):
             weights_of_one[:] = reference.weight
-            if self.regions is not None and reference.owner is not None:
-                weights_of_one *= self.regions[reference.region]
+            if attention.regions is not None and owner is not None:
+                weights_of_one *= attention.regions[reference.region]
         return readers_of(in_steps(weights))
 
-    def prefixes_of(self, readers: Readers) -> list[int]:
+    def _prefixes_of(self, attention: Mixed, readers: Readers) -> list[Owner]:
         """Whose prefixes these tokens read."""
-        if self.regions is None:
-            return [EVERYBODY]
-        people: set[int] = set()
-        for reference, times in zip(self.references, readers.times, strict=True):
-            if times and reference.owner is not None:
-                people.add(reference.owner)
-        return sorted(people) or [NOBODY]
+        if attention.regions is None:
+            return [Whose.EVERYBODY]
+        read = zip(self.owners, readers.times, strict=True)
+        people = dict.fromkeys(owner for owner, times in read if times and owner is not None)
+        return [*people] or [Whose.NOBODY]
 
-
-def _group(
-    attention: _Attention, readers: Readers, others: Tensor, prefixes: Mapping[int, PrefixKeys], keys: int
-) -> Group:
-    """The group of some readers. The other arguments are those of TargetReading.groups."""
-    read_keys = [others]
-    bias = torch.zeros(keys, dtype=torch.float32)
-    names = attention.prefixes_of(readers)
-    for name in names:
-        prefix = prefixes[name]
-        for placed in placed_spans(prefix.spans):
-            numbers = placed.numbers() + prefix.start
-            times, factor = 1, 1 / len(names)
-            if placed.span.kind is TokenKind.REFERENCE:
-                reference = attention.references[placed.span.number]
-                times = readers.times[placed.span.number]
-                # What is one person's stands in this prefix alone.
-                factor = max(reference.boost, LEAST_BOOST) * (factor if reference.owner is None else 1)
-                numbers = numbers if reference.kept is None else numbers[reference.kept]
-            bias[numbers] = math.log(factor)
-            read_keys += [numbers] * times
-    has_bias = bool(bias.any())
-    shares = readers.group_shares(attention.share)
-    return Group(readers.tokens, torch.cat(read_keys), shares, bias if has_bias else None)
+    def _group(
+        self, attention: Mixed, readers: Readers, others: Tensor, prefixes: Mapping[Owner, PrefixKeys], keys: int
+    ) -> Group:
+        """The group of some readers. The other arguments are those of `groups`."""
+        read_keys = [others]
+        bias = torch.zeros(keys, dtype=torch.float32)
+        owners = self._prefixes_of(attention, readers)
+        for owner in owners:
+            prefix = prefixes[owner]
+            for placed in placed_spans(prefix.spans):
+                numbers = placed.numbers() + prefix.start
+                times, factor = 1, 1 / len(owners)
+                if placed.span.kind is TokenKind.REFERENCE:
+                    reference = self.references[placed.span.number]
+                    times = readers.times[placed.span.number]
+                    # What is one person's stands in this prefix alone.
+                    is_nobodys = self.owners[placed.span.number] is None
+                    factor = max(reference.boost, LEAST_BOOST) * (factor if is_nobodys else 1)
+                    numbers = numbers if reference.kept is None else numbers[reference.kept]
+                bias[numbers] = math.log(factor)
+                read_keys += [numbers] * times
+        has_bias = bool(bias.any())
+        shares = readers.group_shares(attention.share)
+        return Group(readers.tokens, torch.cat(read_keys), shares, bias if has_bias else None)
 
 
 def segment_groups(
@@ -144,7 +137,7 @@ def segment_groups(
     numbers = {span.number for span in spans if span.kind is TokenKind.REFERENCE}
     if all(references[number].weight == 1 and references[number].kept is None for number in numbers):
         return {}
-    of_all = groups(spans, None, references, strength=0)
+    of_all = groups_of(spans, spans, ReferencesRule(references, regions=None))
     by_size: dict[tuple[int, int], tuple[Group, ...]] = {}
     for placed in placed_spans(spans):
         tokens = placed.tokens

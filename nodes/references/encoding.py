@@ -422,7 +422,7 @@ def _encoded_by_weight(
     text in the mean is how much its level lies above the level before. So texts with a picture of weight w have w in
     all, and texts without it 1 - w. With weights of 0.3 and 1: 0.3 of the text with both, 0.7 of the text with one.
     The tokens that show a picture are the mean of the texts that have it; the network reads them by w
-    (core/attention/reference_groups.py). weights: of the pictures; those above 1 count as 1. shown: of each picture,
+    (core/attention/reads.py). weights: of the pictures; those above 1 count as 1. shown: of each picture,
     from with_shown().
     """
     # Texts begin with the same token behind pictures and without them, where a mark ends with a space, too.

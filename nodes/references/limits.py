@@ -17,7 +17,7 @@ from ...bridge.sampling.node_of_run import Canvas, NodeOfRun
 from ...bridge.sampling.on_model import with_kinds
 from ...core import taking_part
 from ...core.attention.cross_attention import on_tokens
-from ...core.attention.reference_groups import belongs
+from ...core.attention.reads import belongs
 from ...core.cast import Member, require_places
 from ...core.places import place_previews, regions
 from ...core.taking_part import TakingPart

@@ -214,6 +214,7 @@ def with_inner_wrapper(given: Applied, wrapper: Callable[..., Tensor]) -> Applie
 
 def around_text(text_by_time: Callable[[Tensor, Tensor], Tensor]) -> Callable[..., Tensor]:
     """text_by_time: what another pack makes of a text, (B, T, width), at these times, (B,)."""
+
     def wrapper(executor: Any, x: Tensor, timesteps: Tensor, context: Tensor, *args: Any, **more: Any) -> Tensor:
         options = more.get("transformer_options") or args[-1]
         return executor(x, timesteps, text_by_time(context, options["sigmas"]), *args, **more)

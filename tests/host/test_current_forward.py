@@ -7,14 +7,16 @@ from functools import partial
 
 import pytest
 import torch
+from pack.bridge.loras.layer_hooks import begin_additions
 from pack.bridge.networks.layers import can_read_some_pixels
-from pack.bridge.sampling.current_forward import CurrentTexts, called_alone, current
+from pack.bridge.sampling.current_forward import called_for, current, layers_are_given
 from pack.bridge.sampling.forward import Batch, argument, call_network
+from pack.core.attention.spans import NO_TOKENS, Tokens
 
 X = torch.zeros(1, 4, 2, 2)
 
 
-class Words(Batch):
+class Adds(Batch):
     row_count = 1
 
     def __init__(self, name, error=None):
@@ -22,42 +24,48 @@ class Words(Batch):
         self.name = name
         self.error = error
 
-    def options_for_network(self, options):
-        current.texts = CurrentTexts((self.name,), (1,))
+    def network_arguments(self, args, kwargs):
+        begin_additions(self.name)
+        return args, kwargs
+
+    def options_for_network(self, options, tokens):
+        layers_are_given(tokens)
         if self.error:
             raise self.error
         return options
 
 
-def names():
-    return None if current.texts is None else current.texts.names
+def known():
+    """Whose additions are on, and how many tokens their layers are given."""
+    return None if current.additions is None else (current.additions.mark, current.additions.tokens.count)
 
 
 def test_a_network_called_in_anothers_forward_leaves_that_one_what_it_knew():
     seen = []
 
     def inner(x, **options):
-        seen.append(names())
-        with called_alone(1):
+        seen.append(known())
+        with called_for(Tokens.of_one(1, "Anna")):
             raise KeyError
 
     def outer(x, **options):
         with ThreadPoolExecutor(1) as other_thread:
-            seen.append(other_thread.submit(names).result())
+            seen.append(other_thread.submit(known).result())
         with pytest.raises(KeyError):
-            call_network([Words("Ben")], inner, x)
-        seen.append(names())
-        return current.texts.alone
+            call_network([Adds("Ben")], Tokens.of_one(2, None), inner, x)
+        with called_for(Tokens.of_one(1, "Anna")):
+            seen.append(known())
+        seen.append(known())
 
-    assert call_network([Words("Anna")], outer, X) is None
-    assert seen == [None, ("Ben",), ("Anna",)]
-    assert names() is None
+    call_network([Adds("Anna")], Tokens.of_one(3, None), outer, X)
+    assert seen == [None, ("Ben", 2), ("Anna", 1), ("Anna", 3)]
+    assert known() is None
 
 
 def test_a_batch_that_raises_before_the_network_is_called_leaves_nothing_behind():
     with pytest.raises(KeyError):
-        call_network([Words("Anna", KeyError())], lambda x, **options: x, X)
-    assert names() is None
+        call_network([Adds("Anna", KeyError())], NO_TOKENS, lambda x, **options: x, X)
+    assert known() is None
 
 
 def test_the_text_of_a_call_is_its_third_argument_or_has_its_name():
@@ -70,4 +78,4 @@ def test_what_another_pack_put_into_a_layer_reads_no_pixels_alone():
     assert can_read_some_pixels(None)
     assert not can_read_some_pixels(print)
     assert not can_read_some_pixels(partial(print, 0, None))
-    assert not can_read_some_pixels(partial(Words("Anna").options_for_network, {}))
+    assert not can_read_some_pixels(partial(Adds("Anna").options_for_network, {}))

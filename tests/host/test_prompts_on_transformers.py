@@ -19,7 +19,8 @@ from pack.bridge.sampling import on_model
 from pack.bridge.sampling.carried import ConditioningLost, carry
 from pack.bridge.words.transformer.run import TRANSFORMER_WORDS
 from pack.bridge.words.transformer.slots import TextSlot
-from pack.core.attention.word_groups import TextLayout, split_by_words
+from pack.core.attention.reads import WordsRule, groups_of
+from pack.core.attention.spans import Span, TokenKind
 from pack.core.checks.errors import BadSetup, WrongBaseModel
 from peers import apply, without_options
 from tiny import devices, people_made, tiny_dits
@@ -239,18 +240,30 @@ def test_the_node_gives_everybody_the_words_of_their_line(family):
     assert relative(picture, sample(family, (model, common, blurred), cfg=3.0)) > 100 * TOLERANCE
 
 
+def groups_by_weight(weight):
+    """Of an attention over a text of 3 tokens, words of 2, and a picture of 4 that reads them by this weight."""
+    spans = [Span(TokenKind.TEXT, 3), Span(TokenKind.WORDS, 2, "Anna"), Span(TokenKind.PICTURE, 4)]
+    return groups_of(spans, spans, WordsRule(torch.full((1, 4), weight)))
+
+
+def shares_by_keys(groups):
+    """The shares of the picture's tokens, by how many keys they read."""
+    shares = {}
+    for group in groups:
+        of_picture = group.share_of_each[group.queries >= 5]
+        if len(of_picture):
+            shares[int(group.times(9).sum())] = of_picture.tolist()
+    return shares
+
+
 def test_a_strength_below_1_is_so_much_of_the_words():
     """In one attention of weight w: w times the answer with the words, and the rest of the one without."""
-    split = split_by_words(TextLayout(3, (2,), 5, 9, 9), torch.full((1, 4), 0.25))
-    shares = {len(group.keys): group.shares.tolist() for group in split.groups if group.shares is not None}
-    assert shares == {7: [0.75] * 4, 9: [0.25] * 4}
+    assert shares_by_keys(groups_by_weight(0.25)) == {7: [0.75] * 4, 9: [0.25] * 4}
 
 
 def test_a_strength_above_1_is_so_much_of_the_words_twice():
     """1.25 is a quarter of the answer with the words twice, and the rest of the one with them once."""
-    split = split_by_words(TextLayout(3, (2,), 5, 9, 9), torch.full((1, 4), 1.25))
-    shares = {len(group.keys): group.shares.tolist() for group in split.groups if group.shares is not None}
-    assert shares == {9: [0.75] * 4, 11: [0.25] * 4}
+    assert shares_by_keys(groups_by_weight(1.25)) == {9: [0.75] * 4, 11: [0.25] * 4}
 
 
 class Twice:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from typing import NamedTuple
 
-from ....core.attention.token_layout import TokenLayout
-from ....core.attention.word_groups import Filler
-from ...networks.forward_layout import filled_up, layout_of, with_front
-from ...networks.model_family import network_of
-from ...networks.transformer_families import TransformerFamily
+from ....core.attention.spans import Span, TokenKind
+from ...networks.forward_tokens import filled_up
+from ...networks.model_family import network_of, taken_family
 from ...sampling.forward import ForwardShape
 from .slots import TextSlot
+
+
+class Filler(NamedTuple):
+    """Tokens that fill up a slot in a row with fewer words: how many in front of the words, and behind them."""
+
+    front: int
+    behind: int
 
 
 class ForwardTexts:
@@ -21,41 +26,29 @@ class ForwardTexts:
     of the batch.
     """
 
-    def __init__(self, slots: Sequence[TextSlot], forward_shape: ForwardShape, family: TransformerFamily) -> None:
+    def __init__(self, slots: Sequence[TextSlot], forward_shape: ForwardShape) -> None:
         self.slots = slots
         self.sizes = tuple(slot.tokens for slot in slots)
         self.common = forward_shape.text_length
         self.row_count = forward_shape.row_count
-        self.family = family
+        self.family = taken_family(forward_shape.model)
         self.network = network_of(forward_shape.model)
-        self._layout = layout_of(forward_shape)
 
-    def layout_with(self, text: int) -> TokenLayout:
-        """Where all tokens stand in a forward. text: how many tokens its texts have in all.
-
-        Tokens of these that no text here has stand in front, see with_front.
-        """
-        common, *words = self.lengths()
-        return with_front(replace(self._layout, common=common, words=tuple(words)), text)
-
-    def tokens(self) -> int:
-        """The number of tokens of all texts, without what other packs put in front."""
-        return sum(self.lengths())
+    def spans(self) -> list[Span]:
+        """The words as the blocks are given them, one slot after the other."""
+        return [
+            Span(TokenKind.WORDS, self.padded(slot.tokens), slot.owner, number)
+            for number, slot in enumerate(self.slots)
+        ]
 
     def padded(self, tokens: int) -> int:
-        """How many tokens the blocks are given for a text of so many tokens, see forward_layout.filled_up."""
+        """How many tokens the blocks are given for a text of so many tokens, see forward_tokens.filled_up."""
         return filled_up(tokens, self.family, self.network)
-
-    def lengths(self) -> list[int]:
-        """How many tokens the blocks are given: of the common text, and then of each slot of words."""
-        return [self.padded(size) for size in (self.common, *self.sizes)]
 
     def filler(self, slot: TextSlot, row: int) -> Filler:
         """How many tokens in this row fill up a slot, as the blocks are given it.
 
         They stand in front of the words in Z-Image (own_captions), else behind them.
         """
-        filler_count = self.padded(slot.tokens) - self.padded(slot.lengths[slot.in_row(row)])
-        if self.family.own_captions:
-            return Filler(front=filler_count)
-        return Filler(behind=filler_count)
+        count = self.padded(slot.tokens) - self.padded(slot.lengths[slot.in_row(row)])
+        return Filler(count, 0) if self.family.own_captions else Filler(0, count)

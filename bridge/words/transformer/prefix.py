@@ -1,7 +1,7 @@
 """Words of single people in a family whose text is a causal prefix: each person's are a prefix of their own.
 
 It is computed with the person's LoRAs, in the first step, and kept. The picture reads it beside the common text, as
-core.attention.word_groups says. Words read themselves alone, as a prompt does there. The picture stands behind them as
+core/attention/reads.py says. Words read themselves alone, as a prompt does there. The picture stands behind them as
 if they were the prompt.
 """
 
@@ -14,8 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ....core.attention.token_groups import AnySplit, RowSplit, Split
-from ....core.attention.word_groups import Filler, TextLayout, split_by_readers
+from ....core.attention.reads import WordsRule, groups_of
+from ....core.attention.spans import Span, TokenKind, Tokens
+from ....core.attention.token_groups import AnySplit, Group, split_of_rows
 from ...host.unet import Options
 from ...networks.prefixes import (
     BlockKeys,
@@ -30,7 +31,7 @@ from ...networks.prefixes import (
 )
 from ...sampling.current_forward import added_to_layers
 from ...sampling.forward import ForwardShape
-from .slots import TextSlot
+from .slots import TextSlot, groups_of_rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,8 +53,9 @@ class PrefixWordsBatch(PrefixBatch):
         self.slots = slots
         self._kept: dict[int, _KeptWords] = {}  # by the position of the picture
 
-    def options_for_network(self, options: Options) -> Options:
+    def options_for_network(self, options: Options, tokens: Tokens) -> Options:
         """transformer_options with everybody's words, which are computed where they are not kept."""
+        options = super().options_for_network(options, tokens)
         prefixes = self._prefixes(self.given, options)
         return self.with_read(options, prefixes, WordsReading(self, prefixes))
 
@@ -82,7 +84,7 @@ class PrefixWordsBatch(PrefixBatch):
             prefix = PrefixInput(text, (), ())
             positions = positions_of(prefix, self.latent)
             positions[:, 0] += position - length  # the picture would stand at `length`
-            channels, owner = self.latent[1], slot.name or None
+            channels, owner = self.latent[1], slot.owner
             of_rows = computed(self.network, prefix, positions, {}, channels, options, owner, rows)
             if not blocks:
                 blocks = [self._room(keys, slot.tokens) for keys, _ in of_rows]
@@ -118,23 +120,19 @@ class WordsReading:
 
     def made_split(self, keys: TargetKeys) -> AnySplit:
         """How the target reads words, in every row of the batch."""
-        slots = self.batch.slots
-        splits: list[Split] = []
-        split_of: dict[object, Split] = {}  # rows that read the same share one
-        for row in range(self.batch.row_count):
-            fillers = tuple(Filler(behind=slot.tokens - slot.lengths[slot.in_row(row)]) for slot in slots)
-            # (slots, picture tokens): how often each slot is read there
-            weights = torch.stack([slot.weights[slot.in_row(row)] for slot in slots])
-            layout = TextLayout(
-                common_end=keys.start_of(self.prefixes[0]),
-                counts=tuple(slot.tokens for slot in slots),
-                picture_start=0,
-                queries=keys.target,
-                keys=keys.total,
-                fillers=fillers,
-            )
-            key = fillers, weights.numpy().tobytes()
-            if key not in split_of:
-                split_of[key] = split_by_readers(layout, weights)
-            splits.append(split_of[key])
-        return splits[0] if len(split_of) == 1 else RowSplit(tuple(splits))
+
+        def groups(row: int, weights: Tensor) -> tuple[Group, ...]:
+            return groups_of([Span(TokenKind.PICTURE, keys.target)], self._pieces(keys, row), WordsRule(weights))
+
+        return split_of_rows(groups_of_rows(self.batch.slots, self.batch.row_count, groups), keys.total)
+
+    def _pieces(self, keys: TargetKeys, row: int) -> list[Span]:
+        """All keys of the target in a row of the batch."""
+        start = keys.start_of(self.prefixes[0])
+        pieces = [Span(TokenKind.OTHER, start)]
+        for number, slot in enumerate(self.batch.slots):
+            length = slot.lengths[slot.in_row(row)]
+            pieces.append(Span(TokenKind.WORDS, length, slot.owner, number))
+            pieces.append(Span(TokenKind.FILLER, slot.tokens - length))
+        behind = keys.total - start - sum(slot.tokens for slot in self.batch.slots)
+        return [*pieces, Span(TokenKind.OTHER, behind)]

@@ -16,8 +16,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from ....core.attention.spans import NO_TOKENS, Tokens
+from ...host.unet import Options
+from ...networks.forward_tokens import TOKENS
 from ...networks.patched_methods import REFINER, PatchedMethod, WithOption
-from ...sampling.current_forward import called_alone
+from ...sampling.current_forward import called_for, layers_are_given
 from .forward_texts import ForwardTexts
 from .slots import TextSlot
 
@@ -80,33 +83,35 @@ class WordsAsCaptions:
         embed: the network's embed_all. x: the picture's latent. cap_feats: the common text, (B, T, text width). offset:
         the position in front of it.
         """
-        self._texts.common = cap_feats.shape[1]  # a wrapper of another pack, inside of ours, may have changed it
-        with called_alone(0):
-            tokens, rotations, next_position = embed(x, cap_feats, *args, offset=offset, **kwargs)
+        common = cap_feats.shape[1]
+        self._texts.common = common  # a wrapper of another pack, inside of ours, may have changed it
+        options: Options = kwargs.get("transformer_options", {})
+        tokens: Tokens = options.get(TOKENS, NO_TOKENS)
+        with called_for(tokens.with_text_alone(common)):
+            embeds, rotations, next_position = embed(x, cap_feats, *args, offset=offset, **kwargs)
         # Everybody's words end where the common text ends, because the picture's positions begin there.
         end = offset + self._texts.padded(self._texts.common)
-        captions = [
-            self._of_slot(number, slot, end, cap_feats)
-            for number, slot in enumerate(self._texts.slots, 1)  # 0 is the common text
-            if slot.tokens
-        ]
-        # tokens, rotations: a tuple each of what is made of the text and of the picture.
-        all_tokens = torch.cat([tokens[0], *(caption.tokens for caption in captions)], dim=1)
+        captions = [self._of_slot(slot, end, cap_feats) for slot in self._texts.slots if slot.tokens]
+        # embeds, rotations: a tuple each of what is made of the text and of the picture.
+        all_texts = torch.cat([embeds[0], *(caption.tokens for caption in captions)], dim=1)
         all_rotations = torch.cat([rotations[0], *(caption.rotations for caption in captions)], dim=1)
-        return (all_tokens, *tokens[1:]), (all_rotations, *rotations[1:]), next_position
+        # From now on layers and attentions are given so many tokens of all texts.
+        options[TOKENS] = tokens.in_blocks(all_texts.shape[1], tokens.picture_count)
+        layers_are_given(options[TOKENS])
+        return (all_texts, *embeds[1:]), (all_rotations, *rotations[1:]), next_position
 
-    def _of_slot(self, number: int, slot: TextSlot, end: int, like: Tensor) -> _Caption:
+    def _of_slot(self, slot: TextSlot, end: int, like: Tensor) -> _Caption:
         """The words in a slot, with zeros in front of those of rows that have fewer, or none.
 
-        Rows with equally many words are embedded in one call. number: of the text, as CurrentTexts counts. end: the
-        position at which every text ends. like: a text of the forward.
+        Rows with equally many words are embedded in one call. end: the position at which every text ends. like: a text
+        of the forward.
         """
         words = slot.words_on(like.device).expand(len(like), -1, -1).to(like)
         if slot.is_full:
-            return self._embedded(number, words, end)
+            return self._embedded(slot, words, end)
         by_length = {
             # Here the words stand first in the slot, with zeros behind, see TextSlot.words_on.
-            length: self._embedded(number, words[rows, :length], end, rows)
+            length: self._embedded(slot, words[rows, :length], end, rows)
             for length, rows in slot.rows_of_lengths.items()
         }
         longest = by_length[slot.tokens]
@@ -116,10 +121,10 @@ class WordsAsCaptions:
         # Those of the longest words are those of the whole slot: shorter words end at the same position.
         return _Caption(tokens, longest.rotations)
 
-    def _embedded(self, number: int, words: Tensor, end: int, rows: Sequence[int] | None = None) -> _Caption:
+    def _embedded(self, slot: TextSlot, words: Tensor, end: int, rows: Sequence[int] | None = None) -> _Caption:
         """One text by embed_cap. words: (rows, T, text width). rows: of the batch; None for all. See `_of_slot`."""
         start = end - self._texts.padded(words.shape[1])
-        with called_alone(number, rows):
+        with called_for(Tokens.of_one(words.shape[1], slot.owner, rows)):
             embedded = self._texts.network.embed_cap(words, offset=start, bsz=1, device=words.device, dtype=words.dtype)
         # A tuple with the tokens, one with their rotations, and the number of tokens before filling up.
         (tokens, *_), (rotations, *_), _ = embedded

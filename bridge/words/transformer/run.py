@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
+from ....core.attention.spans import Tokens
 from ....core.checks.errors import BadSetup
 from ...host.unet import Options
 from ...networks.attention import with_reading
@@ -18,7 +19,6 @@ from ...networks.model_family import network_of, taken_family, tokens_of
 from ...networks.patched_methods import patched_inputs, patched_text_readers, with_input_patch
 from ...networks.split_batch import SplitBatch
 from ...sampling.carried import ConditioningLost, PerChunk, rows_of_nodes
-from ...sampling.current_forward import CurrentTexts, current
 from ...sampling.forward import Batch, ForwardShape, argument
 from ...sampling.runs import Kind, Run, when_acting
 from ...sampling.watch import DueCalls
@@ -100,8 +100,8 @@ class TransformerWordsBatch(SplitBatch):
         family = self.family
         slots = [slot for node in nodes for slot in slots_of(node, forward_shape, family)]
         # How long all texts are, and which of the tokens are whose.
-        self._texts = ForwardTexts(slots, forward_shape, family)
-        device = forward_shape.device
+        self._texts = ForwardTexts(slots, forward_shape)
+        device = self._device = forward_shape.device
         # Words come behind the common text in a network that refines texts; in others with the text that it is given.
         self._patched_refiners = patched_refiners(self._texts)
         self._words: Tensor | None = None
@@ -110,7 +110,6 @@ class TransformerWordsBatch(SplitBatch):
             self._words = torch.cat(words, dim=1)  # (rows, tokens of all slots, width)
         # Who reads which words.
         self._reading = WordsReading(self._texts, tokens_of(forward_shape.model, forward_shape.latent), self.calls)
-        self._reading.get_ready(device)  # now, before any code that torch.compile sees
         # What else stands in the network.
         self._patched = [
             *patched_inputs(self.network, family, self._reading.with_positions),
@@ -171,10 +170,14 @@ class TransformerWordsBatch(SplitBatch):
                 stack.enter_context(patched.in_place())
             yield
 
-    def options_for_network(self, options: Options) -> Options:
-        """transformer_options with the split attention and the positions of words. It sets `current.texts`."""
-        names = tuple(slot.name for slot in self._texts.slots)
-        lengths_of_words = tuple(self._texts.lengths()[1:])  # the first length is that of the common text
-        current.texts = CurrentTexts(names, lengths_of_words)
+    def in_tokens(self, before: Tokens) -> Tokens:
+        return super().in_tokens(before).with_words(self._texts.spans())
+
+    def get_ready(self, tokens: Tokens) -> None:
+        self._reading.get_ready(tokens, self._device)
+
+    def options_for_network(self, options: Options, tokens: Tokens) -> Options:
+        """transformer_options with the split attention and the positions of words."""
+        options = super().options_for_network(options, tokens)
         options = with_input_patch(options, self.family, self._reading.with_positions)
         return with_reading(options, self._reading)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor
 
-from ....core.attention.token_groups import in_steps
+from ....core.attention.token_groups import Group, in_steps
 from ...networks.model_family import regions_on_tokens, tokens_of
 from ...networks.transformer_families import TransformerFamily
 from ...sampling.forward import ForwardShape
@@ -21,11 +21,12 @@ from .words import TransformerWords
 class TextSlot:
     """Tokens behind the common text that hold the words of one person, or in each row those of another person.
 
-    name: of the person; "" where rows have different people. texts: (1, T, width) each, one for all rows or one for
-    each; T is 0 in a row without words. weights: (1 or rows, picture tokens), how often the words are read there.
+    owner: the name of the person; None where rows have different people. texts: (1, T, width) each, one for all rows or
+    one for each; T is 0 in a row without words. weights: (1 or rows, picture tokens), how often the words are read
+    there.
     """
 
-    name: str
+    owner: str | None
     texts: tuple[Tensor, ...]
     weights: Tensor
 
@@ -94,9 +95,29 @@ def slots_of(
             rows.append(people[number] if number < len(people) else nobody)
         names = {row.name for row in rows if row.name is not None}  # of rows in which somebody has this slot
         # Where people have rows, each row has one person alone, and all of them share the slot.
-        name = names.pop() if len(names) == 1 else ""
-        slots.append(TextSlot(name, tuple(row.text for row in rows), torch.stack([row.weights for row in rows])))
+        owner = names.pop() if len(names) == 1 else None
+        slots.append(TextSlot(owner, tuple(row.text for row in rows), torch.stack([row.weights for row in rows])))
     return slots
+
+
+def groups_of_rows(
+    slots: Sequence[TextSlot], row_count: int, groups: Callable[[int, Tensor], tuple[Group, ...]]
+) -> list[tuple[Group, ...]]:
+    """The groups of an attention in every row of the batch: rows with equally long words, that are read alike, share
+    theirs.
+
+    groups: gives those of a row by its number, and by how often each slot is read in it, (slots, picture tokens).
+    """
+    of_rows: list[tuple[Group, ...]] = []
+    by_key: dict[tuple[tuple[int, ...], bytes], tuple[Group, ...]] = {}
+    for row in range(row_count):
+        lengths = tuple(slot.lengths[slot.in_row(row)] for slot in slots)
+        weights = torch.stack([slot.weights[slot.in_row(row)] for slot in slots])
+        key = lengths, weights.numpy().tobytes()
+        if key not in by_key:
+            by_key[key] = groups(row, weights)
+        of_rows.append(by_key[key])
+    return of_rows
 
 
 class _PersonInRow(NamedTuple):

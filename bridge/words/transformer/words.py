@@ -1,7 +1,7 @@
 """Words about single people in a transformer, each read in that person's part of the picture only.
 
 Everybody's words are a text of their own behind the common one, with the positions that they would have alone. One
-forward computes all of them; `core.attention.word_groups` says who reads whom.
+forward computes all of them; `core/attention/reads.py` says who reads whom.
 
 Rows of one batch may have words of different lengths, or none, as the negative prompt has: these are filled up with
 tokens that nobody reads. Where people have a row of the batch each, as after Crop Faces, the rows share one slot
@@ -16,7 +16,7 @@ from comfy.model_base import BaseModel
 
 from ...host.encode import T5Tokens
 from ...networks.file_attention import tell_of_file_attention
-from ...networks.forward_layout import filled_up
+from ...networks.forward_tokens import filled_up
 from ...networks.model_family import cells_per_token, network_of, transformer_family
 from ...sampling.carried import WordsOfPeople
 from ...sampling.runs import Run

@@ -17,6 +17,7 @@ from comfy.model_base import BaseModel
 from torch import Tensor
 
 from ....core.attention.cross_attention import Block
+from ....core.attention.spans import NO_TOKENS, Tokens
 from ....core.checks.errors import BadSetup
 from ...host.unet import Options, Replacement, layers_of, replacement_in, with_patches, with_replacements
 from ...networks.file_attention import (
@@ -53,7 +54,7 @@ def read_beside_others(
         # No check that the wrapper is called: a copy of the host's code that leaves it out leaves out the other packs'
         # functions too, and then the layers read the text.
         batch = _BesideOthers(model, id_tokens, context)
-        comfy.patcher_extension.add_wrapper_with_key(_KIND, _KEY, partial(call_network, [batch]), options)
+        comfy.patcher_extension.add_wrapper_with_key(_KIND, _KEY, partial(call_network, [batch], NO_TOKENS), options)
 
 
 class _Place(NamedTuple):
@@ -90,7 +91,7 @@ class _BesideOthers(Batch):
         self._arriving: Tensor = argument(args, 1, kwargs, "context")  # args: timestep, text
         return args, kwargs
 
-    def options_for_network(self, options: Options) -> Options:
+    def options_for_network(self, options: Options, tokens: Tokens) -> Options:
         """transformer_options in which ours stands around other packs' attention; as they are where there is none.
 
         Raises BadSetup where two nodes have put ID tokens into one prompt.

@@ -30,6 +30,7 @@ from comfy.ldm.modules.attention import attention_pytorch
 from torch import Tensor
 
 from ....core.attention.cross_attention import OWNED_BY_ALL, OWNED_BY_NOBODY, region_bias
+from ....core.attention.spans import Tokens
 from ...host.unet import Grid, Options, Replacement, check_tokens, grid_of, with_patch
 from ...networks.file_attention import attend_with
 from ...networks.layers import (
@@ -81,12 +82,12 @@ class UnetWordsBatch(CrossAttentionBatch):
         )
         self.biases = TextBiases(words_by_chunk, text_length, self.appended_count, query_shape)
 
-    def options_for_network(self, options: Options) -> Options:
+    def options_for_network(self, options: Options, tokens: Tokens) -> Options:
         """transformer_options as in the base class, with `append_tokens` as the last attn2 patch.
 
         It is left out where there is nothing to append.
         """
-        options = super().options_for_network(options)
+        options = super().options_for_network(options, tokens)
         if not self.appended_count:
             return options
         # After the patches of others, so that our tokens are the last.

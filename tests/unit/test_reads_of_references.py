@@ -3,40 +3,54 @@
 import pytest
 import torch
 from pack.core.attention.cross_attention import on_tokens
-from pack.core.attention.reference_groups import Plan, ReadReference, belongs, groups
+from pack.core.attention.reads import ReadReference, ReferencesRule, belongs, groups_of, mixed, split_for
+from pack.core.attention.spans import Span, TokenKind
 from pack.core.attention.token_groups import Group, Split, split_attention
-from pack.core.attention.token_layout import TokenLayout
 from torch.nn.functional import scaled_dot_product_attention as attention
 
-TOKENS = TokenLayout(common=3, picture=6, references=(4, 2, 3))
-SPANS = TOKENS.spans()
 WITHOUT_REFERENCES = 9
 REGIONS = torch.tensor([[1, 1, 1, 0, 0, 0], [0, 0, 1, 1, 0, 0]]) > 0  # a token of both, and two of nobody
-WHOSE = (0, None, 1)
+PEOPLE = "Anna", "Ben"
+WHOSE = ("Anna", None, "Ben")
+COUNTS = 4, 2, 3
+TOTAL = WITHOUT_REFERENCES + sum(COUNTS)
 
 
-def owned_by(owners, weights=(1.0, 1.0, 1.0)):
-    """References of these people, each read in the region of its person."""
-    return [ReadReference(owner, owner, weight, 1.0, None) for owner, weight in zip(owners, weights, strict=True)]
+def groups(owners=WHOSE, weights=(1.0, 1.0, 1.0), regions=REGIONS, everybody_outside=False, strength=1):
+    """Of a text, a picture and references of these people, each read in the region of its person."""
+    references = [
+        Span(TokenKind.REFERENCE, count, owner, number)
+        for number, (count, owner) in enumerate(zip(COUNTS, owners, strict=True))
+    ]
+    spans = [Span(TokenKind.TEXT, 3), Span(TokenKind.PICTURE, 6), *references]
+    read = [
+        ReadReference(None if owner is None else PEOPLE.index(owner), weight, 1.0, None)
+        for owner, weight in zip(owners, weights, strict=True)
+    ]
+    return tuple(
+        group
+        for share, of_share in mixed(regions, strength, everybody_outside)
+        for group in groups_of(spans, spans, ReferencesRule(read, of_share), share)
+    )
 
 
 CPU = torch.device("cpu")
 
 
 def qkv():
-    return torch.randn(3, 2, 4, TOKENS.total, 8, generator=torch.Generator().manual_seed(1)).unbind()
+    return torch.randn(3, 2, 4, TOTAL, 8, generator=torch.Generator().manual_seed(1)).unbind()
 
 
-def split(plan, q, k, v):
-    return split_attention(
-        plan.of(q.shape[2], k.shape[2]).on(CPU), q, k, v, lambda _, *tensors: attention(*tensors), 2, 2
-    )
+def split(of_all, q, k, v):
+    """What an attention gives by these groups, whose queries are the first of all tokens."""
+    asking = split_for([of_all], q.shape[2], TOTAL).on(CPU)
+    return split_attention(asking, q, k, v, lambda _, *tensors: attention(*tensors), 2, 2)
 
 
 @pytest.mark.parametrize("everybody", [False, True])
 def test_split_is_masked_with_and_without_queries_of_references(everybody):
-    plan = Plan(SPANS, (groups(SPANS, REGIONS, owned_by(WHOSE), everybody),), CPU)
-    reads = torch.zeros(TOKENS.total, TOKENS.total, dtype=torch.bool)
+    of_all = groups(everybody_outside=everybody)
+    reads = torch.zeros(TOTAL, TOTAL, dtype=torch.bool)
     reads[:, [*range(9), 13, 14]] = True  # text, picture and what belongs to nobody
     anna = range(9, 13)
     ben = range(15, 18)
@@ -48,13 +62,11 @@ def test_split_is_masked_with_and_without_queries_of_references(everybody):
         reads[torch.tensor([*queries])[:, None], torch.tensor([*keys])] = True
     q, k, v = qkv()
     expected = attention(q, k, v, attn_mask=reads)
-    for query_count in (TOKENS.total, WITHOUT_REFERENCES):
+    for query_count in (TOTAL, WITHOUT_REFERENCES):
         torch.testing.assert_close(
-            split(plan, q[:, :, :query_count], k, v), expected[:, :, :query_count], atol=2e-6, rtol=0
+            split(of_all, q[:, :, :query_count], k, v), expected[:, :, :query_count], atol=2e-6, rtol=0
         )
-    assert not plan.of(TOKENS.total, WITHOUT_REFERENCES)
-    assert not plan.of(5, TOKENS.total)
-    assert len(plan.of(TOKENS.total, TOKENS.total).groups) == 4, "those that read the same ask together"
+    assert len(of_all) == 4, "those that read the same ask together"
 
 
 def test_a_key_that_both_splits_read_several_times_is_read_as_often_as_both_together():
@@ -95,26 +107,25 @@ def test_any_groups_are_asked_as_if_each_were_gathered_by_itself(seed):
 
 
 def test_where_everybody_is_barred_it_is_attention_without_references_to_the_bit():
-    plan = Plan(SPANS, (groups(SPANS, REGIONS & False, owned_by((0, 1, 0))),), CPU)
+    nobody_reads = groups(("Anna", "Ben", "Anna"), regions=REGIONS & False)
     q, k, v = qkv()
     without_references = [x[:, :, :WITHOUT_REFERENCES] for x in (q, k, v)]
-    assert torch.equal(split(plan, q, k, v)[:, :, :WITHOUT_REFERENCES], attention(*without_references))
+    assert torch.equal(split(nobody_reads, q, k, v)[:, :, :WITHOUT_REFERENCES], attention(*without_references))
 
 
 def weighed(*weights):
     """The output without regions, by the weights of the three references."""
-    plan = Plan(SPANS, (groups(SPANS, None, owned_by(WHOSE, weights), strength=0),), CPU)
-    return plan, split(plan, *qkv())
+    of_all = groups(weights=weights, regions=None, strength=0)
+    return of_all, split(of_all, *qkv())
 
 
 def test_a_weight_goes_from_the_attention_without_a_reference_to_the_hosts_without_a_jump():
     q, k, v = qkv()
-    plan, everything = weighed(1, 1, 1)
-    (group,) = plan.of(TOKENS.total, TOKENS.total).groups
+    (group,), everything = weighed(1, 1, 1)
     assert group.keys is group.shares is None
     assert torch.equal(everything, attention(q, k, v))
     anna = slice(9, 13)
-    others = [*range(9), *range(13, TOKENS.total)]
+    others = [*range(9), *range(13, TOTAL)]
     _, nothing = weighed(0, 1, 1)
     assert torch.equal(nothing[:, :, others], attention(*[x[:, :, others] for x in (q, k, v)])), "all rows, to the bit"
     for weight in (1 / 256, 0.25, 0.5, 255 / 256):

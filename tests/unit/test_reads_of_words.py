@@ -4,8 +4,9 @@ from itertools import pairwise
 
 import pytest
 import torch
+from pack.core.attention.reads import WordsRule, groups_of
+from pack.core.attention.spans import Span, TokenKind
 from pack.core.attention.token_groups import Group, Split, split_attention
-from pack.core.attention.word_groups import OwnedTokens, TextLayout, split_by_readers, split_by_words
 from torch.nn.functional import scaled_dot_product_attention as attention
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -18,6 +19,15 @@ WORDS = slice(3, 7), slice(7, 9)
 HARD = torch.tensor([[1, 1, 1, 0, 0, 0], [0, 0, 1, 1, 0, 0]]).float()
 SOFT = torch.tensor([[1, 0.5, 0.25, 0.25, 0, 0], [0, 0, 0.75, 1, 0.25, 0]])
 NOBODY = torch.zeros(2, 6)
+
+
+TEXTS = [Span(TokenKind.TEXT, COMMON), *[Span(TokenKind.WORDS, *pair) for pair in ((4, "Anna", 0), (2, "Ben", 1))]]
+BEHIND = [*TEXTS, Span(TokenKind.PICTURE, PICTURE), Span(TokenKind.REFERENCE, REFERENCES)]
+IN_FRONT = [*TEXTS, Span(TokenKind.REFERENCE, REFERENCES), Span(TokenKind.PICTURE, PICTURE)]
+
+
+def split_by_words(spans, weights):
+    return Split(groups_of(spans, spans, WordsRule(weights)), sum(span.count for span in spans))
 
 
 def qkv(dtype):
@@ -56,9 +66,9 @@ def dense(weights, picture, dtype):
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 2e-6), (torch.float32, 1e-5)])
 @pytest.mark.parametrize("weights", [HARD, SOFT, NOBODY], ids=["hard", "soft", "nobody"])
-@pytest.mark.parametrize("start", [9, 14], ids=["references behind", "picture last"])
-def test_split_is_masked(dtype, tolerance, weights, start):
-    split = split_by_words(TextLayout(COMMON, COUNTS, start, TOKENS, TOKENS), weights)
+@pytest.mark.parametrize(("spans", "start"), [(BEHIND, 9), (IN_FRONT, 14)], ids=["references behind", "picture last"])
+def test_split_is_masked(dtype, tolerance, weights, spans, start):
+    split = split_by_words(spans, weights)
     expected = dense(weights, slice(start, start + PICTURE), dtype)
     assert (attention_by(split, *qkv(dtype)) - expected).abs().max() <= tolerance
 
@@ -68,10 +78,10 @@ def test_a_picture_that_alone_reads_reads_the_texts_by_the_same_rule(weights):
     """Its tokens ask, and the texts answer: as where both are one sequence and the picture hides itself."""
     q, k, v = qkv(torch.float64)
     picture, texts = slice(9, 9 + PICTURE), slice(0, 9)
-    split = split_by_readers(TextLayout(COMMON, COUNTS, 0, PICTURE, 9), weights)
+    split = Split(groups_of([Span(TokenKind.PICTURE, PICTURE)], TEXTS, WordsRule(weights)), 9)
     found = attention_by(split, q[:, :, picture], k[:, :, texts], v[:, :, texts])
     reads_texts_alone = Split((Group(torch.arange(TOKENS), torch.arange(9)),), TOKENS)
-    joined = split_by_words(TextLayout(COMMON, COUNTS, 9, TOKENS, TOKENS), weights).joined(reads_texts_alone)
+    joined = split_by_words(BEHIND, weights).joined(reads_texts_alone)
     expected = attention_by(joined, q, k, v)[:, :, picture]
     assert (found - expected).abs().max() <= 1e-9
 
@@ -89,11 +99,11 @@ class Kernels(TorchDispatchMode):
 @pytest.mark.parametrize(("people", "most"), [(1, 7), (2, 10), (4, 17)])
 def test_a_person_costs_two_attentions_and_two_people_share_one_copy_of_queries_and_keys(people, most):
     """Beside that the output is joined and put in order."""
-    counts = (2,) * people
-    picture_start = COMMON + sum(counts)
-    tokens = picture_start + 8
+    words = [Span(TokenKind.WORDS, 2, str(person), person) for person in range(people)]
+    spans = [Span(TokenKind.TEXT, COMMON), *words, Span(TokenKind.PICTURE, 8)]
+    tokens = COMMON + 2 * people + 8
     weights = torch.eye(people).repeat_interleave(8 // people, dim=1)  # a strip each, (people, picture tokens)
-    asking = split_by_words(TextLayout(COMMON, counts, picture_start, tokens, tokens), weights).on(torch.device("cpu"))
+    asking = split_by_words(spans, weights).on(torch.device("cpu"))
     q, k, v = torch.zeros(3, 1, 4, tokens, 8).unbind()
     with Kernels() as kernels:
         split_attention(asking, q, k, v, lambda _, *tensors: attention(*tensors), 2, 2)
@@ -101,7 +111,7 @@ def test_a_person_costs_two_attentions_and_two_people_share_one_copy_of_queries_
 
 
 def test_every_query_is_answered_once_in_all():
-    split = split_by_words(TextLayout(COMMON, COUNTS, 9, TOKENS, TOKENS), SOFT)
+    split = split_by_words(BEHIND, SOFT)
     sums = torch.zeros(TOKENS)
     for group in split.groups:
         sums[group.queries] += 1 if group.shares is None else group.shares
@@ -110,7 +120,7 @@ def test_every_query_is_answered_once_in_all():
 
 def test_two_splits_joined_are_both_masks():
     """Of another split, in which the first two queries read the last keys alone, and half of the others everything."""
-    words = split_by_words(TextLayout(COMMON, COUNTS, 9, TOKENS, TOKENS), SOFT)
+    words = split_by_words(BEHIND, SOFT)
     first_queries = torch.arange(2)
     other_queries = torch.arange(2, TOKENS)
     half = torch.full((len(other_queries),), 0.5)
@@ -137,14 +147,8 @@ def test_two_splits_joined_are_both_masks():
 
 def test_words_read_no_text_but_themselves_and_a_persons_reference_reads_their_words():
     """Front (2), the common text (3), words (4 and 2), the picture (6), then Ben's reference (3) and a room (2)."""
-    layout = TextLayout(
-        common_end=5,
-        counts=(4, 2),
-        picture_start=11,
-        queries=22,
-        keys=22,
-        owned=(OwnedTokens(1, slice(17, 20)),),
-    )
+    references = Span(TokenKind.REFERENCE, 3, "Ben"), Span(TokenKind.REFERENCE, 2, number=1)
+    spans = [Span(TokenKind.TEXT, 2), *TEXTS, Span(TokenKind.PICTURE, PICTURE), *references]
     reads = [set(range(22)) - set(range(5, 11)) for _ in range(22)]
     for token, people in zip(range(11, 17), HARD.T, strict=True):
         for person, words in ((0, range(5, 9)), (1, range(9, 11))):
@@ -157,9 +161,9 @@ def test_words_read_no_text_but_themselves_and_a_persons_reference_reads_their_w
     for token in range(17, 20):
         reads[token] |= {9, 10}
     keys_of = {}
-    for group in split_by_words(layout, HARD).groups:
+    for group in split_by_words(spans, HARD).groups:
         assert group.shares is None
         for query in group.queries.tolist():
             assert query not in keys_of
-            keys_of[query] = set(group.keys.tolist())
+            keys_of[query] = set(group.times(22).nonzero()[:, 0].tolist())
     assert [keys_of[query] for query in range(22)] == reads
