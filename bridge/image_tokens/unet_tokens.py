@@ -24,12 +24,11 @@ from torch import Tensor
 
 from ...core.attention.cross_attention import PeopleRead, TextRead, beside_text, on_grid, region_weights
 from ..host.unet import Grid, Options, Replacement, grid_of
-from ..networks.file_attention import as_given, attend_whole_with, attend_with
-from ..networks.layers import CrossAttentionBatch, QueryShape, query_shape_of
+from ..networks.file_attention import attend_whole_with, attend_with
+from ..networks.layers import CrossAttentionBatch, QueryShape, attention_of_other_pack, query_shape_of
 from ..networks.row_tracking import of_source_rows, repeat_rows
 from ..sampling.carried import CarriedOfPeople, PerChunk
 from ..sampling.forward import ForwardShape
-from ..sampling.rows_of_others import attention_of_other_pack
 from ..sampling.runs import Kind, Run, when_acting
 
 
@@ -167,8 +166,8 @@ class ImageTokensOfNode:
         q = layer.query
         grid = grid_of(extra_options)
         of_batch = self.layers[layer_index]  # (people, rows of the batch, T, C) each
-        keys = of_source_rows(as_given(of_batch.keys.to(q), extra_options), source_rows, dim=1)  # (people, B, T, C)
-        values = of_source_rows(as_given(of_batch.values.to(q), extra_options), source_rows, dim=1)
+        keys = of_source_rows(of_batch.keys.to(q), source_rows, dim=1)  # (people, B, T, C)
+        values = of_source_rows(of_batch.values.to(q), source_rows, dim=1)
         shares = None
         if self._shares_of_chunks:
             # A grid that was not known when the batch was made comes from a node that changes the latent between steps.

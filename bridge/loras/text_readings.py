@@ -34,6 +34,7 @@ from ..networks.layers import (
     PIXELS,
     CrossAttentionBatch,
     QueryShape,
+    as_given,
     can_read_some_pixels,
     patches_dropped,
     query_shape_of,
@@ -230,7 +231,7 @@ class TextWithLoras(CrossAttentionBatch):
             extra_options = {**extra_options, PIXELS: reading.pixels}
         person_by_node = zip(self._nodes, reading.people, strict=True)
         people = tuple(PersonOfNode(node, person) for node, person in person_by_node if person is not None)
-        attention_of_other_node = partial(before, q, keys, values, extra_options)
+        attention_of_other_node = partial(before, *as_given(before, q, keys, values), extra_options)
         return current_additions().call_with_text_of(people, attention_of_other_node)
 
     def _loras_of_text(self, node: NodeLoras, name: str, text: Tensor) -> LorasOfText | None:

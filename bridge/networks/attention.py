@@ -17,10 +17,13 @@ from torch import Tensor, nn
 from ...core.attention.token_groups import AnySplit, Group, RowSplit, Split, joined, split_attention
 from ..host.unet import Options
 from ..sampling.carried import ConditioningLost
+from ..sampling.rows_of_others import copied
 from ..sampling.watch import DueCalls
 from .file_attention import OVERRIDE, Attention, attention_of_file, for_some_tokens
 from .transformer_families import TransformerFamily
 
+_OWN = "likeness_override"
+"""The key, inside of a forward, of the last function around attention that is of ours."""
 _READINGS = "likeness_readings"
 """The key of the Readings among the transformer_options inside of a forward."""
 
@@ -44,15 +47,28 @@ def around_attention(options: Options, function: Callable[..., Tensor]) -> Optio
     heads, mask=None, ...). q, k, v: as the host gives them, after RoPE (B, heads, N, d).
     """
     override_before = options.get(OVERRIDE)  # the function that another pack has put there, or of ours
+    is_of_others = override_before is not options.get(_OWN)
 
     def override(kernel: Attention, q: Tensor, k: Tensor, v: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         if override_before:
             attend = partial(override_before, kernel)  # kernel: the host's attention, which the host gives it, too
+            if is_of_others:
+                attend = partial(_with_copies, attend)
         else:
             attend = attention_of_file(kwargs.get("transformer_options", {})) or kernel
         return function(attend, q, k, v, *args, **kwargs)
 
-    return {**options, OVERRIDE: override}
+    return {**options, OVERRIDE: override, _OWN: override}
+
+
+def _with_copies(attend: Attention, q: Tensor, k: Tensor, v: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    """What another pack's function gives of copies, see `copied`. Arguments as in `around_attention`."""
+    q, k, v = copied(q, k, v)
+    if len(args) > 1 and args[1] is not None:  # heads, mask, ...
+        args = (args[0], args[1].clone(), *args[2:])
+    elif kwargs.get("mask") is not None:
+        kwargs = {**kwargs, "mask": kwargs["mask"].clone()}
+    return attend(q, k, v, *args, **kwargs)
 
 
 def with_reading(options: Options, reading: Reading) -> Options:

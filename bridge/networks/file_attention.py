@@ -16,6 +16,7 @@ from ..host.shared_network import model_of, network_within
 from ..host.unet import Options, transformers
 from ..sampling.carried import Carried
 from ..sampling.node_of_run import NodeOfRun
+from ..sampling.rows_of_others import copied
 from ..sampling.runs import Run
 from .patched_methods import PatchedMethod, WithOption
 
@@ -31,12 +32,6 @@ REPLACED = (
     "the file of this MODEL asks for an attention that cannot be divided among people. In the layers where it is "
     "divided, ComfyUI's usual attention computes instead: slower, and rounded differently."
 )
-
-
-def as_given(kept: Tensor, options: Options) -> Tensor:
-    """What is kept for the next steps, as an attention is given it: a copy beside another pack's function around
-    attention, which may write into what it is given. options: of the layer."""
-    return kept if options.get(OVERRIDE) is None else kept.clone()
 
 
 def attention_of_file(options: Options) -> Attention | None:
@@ -88,7 +83,10 @@ def _as_host_calls(function: Attention | None, options: Options, mask: Tensor | 
         # Looked up when called: the host's choice is a name of its module.
         attend_in_layer = function or attention.optimized_attention
         heads, precision = options["n_heads"], options["attn_precision"]
-        own_mask = None if mask is None else as_given(mask, options)
+        own_mask = mask
+        if options.get(OVERRIDE) is not None:  # another pack's function around attention
+            q, k, v = copied(q, k, v)
+            own_mask = None if mask is None else mask.clone()
         return attend_in_layer(q, k, v, heads, mask=own_mask, attn_precision=precision, transformer_options=options)
 
     return attend

@@ -32,7 +32,7 @@ from ..host.unet import (
 from ..sampling.carried import ConditioningLost
 from ..sampling.code_of_others import is_ours
 from ..sampling.forward import Batch, ForwardShape
-from ..sampling.rows_of_others import made_rows_error
+from ..sampling.rows_of_others import copied, made_rows_error
 from ..sampling.watch import DueCalls
 from .file_attention import Attention, attention_of_file_in_layers, with_attention_of_file
 from .row_tracking import SOURCE_ROWS, LayerInput, TextPatch, call_patches
@@ -173,6 +173,29 @@ def _batch_in_layer(replacement: Any) -> CrossAttentionBatch | None:
         return None
     batch = replacement.func.__self__
     return batch if isinstance(batch, CrossAttentionBatch) else None
+
+
+def as_given(replacement: Replacement, *tensors: Tensor) -> Sequence[Tensor]:
+    """These tensors as what stands in a layer is given them: copies where it is another pack's, see `copied`. A batch
+    of ours makes them where it calls another pack's."""
+    return tensors if _batch_in_layer(replacement) is not None else copied(*tensors)
+
+
+def attention_of_other_pack(
+    replacement: Replacement, q: Tensor, k: Tensor, v: Tensor, extra_options: Options
+) -> Tensor:
+    """What another pack's function in place of attention gives: (B, N, C), a row for each row of the queries.
+
+    q: (B, N, C). k, v: (B, T, C) each. The result is added to or put beside attention of ours, row by row, so row n of
+    both must be one picture. Raises ConditioningLost, which names the pack, where the result has another number of
+    rows. Two kinds of packs make other rows: one gives two results for each row and takes their mean in a patch after
+    the layer, the other doubles the rows in a patch before attention and takes the mean in this function.
+    """
+    q, k, v = as_given(replacement, q, k, v)
+    out = replacement(q, k, v, extra_options)
+    if len(out) != len(q):
+        raise made_rows_error(len(out), len(q), replacement)
+    return out
 
 
 def of_other_pack(replacement: Any) -> Replacement | None:

@@ -41,9 +41,10 @@ from ..networks.file_attention import (
     attention_of_file_in_layers,
     with_attention_of_file,
 )
+from ..networks.layers import attention_of_other_pack
 from ..sampling.carried import PerChunk
 from ..sampling.forward import Batch, ForwardInput, Network, forget_past
-from ..sampling.rows_of_others import attention_of_other_pack, made_rows_error
+from ..sampling.rows_of_others import made_rows_error
 from ..sampling.runs import Kind, Run
 from ..sampling.watch import Calls, DueCalls
 from .recording import PartsRecorder, SelfReference, is_inpainting_in

@@ -23,7 +23,7 @@ from ..host.unet import Grid, Options, Replacement, grid_of, with_patch
 from ..networks.attention import around_attention
 from ..networks.file_attention import Attention, attend_whole_with
 from ..networks.forward_tokens import tokens_of_shape
-from ..networks.layers import CrossAttentionBatch, query_shape_of
+from ..networks.layers import CrossAttentionBatch, attention_of_other_pack, query_shape_of
 from ..networks.model_family import cells_per_token, taken_family, transformer_family
 from ..networks.row_tracking import SOURCE_ROWS
 from ..parts.sharing_run import step_of
@@ -32,7 +32,6 @@ from ..sampling.areas import will_have_area
 from ..sampling.carried import Carried, PerChunk, carried_in
 from ..sampling.conditioning import ID_TOKENS, IDTokens, RunEntry
 from ..sampling.forward import Batch, ForwardInput, ForwardShape
-from ..sampling.rows_of_others import attention_of_other_pack
 from ..sampling.runs import Kind, Run
 from ..sampling.watch import DueCalls
 from ..words.unet.words import UnetWords

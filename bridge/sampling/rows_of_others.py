@@ -1,9 +1,11 @@
-"""Rows that another pack makes inside a layer: without a record of which belong to whom, or with texts of its own."""
+"""What another pack's attention is given, and rows that it makes inside a layer.
+
+Without a record of which belong to whom, or with texts of its own, these are refused.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable
 
 from torch import Tensor
 
@@ -36,17 +38,7 @@ def texts_of_others_error(
     return ConditioningLost(modules_of(functions), why)
 
 
-def attention_of_other_pack(
-    replacement: Callable[..., Tensor], q: Tensor, k: Tensor, v: Tensor, extra_options: Mapping[str, Any]
-) -> Tensor:
-    """What another pack's function in place of attention gives: (B, N, C), a row for each row of the queries.
-
-    q: (B, N, C). k, v: (B, T, C) each. The result is added to or put beside attention of ours, row by row, so row n of
-    both must be one picture. Raises ConditioningLost, which names the pack, where the result has another number of
-    rows. Two kinds of packs make other rows: one gives two results for each row and takes their mean in a patch after
-    the layer, the other doubles the rows in a patch before attention and takes the mean in this function.
-    """
-    out = replacement(q, k, v, extra_options)
-    if len(out) != len(q):
-        raise made_rows_error(len(out), len(q), replacement)
-    return out
+def copied(*given: Tensor) -> list[Tensor]:
+    """What another pack's function is given: copies, into which it may write. The same queries, keys and values may be
+    handed to several attentions, and some are kept for the next steps."""
+    return [tensor.clone() for tensor in given]

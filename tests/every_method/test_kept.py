@@ -12,11 +12,14 @@ import marks
 import other_packs
 import pytest
 import torch
+from comfy.ldm.modules.attention import optimized_attention
 from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrappersMP, add_wrapper_with_key
 from figures import relative
 from host_sampling import Applied, applied, assert_areas_are_apart, latent_of
+from marks import each
 from method_rows import Row, applies_to, carries_in_both
+from pack.bridge.host.unet import transformers
 from pack.bridge.networks.attention import OVERRIDE
 from tiny import people_made, tiny_dits
 from tiny.tiny_dits import KREA_2, Z_IMAGE
@@ -185,6 +188,59 @@ def test_beside_a_pack_that_writes_into_what_it_is_given(row_or_variant: Row) ->
     fresh = given_in_the_last(beside, more)
     assert relative(fresh, given_in_the_last(given, Forward(x))) > 1e-4
     assert relative(given_in_the_last(beside, more, less, more), fresh) <= 1e-5
+
+
+SCRATCH: dict[str, Callable[[Tensor], Any]] = {
+    "written over": lambda tensor: tensor.fill_(7.0),
+    "scaled": lambda tensor: tensor.mul_(3.0),
+    "transposed": lambda tensor: tensor.transpose_(-1, -2),
+}
+"""What a pack does in place to all that its attention is given, when it has computed."""
+
+
+def around_attention(given: Applied, use: Callable[[Tensor], Any]) -> Applied:
+    """With a function around every attention."""
+
+    def attend(kernel: Callable[..., Tensor], q: Tensor, k: Tensor, v: Tensor, *args: Any, **more: Any) -> Tensor:
+        out = kernel(q, k, v, *args, **more).clone()
+        for tensor in (q, k, v):
+            use(tensor)
+        return out
+
+    model = given.model.clone()
+    model.model_options["transformer_options"][OVERRIDE] = attend
+    return replace(given, model=model)
+
+
+def in_place_of_attention(given: Applied, use: Callable[[Tensor], Any]) -> Applied:
+    """With a function in the place of each cross-attention."""
+
+    def attention(q: Tensor, k: Tensor, v: Tensor, extra_options: dict[str, Any]) -> Tensor:
+        out = optimized_attention(q, k, v, extra_options["n_heads"]).clone()
+        for tensor in (q, k, v):
+            use(tensor)
+        return out
+
+    model = given.model.clone()
+    for name, number, index, _ in transformers(model.get_model_object("diffusion_model")):
+        replacements = model.model_options["transformer_options"].get("patches_replace", {}).get("attn2", {})
+        if (name, number, index) not in replacements:
+            model.set_model_attn2_replace(attention, name, number, index)
+    return replace(given, model=model)
+
+
+@pytest.mark.parametrize("scratch", each(SCRATCH, ["written over"]))
+@applies_to(carries_in_both, "Its MODEL reads nothing that conditioning carries.")
+def test_beside_an_attention_that_uses_what_it_is_given_as_scratch(row_or_variant: Row, scratch: str) -> None:
+    row = row_or_variant
+    given = applied(row, row.node())
+    row_count = 2 if row.variant == "a row each" else 1
+    latent = comfy.sample.fix_empty_latent_channels(given.model, latent_of(row, row_count))
+    x = torch.randn(latent.shape, generator=torch.Generator().manual_seed(3))
+    twice = Forward(x), Forward(x)
+    for put in (around_attention, in_place_of_attention) if row.of_unets else (around_attention,):
+        expected = given_in_the_last(put(given, lambda _: None), *twice)
+        assert relative(given_in_the_last(put(given, SCRATCH[scratch]), *twice), expected) <= 1e-6, put.__name__
 
 
 def with_wrapper(model: ModelPatcher, wrapper: Callable[..., Tensor]) -> ModelPatcher:

@@ -16,6 +16,7 @@ from figures import relative
 from hidden_text import without_common
 from marks import EACH, families
 from pack.bridge.host import notes
+from pack.bridge.networks.file_attention import OVERRIDE
 from pack.bridge.sampling import on_model
 from pack.bridge.sampling.carried import carry
 from pack.bridge.sampling.node_of_run import Canvas, NodeOfRun
@@ -41,6 +42,12 @@ SAID = "\n".join(f"{number}: {words}" for number, words in enumerate(WORDS, 1))
 @pytest.fixture(params=EACH)
 def setting(request):
     return setting_of(request.param)
+
+
+def with_texts_of_halves(setting):
+    """What Prompt per Person gives for two people, who each have a half of the picture."""
+    people = people_made.cast([(32.0, 48.0), (96.0, 48.0)], WIDTH, HEIGHT)
+    return setting.applied("LikenessPromptPerPerson", people, prompts=SAID, mask=APART)[:3]
 
 
 def start_of(setting, rows=1):
@@ -103,6 +110,25 @@ def test_tokens_of_uso_in_front_of_the_text_stay_the_common_texts():
     expected = sampled(FLUX, by_mask(Dense(FLUX, model, APART, front=3), with_style))
     assert relative(picture, expected) <= TOLERANCE
     assert relative(sampled(FLUX, with_texts(model)), expected) > 100 * TOLERANCE
+
+
+@pytest.mark.parametrize("use", [
+    lambda tensor: tensor.fill_(7.0), lambda tensor: tensor.mul_(3.0), lambda tensor: tensor.transpose_(-1, -2),
+], ids=["written over", "scaled", "transposed"])  # fmt: skip
+def test_an_attention_that_uses_what_it_is_given_as_scratch_is_given_copies(setting, use):
+    """Queries, keys and values are handed to several attentions, one after the other."""
+    model, *sides = with_texts_of_halves(setting)
+
+    def attend(kernel, q, k, v, *args, **more):
+        out = kernel(q, k, v, *args, **more).clone()
+        for tensor in (q, k, v):
+            use(tensor)
+        return out
+
+    beside = model.clone()
+    beside.model_options["transformer_options"][OVERRIDE] = attend
+    expected = setting.sample((model, *sides), start_of(setting))
+    assert relative(setting.sample((beside, *sides), start_of(setting)), expected) <= TOLERANCE
 
 
 # Memory

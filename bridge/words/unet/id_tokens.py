@@ -26,11 +26,11 @@ from ...networks.file_attention import (
     attention_of_file_in_layers,
     with_attention_of_file,
 )
-from ...networks.layers import around_other_pack, of_other_pack, patches_of_others
+from ...networks.layers import around_other_pack, attention_of_other_pack, of_other_pack, patches_of_others
 from ...networks.row_tracking import SOURCE_ROWS, LayerInput, TextPatch, call_patches, check_texts
 from ...sampling.conditioning import IDTokens
 from ...sampling.forward import Batch, argument, call_network
-from ...sampling.rows_of_others import attention_of_other_pack, made_rows_error
+from ...sampling.rows_of_others import made_rows_error
 from .words import guessed_repeats
 
 _KIND = comfy.patcher_extension.WrappersMP.DIFFUSION_MODEL

@@ -37,13 +37,13 @@ from ...networks.layers import (
     PIXELS,
     CrossAttentionBatch,
     QueryShape,
+    attention_of_other_pack,
     patches_dropped,
     query_shape_of,
 )
 from ...networks.row_tracking import SOURCE_ROWS, LayerInput, TextPatch, check_texts, of_source_rows, repeat_rows
 from ...sampling.carried import PerChunk
 from ...sampling.forward import ForwardShape
-from ...sampling.rows_of_others import attention_of_other_pack
 from ...sampling.runs import Kind, Run, when_acting
 from .words import UnetWords, WordsByChunk
 
