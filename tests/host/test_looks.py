@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import marks
+import mixed_cast
 import pytest
 import torch
 from figures import WHOLE_SAMPLING
@@ -167,6 +168,21 @@ def taken(**changed: Any) -> Any:
     """The pictures of the look that the node gives to a person, by label."""
     (_, person, _) = run(ours("LikenessLookFromPicture", **changed), {})
     return {one.label: one for one in person.looks[-1].pictures}
+
+
+@pytest.mark.parametrize(("who", "name"), [("1", "Anna"), ("3", "Cleo"), ("4", "Anna"), ("5", "Dan"), ("Dan", "Dan")])
+def test_a_look_is_given_to_whom_a_number_of_the_list_means(who: str, name: str) -> None:
+    """Also behind somebody who is absent, and where the number of the place is another."""
+    people = mixed_cast.mixed()
+    (dressed, person, _) = run(
+        ours("LikenessLookFromPicture", cast=value(lambda: people), who=who, image=COAT, mask=ON_COAT), {}
+    )
+    index = people.numbers.index(int(who)) if who.isdigit() else mixed_cast.DAN
+    assert person.name == name
+    assert [
+        len(one.person.looks) > len(before.person.looks)
+        for one, before in zip(dressed.people, people.people, strict=True)
+    ] == [number == index for number in range(4)]
 
 
 def test_what_is_taken_is_the_body_without_the_head_and_the_hair_around_the_face() -> None:

@@ -415,6 +415,13 @@ def test_a_file_with_one_look_alone_is_that_of_the_person_with_it(tmp_path: Path
         assert saved_looks.names_of_looks(data[: saved_looks.MOST_BEGIN_BYTES]) == ([look] if look else [])
 
 
+def test_of_several_looks_the_one_is_shown_that_is_worn_unless_another_is_written(tmp_path: Path) -> None:
+    """The newest, as every node wears it."""
+    data = save(*to_tensors(person_with_looks("red", "blue")))
+    entry = BesideWriter(Folder(str(tmp_path)), "people").entry([Beside("A", "x.safetensors", data)])
+    assert [caption for caption, _ in entry if "photo" not in caption] == ["Anna: blue, shoes", "Anna: blue, coat"]
+
+
 def test_a_person_of_looks_alone_is_shown_by_them_and_needs_one(tmp_path: Path) -> None:
     """Under what each column fills, where the person has no name."""
     dressed = replace(person_without_photo(UNNAMED), looks=person_with_looks("red").looks)

@@ -11,7 +11,7 @@ from pack.core.parts.parts import Part
 from pack.core.persons import blending
 from pack.nodes.references.numbering import with_numbers, with_sentences
 from pack.nodes.references.parts import OwnedPart, words_of
-from pack.nodes.references.pictures import Fit, fitted, references, resized
+from pack.nodes.references.pictures import Fit, Reference, fitted, references, resized
 from tiny import people_made
 
 
@@ -129,6 +129,17 @@ def named_cast(*weights, photos=1, kind=Cast, **more):
 def test_whoever_is_named_in_braces_is_the_number_of_their_picture(prompt, cast, said):
     sources = references(taking_part.present(cast), photos=2, size=64)
     assert with_numbers(prompt, "Prompt", cast, sources, "Picture {}") == said
+
+
+def test_braces_mean_the_portrait_also_beside_the_pictures_of_parts():
+    """A part is numbered behind the photo of its person, and has a sentence of its own."""
+    cast = named_cast(1, 1, 1)
+    anna, ben, third = references(taking_part.present(cast), photos=1, size=64)
+    coat = OwnedPart(Part("whole body clothes", torch.zeros(1, 8, 8, 3), None, 1.0, None), 0, 0)
+    of_coat = Reference(anna.pictures, anna.area, 0, part=coat)
+    sources = [anna, of_coat, ben, third]
+    said = with_numbers("{Anna} greets {Ben}", "Prompt", cast, sources, "Picture {}")
+    assert said == "the person from Picture 1 greets the person from Picture 3"
 
 
 def test_behind_crop_faces_a_blended_person_is_the_portrait_of_the_larger_share():
