@@ -47,7 +47,7 @@ const PACKS = [
 
 const closed = new Set(); // packs of which somebody has closed it
 
-const isOf = ({ nodes, values }, { type, widgets_values: set }) =>
+const isOf = (/** @type {any} */ { nodes, values }, { type, widgets_values: set }) =>
   nodes.test(type) && (!values || values.test(JSON.stringify(set ?? "")));
 
 async function tell({ name, page, template }) {
