@@ -204,7 +204,7 @@ def of_other_pack(replacement: Any) -> Replacement | None:
     replacement: what stands in the layer.
     """
     while _batch_in_layer(replacement) is not None:
-        _layer_index, replacement = replacement.args
+        _layer_index, replacement = replacement.args  # of the partial of a batch: the layer, what stood there
     return replacement
 
 

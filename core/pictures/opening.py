@@ -485,11 +485,13 @@ def directory_starts(data: bytes) -> Iterator[int]:
 def names_too_much(read: Read, size: int, starts: Iterable[int]) -> bool:
     """Whether directories name many times the bytes that their file has. size: of the file. starts: of its blocks."""
     most = _MOST_TIMES * size + _ROOM
-    return any(named > most for named in accumulate(_named(read, size, starts)))
+    return any(named > most for named in accumulate(_bytes_named(read, size, starts)))
 
 
-def _named(read: Read, size: int, starts: Iterable[int]) -> Iterator[int]:
-    """The bytes that each directory names and takes to be read, and those of the beginning of each block.
+def _bytes_named(read: Read, size: int, starts: Iterable[int]) -> Iterator[int]:
+    """The bytes that each directory of TIFF or EXIF names and takes to be read, and those of each block's beginning.
+
+    A directory is a list of entries, of which each names a length of bytes, see `_Directories`.
 
     read, size, starts: as of `names_too_much`.
     """

@@ -150,7 +150,8 @@ def _again(row: _Row, again: Again | None) -> str:
         return ""
     words = [f"--only={row.name}"]
     if not row.reason:
-        words.append(f"--move-seeds={row.entry.get('moved_seeds', 0) + max(row.entry['tries'], 1)}")
+        drawn = max(row.entry["tries"], 1)  # 0 of a run that measured nothing: it has drawn each row once
+        words.append(f"--move-seeds={row.entry.get('moved_seeds', 0) + drawn}")
     return " ".join(map(as_typed, words))
 
 

@@ -145,8 +145,10 @@ class Run:
             return ""
 
     def require_files(self, row: Row) -> None:
-        """Raises SetupError with all that a row needs and that is not there: what it chooses in menus. Menus have what
-        the cells of other rows choose."""
+        """Raises SetupError with all that a row needs and that is not there: what it chooses in menus.
+
+        Files of its cells are left out: they travel with the row, and no menu has them before.
+        """
         cells = {column: cell for column, cell in row.cells.items() if not self._template.is_file(column, cell)}
         job = self._template.job(Row(row.line, row.name, cells))
         if check.CHECK_MODEL_FILES not in self._object_info:  # a server without the pack has only the nodes' menus

@@ -12,7 +12,7 @@ import torch
 from bench.unets import run
 from environment import SetupError
 from pack.bridge.host import encode
-from pack.core.cast import Box, Cast, Face, Member, Person, PlacedCast
+from pack.core.cast import Box, Cast, Face, Faces, Member, Person, PlacedCast
 from pack.core.checks.errors import LikenessError
 from pack.core.faces import model as faces
 from pack.core.measure import annotated_picture, comparison, measuring
@@ -85,14 +85,6 @@ class Judge:
         picture_faces = faces.faces_in(self.face_model, drawn.pixels)
         report = measuring.measure([picture_faces], cast, names, measured_as or "unknown")
         picture = report.judged_pictures[0]
-        copies: list[float] = []
-        for person, sighting in zip(people, picture.sightings, strict=True):
-            if sighting.face is not None:
-                embedding = picture_faces.faces[sighting.face].embeddings[names[0]]
-                persons_photos = [face.embeddings[names[0]] for face in person.faces]
-                value = copied(embedding, persons_photos[0], persons_photos[scene.photos :])
-                if value is not None:
-                    copies.append(value)
         return Judged(
             people=len(people),
             whole=self._whole_like(photos, drawn.pixels),
@@ -100,7 +92,7 @@ class Judge:
             measured=picture,
             alike_in_photos=between_people([person.person for person in people], names[0]),
             subjects=self._subjects_like(photos, picture, drawn.pixels),
-            copied=copies,
+            copied=_copies(people, picture_faces, picture, names[0], scene.photos),
             annotated=annotated_picture.annotate(drawn.pixels, report, 0),
             seconds=drawn.seconds,
             step_seconds=drawn.step_seconds,
@@ -149,6 +141,20 @@ class Judge:
     def _look_at_square(self, photo: Path) -> Tensor:
         """What DINOv2 makes of the face of a photo with its surroundings, (1, width)."""
         return embedding_of(self.vision, square_around(pixels_of(photo), self._face_of(photo).box))
+
+
+def _copies(people: Sequence[Known], found: Faces, measured: MeasuredPicture, judge: str, used: int) -> list[float]:
+    """How much the faces of people are copies of the photo that they were drawn from, see `copied`.
+
+    found: the faces of the picture. used: the first photos of each person that were drawn from; the others are compared
+    with. People without a face in the picture, and those without another photo, are left out.
+    """
+    copies: list[float | None] = []
+    for person, sighting in zip(people, measured.sightings, strict=True):
+        if sighting.face is not None:
+            photos = [face.embeddings[judge] for face in person.faces]
+            copies.append(copied(found.faces[sighting.face].embeddings[judge], photos[0], photos[used:]))
+    return [value for value in copies if value is not None]
 
 
 def placed(people: Sequence[Known], size: tuple[int, int]) -> PlacedCast:
