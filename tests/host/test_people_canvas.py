@@ -377,3 +377,41 @@ def test_texts_that_nothing_can_read_lock_the_canvas(visit: Visit) -> None:
     assert visit.page.evaluate("[({}).move, ({}).mirror]") == [None, None]
     write(places, "")
     assert visit.red() == []
+
+
+@pytest.mark.both_hosts
+def test_a_file_with_the_wires_that_went_opens_and_runs(visit: Visit) -> None:
+    """Draw Skeletons had a socket for a layout beside that for a cast, and the mask of a place one beside its cast."""
+    layout, cast, image = "LIKENESS_LAYOUT", "LIKENESS_CAST", "IMAGE"
+    links = [
+        [1, 1, 0, 2, 1, layout], [2, 1, 0, 3, 0, layout], [3, 2, 0, 4, 0, cast], [4, 1, 0, 4, 1, layout],
+        [5, 3, 0, 5, 0, image], [6, 4, 1, 6, 0, image],
+    ]  # fmt: skip
+    nodes = [
+        ("LikenessLayoutForAGroup", [("cast", cast)], [("layout", layout)], [2, "half", 1, 512, 384]),
+        (PLACE_CAST, [("cast", cast), ("layout", layout)], [("placed", cast)], ["as listed", ""]),
+        ("LikenessDrawSkeletons", [("layout", layout), ("cast", cast)], [("image", image)], ["skeletons"]),
+        (
+            "LikenessMaskOfAPersonsPlace",
+            [("cast", cast), ("layout", layout)],
+            [("mask", "MASK"), ("preview", image)],
+            [1, "face", 0.25, 8],
+        ),
+        ("PreviewImage", [("images", image)], [], []),
+        ("PreviewImage", [("images", image)], [], []),
+    ]
+    saved: list[Graph] = []
+    for number, (kind, inputs, outputs, values) in enumerate(nodes, 1):
+        to = {link[4]: link[0] for link in links if link[3] == number}
+        sockets = [{"name": name, "type": of, "link": to.get(slot)} for slot, (name, of) in enumerate(inputs)]
+        made = [
+            {"name": name, "type": of, "links": [link[0] for link in links if link[1:3] == [number, slot]]}
+            for slot, (name, of) in enumerate(outputs)
+        ]
+        at = {"id": number, "type": kind, "pos": [340 * number, 0], "size": [300, 200], "mode": 0}
+        saved.append({**at, "inputs": sockets, "outputs": made, "widgets_values": values})
+    file = visit.open_file({"nodes": saved, "links": links, "version": 0.4, "extra": {}})
+    assert ["1", 0] in file.prompt["3"]["inputs"].values()
+    assert file.prompt["4"]["inputs"]["cast"] == ["2", 0]
+    assert visit.run()["status"]["status_str"] == "success"
+    assert visit.open_file(visit.canvas.saved()).prompt == file.prompt

@@ -8,6 +8,7 @@ from pack.core.cast import Absent, Cast, Layout, Member, Slot
 from pack.core.checks.errors import BadLayout
 from pack.core.pictures.geometry import off_canvas, overlaps, patch_rect
 from pack.core.places import bodies, extra_places, group, placing, regions
+from pack.core.places.arranging import Arranged
 from pack.core.places.regions import RegionShape
 from tiny import people_made
 
@@ -115,7 +116,9 @@ def joined(layout: Layout, *weights: float, absent=()) -> tuple[Cast, list[str]]
     people = tuple(Member(people_made.a_person(n), weight) for n, weight in enumerate(weights, 1))
     cast = Cast(people, absent=absent)
     places = placing.assign(cast, layout, "last places", "")
-    return placing.place(cast, layout, places), placing.troubles(cast, layout, places, "last places")
+    return placing.place(cast, layout, places), placing.troubles(
+        cast, Arranged.untouched(layout), places, "last places"
+    )
 
 
 def test_people_take_the_last_places() -> None:
@@ -134,7 +137,7 @@ def test_a_region_leaves_those_who_stay_as_they_are() -> None:
     """Heads with their hair, and bodies behind which the new one stands; the new face is whole."""
     added = add(THREE, "at x, y", (690.0, 120.0), 120)
     cast, _ = joined(added, 1.0)
-    region = regions.region_of_person(cast, 1, RegionShape("body", 0.3, 16), regions.free_slots(cast, added))
+    region = regions.region_of_person(cast, 1, RegionShape("body", 0.3, 16), regions.free_slots(cast))
     alone = regions.region_of_person(cast, 1, RegionShape("body", 0.3, 16), ())
     assert (region <= alone).all()
     assert region.sum() < alone.sum()
