@@ -208,7 +208,9 @@ async function missingHere(workflow) {
   const graph = openGraph();
   asked = settingsOf(graph);
   if (!someAreOurs(nodesOf(graph))) return NOTHING;
-  const answer = await api.fetchApi(MISSING, { method: "POST", body: JSON.stringify(await openPrompt()) });
+  const prompt = await openPrompt().catch(() => undefined);
+  if (!prompt) return NOTHING; // the graph was changed meanwhile
+  const answer = await api.fetchApi(MISSING, { method: "POST", body: JSON.stringify(prompt) });
   const missing = answer.ok ? await answer.json() : NOTHING;
   if (workflow) lacking.set(workflow, missing);
   return missing;

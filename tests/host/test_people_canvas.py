@@ -376,7 +376,8 @@ def test_texts_that_nothing_can_read_lock_the_canvas(visit: Visit) -> None:
         assert places.value("arrange") == text
     assert visit.page.evaluate("[({}).move, ({}).mirror]") == [None, None]
     write(places, "")
-    assert visit.red() == []
+    # The editor keeps what is open in the browser's storage, which 10 MB are too much for.
+    assert [line for line in visit.red() if "QuotaExceeded" not in line] == []
 
 
 @pytest.mark.both_hosts

@@ -58,8 +58,8 @@ def without_face(number: str, kind: str) -> Graph:
     "stem, kind",
     [
         ("start_two_people", "LikenessCastFromPhotos"),
-        ("start_portrait", "LikenessPerson"),
-        ("start_person_in_photo", "LikenessPerson"),
+        ("start_portrait", "LikenessCastFromPhotos"),
+        ("start_person_in_photo", "LikenessCastFromPhotos"),
     ],
 )
 def test_a_photo_without_a_face_in_a_subgraph_names_it_and_where_boxes_are_drawn(
@@ -122,7 +122,7 @@ def of_sd15() -> WrongBaseModel:
 
 SAID_OF = [
     ("start_two_people", "LikenessCastFromPhotos", several_faces, "en", "“Group photo”: Which face."),
-    ("start_portrait", "LikenessPerson", several_faces, "en", "“Portrait of one person”: Which face."),
+    ("start_portrait", "LikenessCastFromPhotos", several_faces, "en", "“Portrait of one person”: Which face."),
     ("start_two_people", "LikenessCastFromPhotos", several_faces, "zh", "“合影”: 用哪张脸."),
     ("start_two_people", "LikenessApplyIDPatch", of_another_method, "en", "“Group photo”: ID-Patch."),
     ("start_two_people", "LikenessCastFromPhotos", without_detector, "en", "“Group photo”: Face pack."),

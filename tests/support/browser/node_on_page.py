@@ -148,9 +148,14 @@ class NodeOnPage:
     # What a run has left on it
 
     def note(self) -> str:
-        """The text under the node; empty where there is none."""
+        """The text under the node, or in the line of its canvas; empty where there is none."""
         return self.evaluate(
-            "(node, name) => node.widgets?.find(widget => widget.name === name)?.element.textContent ?? ''", NOTE
+            """(node, name) => {
+                const element = of => node.widgets?.find(widget => widget.name === of)?.element;
+                const line = element('likeness_canvas')?.querySelector('[role=status]');
+                return (line ?? element(name))?.textContent ?? '';
+            }""",
+            NOTE,
         )
 
     def preview_file(self) -> str | None:

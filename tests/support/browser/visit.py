@@ -286,4 +286,6 @@ def labels_asked_for(graph: Graph) -> list[str]:
         for slot in nodes[number]["inputs"]:
             if slot["name"] == name:
                 labels.append(slot["label"])
+        if name == "likeness_canvas":
+            labels.append("Who stands where")
     return labels
