@@ -5,7 +5,7 @@
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
 import { VIEW, onPrompt } from "./prompts.js";
-import { activeWorkflow, keptOf } from "./ours.js";
+import { activeWorkflow, isOurs, keptOf } from "./ours.js";
 
 export const [PLACE_CAST, WHO_STANDS_WHERE] = ["LikenessPlaceCast", "LikenessWhoStandsWhere"];
 const PLACES = "likeness_places"; // in what nodes show
@@ -46,6 +46,10 @@ function installed(prompt) {
   return Object.fromEntries(Object.entries(known).filter(([id]) => needed(known, id)));
 }
 
+/** Whether a node of ours has all that it must have: a host refuses it otherwise, which the browser calls an error. */
+const isWhole = ({ class_type: kind, inputs }) =>
+  !isOurs(kind) || Object.keys(LiteGraph.registered_node_types[kind]?.nodeData?.input?.required ?? {}).every((name) => name in inputs);
+
 /** The prompt of a view: the graph's, with the output. asked: what is compared: all that is in front, without the text,
  * for a gesture needs no run. Nothing where the node is off or lacks something. */
 function promptOf({ path, castPath }, output) {
@@ -57,15 +61,16 @@ function promptOf({ path, castPath }, output) {
   const inputs = { ...prompt[castPath]?.inputs, arrange: "" };
   const compared = castPath ? { ...prompt, [castPath]: { ...prompt[castPath], inputs } } : prompt;
   const isQuick = [...nodes].every((id) => QUICK.test(prompt[id].class_type) || cached.has(signatureOf(prompt, id)));
-  return { prompt, asked: signatureOf(compared, VIEW), isQuick };
+  const lacksNothing = [...nodes].every((id) => isWhole(prompt[id]));
+  return { prompt, asked: signatureOf(compared, VIEW), isQuick, lacksNothing };
 }
 
 /** byItself: only if something has changed, and if it is quick. */
 export async function show(canvas, byItself = false) {
   const view = viewOf(canvas.viewPath);
   const { output, workflow } = await app.graphToPrompt();
-  const { prompt, asked, isQuick } = promptOf(canvas, output);
-  if (!prompt || (byItself && asked === view.asked)) return;
+  const { prompt, asked, isQuick, lacksNothing } = promptOf(canvas, output);
+  if (!prompt || (byItself && (asked === view.asked || !lacksNothing))) return;
   view.isAsked = byItself && !isQuick;
   if (view.isAsked) {
     tell();
