@@ -272,9 +272,9 @@ def undo(visit: Visit) -> None:
     visit.page.keyboard.press("Control+z")
 
 
-@pytest.mark.both_hosts
+@pytest.mark.thorough
 def test_keys_in_a_row_and_a_word_before_are_a_step_each(visit: Visit) -> None:
-    """The editor keeps fifty steps in all."""
+    """The editor keeps fifty steps in all. Thorough, as a busy machine lets half a second pass between two keys."""
     canvas = opened(visit)
     word = visit.page.locator("textarea").first
     visit.canvas.node_of("LikenessLayoutForAGroup").show_at(200, 80)
