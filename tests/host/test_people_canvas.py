@@ -365,8 +365,8 @@ HOSTILE = [
 ]
 
 
-@pytest.mark.both_hosts
 def test_texts_that_nothing_can_read_lock_the_canvas(visit: Visit) -> None:
+    """Not in 1.27, which keeps what is open in a storage of the browser that 10 MB are too much for."""
     canvas = opened(visit)
     places = visit.canvas.node_of(PLACE_CAST)
     for text in HOSTILE:
@@ -376,8 +376,7 @@ def test_texts_that_nothing_can_read_lock_the_canvas(visit: Visit) -> None:
         assert places.value("arrange") == text
     assert visit.page.evaluate("[({}).move, ({}).mirror]") == [None, None]
     write(places, "")
-    # The editor keeps what is open in the browser's storage, which 10 MB are too much for.
-    assert [line for line in visit.red() if "QuotaExceeded" not in line] == []
+    assert visit.red() == []
 
 
 @pytest.mark.both_hosts
