@@ -32,6 +32,8 @@ NEEDED = (
     Needed("LikenessLayoutFromPicture", "poses"),
     Needed("LikenessLayoutFromPicture", "masks"),
     Needed("LikenessExpressionFromPhoto", "face_landmarks"),
+    Needed("LikenessEncodeParts", "parts"),
+    Needed("LikenessSharePartsAttention", "parts"),
 )
 
 
@@ -42,7 +44,7 @@ def unlinked() -> Iterator[Case]:
         if place.entry.optional and not is_model and Needed(place.kind, place.name) not in NEEDED:
             yield good(place.kind, **{place.name: None})
     for needed in NEEDED:
-        yield bad(f"{needed.name} input.* nothing|connected", needed.kind, **{needed.name: None})
+        yield bad(f"{needed.name} input.* nothing|connected|neither", needed.kind, **{needed.name: None})
     yield from of_another_kind()
 
 
