@@ -360,6 +360,13 @@ class PlacedCast(Cast):
         """These places as a layout."""
         return Layout(self.width, self.height, self.slots)
 
+    @property
+    def free(self) -> tuple[Slot, ...]:
+        """The places in which nobody stands, in the order of their numbers."""
+        taken = {member.place for member in self.people}
+        slots = self.layout.slots if self.layout else ()
+        return tuple(slot for place, slot in enumerate(slots, 1) if place not in taken)
+
 
 @dataclass(frozen=True)
 class RowCast(PlacedCast):
@@ -420,6 +427,19 @@ def places_of(places: Cast | Layout | None, node_name: str) -> Layout:
         advice = "Make one that has places, such as with Layout for a Group or Layout from Picture."
         raise BadLayout(f"The layout given to {node_name} has no places.", advice)
     return places
+
+
+def all_places_of(places: Cast | Layout, node_name: str) -> Layout:
+    """The layout in which a cast was placed, also with places in which nobody stands; of a layout the layout itself.
+
+    node_name: of the node that needs the places, for messages. Raises NotPlaced for a cast in which somebody has no
+    place, and BadCast for one of Crop Faces.
+    """
+    if not is_a(places, Cast):
+        return places
+    require_together(places, node_name)
+    placed = require_places(places, node_name)
+    return placed.layout or placed.occupied
 
 
 def require_somebody(cast: Cast, node_name: str) -> None:

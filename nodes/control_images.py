@@ -1,6 +1,7 @@
 """Pictures for ControlNets: a layout drawn as skeletons, face keypoints or a body surface; photos at a usable size."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
@@ -8,8 +9,9 @@ from comfy_api.latest import io, ui
 from torch import Tensor
 
 from ..bridge.host import notes
+from ..bridge.host.schema import advanced
 from ..core import taking_part
-from ..core.cast import Cast, Layout, in_order_of_places, is_a, places_of, require_together
+from ..core.cast import Cast, Layout, PlacedCast, Slot, in_order_of_places, is_a, places_of, require_together
 from ..core.pictures import geometry
 from ..core.pictures.tensors import LONGER_SIDE, MULTIPLE_OF, resized_photo
 from ..core.places import control_images, layouts, mannequin
@@ -80,28 +82,40 @@ class DrawSkeletons(io.ComfyNode):
             inputs=[
                 CastOrLayoutSocket.Input("cast", optional=True),
                 io.Combo.Input("draw", options=list(KINDS), default=SKELETONS, optional=True),
+                advanced(io.Boolean.Input("free_places", default=False, optional=True)),
             ],
             outputs=[io.Image.Output("image"), io.Mask.Output("people_masks")],
         )
 
     @classmethod
-    def execute(cls, cast: Cast | Layout | None = None, draw: str = SKELETONS) -> io.NodeOutput:
+    def execute(
+        cls, cast: Cast | Layout | None = None, draw: str = SKELETONS, free_places: bool = False
+    ) -> io.NodeOutput:
         people = cast if is_a(cast, Cast) else None  # None for a layout
         by_row = people is not None and people.by_row
+        free = people.free if free_places and is_a(people, PlacedCast) and not by_row else ()
         if draw == SURFACE:
             require_together(people, DRAW)
-            surface = mannequin.draw_layout(places_of(cast, DRAW))  # one picture with all people
+            places = places_of(cast, DRAW)
+            free_bodies = [slot for slot in free if slot.pose is not None]
+            surface = mannequin.draw_layout(_with(places, behind=free_bodies))  # one picture with all people
             notes.tell(MANNEQUIN)
-            drawn = _Drawn(surface.image[None], surface.people_masks)
+            drawn = _Drawn(surface.image[None], surface.people_masks[len(free_bodies) :])
         elif draw == KEYPOINTS:
             places = _layout_with_keypoints(cast)
-            drawn = _drawn(control_images.keypoints, places, places_in_order=places, by_row=by_row)
+            free_faces = [slot for slot in free if slot.keypoints is not None]
+            drawn = _drawn(control_images.keypoints, places, _with(places, behind=free_faces), by_row)
         else:
             places = places_of(cast, DRAW)
             _check_skeletons(places, draw)
             places_in_order = places if people is None else places_of(in_order_of_places(people), DRAW)
-            drawn = _drawn(_SKELETONS[draw], places, places_in_order, by_row)
+            drawn = _drawn(_SKELETONS[draw], places, _with(places_in_order, behind=free), by_row)
         return io.NodeOutput(drawn.image, drawn.people_masks, ui=ui.PreviewImage(drawn.image, cls=cls))
+
+
+def _with(places: Layout, behind: Sequence[Slot]) -> Layout:
+    """The places with others before them, over which they are drawn."""
+    return replace(places, slots=(*behind, *places.slots))
 
 
 class _Drawn(NamedTuple):
@@ -115,7 +129,7 @@ def _drawn(draw_layout: Callable[..., Tensor], places: Layout, places_in_order: 
     """The picture of places, and a mask of each person.
 
     draw_layout: called with a layout and by_row, it returns (1, H, W, 3), or by row (people, H, W, 3).
-    places: in the order of the cast, which is that of the masks. places_in_order: the same places in the order in which
+    places: in the order of the cast, which is that of the masks. places_in_order: the same places, and free ones, as
     they are drawn over each other in one picture.
     by_row: whether each person has a row of the batch, as with the cast of Crop Faces; otherwise all are drawn in one
     picture.

@@ -18,6 +18,7 @@ from ..core.cast import (
     Person,
     PlacedCast,
     Unarranged,
+    all_places_of,
     person_without_photo,
     require_places,
     require_together,
@@ -45,7 +46,15 @@ from ..core.places.hands import with_hands
 from ..core.places.region_settings import EXTENTS, FACE_BOXES, REGIONS, Extent, RegionSettings
 from ..core.places.regions import ALL_PEOPLE, RegionShape
 from .categories import IN_PLACES
-from .sockets import BoxesOrLayoutSocket, CastSocket, FaceLandmarksSocket, FacesSocket, LayoutSocket, PoseKeypointSocket
+from .sockets import (
+    BoxesOrLayoutSocket,
+    CastOrLayoutSocket,
+    CastSocket,
+    FaceLandmarksSocket,
+    FacesSocket,
+    LayoutSocket,
+    PoseKeypointSocket,
+)
 
 LAYOUT = "Layout from Picture"
 DRAWN = "drawn"
@@ -390,7 +399,7 @@ class PlaceCast(io.ComfyNode):
             category=IN_PLACES,
             inputs=[
                 CastSocket.Input("cast", optional=True),
-                LayoutSocket.Input("layout"),
+                CastOrLayoutSocket.Input("layout"),
                 io.Combo.Input("order", options=list(placing.ORDERS)),
                 advanced(io.String.Input("custom_order", default="")),
                 *_region_settings_inputs(),
@@ -403,13 +412,14 @@ class PlaceCast(io.ComfyNode):
     @classmethod
     def execute(
         cls,
-        layout: Layout,
+        layout: Cast | Layout,
         order: str,
         custom_order: str,
         cast: Cast | None = None,
         arrange: str = "",
         **region_settings: Any,
     ) -> io.NodeOutput:
+        layout = all_places_of(layout, "Place Cast")
         arranged = arranging.arrange(layout, arranging.read(arrange))
         people = _of_places(len(layout.slots)) if cast is None else cast
         require_together(people, "Place Cast")

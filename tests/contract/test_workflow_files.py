@@ -165,6 +165,31 @@ def test_links_agree_at_both_ends(file: File) -> Iterator[object]:
                 yield side
 
 
+PICTURES_OWN_POSES = {("instant_id_with_pose_canny_depth", "Pose")}
+"""By file and box: what draws layouts as they are. *Pose* holds the bodies of the picture, as others hold its outlines
+and its depth, which nobody moves either; the places are of the faces that were found in it."""
+
+
+@every_file
+def test_what_is_arranged_by_hand_is_what_is_drawn(file: File) -> Iterator[object]:
+    """Where people are placed, a layout goes to one *Place Cast*, and everything else takes the placed cast."""
+    if not any(node["type"] == "LikenessPlaceCast" for node in file.real):
+        return
+    titles = ["", *(inside["name"] for inside in file.inside.values())]
+    for title, (nodes, links) in zip(titles, file.levels, strict=True):
+        of_layouts = [link for link in links if link.kind == "LIKENESS_LAYOUT"]
+        if (file.stem, title) in PICTURES_OWN_POSES:
+            continue
+        outputs = [(link.source, link.output) for link in of_layouts]
+        yield from (f"layout of {source} goes to two" for source in set(outputs) if outputs.count(source) > 1)
+        for link in of_layouts:
+            target = nodes[link.target]
+            makes_layouts = any(output["type"] == link.kind for output in target.get("outputs", []))
+            is_place_cast = target.get("type") in ("LikenessPlaceCast", *file.inside)
+            if link.target != BEHIND and not is_place_cast and not makes_layouts:
+                yield title, target.get("title")
+
+
 # Boxes
 
 

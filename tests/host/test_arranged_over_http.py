@@ -86,17 +86,19 @@ def test_a_text_that_cannot_be_read_is_refused(host_server: HostServer, text: st
 
 
 def in_a_box() -> dict[str, Any]:
-    """A workflow of the editor in which Place Cast is in a subgraph, saved before it could be arranged by hand."""
-    link = {"id": 1, "origin_id": 1, "origin_slot": 0, "target_id": 2, "target_slot": 1, "type": "LIKENESS_LAYOUT"}
+    """A workflow of the editor in which Place Cast is in a subgraph, saved before it could be arranged by hand: with a
+    field *Custom order* on the box."""
+    link = {"id": 1, "origin_id": 1, "origin_slot": 0, "target_id": 2, "target_slot": 0, "type": "LIKENESS_LAYOUT"}
     out = {"id": 2, "origin_id": 2, "origin_slot": 1, "target_id": -20, "target_slot": 0, "type": "IMAGE"}
+    order = {"id": 3, "origin_id": -10, "origin_slot": 0, "target_id": 2, "target_slot": 1, "type": "STRING"}
     box = {
         "id": "7d2a8a4e-0000-4000-8000-000000000001",
         "name": "Box",
         "inputNode": {"id": -10},
         "outputNode": {"id": -20},
-        "inputs": [],
+        "inputs": [{"id": "i", "name": "custom_order", "type": "STRING", "linkIds": [3]}],
         "outputs": [{"id": "o", "name": "IMAGE", "type": "IMAGE", "linkIds": [2]}],
-        "links": [link, out],
+        "links": [link, out, order],
         "nodes": [
             {
                 "id": 1,
@@ -108,9 +110,12 @@ def in_a_box() -> dict[str, Any]:
             {
                 "id": 2,
                 "type": "LikenessPlaceCast",
-                "inputs": [{"name": "layout", "type": "LIKENESS_LAYOUT", "link": 1}],
+                "inputs": [
+                    {"name": "layout", "type": "LIKENESS_LAYOUT", "link": 1},
+                    {"name": "custom_order", "type": "STRING", "link": 3, "widget": {"name": "custom_order"}},
+                ],
                 "outputs": [{"name": "placed"}, {"name": "preview", "type": "IMAGE", "links": [2]}],
-                "widgets_values": ["as listed", ""],
+                "widgets_values": ["custom", ""],
             },
         ],
     }
@@ -120,7 +125,13 @@ def in_a_box() -> dict[str, Any]:
         "inputs": [{"name": "images", "type": "IMAGE", "link": 9}],
         "widgets_values": ["arranged"],
     }
-    outside = {"id": 3, "type": box["id"], "inputs": [], "outputs": [{"name": "IMAGE", "type": "IMAGE", "links": [9]}]}
+    outside = {
+        "id": 3,
+        "type": box["id"],
+        "inputs": [{"name": "custom_order", "type": "STRING", "link": None, "widget": {"name": "custom_order"}}],
+        "outputs": [{"name": "IMAGE", "type": "IMAGE", "links": [9]}],
+        "widgets_values": ["1,2,3"],
+    }
     nodes = [{"mode": 0, "properties": {}, **each} for each in (outside, saved)]
     for each in box["nodes"]:
         each.update(mode=0, properties={})

@@ -21,6 +21,7 @@ from pack.core.cast import (
     Look,
     LookPicture,
     Member,
+    NotPlaced,
     Person,
     PlacedCast,
     Slot,
@@ -33,6 +34,7 @@ from pack.core.places import extra_places
 from pack.core.places.region_settings import RegionSettings
 from pack.core.second_pass import cutting
 from pack.nodes import casts, looks, places
+from pack.nodes.control_images import DrawSkeletons
 from pack.nodes.references.ranges import ranges_of_people
 from tiny import people_made
 
@@ -280,6 +282,29 @@ def wide_slot(left: float) -> Slot:
 
 FOUR_PLACES = Layout(1200, 600, tuple(wide_slot(left) for left in (50.0, 350.0, 650.0, 950.0)))
 THREE_PEOPLE = Cast((painted("Anna", RED), painted("Ben", GREEN, RED), painted("Carla", BLUE, RED)))
+
+
+@pytest.mark.parametrize("draw", ["skeletons", "face keypoints", "body surface"])
+def test_free_places_are_drawn_where_others_stay_in_the_photo(draw: str) -> None:
+    """In the picture alone: nobody of the cast gets a mask for them."""
+    moved = '{"1": {"move": [0.5, 0]}}'
+    layout = group(3).args[0]
+    placed = places.PlaceCast.execute(layout, "last places", "", cast(1), arrange=moved).args[0]
+    _, masks_of_all = DrawSkeletons.execute(layout, draw).args
+    picture, masks = DrawSkeletons.execute(placed, draw, free_places=True).args
+    arranged = places.PlaceCast.execute(layout, "as listed", "", arrange=moved).args[0]
+    assert torch.equal(picture, DrawSkeletons.execute(arranged, draw).args[0])
+    assert masks.shape[0] == 1 and torch.equal(masks[0], masks_of_all[2])
+    assert not torch.equal(picture, DrawSkeletons.execute(placed, draw).args[0])
+
+
+def test_a_second_cast_has_the_places_of_the_first_as_they_were_arranged() -> None:
+    first = places.PlaceCast.execute(group(2).args[0], "as listed", "", cast(2), arrange='{"2": {"scale": 1.5}}')
+    second = places.PlaceCast.execute(first.args[0], "custom", "0,1", cast(1)).args[0]
+    assert [member.slot for member in second.people] == [first.args[0].people[1].slot]
+    unplaced = cast(2)
+    with pytest.raises(NotPlaced, match="Place Cast needs a position for each person"):
+        places.PlaceCast.execute(unplaced, "as listed", "", cast(1))
 
 
 @pytest.mark.both_hosts
