@@ -1,6 +1,8 @@
 // Places without a run: the canvas asks the host who stands where by a prompt of its own, in which Who Stands Where is
 // the one output. Not by the editor's partial run, which changes seeds of nodes that do not run, wipes errors away and is
 // refused for one node that is not installed. All other nodes go along, so that the host keeps what it has of them.
+//
+// Only what is quick is asked for by itself. Faces are not: until a run or the button, people have places and no faces.
 
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
@@ -8,12 +10,16 @@ import { VIEW, onPrompt } from "./prompts.js";
 import { activeWorkflow, isOurs, keptOf } from "./ours.js";
 
 export const [PLACE_CAST, WHO_STANDS_WHERE] = ["LikenessPlaceCast", "LikenessWhoStandsWhere"];
+const GROUP_LAYOUT = "LikenessLayoutForAGroup";
+const [THE_PHOTO, MATCH_FACES] = ["the photo", "match faces"]; // choices of Cast from Photos and of Place Cast
+const LARGEST_GROUP = 12; // people that the layout of a group can be told of
+const NUMBERS = [1, 2, 3, 4, 5, 6, 7, 8]; // of the inputs of a cast
 const PLACES = "likeness_places"; // in what nodes show
 const PAUSE = 400; // ms without a change, after which the graph is looked at
 // What is quick: no samplers, no models of faces.
-const QUICK = /^(LoadImage|Primitive\w+|Likeness(Layout\w+|PlaceCast|WhoStandsWhere|Cast|LoadPerson|PersonWithoutPhoto))$/;
+const QUICK = /^(LoadImage|Primitive\w+|Likeness(Layout\w+|PlaceCast|WhoStandsWhere|Cast|LoadPerson))$/;
 
-const own = new Map(); // id of a prompt of ours -> its view
+const own = new Map(); // id of a prompt of ours -> {view, isWithoutFaces}
 const prompts = new Map(); // id of a prompt of this page that has not ended -> {output, workflow}
 let cached = new Set(); // nodes with all that is in front of them, as text: what the host has the results of
 let sent = Promise.resolve(); // a run may begin before the page has read its id in the host's answer
@@ -25,7 +31,8 @@ export const onView = (act) => (tell = act);
 /** What is known of the places of a node, by its id as the host knows it: {data, asked, fault, waits, isAsked}. */
 export const viewOf = (path, workflow = activeWorkflow()) => keptOf(workflow, `view ${path}`, () => ({}));
 
-const linksOf = ({ inputs }) => Object.values(inputs).filter((value) => Array.isArray(value) && value.length === 2).map(([id]) => String(id));
+const isLink = (value) => Array.isArray(value) && value.length === 2;
+const linksOf = ({ inputs }) => Object.values(inputs).filter(isLink).map((link) => String(link[0]));
 
 /** The nodes of a prompt that one of them needs, itself among them; undefined where one is not there. */
 function needed(prompt, id, found = new Set()) {
@@ -60,19 +67,59 @@ function promptOf({ path, castPath }, output) {
   const nodes = needed(prompt, VIEW) ?? new Set();
   const inputs = { ...prompt[castPath]?.inputs, arrange: "" };
   const compared = castPath ? { ...prompt, [castPath]: { ...prompt[castPath], inputs } } : prompt;
-  const isQuick = [...nodes].every((id) => QUICK.test(prompt[id].class_type) || cached.has(signatureOf(prompt, id)));
   const lacksNothing = [...nodes].every((id) => isWhole(prompt[id]));
-  return { prompt, asked: signatureOf(compared, VIEW), isQuick, lacksNothing };
+  return { prompt, asked: signatureOf(compared, VIEW), isQuick: isQuick(prompt, nodes), lacksNothing };
+}
+
+const isQuick = (prompt, nodes) => [...nodes].every((id) => QUICK.test(prompt[id].class_type) || cached.has(signatureOf(prompt, id)));
+
+/** How many people a cast has, without looking at a photo; undefined of a node that does not say it. */
+function countOf(prompt, [id]) {
+  const { class_type: kind, inputs } = prompt[id];
+  const isKept = (person) => person && person !== THE_PHOTO;
+  if (kind === "LikenessCastFromPhotos") {
+    return NUMBERS.filter((number) => isLink(inputs[`photo_${number}`]) || isKept(inputs[`person_${number}`])).length;
+  }
+  if (kind !== "LikenessCast") return undefined;
+  const before = inputs.cast ? countOf(prompt, inputs.cast) : 0;
+  return before + NUMBERS.filter((number) => isLink(inputs[`person_${number}`])).length;
+}
+
+/** The same view with as many people whom nobody has photos of: where people stand is known without their faces. Nothing
+ * where it is not, or takes a while all the same. The nodes are copies: those of the graph keep what the host has of
+ * them. */
+function withoutFaces(prompt, castPath) {
+  const { cast, order } = prompt[castPath]?.inputs ?? {};
+  const count = isLink(cast) && order !== MATCH_FACES ? countOf(prompt, cast) : 0;
+  if (!count || count > LARGEST_GROUP) return undefined;
+  const made = { ...prompt };
+  const copied = (id) => {
+    const { class_type: kind, inputs } = prompt[id];
+    const name = `${VIEW} ${id}`;
+    if (Object.hasOwn(made, name)) return name;
+    made[name] = { class_type: kind, inputs: {} };
+    for (const [input, value] of Object.entries(inputs)) {
+      if (input === "cast" && isLink(value)) continue;
+      made[name].inputs[input] = isLink(value) ? [copied(String(value[0])), value[1]] : value;
+    }
+    if (kind === GROUP_LAYOUT) made[name].inputs.count = count;
+    if (kind === PLACE_CAST && !isLink(inputs.arrange)) made[name].inputs.arrange = "";
+    return name;
+  };
+  made[VIEW] = { class_type: WHO_STANDS_WHERE, inputs: { cast: [copied(castPath), 0] } };
+  return isQuick(made, needed(made, VIEW) ?? new Set([VIEW])) ? made : undefined;
 }
 
 /** byItself: only if something has changed, and if it is quick. */
 export async function show(canvas, byItself = false) {
   const view = viewOf(canvas.viewPath);
   const { output, workflow } = await app.graphToPrompt();
-  const { prompt, asked, isQuick, lacksNothing } = promptOf(canvas, output);
-  if (!prompt || (byItself && (asked === view.asked || !lacksNothing))) return;
-  view.isAsked = byItself && !isQuick;
-  if (view.isAsked) {
+  const { prompt: whole, asked, isQuick: isWholeQuick, lacksNothing } = promptOf(canvas, output);
+  if (!whole || (byItself && (asked === view.asked || !lacksNothing))) return;
+  const isWithoutFaces = byItself && !isWholeQuick;
+  const prompt = isWithoutFaces ? withoutFaces(whole, canvas.castPath) : whole;
+  view.isAsked = !prompt;
+  if (!prompt) {
     tell();
     return;
   }
@@ -81,7 +128,7 @@ export async function show(canvas, byItself = false) {
   view.waits = Running?.length > 0;
   tell();
   const answer = api.queuePrompt(-1, { output: prompt, workflow }, { partialExecutionTargets: [VIEW] });
-  sent = answer.then(({ prompt_id: id }) => own.set(id, view)).catch(() => {});
+  sent = answer.then(({ prompt_id: id }) => own.set(id, { view, isWithoutFaces })).catch(() => {});
   try {
     await answer;
   } catch (refused) {
@@ -112,7 +159,8 @@ async function onExecuted({ detail: { node, display_node: id = node, output, pro
   if (!data) return;
   await sent;
   if (!prompts.has(run)) return; // of another page
-  const view = own.get(run) ?? viewOf(String(id), prompts.get(run).workflow);
+  const { view = viewOf(String(id), prompts.get(run).workflow), isWithoutFaces } = own.get(run) ?? {};
+  if (isWithoutFaces) data.castless = false; // who is added then has a photo, too
   Object.assign(view, { data, fault: "", waits: false, isAsked: false });
   tell();
 }
@@ -124,7 +172,7 @@ function onSent(answer, workflow, output) {
 
 async function onStart({ detail: { prompt_id: run } }) {
   await sent;
-  const view = own.get(run);
+  const { view } = own.get(run) ?? {};
   if (view) view.waits = false;
   tell();
 }
@@ -137,7 +185,7 @@ async function onEnd({ type, detail: { prompt_id: run, exception_message: fault 
   const ran = type === "execution_success" ? (needed(output, VIEW) ?? new Set(all)) : new Set();
   const kept = all.map((id) => ({ id, text: signatureOf(output, id) })).filter(({ id, text }) => ran.has(id) || cached.has(text));
   if (all.length) cached = new Set(kept.map(({ text }) => text));
-  const view = own.get(run);
+  const { view } = own.get(run) ?? {};
   if (view) Object.assign(view, { waits: false, fault: fault ?? "" });
   prompts.delete(run);
   own.delete(run);

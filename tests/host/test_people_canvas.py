@@ -96,6 +96,31 @@ def test_a_person_is_dragged_in_one_step(visit: Visit, where: str) -> None:
     assert visit.red() == []
 
 
+@pytest.mark.both_hosts
+def test_places_are_seen_before_faces_are_read(visit: Visit, people: Graph) -> None:
+    """Reading them takes models and a while. An edit that was made before stays; the round arrow brings the faces."""
+    photo = ["photo", 0]
+    cast = node("LikenessCastFromPhotos", face_model=["models", 0], photo_1=photo, photo_3=photo, names="Yao, , Ben")
+    in_front = {name: people[name] for name in ("models", "photo")} | {"cast": cast}
+    placed = graph(7)
+    for name in ("layout", "places"):
+        placed[name]["inputs"]["cast"] = ["cast", 0]
+    visit.load(in_front | placed)
+    canvas = canvas_of(visit)
+    canvas.await_places(2)
+    assert canvas.names() == ["1 person 1", "2 person 2"]
+    canvas.drag(canvas.at(1), (10, 10))
+    moved = edits(canvas)
+    canvas.press("a")
+    assert edits(canvas)["3"]["like"] == 1
+    assert canvas.names()[2] == "3", "nobody is left for a place more"
+    canvas.press("Delete")
+    canvas.click_button("Look again")
+    canvas.await_true("canvas => canvas.places()[0].person.name === 'Yao'")
+    assert edits(canvas) == moved
+    assert visit.red() == []
+
+
 TABLE = json.loads((Path(__file__).resolve().parents[1] / "support" / "arranged.json").read_text("utf-8"))
 _OF_TABLE = """
 async ([pack, data, text]) => {
