@@ -27,6 +27,7 @@ from ..core.pictures import previews, tensors
 from .categories import IN_PEOPLE
 from .sockets import CastSocket, FaceModelSocket, PersonSocket
 
+_CAST_FROM_PHOTOS = "LikenessCastFromPhotos"
 _INPUTS = 8
 """The number of inputs for people that Cast has, and of inputs for photos that Cast from Photos has."""
 
@@ -232,6 +233,27 @@ class CastFromPhotos(FindsFaces, io.ComfyNode):
         lines += gathered("Left out, no photo", first_few(without_photo))
         members = [Member(persons[number], number=place) for place, number in enumerate(numbers, 1)]
         return _cast_output(cls, Cast(tuple(members)), [*lines, *_doubts_about(read_of_people)])
+
+
+def without_unread_face_models(prompt: Mapping[str, Any]) -> dict[str, Any]:
+    """A prompt as it is posted, in which no Cast from Photos of kept people alone is linked to a face model.
+
+    The host checks every node that is linked, also one that is not read: a face pack that is missing here would refuse
+    the run.
+    """
+    return {number: _without_unread_face_model(node) for number, node in prompt.items()}
+
+
+def _without_unread_face_model(node: Any) -> Any:
+    """A node of a prompt, or what stands in its place. The face model is read where a photo is."""
+    inputs = node.get("inputs") if isinstance(node, dict) and node.get("class_type") == _CAST_FROM_PHOTOS else None
+    if not isinstance(inputs, dict):
+        return node
+    photos_by_number, choices = _by_number("photo", inputs), _by_number("person", inputs)
+    kept = {number for number, name in choices.items() if isinstance(name, str) and kept_people.is_kept(name)}
+    if not kept or photos_by_number.keys() - kept:
+        return node
+    return {**node, "inputs": {name: value for name, value in inputs.items() if name != "face_model"}}
 
 
 def _doubts_about(read_of_people: Sequence[PhotosRead]) -> list[str]:

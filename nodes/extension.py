@@ -12,6 +12,7 @@ from ..bridge.networks.model_family import needs_newer_host
 from ..bridge.people.photos import copy_examples
 from ..core.methods import methods
 from . import adapters
+from .casts import without_unread_face_models
 
 folders.register()
 
@@ -56,6 +57,8 @@ class Likeness(ComfyExtension):
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         """All nodes of the pack. What needs a running server is also done here, because the server runs by now."""
-        serve(needs_newer_host)  # the routes by which the editor asks for missing model files
+        serve(
+            needs_newer_host, without_unread_face_models
+        )  # the routes by which the editor asks for missing model files
         copy_examples()
         return NODES

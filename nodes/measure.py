@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ..bridge.host import notes
 from ..bridge.host.encode import similarities, text_alignment
+from ..bridge.host.inputs import reads_of
 from ..bridge.host.notes import stepwise
 from ..bridge.host.schema import advanced, pixels_input, similarity_input
 from ..bridge.people.face_model import FindsFaces, HostedFaceModel, default_face_model, installed_recognisers
@@ -235,7 +236,7 @@ class PickBestLikeness(io.ComfyNode):
             node_id="LikenessPickBestLikeness",
             category=IN_MEASURE,
             inputs=[
-                ReportSocket.Input("report"),
+                ReportSocket.Input("report", lazy=True),
                 io.Image.Input("images"),
                 io.Combo.Input("score", options=[*figures.SCORES]),
                 io.Int.Input("keep", default=1, min=1, max=4096),
@@ -252,14 +253,25 @@ class PickBestLikeness(io.ComfyNode):
         )
 
     @classmethod
+    def check_lazy_status(cls, images: Tensor, report: Report | None = None, **_: object) -> list[str]:
+        # The host asks which lazy inputs it has to compute. Of one picture nothing is chosen: it is shown at once, and
+        # measured only where another node reads what was measured.
+        needs_report = len(images) > 1 or reads_of(cls, ["best_score", "ranking", "best_report"])
+        return ["report"] if report is None and needs_report else []
+
+    @classmethod
     def execute(
         cls,
-        report: Report,
+        report: Report | None,
         images: Tensor,
         score: str,
         keep: int,
         latents: dict[str, Any] | None = None,
     ) -> io.NodeOutput:
+        if report is None:
+            preview = ui.PreviewImage(as_rgb(images), cls=cls)
+            unmeasured = [ExecutionBlocker(NOT_MEASURED)] * 3
+            return io.NodeOutput(images, latents or ExecutionBlocker(NO_LATENTS), 0, *unmeasured, ui=preview)
         _check_counts(report, images, latents)
         values = report_text.scores(report, score)  # of each picture, None where it has no such score
         order = report_text.ranking(report, score)  # indices of the pictures, the best first
@@ -344,6 +356,7 @@ def _scenes(images: Sequence[Tensor], reports: Sequence[Report], prefix: str) ->
     return scenes
 
 
+NOT_MEASURED = "Pick Best Likeness had one picture to choose from, so it was not measured."
 NO_LATENTS = "Pick Best Likeness has no latents to choose from. Connect the sampler's LATENT to its latents input."
 
 NODES = [MeasureLikeness, PickBestLikeness, SheetOfScenes]

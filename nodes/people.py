@@ -186,9 +186,11 @@ class SavePerson(io.ComfyNode):
     @classmethod
     def execute(cls, person: Person, filename: str) -> io.NodeOutput:
         graph = cls.hidden and cls.hidden.dynprompt
-        path = saved_people.save_person(person, filename, notes.node_of(cls), graph)
+        path, line = saved_people.save_person(person, filename, notes.node_of(cls), graph)
+        lines = [line] if line else []
         if person.looks:
-            notes.tell(saved_people.size_with_looks(person, path))
+            lines.append(saved_people.size_with_looks(person, path))
+        notes.tell("\n".join(lines))
         return io.NodeOutput(person, path, ui=_crops_preview(cls, person))
 
 

@@ -196,6 +196,19 @@ def check_readers(node: type[io.ComfyNode], value: Any) -> None:
                 raise _misfit(schema.inputs[name], f"The {name} input of {schema.title}", value)
 
 
+def reads_of(node: type[io.ComfyNode], outputs: Sequence[str]) -> bool:
+    """Whether a node of the prompt is linked to one of these outputs of the running node. False outside of a graph.
+
+    node: its class, with its hidden inputs. outputs: their ids.
+    """
+    graph = node.hidden and node.hidden.dynprompt
+    if not graph:
+        return False
+    ids = [output.id for output in node.define_schema().outputs]
+    links = [[node.hidden.unique_id, ids.index(output)] for output in outputs]
+    return any(link in reader["inputs"].values() for reader in graph.get_original_prompt().values() for link in links)
+
+
 def _is_required(parameter: inspect.Parameter) -> bool:
     """Whether `execute` has to be given this: it is one value without a default, and not the **values of a group."""
     return parameter.kind is parameter.POSITIONAL_OR_KEYWORD and parameter.default is parameter.empty

@@ -35,10 +35,13 @@ def _families(prompt: Prompt) -> set[str]:
     return {model.family for model in workflow_needs.wanted(prompt)}
 
 
-def serve(needs_newer_host: Callable[[Collection[str]], str]) -> None:
+def serve(
+    needs_newer_host: Callable[[Collection[str]], str], reduced: Callable[[dict[str, Any]], dict[str, Any]]
+) -> None:
     """Add the routes to the running server, if any: ROUTE, EARLIER, and one for the pictures of translated help pages.
 
     needs_newer_host: says which of some families of models this ComfyUI is too old for, "" where it is for none.
+    reduced: takes links out of a prompt whose nodes would be refused, though nobody reads them.
     Translated pages lie one folder deeper than the English ones, and link to their pictures as ../img, so that the
     links work on GitHub. But the host's help panel reads the links of all pages as if they stood in web/docs, so there
     ../img is web/img. The second route leads from there to web/docs/img.
@@ -48,16 +51,16 @@ def serve(needs_newer_host: Callable[[Collection[str]], str]) -> None:
     if server is None or any(route.path == ROUTE for route in server.routes):
         return
     # Before the host checks a prompt: it refuses words that are in no menu any more.
-    server.add_on_prompt_handler(_renewed)
+    server.add_on_prompt_handler(partial(_renewed, reduced))
     server.routes.get(EARLIER)(_earlier)
     server.routes.post(ROUTE)(partial(_missing, needs_newer_host))
     server.routes.static(f"/extensions/{_PACK.name}/img", _PACK / "web" / "docs" / "img")
 
 
-def _renewed(request: dict[str, Any]) -> dict[str, Any]:
+def _renewed(reduced: Callable[[dict[str, Any]], dict[str, Any]], request: dict[str, Any]) -> dict[str, Any]:
     """What is posted to be run, with a prompt of today."""
     prompt = request.get("prompt")
-    return {**request, "prompt": earlier.renewed(prompt)} if isinstance(prompt, dict) else request
+    return {**request, "prompt": reduced(earlier.renewed(prompt))} if isinstance(prompt, dict) else request
 
 
 async def _earlier(_: Any) -> Any:

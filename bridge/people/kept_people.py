@@ -8,20 +8,20 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
-from pathlib import Path, PurePath
+from pathlib import PurePath
 from typing import NamedTuple
 
 from safetensors.torch import save
 
 from ...core.cast import Person
-from ...core.checks.errors import CannotSave, LikenessError, counted, listed
+from ...core.checks.errors import CannotSave, counted, listed
 from ...core.checks.names import ending, folded, spelled
 from ...core.checks.text import plain
 from ...core.models.files import write_new, write_whole
 from ...core.persons import lookalikes, saving
 from ..host import folders
 from . import saved_people
-from .saved_people import KEY, REMOVED, cannot_write, path_to_save
+from .saved_people import KEY, cannot_write, path_to_save
 
 THE_PHOTO, EVERYBODY = "the photo", "everybody"
 FIRST_CHOICES = (THE_PHOTO, EVERYBODY)
@@ -55,6 +55,14 @@ def file_of(name: str) -> str | None:
         return saved_people.path_of(name)
     except (CannotSave, folders.DeadLink):
         return None
+
+
+def is_kept(choice: str) -> bool:
+    """Whether a choice of a menu beside a photo is somebody who is kept on this machine."""
+    try:
+        return is_chosen(choice) and file_of(choice) is not None
+    except folders.UnsafePath:
+        return False
 
 
 def nobody_kept(name: str, number: int) -> CannotSave:
@@ -115,16 +123,14 @@ def _keep_as(person: Person, name: str) -> str | None:
             # Another process has kept somebody just now; or a folder or a dead link has the name.
             return _keep_as(person, name) if os.path.isfile(path) else None
         return f"{person.name} is kept, {_contents(person)}: {path}."
-    earlier = _person_in(earlier_path)
+    earlier = saved_people.person_in(earlier_path)
     if earlier is None:
         return None
     if saved_people.digest(*saving.to_tensors(earlier)) == saved_people.digest(*content):
         return f"{person.name} is kept already, {_contents(person)}: {earlier_path}."
     if not lookalikes.kin([person, earlier])[0, 1]:
         return None
-    aside = _free_path_of_removed(earlier_path)
-    with cannot_write(aside):
-        write_new(aside, Path(earlier_path).read_bytes())
+    aside = saved_people.copied_aside(earlier_path)
     try:
         with cannot_write(earlier_path):
             write_whole(earlier_path, data)
@@ -135,14 +141,6 @@ def _keep_as(person: Person, name: str) -> str | None:
         f"{person.name} is kept anew, {_contents(person)}: {earlier_path}. The file of before, {_contents(earlier)}, "
         f"is {aside}."
     )
-
-
-def _person_in(path: str) -> Person | None:
-    """The person in a file; None for a damaged one."""
-    try:
-        return saved_people.load_from(path)
-    except LikenessError:
-        return None
 
 
 def _contents(person: Person) -> str:
@@ -171,7 +169,7 @@ def cards(most: int) -> list[Card]:
         path = file_of(name)
         if path is not None:  # else it has gone just now
             day = datetime.fromtimestamp(os.path.getmtime(path)).strftime("%Y-%m-%d")
-            shown.append(Card(name, _person_in(path), day))
+            shown.append(Card(name, saved_people.person_in(path), day))
     return shown
 
 
@@ -220,7 +218,7 @@ def remove(name: str) -> str:
     path = file_of(name)
     if path is None:
         return _nobody_any_more(name)
-    aside = _free_path_of_removed(path)
+    aside = saved_people.free_path_of_removed(path)
     with cannot_write(aside):
         shutil.move(path, aside)
     return f"{name_of(name)} is removed: the file is {aside} now. Move it back to have the person again."
@@ -228,19 +226,6 @@ def remove(name: str) -> str:
 
 def _nobody_any_more(name: str) -> str:
     return f"Nothing is done: nobody is kept under the name {name_of(name)}, or not any more."
-
-
-def _free_path_of_removed(path: str) -> str:
-    """A path in the folder REMOVED for the file of a kept person, which no file has yet."""
-    root = next(folder for folder in folders.folders(KEY) if folders.lies_within(path, os.path.abspath(folder)))
-    name = name_of(os.path.relpath(path, root))
-    path_of_name = os.path.join(root, REMOVED, name)
-    free_path = f"{path_of_name}{_ENDING}"
-    number = 1
-    while os.path.lexists(free_path):
-        number += 1
-        free_path = f"{path_of_name} {number}{_ENDING}"
-    return free_path
 
 
 def check_names(wished: Sequence[str]) -> None:

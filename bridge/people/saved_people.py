@@ -20,9 +20,9 @@ from ...core.cast import Person
 from ...core.checks.errors import CannotSave, LikenessError, UnsupportedCheckpoint, listed
 from ...core.checks.names import ending, folded, spelled
 from ...core.checks.text import in_one_line, plain
-from ...core.models.files import Stamp, stamp, write_whole
+from ...core.models.files import Stamp, stamp, write_new, write_whole
 from ...core.models.tensors import described, no_safetensors, opened
-from ...core.persons import checks, saving
+from ...core.persons import checks, lookalikes, saving
 from ..host import folders
 
 KEY = "likeness_faces"
@@ -51,6 +51,13 @@ class _Saved(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.name} (node {self.node_id})"
+
+
+class SavedFile(NamedTuple):
+    """A file to which a person was saved. path: the whole one. line: about what it held before, "" for nothing."""
+
+    path: str
+    line: str
 
 
 _saved_in_run: WeakKeyDictionary[DynamicPrompt, dict[str, _Saved]] = WeakKeyDictionary()
@@ -115,13 +122,14 @@ def path_of(file: str) -> str:
     return folders.chosen(names, KEY, missing)
 
 
-def save_person(person: Person, filename: str, node_id: str | None, graph: DynamicPrompt | None) -> str:
-    """Write a person into the first folder of saved people, note who has saved whom, and return the full path.
+def save_person(person: Person, filename: str, node_id: str | None, graph: DynamicPrompt | None) -> SavedFile:
+    """Write a person into the first folder of saved people, and note who has saved whom.
 
     node_id: of the node that saves; None outside of a graph. graph: the one that runs, or None. An interrupted write
-    leaves an older file of that name as it was. Raises UnsafePath for a name that leads out of the folder, BadEmbedding
-    for numbers that no face has, and CannotSave for an empty or unfit name, for a person without photos, LoRAs and
-    looks, for a file that cannot be written, and where one graph would save two people to one file.
+    leaves an older file of that name as it was, and of one with somebody else a copy goes to REMOVED. Raises UnsafePath
+    for a name that leads out of the folder, BadEmbedding for numbers that no face has, and CannotSave for an empty or
+    unfit name, for a person without photos, LoRAs and looks, for a file that cannot be written, and where one graph
+    would save two people to one file.
     """
     path = path_to_save(filename)
     require_known(person)
@@ -136,13 +144,55 @@ def save_person(person: Person, filename: str, node_id: str | None, graph: Dynam
         people = f"{saved} and {', '.join(rivals)}"
         why = f"{people} are to be saved to one file, {path}: one of them would be lost."
         raise CannotSave(why, "Give every Save Person, and every turn of a loop, a file name of its own.")
+    line = _replaced(person, saved.content, path) if os.path.isfile(path) else ""
     with cannot_write(path):
         write_whole(path, save(tensors, metadata))
     saved_in_run[key] = saved
     state = _state_of(path)
     state.changes += state.content not in (None, saved.content)  # whoever saved that person has to save again
     state.content = saved.content
-    return path
+    return SavedFile(path, line)
+
+
+def _replaced(person: Person, content: bytes, path: str) -> str:
+    """A line about the file that a person is going to replace, "" where it holds just this. What may be somebody else,
+    by the face, is copied to REMOVED first. content: the digest of the person."""
+    earlier = person_in(path)
+    name = plain(os.path.basename(path), 60)
+    if earlier is not None and digest(*saving.to_tensors(earlier)) == content:
+        return ""
+    if earlier is not None and lookalikes.kin([person, earlier])[0, 1]:
+        return f"{name} is replaced: it held the same person, saved otherwise."
+    held = "no person that can be read" if earlier is None else f"{earlier.name}, by the face somebody else"
+    return f"{name} is replaced. It held {held}: that file is {copied_aside(path)} now."
+
+
+def person_in(path: str) -> Person | None:
+    """The person in a file; None for a damaged one."""
+    try:
+        return load_from(path)
+    except LikenessError:
+        return None
+
+
+def copied_aside(path: str) -> str:
+    """Copy the file of a saved person into the folder REMOVED, and return the path of the copy. Raises CannotSave."""
+    aside = free_path_of_removed(path)
+    with cannot_write(aside):
+        write_new(aside, Path(path).read_bytes())
+    return aside
+
+
+def free_path_of_removed(path: str) -> str:
+    """A path in the folder REMOVED for the file of a saved person, which no file has yet."""
+    root = next(folder for folder in folders.folders(KEY) if folders.lies_within(path, os.path.abspath(folder)))
+    path_of_name = os.path.join(root, REMOVED, os.path.relpath(path, root).removesuffix(_ENDING))
+    free_path = f"{path_of_name}{_ENDING}"
+    number = 1
+    while os.path.lexists(free_path):
+        number += 1
+        free_path = f"{path_of_name} {number}{_ENDING}"
+    return free_path
 
 
 def require_known(person: Person) -> None:

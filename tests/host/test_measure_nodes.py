@@ -104,6 +104,16 @@ def test_the_best_are_kept_with_their_latents(result: dict[str, Any], photos: to
     assert len(best(report, photos, "weakest person", 99).args[0]) == 3
 
 
+def test_one_picture_is_shown_before_anything_is_measured(photos: torch.Tensor) -> None:
+    """Of several, and where the sheet of a story reads the report, the host is asked for it."""
+    pick = measure.PickBestLikeness
+    assert pick.check_lazy_status(images=photos[:1]) == []
+    assert pick.check_lazy_status(images=photos) == ["report"]
+    images, _, index, *measured = pick.execute(None, photos[:1], "resemblance", 1).args
+    assert torch.equal(images, photos[:1]) and index == 0
+    assert [output.message for output in measured] == [measure.NOT_MEASURED] * 3
+
+
 class Worn(NamedTuple):
     """Pictures of which the first wears the garment of the part, pixel by pixel, in the region of its target, and the
     others another one."""

@@ -432,6 +432,27 @@ def test_a_full_disk_leaves_the_older_file_and_no_half_one(models, yao):
     assert path.read_bytes() == before
 
 
+def test_a_file_is_never_replaced_without_a_word_and_nobody_is_lost(models, caplog):
+    folder = models / "likeness_faces"
+    anna, ben = a_person("Anna"), a_person("Ben")
+    SavePerson.execute(anna, "she")
+    of_anna = (folder / "she.safetensors").read_bytes()
+    SavePerson.execute(anna, "she")
+    assert caplog.messages == []
+    SavePerson.execute(dressed(anna), "she")
+    assert "she.safetensors is replaced: it held the same person" in caplog.messages[-1]
+    SavePerson.execute(anna, "she")
+    SavePerson.execute(ben, "she")
+    assert re.match(
+        r"she\.safetensors is replaced. It held Anna, by the face somebody else: .*removed", caplog.messages[-1]
+    )
+    assert (folder / "removed" / "she.safetensors").stat().st_size == len(of_anna)
+    (folder / "she.safetensors").write_bytes(b"damaged")
+    SavePerson.execute(ben, "she")
+    assert "It held no person that can be read" in caplog.messages[-1]
+    assert (folder / "removed" / "she 2.safetensors").read_bytes() == b"damaged"
+
+
 @pytest.fixture
 def nobody(face_model):
     """Somebody without a photo."""

@@ -93,6 +93,14 @@ def test_a_kept_person_needs_neither_the_photo_nor_the_face_model_that_are_linke
     chosen = {**photo, "cast": node("LikenessCastFromPhotos", **linked, person_1="Carla")}
     chosen["view"] = node("PreviewImage", images=["cast", 1])
     assert set(host_server.run(chosen).executed) == {"cast", "view"}
+    here = photo["faces"]["inputs"].copy()
+    photo["faces"]["inputs"].update(pack="a pack that is not here", recognisers="all found")
+    assert host_server.run(chosen).status == "success"
+    chosen["photo_2"], chosen["cast"]["inputs"]["photo_2"] = photo["photo"], ["photo_2", 0]
+    with pytest.raises(HostError, match="The face pack a pack that is not here"):  # the second photo is read
+        host_server.run(chosen)
+    del chosen["photo_2"], chosen["cast"]["inputs"]["photo_2"]
+    photo["faces"]["inputs"] = here
     bank(host_server, "Carla").unlink()
     with pytest.raises(HostError, match="no detector"):  # the photo is read
         host_server.run(chosen)
