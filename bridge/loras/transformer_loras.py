@@ -183,7 +183,7 @@ class TransformerLorasBatch(LorasBatch):
         super().__init__(hooks, forward_shape.row_count)
         self._family = taken_family(forward_shape.model)
         self._network = network_of(forward_shape.model)
-        self._own_tokens = tokens_of_shape(forward_shape)
+        self.own_tokens = tokens_of_shape(forward_shape)
         self._has_references = len(forward_shape.references) > 0
         self._references_read = True  # in this forward
         nodes = [with_shares_of_tokens(node, forward_shape) for node in nodes]
@@ -207,9 +207,6 @@ class TransformerLorasBatch(LorasBatch):
         }
         streams = [stream_of(self._family, name) for name in _layers_by_region(nodes)]
         self._modulates_by_region = any(stream is not None and stream.modulates for stream in streams)
-
-    def in_tokens(self, before: Tokens) -> Tokens:
-        return before if before.spans else self._own_tokens
 
     @contextmanager
     def prepared(self) -> Iterator[None]:

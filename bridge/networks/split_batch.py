@@ -32,9 +32,6 @@ class SplitBatch(Batch):
         # File attention: they tell attention what the model's file asks for.
         self._in_network = [*patched_file_attention(self.network), *patched_count(self.network, self.family)]
 
-    def in_tokens(self, before: Tokens) -> Tokens:
-        return before if before.spans else self.own_tokens
-
     def due_calls(self, modules: Mapping[str, nn.Module]) -> DueCalls:
         """The parts that attend."""
         return attending_parts(modules, self.family)

@@ -337,8 +337,8 @@ class _JointProbe(Batch):
         self._probe = self._sought.probe
         self._rows = _rows_of(sought, self.row_count)
         self._family = taken_family(forward_shape.model)
-        self._own_tokens = tokens_of_shape(forward_shape)
-        self._tokens = self._own_tokens  # of the forward that is on
+        self.own_tokens = tokens_of_shape(forward_shape)
+        self._tokens = self.own_tokens  # of the forward that is on
         self._cell = cells_per_token(forward_shape.model)
         height, width = (-(-side // self._cell) for side in forward_shape.latent[-2:])
         self._size = height, width
@@ -347,9 +347,6 @@ class _JointProbe(Batch):
 
     def due_calls(self, modules: Mapping[str, nn.Module]) -> DueCalls:
         return {}
-
-    def in_tokens(self, before: Tokens) -> Tokens:
-        return before if before.spans else self._own_tokens
 
     def options_for_network(self, options: Options, tokens: Tokens) -> Options:
         self._tokens = tokens

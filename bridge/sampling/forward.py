@@ -11,7 +11,7 @@ from comfy.model_base import BaseModel
 from comfy.patcher_extension import WrapperExecutor
 from torch import Tensor, nn
 
-from ...core.attention.spans import Tokens
+from ...core.attention.spans import NO_TOKENS, Tokens
 from ...core.attention.tracing import untraced
 from ..host.unet import Options, dtype_of
 from .current_forward import current
@@ -118,11 +118,12 @@ class ForwardInput(NamedTuple):
 class Batch:
     """What the rows of one forward read of one kind, ready on the device.
 
-    row_count: the number of rows. calls: those of what it has put into the network. may_be_compiled: whether
-    torch.compile may compile a forward with it.
+    row_count: the number of rows. calls: those of what it has put into the network. own_tokens: of the forward, as its
+    shape says, where it has to know them. may_be_compiled: whether torch.compile may compile a forward with it.
     """
 
     may_be_compiled: ClassVar[bool] = True
+    own_tokens: Tokens = NO_TOKENS
     row_count: int
 
     def __init__(self) -> None:
@@ -136,7 +137,7 @@ class Batch:
         """The tokens of a forward of a transformer with what this batch knows of them, such as the words that it puts
         behind the text. before: with what the batches before this one know; without any where nobody knows them yet.
         """
-        return before
+        return before if before.spans else self.own_tokens
 
     def get_ready(self, tokens: Tokens) -> None:
         """Make what this batch needs of the tokens, as all batches know them, outside of what torch.compile sees."""

@@ -415,18 +415,20 @@ class Run(NeverCopied):
         return tuple(batch for batch in batches if batch is not None)
 
     def _tokens_of(self, batches: tuple[Batch, ...], network: Network) -> Tokens:
-        """The tokens of a forward as all of its batches know them."""
+        """The tokens of a forward as all of its batches know them; none where none has to know them."""
+        # The others may be of one step alone, as those of parts that are recorded anew, and are not kept by this.
+        knowing = tuple(batch for batch in batches if batch.own_tokens.spans)
 
         def make() -> Tokens:
             tokens = NO_TOKENS
-            for batch in batches:
+            for batch in knowing:
                 tokens = batch.in_tokens(tokens)
             with tensors_on_cpu():
-                for batch in batches:
+                for batch in knowing:
                     batch.get_ready(tokens)
             return tokens
 
-        return self._kept_for(network, batches, make)
+        return self._kept_for(network, knowing, make)
 
     @contextmanager
     def _in_network(self, batches: Sequence[Batch], forward_input: ForwardInput) -> Iterator[None]:
