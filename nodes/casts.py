@@ -147,6 +147,7 @@ class CastFromPhotos(FindsFaces, io.ComfyNode):
                 *[io.Image.Input(f"photo_{number}", optional=True, lazy=True) for number in numbers],
                 photo_size_input(),
                 *[_kept_person_input(number) for number in numbers],
+                io.String.Input("more_kept", default="", optional=True),
             ],
             outputs=[CastSocket.Output("cast"), io.Image.Output("preview")],
             is_input_list=True,
@@ -163,19 +164,25 @@ class CastFromPhotos(FindsFaces, io.ComfyNode):
         person_6: object = None,
         person_7: object = None,
         person_8: object = None,
+        more_kept: object = "",
     ) -> bool:
         # The host does not check the menus that are named here: a kept person of another machine is no error.
         chosen = (person_1, person_2, person_3, person_4, person_5, person_6, person_7, person_8)
         for choice in map(single, chosen):
             if choice is not None:
                 kept_people.file_of(a_name(choice))
+        more = single(more_kept)
+        if isinstance(more, str):  # else it is linked
+            kept_people.named(more)
         return True
 
     @classmethod
     def fingerprint_inputs(cls, **inputs: object) -> str:
         # Also where a file of a kept person comes, goes or is replaced.
-        chosen = _chosen_people({name: single(value) for name, value in inputs.items()})
-        paths = map(kept_people.file_of, chosen.values())
+        values = {name: single(value) for name, value in inputs.items()}
+        more = values.get("more_kept")
+        chosen = [*_chosen_people(values).values(), *(names_in(more) if isinstance(more, str) else ())]
+        paths = map(kept_people.file_of, filter(None, chosen))
         return f"{super().fingerprint_inputs(**inputs)} {[path and stamp(path) for path in paths]}"
 
     @classmethod
@@ -193,6 +200,7 @@ class CastFromPhotos(FindsFaces, io.ComfyNode):
         names: str,
         which_face: str,
         photo_size: str = AS_IT_IS,
+        more_kept: str = "",
         **inputs: Any,
     ) -> io.NodeOutput:
         # inputs: photo_1 and so on, with is_input_list each a list of IMAGEs, which is empty without a link; and
@@ -204,6 +212,7 @@ class CastFromPhotos(FindsFaces, io.ComfyNode):
         for number, name in chosen.items():
             if number not in kept and number not in batches_by_number:
                 raise kept_people.nobody_kept(name, number)
+        kept |= dict(enumerate(kept_people.named(more_kept), _INPUTS + 1))
         persons = {number: saved_people.load_person(name) for number, name in kept.items()}
         read_photos = {number: batches for number, batches in batches_by_number.items() if number not in kept}
         numbers = sorted({*kept, *read_photos})
@@ -251,7 +260,7 @@ def _without_unread_face_model(node: Any) -> Any:
         return node
     photos_by_number, choices = _by_number("photo", inputs), _by_number("person", inputs)
     kept = {number for number, name in choices.items() if isinstance(name, str) and kept_people.is_kept(name)}
-    if not kept or photos_by_number.keys() - kept:
+    if not (kept or inputs.get("more_kept")) or photos_by_number.keys() - kept:
         return node
     return {**node, "inputs": {name: value for name, value in inputs.items() if name != "face_model"}}
 

@@ -14,9 +14,9 @@ from typing import NamedTuple
 from safetensors.torch import save
 
 from ...core.cast import Person
-from ...core.checks.errors import CannotSave, counted, listed
+from ...core.checks.errors import CannotSave, counted, first_few, listed
 from ...core.checks.names import ending, folded, spelled
-from ...core.checks.text import plain
+from ...core.checks.text import names_in, plain
 from ...core.models.files import write_new, write_whole
 from ...core.persons import lookalikes, saving
 from ..host import folders
@@ -63,6 +63,22 @@ def is_kept(choice: str) -> bool:
         return is_chosen(choice) and file_of(choice) is not None
     except folders.UnsafePath:
         return False
+
+
+def named(text: str) -> list[str]:
+    """The kept people whom a text names, with commas between them.
+
+    Raises CannotSave where one of them is not kept on this machine, and UnsafePath.
+    """
+    wished = [name for name in names_in(text) if name]
+    unknown = [name for name in wished if file_of(name) is None]
+    if unknown:
+        raise CannotSave(
+            f"More people (more_kept) names {listed(unknown)}, and nobody of this name is among the kept people in "
+            f"{listed(folders.folders(KEY))}: {listed(first_few(names())) or 'nobody is kept yet'}.",
+            "Write a name as it is in that list, or put the person's file there.",
+        )
+    return wished
 
 
 def nobody_kept(name: str, number: int) -> CannotSave:

@@ -126,8 +126,8 @@ def draws_and_samples_again(host_server: HostServer, file: Path, prompt: Prompt,
     has_second_pass = workflow.nodes_of(prompt, "LikenessCropFaces")
     picked_before = "references" in file.stem and picks_best and has_second_pass
     judged = set[str]() if picked_before else JUDGED
-    if file.stem.startswith("start_"):
-        judged = {"LikenessPickBestLikeness"}  # of one picture, which is shown at once
+    if picks_best and not workflow.nodes_of(prompt, "LikenessSheetOfScenes"):
+        judged -= {"LikenessMeasureLikeness"}  # of one picture, which is shown at once
     found = FOUND if workflow.nodes_of(prompt, "LikenessFindPlaces") else set[str]()
     # Reports are joined, and come to a box through a Text; texts that are not joined are those of scenes.
     reports = {"PrimitiveString"} if workflow.nodes_of(prompt, "StringConcatenate") else set[str]()
