@@ -463,6 +463,31 @@ def test_opens_large_enough_to_read_with_note_and_first_node_in_view(file: File)
             yield f"{group['title']} on #{canvas:02x}"
 
 
+LAPTOP = (1366, 768)
+"""Pixels of the page."""
+
+
+@every
+def test_the_picture_stands_above_or_beside_who_stands_where(file: File) -> Iterator[object]:
+    """And both are seen at once on a laptop, at the size at which the template opens: people are moved by what one sees
+    in the picture. Of a story it is that of the first scene."""
+    scale = file.graph["extra"]["ds"]["scale"]
+    shown = [box(file.levels[0][0][number]) for number in file.graph["extra"]["linearData"]["outputs"]]
+    for node in file.nodes:
+        if node["type"] not in ("LikenessPlaceCast", "LikenessWhoStandsWhere"):
+            continue
+        left, top, right, bottom = box(node)
+        on_one_screen = [
+            picture
+            for picture in shown
+            if (max(right, picture[2]) - min(left, picture[0])) * scale <= LAPTOP[0]
+            and (max(bottom, picture[3]) - min(top, picture[1])) * scale <= LAPTOP[1] - BARS
+            and picture[1] < bottom
+        ]
+        if not on_one_screen:
+            yield node["id"]
+
+
 # Words
 
 

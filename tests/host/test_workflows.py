@@ -131,7 +131,8 @@ def draws_and_samples_again(host_server: HostServer, file: Path, prompt: Prompt,
     found = FOUND if workflow.nodes_of(prompt, "LikenessFindPlaces") else set[str]()
     # Reports are joined, and come to a box through a Text; texts that are not joined are those of scenes.
     reports = {"PrimitiveString"} if workflow.nodes_of(prompt, "StringConcatenate") else set[str]()
-    behind = {kind for kind in (*judged, *PASTED, *found, *reports) if workflow.nodes_of(prompt, kind)}
+    kept = {"LikenessKeptPeople"}  # the list has grown by those whom the first run has kept
+    behind = {kind for kind in (*judged, *PASTED, *found, *reports, *kept) if workflow.nodes_of(prompt, kind)}
     assert classes(prompt, again.executed) == SAMPLED & classes(prompt, list(prompt)) | behind
     moved = np.abs(result(host_server, prompt, again).astype(int) - pictures)
     assert moved[moved > 0].mean() > 1
