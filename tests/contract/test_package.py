@@ -20,6 +20,7 @@ SCRIPTS: dict[str, set[str]] = {
     "check_files": {"addEventListener", "fetchApi"},
     "errors": {"addEventListener"},
     "gallery": {"getWorkflowTemplates =", "getCoreWorkflowTemplates =", "getCustomNodesI18n"},
+    "kept_people": set(),
     "labels": {"getCustomNodesI18n"},
     "likeness": {"addEventListener"},
     "moving": set(),

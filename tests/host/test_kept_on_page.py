@@ -36,3 +36,15 @@ def test_whoever_is_kept_in_one_box_is_in_the_menu_of_another(visit: Visit) -> N
     )
     assert inputs["person_1"] == name
     visit.red()  # the models that are missing
+
+
+def test_who_is_not_kept_here_is_told_as_the_workflow_opens(visit: Visit) -> None:
+    """Of the menu of a box, and of names that are written. The run takes the photo, see test_people_http.py."""
+    graph = json.loads((WORKFLOWS / "start_two_people.json").read_text("utf-8"))
+    (box,) = (node for node in graph["nodes"] if node["id"] == 50)
+    fields = [entry["name"] for entry in box["inputs"] if "widget" in entry]
+    box["widgets_values"][fields.index("first_is")] = "Zoe of elsewhere"
+    box["widgets_values"][fields.index("more_kept")] = "Yan of elsewhere"
+    visit.open_file(graph)
+    visit.await_text("Not kept here: Zoe of elsewhere, Yan of elsewhere")
+    visit.red()
