@@ -3,12 +3,13 @@
 
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
-import { find, inApp, settingOf, templateTitles } from "./ours.js";
-import { isView, onPrompt } from "./prompts.js";
+import { find, inApp, isOurs, settingOf, templateTitles } from "./ours.js";
+import { isView, onPrompt, promptOf } from "./prompts.js";
 import { translated, translatedMessage } from "./sentences.js";
 import { hide, show } from "./toasts.js";
 
 const ERROR = "error"; // what its toast is about
+const UNREADABLE = "/likeness/unreadable"; // the route of bridge/host/routes.py
 
 let listMissing = () => false;
 /** What tells of all missing files at once, and whether there are any. */
@@ -67,23 +68,28 @@ export function whereToSetNamed(id, type, note) {
 function fieldsOutside(around, node, message) {
   const fields = new Set();
   for (const one of dependedOn(node)) {
-    for (const { name, widget } of one.inputs.filter((input) => isNamed(input.name, message))) {
-      const field = fieldOutside(around, one, name);
+    for (const { name, widget, link } of one.inputs.filter((input) => isNamed(input.name, message))) {
+      const field = fieldOutside(around, one, name) ?? onlyField(around, sourceInside(one, link));
       if (field) fields.add(field);
       else if (one === node && widget) return [];
     }
   }
-  if (!fields.size) for (const one of dependedOn(node)) onlyField(around, one, message).forEach((field) => fields.add(field));
-  return [...fields];
+  if (fields.size) return [...fields];
+  const titleOfKind = ({ type }) => LiteGraph.registered_node_types[type]?.title;
+  const called = [...dependedOn(node)].filter((one) => titleOfKind(one) && message.includes(titleOfKind(one)));
+  // What a loader says is about the one thing that is chosen in it.
+  if (node?.inputs.every(({ widget }) => widget)) called.push(node);
+  return [...new Set(called.map((one) => onlyField(around, one)).filter(Boolean))];
 }
 
-/** Of a node that a message calls by its title the field outside, where it has one alone, such as that of a loader. */
-function onlyField(around, node, message) {
-  const title = LiteGraph.registered_node_types[node.type]?.title;
-  if (!title || !message.includes(title)) return [];
-  const fields = node.inputs.map(({ name }) => fieldOutside(around, node, name)).filter(Boolean);
-  return fields.length === 1 ? fields : [];
+/** The field outside of a node that has one alone, such as that of a loader. */
+function onlyField(around, node) {
+  const fields = node?.inputs.map(({ name }) => fieldOutside(around, node, name)).filter(Boolean) ?? [];
+  return fields.length === 1 ? fields[0] : undefined;
 }
+
+/** The node beside another one in a subgraph to whose input a link leads, if any. */
+const sourceInside = ({ graph }, link) => graph.getNodeById(graph.getLink(link)?.origin_id);
 
 /** A node, and those inside of its subgraph whose results it reads. */
 function dependedOn(node, seen = new Set()) {
@@ -98,7 +104,7 @@ function dependedOn(node, seen = new Set()) {
 /** Whether a message names an input of a node, as ours do beside its label: "Which face (which_face)". A name of several
  * words is in no sentence by chance. */
 function isNamed(input, message) {
-  if (message.includes(`(${input})`)) return true;
+  if (message.includes(`(${input})`) || message.includes(`The ${input} input`)) return true;
   return input.includes("_") && new RegExp(`\\b${input}\\b`).test(message);
 }
 
@@ -142,8 +148,21 @@ function howToOpen(path) {
 const isLikenessError = (type) => String(type).startsWith("likeness.");
 
 function onRunError({ detail }) {
-  const { node_id, node_type, exception_type, exception_message: message } = detail;
+  const { node_id, node_type, exception_type, exception_message: message, prompt_id: run } = detail;
   if (isLikenessError(exception_type)) showErrors([[node_id, node_type, message, exception_type]]);
+  else showUnreadable(node_id, node_type, run);
+}
+
+/** Why a loader of the host has failed, in a workflow with nodes of ours, where its file tells it. */
+async function showUnreadable(id, type, run) {
+  const prompt = await promptOf(run);
+  const failed = prompt?.[id];
+  if (!failed || !Object.values(prompt).some(({ class_type: kind }) => isOurs(kind))) return;
+  const answer = await api.fetchApi(UNREADABLE, { method: "POST", body: JSON.stringify({ [id]: failed }) });
+  const found = answer.ok ? await answer.json() : [];
+  const lines = found.map(({ says }) => translatedMessage(says, type));
+  const ways = found.map(({ input }) => whereToSet([id, type, `(${input})`])).filter(Boolean);
+  if (lines.length) show(ERROR, "error", titleOf(id, type), [...lines, ...new Set(ways)].join("\n"));
 }
 
 function onRefusal(answer) {

@@ -1,4 +1,4 @@
-"""The server's routes: what a workflow lacks, as web/check_files.js asks, and pictures of translated help pages."""
+"""The server's routes: what a workflow lacks, why a file was not loaded, and pictures of translated help pages."""
 
 import asyncio
 import sys
@@ -14,10 +14,12 @@ from ...core.checks.limits import WORKFLOW_BYTES, TooMuch, too_much
 from ...core.checks.text import in_one_line
 from ...core.models import file_check, file_findings, manifest, workflow_needs, workflow_nodes
 from ...core.models.file_findings import Diagnosis
+from ...core.models.model_folders import Folders
 from ...core.models.workflow_nodes import Prompt
 from . import folders, notes
 
 ROUTE = "/likeness/missing"
+UNREADABLE = "/likeness/unreadable"
 EARLIER = "/likeness/earlier"
 """Where web/old_files.js asks for the table of what earlier versions had."""
 _PACK = Path(__file__).absolute().parents[2]
@@ -38,13 +40,14 @@ def _families(prompt: Prompt) -> set[str]:
 def serve(
     needs_newer_host: Callable[[Collection[str]], str], reduced: Callable[[dict[str, Any]], dict[str, Any]]
 ) -> None:
-    """Add the routes to the running server, if any: ROUTE, EARLIER, and one for the pictures of translated help pages.
+    """Add the routes to the running server, if any: ROUTE, UNREADABLE, EARLIER, and one for the pictures of translated
+    help pages.
 
     needs_newer_host: says which of some families of models this ComfyUI is too old for, "" where it is for none.
     reduced: takes links out of a prompt whose nodes would be refused, though nobody reads them.
     Translated pages lie one folder deeper than the English ones, and link to their pictures as ../img, so that the
     links work on GitHub. But the host's help panel reads the links of all pages as if they stood in web/docs, so there
-    ../img is web/img. The second route leads from there to web/docs/img.
+    ../img is web/img. The last route leads from there to web/docs/img.
     """
     server = notes.running_server()
     # Where the pack is installed twice, the first copy adds the routes: the server does not start with a route twice.
@@ -54,6 +57,7 @@ def serve(
     server.add_on_prompt_handler(partial(_renewed, reduced))
     server.routes.get(EARLIER)(_earlier)
     server.routes.post(ROUTE)(partial(_missing, needs_newer_host))
+    server.routes.post(UNREADABLE)(_unreadable)
     server.routes.static(f"/extensions/{_PACK.name}/img", _PACK / "web" / "docs" / "img")
 
 
@@ -77,12 +81,7 @@ async def _missing(needs_newer_host: Callable[[Collection[str]], str], request: 
     error and the status 400.
     """
     try:
-        why = too_much(request.content_length or 0, WORKFLOW_BYTES, "byte")
-        if why:
-            raise TooMuch(why)
-        body = await request.read()
-        # In a thread of its own, so that the server goes on meanwhile: a network drive may take its time.
-        prompt = await asyncio.to_thread(workflow_nodes.prompt_in, body)
+        prompt = await _posted(request)
         diagnosis = await asyncio.to_thread(examined, prompt)
         families = await asyncio.to_thread(_families, prompt)
     except (ValueError, LikenessError) as error:
@@ -99,6 +98,38 @@ async def _missing(needs_newer_host: Callable[[Collection[str]], str], request: 
         "older": needs_newer_host(families),
     }
     return _json(answer)
+
+
+async def _unreadable(request: Any) -> Any:
+    """The answer to web/errors.js, which posts the node of a prompt that has failed: for each of its files that tells
+    why it was not loaded, {node, input, says}. Errors as of `_missing`."""
+    try:
+        prompt = await _posted(request)
+        found = await asyncio.to_thread(_why_not_loaded, prompt)
+    except (ValueError, LikenessError) as error:
+        return _json({"error": in_one_line(error)}, 400)
+    return _json(found)
+
+
+def _why_not_loaded(prompt: Prompt) -> list[dict[str, str]]:
+    searched = Folders(folders.folders_by_key())
+    found: list[dict[str, str]] = []
+    for menu in workflow_needs.chosen_in_menus(prompt):
+        says = file_check.why_not_loaded(menu.file, searched)
+        if says:
+            found.append({"node": menu.node, "input": menu.input, "says": says})
+    return found
+
+
+async def _posted(request: Any) -> Prompt:
+    """The prompt in the body of a request. Raises ValueError and BadSetup.
+
+    In a thread of its own, as what follows, so that the server goes on meanwhile: a network drive may take its time.
+    """
+    why = too_much(request.content_length or 0, WORKFLOW_BYTES, "byte")
+    if why:
+        raise TooMuch(why)
+    return await asyncio.to_thread(workflow_nodes.prompt_in, await request.read())
 
 
 def _json(answer: Any, status: int = 200) -> Any:

@@ -26,6 +26,7 @@ from .model_folders import MOST, Folders, fetching, moved, renamed, target
 from .onnx_file import Kind
 from .template_needs import SINGLE
 from .tensors import NotTensors, described_tensors
+from .workflow_needs import Chosen
 
 AGAIN = "Download it again."
 
@@ -79,6 +80,23 @@ def _trouble_of(model: Model, paths: Sequence[Path]) -> Finding | None:
             fetch = model if helps_to_download else None
             return Finding(model.title, trouble.state, trouble.details, fetch)
     return None
+
+
+def why_not_loaded(file: Chosen, folders: Folders) -> str:
+    """What is wrong with a file that a loader could not read: sentences, of one that is damaged or belongs into another
+    folder; "" where the file does not tell, or is not there."""
+    for root in [root for key in (file.key, *file.further) for root in folders.get(key, ())]:
+        path = Path(root) / file.name
+        if not path.is_relative_to(root) or ".." in path.parts or not os.path.isfile(path):
+            continue
+        trouble = _trouble(path, None)
+        if trouble:
+            return " ".join(trouble.details)
+        file_format, _ = formats.recognised(path)
+        if file_format is None or f"models/{file.key}" in file_format.belongs:
+            return ""
+        return f"{path} is {file_format.title}. {file_format.belongs}"
+    return ""
 
 
 def _elsewhere(model: Model, folders: Folders) -> Finding | None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path, PurePath
+from typing import NamedTuple
 
 from ..checks.limits import MODEL_FILES
 from ..checks.names import spelled
@@ -120,6 +121,21 @@ def loaded(prompt: Prompt) -> tuple[Chosen, ...]:
     return tuple(_Workflow(prompt).files)
 
 
+class MenuOfNode(NamedTuple):
+    """What a node has chosen in a menu of LOADERS. node: its number in the prompt. input: the name of the menu."""
+
+    node: str
+    input: str
+    file: Chosen
+
+
+def chosen_in_menus(prompt: Prompt) -> list[MenuOfNode]:
+    """Every menu of LOADERS in which a file is chosen. Raises BadSetup for more than limits.MODEL_FILES."""
+    menus = [MenuOfNode(node.number, name, file) for node in nodes(prompt) for name, file in _chosen_by(node).items()]
+    require_at_most("model files", len(menus), MODEL_FILES)
+    return menus
+
+
 def chosen_in_host_menus(prompt: Prompt) -> tuple[Chosen, ...]:
     """The files that are chosen in menus of the host's own loaders, each once.
 
@@ -127,7 +143,7 @@ def chosen_in_host_menus(prompt: Prompt) -> tuple[Chosen, ...]:
     name in any spelling.
     """
     host_nodes = (node for node in nodes(prompt) if not node.kind.startswith(_OUR_PREFIX))
-    return tuple(dict.fromkeys(file for node in host_nodes for file in _chosen_by(node)))
+    return tuple(dict.fromkeys(file for node in host_nodes for file in _chosen_by(node).values()))
 
 
 def chooses_standins(prompt: Prompt) -> bool:
@@ -202,7 +218,7 @@ class _Workflow:
         """The files that loaders have chosen, each once. texts: in the inputs of nodes."""
         files: list[Chosen] = []
         for node in self.nodes:
-            files += _chosen_by(node)
+            files += _chosen_by(node).values()
             if node.kind == _ADAPTER_LOADER and node.named.get("file"):
                 files.append(self._adapter(node.named["file"], texts))
         chosen = list(dict.fromkeys(files))
@@ -306,15 +322,17 @@ def _packs_called(chosen: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(called))
 
 
-def _chosen_by(node: WorkflowNode) -> list[Chosen]:
-    """The files that a node has chosen in the menus of LOADERS, [] where it has none."""
-    files: list[Chosen] = []
+def _chosen_by(node: WorkflowNode) -> dict[str, Chosen]:
+    """The files that a node has chosen in the menus of LOADERS, by the names of these; {} where it has none."""
+    files: dict[str, Chosen] = {}
     for menu, key in LOADERS.get(node.kind, {}).items():
-        for name in [text for input_name, text in node.named.items() if fnmatchcase(input_name, menu)]:
+        for input_name, name in node.named.items():
+            if not fnmatchcase(input_name, menu):
+                continue
             # In Load VAE a name without an ending is a VAE that the host has or puts together itself, as pixel_space.
             is_of_host = key == "vae" and not PurePath(name).suffix
             if name not in (packs.NONE_FOUND, _EMPTY_ROW) and not is_of_host:
-                files.append(Chosen(key, name, _FURTHER.get(key, ())))
+                files[input_name] = Chosen(key, name, _FURTHER.get(key, ()))
     return files
 
 

@@ -18,7 +18,7 @@ SCRIPTS: dict[str, set[str]] = {
     "box_links": set(),
     "canvas": {"addEventListener"},
     "check_files": {"addEventListener", "fetchApi"},
-    "errors": {"addEventListener"},
+    "errors": {"addEventListener", "fetchApi"},
     "gallery": {"getWorkflowTemplates =", "getCoreWorkflowTemplates =", "getCustomNodesI18n"},
     "kept_people": set(),
     "labels": {"getCustomNodesI18n"},

@@ -11,11 +11,13 @@ import comfy.model_management
 import folder_paths
 import numpy as np
 import pytest
+import torch
 from pack.bridge.host import folders
 from pack.core.models import workflow_needs
 from pack.nodes import check_files as bridge
 from PIL import Image
 from prompts import node
+from safetensors.torch import save
 from shared import workflow
 from shared.choices import as_prompt
 from shared.workflow_files import titles
@@ -111,6 +113,43 @@ def test_the_editor_is_told_what_is_missing(host_server):
     assert missing(host_server, many.encode()) == expected
     older = missing(host_server, template("references_qwen_2_1_three_people"))["older"]
     assert older.startswith("Qwen-Image 2.1 needs ComfyUI 0.36 or newer") == (host_server.host.version < (0, 36))
+
+
+NOT_LOADED = {
+    "text": (b"Sorry, this file is gone.", "is text, not a model (25 bytes). Download it again."),
+    "half a download": (b"\x00\x20\0\0\0\0\0\0{", "Download it again."),
+    "a LoRA": ({"a.lora_down.weight": (4, 4), "a.lora_up.weight": (4, 4)}, "is a LoRA. Put it into models/loras"),
+    "whole": ({"first.weight": (4, 4)}, ""),
+}
+"""What a loader of the host could not read, and what is said of it."""
+
+
+@pytest.mark.parametrize("what", NOT_LOADED)
+def test_the_editor_is_told_why_a_file_was_not_loaded(host_server, what):
+    """Of every menu of the host's loaders."""
+    content, says = NOT_LOADED[what]
+    data = content if isinstance(content, bytes) else save({name: torch.zeros(of) for name, of in content.items()})
+    prompt = {"1": node("CheckpointLoaderSimple", ckpt_name="not_there.safetensors")}
+    paths = []
+    for kind, menus in workflow_needs.LOADERS.items():
+        for menu, key in menus.items():
+            path = host_server.base / "models" / key / f"odd_{key}.safetensors"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+            paths.append(path)
+            name = menu.replace("*", "0")
+            prompt.setdefault(kind + key, node(kind))["inputs"][name] = path.name
+    try:
+        found = json.loads(host_server.read("/likeness/unreadable", json.dumps(prompt).encode()))
+    finally:
+        for path in set(paths):
+            path.unlink()
+    told = [(one["node"], one["input"]) for one in found if says in one["says"]]
+    menus = [(number, name) for number, entry in prompt.items() for name in entry["inputs"]][1:]
+    # A LoRA lies in its own folder.
+    menus = [menu for menu in menus if what != "a LoRA" or not menu[0].endswith("loras")]
+    assert told == (menus if says else [])
+    assert len(found) == len(told)
 
 
 def test_what_is_no_workflow_is_refused_and_one_in_another_encoding_read(host_server):

@@ -13,7 +13,14 @@ from browser.visit import Visit
 from marks import each
 from pack.bridge.host import unet
 from pack.bridge.people import face_model
-from pack.core.checks.errors import BadPhoto, BadSetup, FileOfOtherMethod, LikenessError, WrongBaseModel
+from pack.core.checks.errors import (
+    BadPhoto,
+    BadSetup,
+    FileOfOtherMethod,
+    LikenessError,
+    UnsupportedCheckpoint,
+    WrongBaseModel,
+)
 from pack.core.faces import analysis, which
 from pack.core.faces.finding import Detection
 from pack.core.places import group, people_text
@@ -120,6 +127,14 @@ def of_sd15() -> WrongBaseModel:
     return WrongBaseModel("The MODEL", "SD1.5", "SDXL", unet.advice_between(768, 2048))
 
 
+def of_sd15_net() -> WrongBaseModel:
+    return WrongBaseModel("The control_net input", "SD1.5", "SDXL", "Choose one for SDXL.")
+
+
+def of_text() -> UnsupportedCheckpoint:
+    return UnsupportedCheckpoint("a.bin", "text, not a model (26 bytes)", "ID-Patch", "Download it again.")
+
+
 SAID_OF = [
     ("start_two_people", "LikenessCastFromPhotos", several_faces, "en", "“Group photo”: Which face."),
     ("start_portrait", "LikenessCastFromPhotos", several_faces, "en", "“Portrait of one person”: Which face."),
@@ -130,6 +145,9 @@ SAID_OF = [
     ("start_two_people", "LikenessLoadFaceEmbedder", without_pack, "en", "“Group photo”: Face pack."),
     ("start_two_people", "LikenessLayoutForAGroup", no_person, "en", "“Group photo”: People."),
     ("start_two_people", "LikenessLoadAdapter", of_another_method, "en", "“Group photo”: ID-Patch."),
+    ("start_two_people", "LikenessLoadAdapter", of_text, "en", "“Group photo”: ID-Patch."),
+    ("start_two_people", "LikenessApplyIDPatch", of_sd15_net, "en", "“Group photo”: ControlNet."),
+    ("start_portrait", "LikenessApplyInstantID", of_sd15_net, "en", "“Portrait of one person”: ControlNet."),
     ("start_two_people", "LikenessLayoutForAGroup", odd_pixels, "zh", "“合影”: 宽度, 高度."),
     ("start_portrait", "LikenessApplyInstantID", of_sd15, "en", "“Portrait of one person”: Checkpoint."),
     ("start_person_in_photo", "LikenessApplyInstantID", of_sd15, "en", "“Face swap in a photo”: Checkpoint."),
@@ -176,3 +194,44 @@ def test_a_menu_of_templates_shows_titles(visit: Visit) -> None:
     assert visit.canvas.node(1).option_label("workflow") == TITLES[stem]
     if visit.vue:
         visit.await_text(TITLES[stem])
+
+
+UNREADABLE = [
+    ("ControlNetLoader", "control_net_name", "controlnet", "“Group photo”: ControlNet."),
+    ("CheckpointLoaderSimple", "ckpt_name", "checkpoints", "“Group photo”: Checkpoint."),
+]
+"""Of *start_two_people*: a loader of the host, its menu, the folder that this lists, and the field that people read."""
+
+
+@newest_often
+@pytest.mark.parametrize("kind, menu, folder, field", UNREADABLE)
+def test_a_loader_of_the_host_that_fails_is_told_as_ours_are(
+    visit: Visit, kind: str, menu: str, folder: str, field: str
+) -> None:
+    """What the file is, what to do, and the field of the subgraph."""
+    if visit.server.host.version < (0, 33):
+        pytest.skip("the box has other inputs there")
+    graph = template("start_two_people")
+    number, box, _ = inside(graph, kind)
+    page_of_a_site = visit.server.base / "models" / folder / "half.safetensors"
+    page_of_a_site.parent.mkdir(parents=True, exist_ok=True)
+    page_of_a_site.write_bytes(b"<!DOCTYPE html><html>not found</html>")
+    visit.page.route("**/api/prompt", lambda route: route.fulfill(json={"prompt_id": "1", "number": 1}))
+    try:
+        visit.close_dialogs()
+        visit.open_file(graph)
+        visit.page.evaluate("app.refreshComboInNodes().then(() => true)")
+        (outside,) = (one["id"] for one in graph["nodes"] if one.get("title") == box)
+        visit.canvas.node(outside).set_value(menu, page_of_a_site.name)
+        visit.click_run()
+        failed = {**without_face(number, kind), "exception_type": "RuntimeError", "exception_message": "header"}
+        visit.send("execution_error", failed)
+        toast = visit.toasts.with_words("Set it on the subgraph").text()
+        assert f"{page_of_a_site} is a web page (HTML) saved under a model's name (37 bytes)." in toast
+        assert "Download it again." in toast
+        assert f"Set it on the subgraph {field}" in toast
+        assert box in toast
+    finally:
+        page_of_a_site.unlink()
+        visit.page.unroute("**/api/prompt")
+        visit.close_dialogs()
