@@ -27,6 +27,7 @@ import { PLACE_CAST, WHO_STANDS_WHERE, onView, show, showSoon, viewOf } from "./
 
 const NAME = "likeness_canvas"; // of the widget
 const TEXT = "arrange"; // the field
+const NEW_SIZE = 400; // px of the graph that a new node is wide
 const LEAST_HEAD = 12; // px of the screen; smaller ones are not pointed at
 const KEY_PAUSE = 500; // ms without a key, after which what keys have done is one step of undo
 const EMPTY = { width: 1024, height: 768, places: [], people: [] };
@@ -400,6 +401,8 @@ function add(node) {
   const widget = node.addDOMWidget(NAME, NAME, canvas.element, options);
   widget.serialize = false;
   widget.label = translated("Who stands where"); // in an app
+  // Of a node that is put down new. One that is opened has the size of its file.
+  node.setSize([Math.max(node.size[0], NEW_SIZE), node.computeSize()[1] + NEW_SIZE / 4]);
   /** What a run says of nodes that this one stands for: {node, text} each. */
   widget.tell = (notes) => {
     canvas.state.notes = notes;
@@ -438,6 +441,7 @@ function giveFocus() {
 const STYLE = `
 .likeness-canvas { display: flex; flex-direction: column; gap: 2px; height: 100%; min-height: 180px; font-size: 12px; color: var(--input-text, #ddd) }
 .likeness-pane { flex: 1 1 0; min-height: 60px; width: 100%; background: #111; user-select: none; outline-offset: -2px; touch-action: none }
+.lg-node:has(.likeness-canvas) :has(> .lg-node-content > .image-preview) { display: none } /* Nodes 2.0 of 1.37 know no other way */
 .likeness-pane:focus { outline: 2px solid #56b4e9 }
 .likeness-canvas button { padding: 3px 4px; line-height: 0; border: 1px solid #666; border-radius: 4px; background: #333; color: #ddd; cursor: pointer }
 .likeness-canvas button:disabled { opacity: 0.4; cursor: default }

@@ -103,7 +103,6 @@ export class Pane {
     this.view = { x: 0, y: 0, zoom: 1 };
     this.pointers = new Map(); // id -> where it is on the screen
     this.svg = drawn("svg", { tabindex: 0, role, "aria-label": label, class: "likeness-pane" });
-    this.svg.dataset.captureWheel = "true"; // in Nodes 2.0 the wheel is the pane's while it has the focus
     const on = (name, act) => this.svg.addEventListener(name, act.bind(this), { passive: false });
     on("pointerdown", this.onDown);
     on("pointermove", this.onMove);
@@ -112,7 +111,12 @@ export class Pane {
     on("contextmenu", (event) => event.preventDefault());
     on("wheel", this.onWheel);
     on("keydown", this.onKey);
-    on("blur", () => this.scene.endKeys());
+    // In Nodes 2.0 the wheel is the pane's while it has the focus; 1.37 looks at this mark alone.
+    on("focus", () => (this.svg.dataset.captureWheel = "true"));
+    on("blur", () => {
+      delete this.svg.dataset.captureWheel;
+      this.scene.endKeys();
+    });
     new ResizeObserver(() => this.scene.onSight()).observe(this.svg);
   }
 

@@ -7,7 +7,8 @@
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
 import { VIEW, onPrompt } from "./prompts.js";
-import { activeWorkflow, isOurs, keptOf } from "./ours.js";
+import { activeWorkflow, find, isOurs, keptOf } from "./ours.js";
+import { translated } from "./sentences.js";
 
 export const [PLACE_CAST, WHO_STANDS_WHERE] = ["LikenessPlaceCast", "LikenessWhoStandsWhere"];
 const GROUP_LAYOUT = "LikenessLayoutForAGroup";
@@ -53,9 +54,15 @@ function installed(prompt) {
   return Object.fromEntries(Object.entries(known).filter(([id]) => needed(known, id)));
 }
 
-/** Whether a node of ours has all that it must have: a host refuses it otherwise, which the browser calls an error. */
-const isWhole = ({ class_type: kind, inputs }) =>
-  !isOurs(kind) || Object.keys(LiteGraph.registered_node_types[kind]?.nodeData?.input?.required ?? {}).every((name) => name in inputs);
+/** What a node of ours has to have and has not, as a sentence: a host refuses it, which the browser calls an error. */
+function lackOf(id, { class_type: kind, inputs }) {
+  const { nodeData, title } = (isOurs(kind) && LiteGraph.registered_node_types[kind]) || {};
+  const lacking = Object.keys(nodeData?.input?.required ?? {}).find((name) => !(name in inputs));
+  if (!lacking) return undefined;
+  const node = find(id).at(-1);
+  const { label, localized_name: name = lacking } = node?.inputs.find((input) => input.name === lacking) ?? {};
+  return translated(`${node?.title ?? title} gets no ${label ?? name}: connect it, or switch on what it comes from.`);
+}
 
 /** The prompt of a view: the graph's, with the output. asked: what is compared: all that is in front, without the text,
  * for a gesture needs no run. Nothing where the node is off or lacks something. */
@@ -67,8 +74,8 @@ function promptOf({ path, castPath }, output) {
   const nodes = needed(prompt, VIEW) ?? new Set();
   const inputs = { ...prompt[castPath]?.inputs, arrange: "" };
   const compared = castPath ? { ...prompt, [castPath]: { ...prompt[castPath], inputs } } : prompt;
-  const lacksNothing = [...nodes].every((id) => isWhole(prompt[id]));
-  return { prompt, asked: signatureOf(compared, VIEW), isQuick: isQuick(prompt, nodes), lacksNothing };
+  const lack = [...nodes].map((id) => lackOf(id, prompt[id])).find(Boolean);
+  return { prompt, asked: signatureOf(compared, VIEW), isQuick: isQuick(prompt, nodes), lack };
 }
 
 const isQuick = (prompt, nodes) => [...nodes].every((id) => QUICK.test(prompt[id].class_type) || cached.has(signatureOf(prompt, id)));
@@ -95,7 +102,7 @@ function withoutFaces(prompt, castPath) {
   const made = { ...prompt };
   const copied = (id) => {
     const { class_type: kind, inputs } = prompt[id];
-    const name = `${VIEW} ${id}`;
+    const name = `${VIEW} ${id.replaceAll(":", " ")}`; // with a colon 1.27 looks for a box
     if (Object.hasOwn(made, name)) return name;
     made[name] = { class_type: kind, inputs: {} };
     for (const [input, value] of Object.entries(inputs)) {
@@ -114,8 +121,13 @@ function withoutFaces(prompt, castPath) {
 export async function show(canvas, byItself = false) {
   const view = viewOf(canvas.viewPath);
   const { output, workflow } = await app.graphToPrompt();
-  const { prompt: whole, asked, isQuick: isWholeQuick, lacksNothing } = promptOf(canvas, output);
-  if (!whole || (byItself && (asked === view.asked || !lacksNothing))) return;
+  const { prompt: whole, asked, isQuick: isWholeQuick, lack } = promptOf(canvas, output);
+  if (!whole || (byItself && asked === view.asked)) return;
+  if (lack) {
+    Object.assign(view, { asked, fault: lack, isAsked: false });
+    tell();
+    return;
+  }
   const isWithoutFaces = byItself && !isWholeQuick;
   const prompt = isWithoutFaces ? withoutFaces(whole, canvas.castPath) : whole;
   view.isAsked = !prompt;
