@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ...core import families
 from ...core.attention.cross_attention import Block, block_of_unet
-from ...core.checks.errors import TokensMoved, WrongBaseModel, listed
+from ...core.checks.errors import BadSetup, TokensMoved, WrongBaseModel, listed
 from ...core.methods import methods
 from .shared_network import model_of, network_within, object_of
 
@@ -110,17 +110,36 @@ def kind_of(model: BaseModel, width: int | None) -> str:
 
 def has_unet(model: BaseModel) -> bool:
     """Whether the network of a model is a UNet of the SD family that draws from a text, see _DRAWING_FROM_A_TEXT."""
+    return hasattr(network_within(model.diffusion_model), "middle_block") and _draws_from_a_text(model)
+
+
+def _draws_from_a_text(model: BaseModel) -> bool:
+    """Whether the host has a UNet of the SD family for such a model, see _DRAWING_FROM_A_TEXT."""
     # Other packs derive classes from the host's, so the nearest base class that is the host's own counts.
     of_the_host = (kind.__name__ for kind in type(model).__mro__ if kind.__module__ == BaseModel.__module__)
     name = next(of_the_host, "")  # a class of another pack may be derived from none
-    return hasattr(network_within(model.diffusion_model), "middle_block") and name in _DRAWING_FROM_A_TEXT
+    return name in _DRAWING_FROM_A_TEXT
+
+
+def refuse_other_packs(network: object, advice: str) -> None:
+    """Raise BadSetup for a network whose class is not the host's."""
+    if type(network).__module__.startswith("comfy."):
+        return
+    # Nunchaku's FLUX.1 is no Flux, and its Qwen-Image ignores transformer_options in attention; an engine of TensorRT
+    # has no layers at all. So nothing would act.
+    kind = f"{type(network).__name__} in {type(network).__module__}"
+    why = f"The MODEL has a network of another pack ({kind}). Nothing can be added to its layers."
+    raise BadSetup(why, advice)
 
 
 def unet_of(model: ModelPatcher) -> UNetModel:
-    """The UNet of a MODEL. Raises WrongBaseModel for a MODEL without one of the SD family, such as FLUX or SVD."""
+    """The UNet of a MODEL. Raises WrongBaseModel for a MODEL without one of the SD family, such as FLUX or SVD, and
+    BadSetup for another pack's network in its place."""
     base_model = model_of(model)
     network = network_within(base_model.diffusion_model)
     if not has_unet(base_model):
+        if _draws_from_a_text(base_model):
+            refuse_other_packs(network, "Load the checkpoint itself with Load Checkpoint instead.")
         name = type(base_model.model_config).__name__
         raise WrongBaseModel("The MODEL", name, _UNETS, f"{_USE} {_methods_without_unet()}")
     return network

@@ -17,12 +17,13 @@ from ...core.attention.cross_attention import on_tokens
 from ...core.checks.errors import BadSetup, WrongBaseModel, joined, listed
 from ..host import host_version
 from ..host.shared_network import model_of, network_within
-from ..host.unet import NETWORK, WEIGHT, has_unet, pixels_of, text_width, weight_shape
+from ..host.unet import NETWORK, WEIGHT, has_unet, pixels_of, refuse_other_packs, text_width, weight_shape
 from .families import DESCRIBED, RELATIVES
 from .transformer_families import HostNetwork, TransformerFamily
 
 WITH_REFERENCES = tuple(family.name for family in DESCRIBED if family.references)
 """The families that take reference pictures."""
+_LOAD_PLAIN = "Load the model with Load Diffusion Model (it reads fp8 too) or as GGUF instead."
 TOKEN = 16
 """Side of a picture's token in pixels, in every family."""
 
@@ -41,7 +42,7 @@ def transformer_family(model: BaseModel) -> TransformerFamily | None:
     families = (*DESCRIBED, *RELATIVES)
     class_and_bases = [_path_of(kind) for kind in type(network).__mro__]
     if any(family.made.network in class_and_bases for family in families):
-        _refuse_other_packs(network)
+        refuse_other_packs(network, _LOAD_PLAIN)
     return next((family for family in families if is_of(model, family)), None)
 
 
@@ -155,23 +156,13 @@ def taken_family(model: BaseModel) -> TransformerFamily:
     return family
 
 
-def _refuse_other_packs(network: torch.nn.Module) -> None:
-    """Raise BadSetup for a network whose class is not the host's."""
-    if type(network).__module__.startswith("comfy."):
-        return
-    # Nunchaku's FLUX.1 is no Flux; its Qwen-Image ignores transformer_options in attention, so nothing would act.
-    kind = f"{type(network).__name__} in {type(network).__module__}"
-    why = f"The MODEL has a network of another pack ({kind}). Nothing can be added to its layers."
-    raise BadSetup(why, "Load the model with Load Diffusion Model (it reads fp8 too) or as GGUF instead.")
-
-
 def require_family(model: ModelPatcher, wanted: Sequence[str] = WITH_REFERENCES) -> str:
     """The name of the family that a MODEL is of, which must be one of `wanted`.
 
     Raises WrongBaseModel for any other, BadSetup for another pack's network.
     """
     base_model = model_of(model)
-    _refuse_other_packs(network_of(base_model))
+    refuse_other_packs(network_of(base_model), _LOAD_PLAIN)
     family = transformer_family(base_model)
     if family is not None and family.name in wanted:
         return family.name
@@ -192,7 +183,7 @@ def transformer_of(model: ModelPatcher, node: str) -> TransformerFamily | None:
     network = network_of(base_model)
     if has_unet(base_model):
         return None
-    _refuse_other_packs(network)
+    refuse_other_packs(network, _LOAD_PLAIN)
     family = transformer_family(base_model)
     if family is None:
         names = [transformer.name for transformer in DESCRIBED]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from itertools import dropwhile
+from traceback import walk_tb
 from typing import Any
 
 import comfy.patcher_extension
@@ -57,6 +59,14 @@ def is_ours(function: Callable[..., Any]) -> bool:
 def is_of_others(function: Callable[..., Any]) -> bool:
     """Whether a function is of another pack, and not of the host or ours."""
     return not is_ours(function) and not _module_of(function).startswith(_HOST)
+
+
+def is_from_ours(error: Exception) -> bool:
+    """Whether an error was raised by code of ours in a layer, or by the host's that ours has called there."""
+    modules = [str(frame.f_globals.get("__name__")) for frame, _ in walk_tb(error.__traceback__)]
+    in_network = list(dropwhile(lambda module: not module.startswith("torch.nn."), modules))
+    not_of_host = [module for module in in_network if not module.startswith(_HOST)]
+    return bool(not_of_host) and not_of_host[-1].startswith(f"{_OURS}.")
 
 
 def modules_of(functions: Iterable[Any]) -> str:

@@ -55,6 +55,7 @@ from .carried import (
     entries_with,
     read_as_negative,
 )
+from .code_of_others import is_from_ours
 from .conditioning import NeverCopied, factor_between
 from .deferred_errors import DeferredErrors
 from .forward import (
@@ -349,6 +350,15 @@ class Run(NeverCopied):
                 return executor(*positional, **kwargs, **for_network)
         except LikenessError as error:
             return self._put_off(error, forward_input, x)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            # A pack's copy of a forward may hand on less to a layer than the host's own.
+            less = f"without {error.args[0]}" if isinstance(error, KeyError) else f"not as ComfyUI does ({error})"
+            lost = self.watch.named(
+                ConditioningLost("", f"calls a layer {less}"), forward_input.model, forward_input.options
+            )
+            if not (lost.module and is_from_ours(error)):
+                raise
+            return self._put_off(lost, forward_input, x)
 
     def wrap_diffusion_model(self, executor: WrapperExecutor, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """The wrapper at DIFFUSION_MODEL: the network is called with the batches in its transformer_options.

@@ -21,6 +21,7 @@ from marks import each
 from method_rows import BESIDE_OTHERS, Row, applies_to, around, in_front, inside, latents, model_behind
 from other_packs import (
     CacheBetweenSteps,
+    GivesLess,
     TheirTransformer,
     called,
     its_own_options,
@@ -174,6 +175,24 @@ def test_behind_copied_code_they_act_as_ever_or_it_is_named(
     else:
         assert relative(picture, unchanged) <= 2e-5
     assert not any({"forward", "forward_orig"} & {*vars(module)} for module in network.modules()), "nothing stays"
+
+
+def test_of_code_that_hands_on_less_to_layers_they_act_or_it_is_named(row: Row) -> None:
+    """Whatever one thing is left out, of all that the host hands on."""
+    applied, outputs = ahead(row)
+
+    def drawn(pack: GivesLess) -> Tensor:
+        graph = row.sampled(applied, steps=1)
+        graph.inputs["model"] = value(pack.on, model_behind(row, applied))
+        return latents(graph, dict(outputs))
+
+    with_all = GivesLess()
+    whole = drawn(with_all)
+    for name in sorted(with_all.seen):
+        try:
+            assert drawn(GivesLess(name)).shape == whole.shape
+        except ConditioningLost as refusal:
+            assert re.search(rf"other_packs\) (calls a layer (without {name}|not as)|passes over)", str(refusal))
 
 
 @pytest.mark.parametrize("kind", ["LikenessSharePartsAttention", "LikenessPromptPerPerson"])

@@ -7,6 +7,7 @@ import pytest
 from graph_run import run
 from graphs import Output, Value, value
 from method_rows import EVERY_ROW, Row, applies_to, carries_in_both, has_a_cast_input, latents
+from other_packs import with_engine
 from pack.core.cast import NotPlaced
 from pack.core.checks.errors import BadRange, LikenessError, ModelNotPatched
 from sample_values import a_person, cast, flux, loaded, sdxl, sdxl_clip, small, text, unplaced, with_one_unplaced
@@ -35,6 +36,21 @@ def test_another_family_is_refused(row: Row) -> None:
     for changed in several:
         with pytest.raises(LikenessError):
             latents(row.sampled(row.node(**changed), steps=1))
+
+
+@applies_to(
+    lambda row: row.kind != "LikenessPeopleAsReferences" or "mask" in row.inputs,
+    "The host itself hands references to the network.",
+)
+def test_a_network_without_layers_is_refused_for_what_it_is(row: Row) -> None:
+    """An engine in the place of the network of a MODEL of the right family."""
+    engine = value(with_engine, run(row.model, {})[0])
+    applied = row.node(**({"model": engine} if "model" in row.inputs else {}))
+    graph = row.sampled(applied, steps=1)
+    if "model" not in row.outputs:
+        graph.inputs["model"] = engine
+    with pytest.raises(LikenessError, match=r"network of another pack \(TheirEngine in pack_of_others\.engine\)"):
+        latents(graph)
 
 
 def needs_places(row: Row) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from copy import copy
 from typing import Any
 from unittest.mock import patch
 
@@ -11,6 +12,7 @@ import comfy.controlnet
 import comfy.ldm.flux.model
 import comfy.ldm.modules.attention
 import comfy.model_management
+import comfy.model_patcher
 import comfy.patcher_extension
 import torch
 from comfy.ldm.modules.attention import optimized_attention
@@ -41,6 +43,56 @@ def inside(model: Any, function: Callable[..., Tensor]) -> Any:
     clone = model.clone()
     clone.add_wrapper_with_key(comfy.patcher_extension.WrappersMP.DIFFUSION_MODEL, "theirs", wrapper)
     return clone
+
+
+class GivesLess:
+    """A pack whose copy of a forward hands on less to what stands in layers than the host does, inside of ours.
+
+    left_out: the name of what it does not hand on. seen: the names of all that is handed on.
+    """
+
+    def __init__(self, left_out: str = "") -> None:
+        self.left_out = left_out
+        self.seen: set[str] = set()
+
+    def on(self, model: Any) -> Any:
+        network = model.get_model_object("diffusion_model")
+        forward = network._forward
+
+        def copied(*args: Any, **named: Any) -> Tensor:
+            return forward(*map(self._handed_on, args), **{name: self._handed_on(one) for name, one in named.items()})
+
+        def wrapper(apply_model: Any, given: dict[str, Any]) -> Tensor:
+            with patch.object(network, "_forward", copied):
+                return apply_model(given["input"], given["timestep"], **given["c"])
+
+        return around(model, wrapper)
+
+    def _handed_on(self, value: Any) -> Any:
+        """Of transformer_options a copy that gives less."""
+        return self._options(value) if isinstance(value, dict) else value
+
+    def _options(self, options: dict[str, Any]) -> dict[str, Any]:
+        options = dict(options)
+        replacements: dict[str, dict[Any, Any]] = {}
+        for kind, functions in options.get("patches_replace", {}).items():
+            replacements[kind] = {place: self._with_less(function) for place, function in functions.items()}
+        options["patches_replace"] = replacements
+        if "optimized_attention_override" in options:
+            options["optimized_attention_override"] = self._with_less(options["optimized_attention_override"])
+        return options
+
+    def _with_less(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        def called(*args: Any, **kwargs: Any) -> Any:
+            return function(*[self._less(value) for value in args], **self._less(kwargs))
+
+        return called
+
+    def _less(self, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        self.seen |= {name for name in value if isinstance(name, str) and not name.startswith("likeness")}
+        return {name: one for name, one in value.items() if name != self.left_out}
 
 
 def krea_2_edit(model: Any) -> Any:
@@ -190,6 +242,31 @@ TheirTransformer = type(
     (torch.nn.Module,),
     {name: method for name, method in _METHODS.items() if not name.startswith("__")},
 )
+
+
+class TheirEngine:
+    """As TensorRT's: a network in the place of the host's that is no module and has no layers."""
+
+    __module__ = "pack_of_others.engine"
+
+    def __init__(self, network: Any) -> None:
+        self._network = network
+        self.dtype = network.dtype
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Tensor:
+        return self._network(*args, **kwargs)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        return {}
+
+
+def with_engine(model: Any) -> Any:
+    shell = copy(model.model)
+    shell._modules = dict(shell._modules)
+    object.__setattr__(shell, "diffusion_model", TheirEngine(shell._modules.pop("diffusion_model")))
+    return comfy.model_patcher.ModelPatcher(shell, model.load_device, model.offload_device)
+
+
 TheirFlux = type("TheirFlux", (comfy.ldm.flux.model.Flux,), {"__module__": "pack_of_others.flux"})
 
 
