@@ -91,6 +91,10 @@ def test_a_person_is_dragged_in_one_step(visit: Visit, where: str) -> None:
     visit.page.keyboard.press("Control+z")
     visit.await_true(lambda: saved_text(visit) == once)
     canvas.await_true("(canvas, text) => canvas.text === text", once)
+    visit.page.keyboard.press("Control+y")
+    visit.await_true(lambda: saved_text(visit) != once, message="redone; also where the nodes were put down new")
+    visit.page.keyboard.press("Control+z")
+    visit.await_true(lambda: saved_text(visit) == once)
     canvas.drag(canvas.at(3), (0, 15))
     assert edits(canvas).keys() == {"1", "3"}
     assert saved_text(visit) == canvas.text()
@@ -342,6 +346,7 @@ LOCKED = {
     "no wire": "Connect the output Cast",
     "from elsewhere": "from another node than Place Cast",
     "muted": "what is changed here does not count",
+    "no layout": "Place Cast gets no Layout",
 }
 
 
@@ -368,10 +373,12 @@ def test_a_canvas_that_changes_nothing_says_why(visit: Visit, why: str) -> None:
             cast.connect(0, app.graph.nodes.find(node => node.type === 'LikenessWhoStandsWhere'), 0);
         }""")
     else:
-        places.evaluate("node => { node.mode = 2; }")
+        off = visit.canvas.node_of("LikenessLayoutForAGroup") if why == "no layout" else places
+        off.evaluate("node => { node.mode = 2; }")
         visit.canvas.note_change()
     canvas.await_line(LOCKED[why])
-    if why == "muted":
+    if why in ("muted", "no layout"):
+        assert visit.red() == []
         return
     before = places.value("arrange")
     if canvas.evaluate("canvas => canvas.places().length"):
