@@ -136,7 +136,7 @@ class MeasureLikeness(FindsFaces, io.ComfyNode):
             lines.append(LOOKS_NOT_COMPARED)
         if clip_vision is not None and not garments.labels and not compares_prompt:
             lines.append(NOTHING_TO_COMPARE)
-        notes.tell("\n".join([*lines, *report_text.notes(report, installed_recognisers())]))
+        notes.tell("\n".join([*report_text.notes(report, installed_recognisers()), *lines]))
         return _outputs(cls, report, images, alignments)
 
 
@@ -282,7 +282,10 @@ class PickBestLikeness(io.ComfyNode):
             raise BadPhoto(
                 f"No picture has the score {score}: {no_value.reason}.", f"{no_value.advice}, or choose another score."
             )
-        notes.tell(report_text.people_not_found(report, score))
+        missing = report_text.people_not_found(report, score)
+        notes.tell(missing)
+        if not missing:
+            notes.tell(report_text.choice(report, score, keep))
         best = order[:keep]
         best_images = images[best]  # (keep or all, H, W, C), the best first
         best_latents = rows(latents, best) if latents else ExecutionBlocker(NO_LATENTS)

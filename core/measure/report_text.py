@@ -1,7 +1,7 @@
 """What the nodes say of a report: its text, the order of its pictures, and notes on what its numbers do not say."""
 
 import math
-from collections.abc import Set
+from collections.abc import Sequence, Set
 
 from ..checks.errors import joined
 from ..pictures.geometry import longer_side
@@ -153,8 +153,8 @@ def ranking_lines(report: Report, name: str) -> list[str]:
 
 
 def notes(report: Report, installed: Set[str]) -> list[str]:
-    """Lines of the note under Measure Likeness: a biased recogniser, people who are kin, and pictures without a
-    face. [] for a report without people.
+    """Lines of the note under Measure Likeness, the gravest first, as a small node shows no more: pictures without a
+    face, people who are kin, a biased recogniser. [] for a report without people.
 
     installed: ids of all recognisers that could be loaded. The bias is noted only if another recogniser is installed:
     otherwise the user cannot change it, and the report alone says it.
@@ -162,14 +162,14 @@ def notes(report: Report, installed: Set[str]) -> list[str]:
     if not report.people:
         return []
     lines: list[str] = []
-    if report.judge_is_biased and installed - {report.judge}:
-        lines.append(judge_sentence(report))
-    lines += report.kin_lines
     faceless = [str(number) for number, picture in enumerate(report.judged_pictures, 1) if not picture.boxes]
     if faceless and len(report.judged_pictures) == 1:
         lines.append("No face found in the picture.")
     elif faceless:
         lines.append(f"No face found in picture {', '.join(faceless)}.")
+    lines += report.kin_lines
+    if report.judge_is_biased and installed - {report.judge}:
+        lines.append(judge_sentence(report))
     return lines
 
 
@@ -195,3 +195,26 @@ def people_not_found(report: Report, score: str) -> str:
         f"{what}. Look at the pictures of {NODE}: where your people are shown as strangers, lower its Stranger below "
         "(stranger_below)."
     )
+
+
+def choice(report: Report, score: str, keep: int) -> str:
+    """The note under Pick Best Likeness of what was kept and by how much, "" where all are.
+
+    keep: how many pictures are kept, the best by `score`.
+    """
+    order = ranking(report, score)
+    if keep >= len(order):
+        return ""
+    values = scores(report, score)
+    kept, others = order[:keep], order[keep:]
+    pictures = "picture" if keep == 1 else "pictures"
+    numbers = ", ".join(str(number + 1) for number in kept)
+    value, rest = _span(values, kept), _span(values, others)
+    return f"Kept {pictures} {numbers} of {len(order)}: {score} {value}, of the others {rest}."
+
+
+def _span(values: Sequence[float | None], numbers: Sequence[int]) -> str:
+    """From the least to the largest value of some pictures, each with two digits; "none" where none has one."""
+    known = sorted(value for number in numbers if (value := values[number]) is not None)
+    ends = [f"{value:.2f}" for value in known[:: max(len(known) - 1, 1)]]
+    return " to ".join(dict.fromkeys(ends)) or "none"

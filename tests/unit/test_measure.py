@@ -328,6 +328,20 @@ def test_of_equal_pictures_the_one_with_more_people_like_themselves_is_better() 
     assert report_text.ranking(report, "parts") == ORDERS["association"]
 
 
+@pytest.mark.parametrize(
+    ("keep", "told"),
+    [
+        (1, "Kept picture 4 of 4: parts 0.60, of the others 0.20 to 0.40."),
+        (2, "Kept pictures 4, 1 of 4: parts 0.40 to 0.60, of the others 0.20."),
+        (3, "Kept pictures 4, 1, 3 of 4: parts 0.20 to 0.60, of the others none."),
+        (4, ""),
+    ],
+)
+def test_which_picture_was_kept_is_told_with_its_lead(keep: int, told: str) -> None:
+    report = measuring.with_parts(batch(), [(0.4,), (), (0.2,), (0.6,)], ["coat"], 0)
+    assert report_text.choice(report, "parts", keep) == told
+
+
 def test_what_the_numbers_do_not_say_is_said() -> None:
     with_anna = picture(face([0.7, 0.1]))
     pictures = [with_anna, picture(), with_anna, picture()]
@@ -335,7 +349,7 @@ def test_what_the_numbers_do_not_say_is_said() -> None:
     faceless = "No face found in picture 2, 4."
     assert report_text.notes(report, {JUDGE, "another"}) == [faceless]
     biased = replace(report, method="PhotoMaker v2")
-    assert report_text.notes(biased, {JUDGE, "another"}) == [report_text.judge_sentence(biased), faceless]
+    assert report_text.notes(biased, {JUDGE, "another"}) == [faceless, report_text.judge_sentence(biased)]
     assert report_text.notes(biased, {JUDGE}) == [faceless], "nothing else to load"
 
 
