@@ -102,7 +102,7 @@ class DetectFaces(FindsFaces, io.ComfyNode):
         picture = eight_bits(image[0])
         photo = photos.Photo(image[0], mesh)
         picture_name = "the picture of Image (image) of Detect Faces"
-        detections = photos.detected(face_model, picture, picture_name, photo, boxable=False)
+        detections = photos.detected(face_model, picture, picture_name, photo)
         detections = analysis.large_enough(detections, min_size)
         detections = analysis.arrange(detections, order)
         if max_faces:  # 0 is for all

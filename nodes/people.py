@@ -99,7 +99,7 @@ class PersonNode(FindsFaces, io.ComfyNode):
         face_model = face_model or default_face_model(detects)
         which_faces = which.which_face(which_face)
         which_faces.check_photos(len(linked_photos))
-        reader = FaceReader(cls, face_model, photo_size)
+        reader = FaceReader(cls, face_model, photo_size, boxable=True)
         photos_read = PhotosRead(plain(name, MOST_NAME_LETTERS) or "person", linked_photos)
         pairs = list(zip(linked_photos, boxed_faces, strict=True))
         for number, (photo, boxed_face) in enumerate(stepwise(pairs), 1):

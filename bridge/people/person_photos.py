@@ -41,11 +41,15 @@ def which_face_input() -> io.String.Input:
 
 @dataclass(frozen=True, eq=False)
 class FaceReader:
-    """What reads the faces of photos for a node. photo_size: AS_IT_IS or AS_PUBLISHED."""
+    """What reads the faces of photos for a node.
+
+    photo_size: AS_IT_IS or AS_PUBLISHED. boxable: whether the node takes boxes of faces, as its errors then say.
+    """
 
     node: type[io.ComfyNode]
     model: HostedFaceModel
     photo_size: str
+    boxable: bool = False
 
     def face(self, photo: Photo, word: str, label: str, boxed_face: Detection | None = None) -> Face:
         """The face of a photo that becomes part of a person, with its embeddings and portraits.
@@ -88,7 +92,7 @@ class FaceReader:
         """The faces that are found in a photo, or that its mesh tells. picture: as the face model reads the photo."""
         # Somebody who writes "3" has counted three faces or more, so the detector looks for as many.
         expected_faces = int(word) if word.isdecimal() else 1
-        return photos.detected(self.model, picture, label, photo, expected_faces)
+        return photos.detected(self.model, picture, label, photo, expected_faces, self.boxable)
 
 
 @dataclass

@@ -314,7 +314,7 @@ def detected(
     picture_name: str,
     photo: Photo | None,
     expected: int = 1,
-    boxable: bool = True,
+    boxable: bool = False,
 ) -> Sequence[Detection]:
     """Every face of a picture, the surest first: those of the photo's mesh, or else of the face model's detector.
 

@@ -39,7 +39,7 @@ class Recogniser(Protocol):
 
 
 def detect(
-    detector: Detector, picture: Picture, where: str, expected: int = 1, boxable: bool = True
+    detector: Detector, picture: Picture, where: str, expected: int = 1, boxable: bool = False
 ) -> tuple[Detection, ...]:
     """Every face of a picture, the surest first.
 

@@ -86,7 +86,7 @@ def meshes_of_batches(landmarks: Sequence[Mapping[str, Any]], batches: Sequence[
     return meshes
 
 
-def detect(faces: Mesh, picture: Picture, where: str, boxable: bool = True) -> tuple[Detection, ...]:
+def detect(faces: Mesh, picture: Picture, where: str, boxable: bool = False) -> tuple[Detection, ...]:
     """The faces of one picture, the surest first.
 
     where: what a message calls the picture. boxable: as in FaceNotFound. Raises FaceNotFound where there is no face.

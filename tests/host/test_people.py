@@ -343,6 +343,9 @@ def test_a_drawn_face_that_no_detector_finds_is_taken_from_its_box(face_model):
     drawing = real_faces.image(DRAWN)
     with pytest.raises(errors.FaceNotFound, match=r"into Face boxes as text \(face_boxes\) of Person"):
         person_of(face_model, drawing)
+    with pytest.raises(errors.FaceNotFound) as of_cast:
+        CastFromPhotos.execute(face_model, "Anna", "only", photo_1=drawing)
+    assert "of Person" not in str(of_cast.value), "a workflow may have none"
     person, crops, report = person_of(face_model, drawing, face_boxes=IN_BOX, which_face="3")
     assert "1 of 1 photo used" in report
     assert "used, in its box, face of 122x156 px" in report
