@@ -7,7 +7,7 @@
 
 Needs a ComfyUI (see scripts/test.py for where it is looked for). Floating-point operations are counted on tensors that
 are shapes alone, real ones, so the figures are exact on any machine. It counts every method on SDXL and SD1.5, and then
-on every transformer (FLUX, Qwen-Image, Z-Image ...), which takes more than an hour, most of it for SDXL. With --gpu
+on every transformer (FLUX, Qwen-Image, Z-Image ...), which takes a quarter of an hour on two cores. With --gpu
 steps are timed on the graphics card, with memory at the peak: those of the most used methods on SDXL, or with
 --transformers those on the transformers that fit its memory. That takes four minutes at most.
 """
@@ -16,8 +16,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 from typing import Any
 
 import environment
@@ -90,27 +94,73 @@ def chosen(options: argparse.Namespace, ways: Mapping[str, Any]) -> dict[str, An
 
 
 def counted(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    """Figures on UNets and on transformers."""
-    from bench import figures, people_in_pictures, transformers, unets
+    """Figures on UNets and on transformers, by as many processes as there are cores."""
+    import torch
+
+    torch.set_num_threads(1)  # nothing is computed, and a process that forks may have no threads
+    SHARES.extend(shares_of_work(options))
+    plain_lines: set[str] = set()
+    for line in chain.from_iterable(by_processes(figures_of, range(len(SHARES)))):
+        # A network without people is counted in each of its shares.
+        if line["people"] or line["name"] not in plain_lines:
+            yield line
+        if not line["people"]:
+            plain_lines.add(line["name"])
+
+
+def by_processes(function: Callable[[int], Any], numbers: Sequence[int]) -> Iterator[Any]:
+    """What a function gives for each number; in forked processes, which have all that is loaded and made here, or in
+    this one where there are none, as on Windows."""
+    if "fork" not in multiprocessing.get_all_start_methods():
+        yield from map(function, numbers)
+        return
+    with multiprocessing.get_context("fork").Pool() as pool:
+        yield from pool.imap(function, numbers)
+
+
+@dataclass(frozen=True)
+class Share:
+    """What a process counts at a time. make: the network, in shapes alone. ways: by name. numbers: of people."""
+
+    make: Callable[[], Any]
+    ways: Mapping[str, Any]
+    numbers: Sequence[int]
+
+
+SHARES: list[Share] = []
+WAYS_OF_A_SHARE = 4
+"""On a UNet: each share counts a step without people as well, in the time of a row."""
+
+
+def shares_of_work(options: argparse.Namespace) -> Iterator[Share]:
+    from bench import people_in_pictures, transformers, unets
     from tiny import tiny_dits
 
-    families = () if options.transformers else (unets.SDXL, unets.SD15)
-    for family in families:
+    for family in () if options.transformers else (unets.SDXL, unets.SD15):
         ways = chosen(options, unets.ON_UNETS)
-        of_family = {name: way for name, way in ways.items() if family.name in way.families}
-        yield from figures.count(unets.for_counting(family), of_family, (1, 2, 4, 8, 12))
+        of_family = [(name, way) for name, way in ways.items() if family.name in way.families]
+        for first in range(0, len(of_family), WAYS_OF_A_SHARE):
+            some = dict(of_family[first : first + WAYS_OF_A_SHARE])
+            yield Share(partial(unets.for_counting, family), some, (1, 2, 4, 8, 12))
     if not tiny_dits.KNOWN:
         environment.say("Not counted, because ComfyUI is older than 0.33: transformers.")
         return
     for transformer in transformers.PUBLISHED:
         ways = chosen(options, people_in_pictures.ways_of(transformer))
-        yield from figures.count(transformers.for_counting(transformer), ways, (1, 2, 4, 8))
+        if ways:
+            yield Share(partial(transformers.for_counting, transformer), ways, (1, 2, 4, 8))
+
+
+def figures_of(number: int) -> list[dict[str, Any]]:
+    """Of the share of this number."""
+    from bench import figures
+
+    share = SHARES[number]
+    return list(figures.count(share.make(), share.ways, share.numbers))
 
 
 def timed(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """Figures on SDXL or on transformers. Raises SetupError where the ComfyUI knows none of them."""
-    from functools import partial
-
     import torch
     from bench import figures, transformers, unets
     from tiny import tiny_dits

@@ -5,9 +5,10 @@ from math import prod
 from typing import Any
 
 import torch
+from torch._subclasses.fake_tensor import FakeTensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
+from torch.utils.flop_counter import FlopCounterMode, flop_registry, sdpa_flop_count
 
 _NO_KERNELS = {"_unsafe_view", "empty", "empty_like", "empty_strided", "is_same_size", "new_empty", "new_empty_strided"}
 """Operators that are no views and launch nothing."""
@@ -33,6 +34,25 @@ def counting() -> FlopCounterMode:
         aten.baddbmm_: added_product,
     }
     return FlopCounterMode(display=False, custom_mapping=formulas)
+
+
+class ShapesAlone(TorchDispatchMode):
+    """Raises AssertionError where a product, convolution or attention of a step runs on numbers while this is entered:
+    on a processor, at the size of a card's networks, it takes minutes. The small ones of what is made before a step,
+    such as keys of parts, may."""
+
+    MOST = 1e9
+    """Operations; the smallest step that is counted has 800 times as many."""
+
+    def __torch_dispatch__(self, func: Any, _types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        out = func(*args, **kwargs)
+        operations = flop_registry.get(func.overloadpacket)
+        has_numbers = not any(isinstance(leaf, FakeTensor) for leaf in tree_leaves(out))
+        if operations and has_numbers and operations(*args, **kwargs, out_val=out) > self.MOST:
+            shapes = [tuple(leaf.shape) for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)]
+            raise AssertionError(f"{func} of {shapes} ran on numbers. Let its network run in shapes, as in unets.py.")
+        return out
 
 
 class LiveBytes(TorchDispatchMode):

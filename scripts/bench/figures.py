@@ -16,7 +16,7 @@ import environment
 import torch
 from torch import Tensor
 
-from .counting import LiveBytes, counting
+from .counting import LiveBytes, ShapesAlone, counting
 
 STEPS = 12
 WARM = 3
@@ -93,7 +93,7 @@ class Counted:
 def counted(network: Network, applied: Applied) -> Counted:
     """Of the second step. network: in shapes alone."""
     moments: list[tuple[int, int, int, int, int]] = []
-    with LiveBytes("cpu") as memory, counting() as counter:
+    with ShapesAlone(), LiveBytes("cpu") as memory, counting() as counter:
 
         def note(*_: Any) -> None:
             resident = memory.live - memory.older
@@ -102,8 +102,8 @@ def counted(network: Network, applied: Applied) -> Counted:
 
         network.sampled(applied, 2, callback=note)
         kernels_before_again = memory.kernels
-        network.sampled(applied, 2, callback=note)
-    (flop_before, first_kernels, moved_before, _, resident), (flop, kernels, moved, peak, _), again, _ = moments
+        network.sampled(applied, 1, callback=note)
+    (flop_before, first_kernels, moved_before, _, resident), (flop, kernels, moved, peak, _), again = moments
     return Counted(
         tflop=(flop - flop_before) / 1e12,
         kernels=kernels - first_kernels,

@@ -24,6 +24,7 @@ import comfy.samplers
 import comfy.supported_models
 import torch
 import torch.nn.functional as functional
+from pack.bridge.control_nets.sdxl_net import TokenNetwork
 from pack.bridge.host.schedule import WHOLE_SCHEDULE
 from pack.bridge.host.unet import attention_widths, grids, transformers
 from pack.bridge.parts.shared_parts import SharedParts, share_with
@@ -147,13 +148,20 @@ def shapes_alone(module: Any) -> None:
     class InShapes(kind):
         __module__ = kind.__module__
         __qualname__ = kind.__qualname__
-
-        def forward(self, *inputs: Any, **named: Any) -> Any:
-            with COUNTING, patch.object(torch, "equal", _have_one_shape):
-                out = super().forward(*inputs, **named)
-            return tree_map_only(torch.Tensor, lambda x: torch.zeros(x.shape, dtype=x.dtype), out)
+        forward = in_shapes(kind.forward)
 
     module.__class__ = InShapes
+
+
+def in_shapes(forward: Callable[..., Any]) -> Callable[..., Any]:
+    """A forward that computes in shapes alone; what comes out of it is zeros."""
+
+    def of_shapes(*inputs: Any, **named: Any) -> Any:
+        with COUNTING, patch.object(torch, "equal", _have_one_shape):
+            out = forward(*inputs, **named)
+        return tree_map_only(torch.Tensor, lambda x: torch.zeros(x.shape, dtype=x.dtype), out)
+
+    return of_shapes
 
 
 @dataclass
@@ -197,7 +205,7 @@ class Networks:
         return prompts
 
     def resized(self, width: int, height: int) -> Networks:
-        return Networks(self.family, self.model, self.net, (width, height), self.files)
+        return replace(self, size=(width, height))
 
     def loaded(self, file: str) -> Any:
         """A key of FILES, by its method's loader. One at a time: of real size each takes gigabytes."""
@@ -208,6 +216,15 @@ class Networks:
             unet = adapters.UNet(self.text, tuple(attention_widths(self.model)))
             self.files[file] = file_loaded(folder, nested(Weights(torch.float16).fill(contents(unet))))
         return self.files[file]
+
+
+class HollowNetworks(Networks):
+    """Networks in shapes alone."""
+
+    def sampled(self, applied: Applied, steps: int, **options: Any) -> Any:
+        # The host calls it in the place of the ControlNet's own forward, which is in shapes alone by itself.
+        with patch.object(TokenNetwork, "__call__", in_shapes(TokenNetwork.__call__)):
+            return super().sampled(applied, steps, **options)
 
 
 def file_loaded(method: str, state: dict[str, Any]) -> Any:
@@ -225,7 +242,7 @@ def _control_net(family: Family, dtype: torch.dtype, device: Any) -> Any:
     )
 
 
-def for_counting(family: Family) -> Networks:
+def for_counting(family: Family) -> HollowNetworks:
     """As ComfyUI would have them on a CPU, with room for any size: nothing is computed and no weight takes memory."""
     dtype = torch.float16
     model = unet(family.config, family.shape, dtype)
@@ -237,7 +254,7 @@ def for_counting(family: Family) -> Networks:
         shapes_alone(network)
     cpu = torch.device("cpu")
     patcher = comfy.model_patcher.ModelPatcher(model, load_device=cpu, offload_device=cpu)
-    return Networks(family, patcher, comfy.controlnet.ControlNet(net, load_device=cpu), family.size)
+    return HollowNetworks(family, patcher, comfy.controlnet.ControlNet(net, load_device=cpu), family.size)
 
 
 def for_timing(family: Family, dtype: torch.dtype) -> Networks:

@@ -12,7 +12,7 @@ import marks
 import pytest
 import torch
 from bench import figures, people_in_pictures, transformers, unets
-from bench.counting import LiveBytes
+from bench.counting import LiveBytes, ShapesAlone
 from pack.core.methods import methods
 from tiny import tiny_dits
 
@@ -29,6 +29,15 @@ def fused(monkeypatch: pytest.MonkeyPatch) -> None:
             for attention in ("optimized_attention", "optimized_attention_masked"):
                 if hasattr(module, attention):
                     monkeypatch.setattr(module, attention, comfy.ldm.modules.attention.attention_pytorch)
+
+
+MOST_IN_SMALL = 5e6
+"""Operations: less than any convolution of the small networks has."""
+
+
+@pytest.fixture(autouse=True)
+def of_shapes_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ShapesAlone, "MOST", MOST_IN_SMALL)
 
 
 def small_unet(family: str) -> unets.Networks:
@@ -148,6 +157,13 @@ def test_references_cost_what_is_read(family: str, costs: dict[str, float]) -> N
     for name, way in people_in_pictures.IN_REFERENCES.items():
         counted[name] = figures.counted(network, way.apply(network, 2)).tflop / plain
     assert counted == pytest.approx(costs, rel=1e-4)
+
+
+def test_a_step_that_computes_numbers_is_not_counted() -> None:
+    family = replace(unets.SDXL, shape=unets.SDXL.tiny, size=(128, 128))
+    with_numbers = unets.for_timing(family, torch.float32)
+    with pytest.raises(AssertionError, match="convolution.* ran on numbers"):
+        figures.counted(with_numbers, with_numbers.plain())
 
 
 @pytest.mark.parametrize("device", ["cpu", "meta"])
