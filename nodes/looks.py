@@ -1,6 +1,8 @@
 """Looks: what a person wears in pictures, kept with the person, and worn in new pictures."""
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from comfy_api.latest import io, ui
 from torch import Tensor
@@ -12,7 +14,7 @@ from ..core.checks.names import People
 from ..core.checks.text import plain
 from ..core.parts.part_notes import notes_on_part, sheet
 from ..core.parts.parts import LABELS, Part, Parts, is_unpainted, make_part
-from ..core.persons import looks
+from ..core.persons import drawn_looks, looks
 from ..core.persons.looks import HAIR_LABEL
 from ..core.pictures import geometry
 from ..core.pictures.tensors import reminder
@@ -44,6 +46,7 @@ class LookFromPicture(io.ComfyNode):
                 io.Boolean.Input("hair", default=False),
                 io.Mask.Input("mask", optional=True),
                 PartsSocket.Input("parts", optional=True),
+                io.String.Input("drawn", default="", optional=True),
             ],
             outputs=[
                 CastSocket.Output("cast_with_look"),
@@ -63,7 +66,9 @@ class LookFromPicture(io.ComfyNode):
         hair: bool,
         mask: Tensor | None = None,
         parts: Parts | None = None,
+        drawn: str = "",
     ) -> io.NodeOutput:
+        outlines = drawn_looks.read(drawn)
         people = as_cast(cast)
         require_together(people, LOOK_FROM_PICTURE)
         require_somebody(people, LOOK_FROM_PICTURE)
@@ -81,13 +86,34 @@ class LookFromPicture(io.ComfyNode):
                 lines.append(NO_PLACE_OF_HAIR)
         if parts is not None and any(part.target is not None for part in parts.present):
             lines.append(NO_TARGETS)
+        taken = drawn_looks.taken(shown)
+        shown = drawn_looks.with_drawn(shown, outlines)
         look = looks.look_of_parts(name, Parts((*shown, *(() if parts is None else parts.parts))))
         person = looks.with_look(people.people[index].person, look)
         notes.tell("\n".join(lines))
         shown_parts = Parts(tuple(looks.part_of(picture) for picture in look.pictures))
         preview = sheet(shown_parts, f"{person.name}, {look.name}")
         cast_with_look = _with_person(people, index, person)
-        return io.NodeOutput(cast_with_look, person, preview, ui=ui.PreviewImage(preview, cls=cls))
+        ui_of_node = ui.PreviewImage(preview, cls=cls).as_dict()
+        ui_of_node["likeness_look"] = [_to_draw_on(cls, shown_parts.parts[0].picture, taken)]
+        return io.NodeOutput(cast_with_look, person, preview, ui=ui_of_node)
+
+
+def _to_draw_on(cls: type[io.ComfyNode], picture: Tensor, taken: Tensor | None) -> dict[str, Any]:
+    """What the editor shows to be drawn on: a picture (H, W, 3), and what was taken of it before anything was drawn,
+    (h, w), None for all of it. Pictures are said by where the host serves them."""
+
+    def served(image: Tensor) -> Mapping[str, Any]:
+        return ui.PreviewImage(image[None], cls=cls).as_dict()["images"][0]
+
+    height, width = picture.shape[:2]
+    mask = None if taken is None else taken[..., None].expand(-1, -1, 3)
+    return {
+        "width": width,
+        "height": height,
+        "picture": served(picture),
+        "taken": None if mask is None else served(mask),
+    }
 
 
 def _index_of(who: str, people: Cast) -> int:

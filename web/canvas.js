@@ -13,88 +13,32 @@
 // outermost box that sets its `arrange`, else that of the Place Cast inside of the box.
 //
 // The places are asked for by a prompt of the canvas's own (views.js) as soon as what is in front has changed, if that is
-// quick, else by a button. Undo makes new nodes under the old ids, and Nodes 2.0 leave the old elements on the page: so
-// the node is looked up by its id whenever it is needed, and what is chosen is kept by that id, outside of the objects.
+// quick, else by a button. What it shares with the picture of a look is in pane_on_node.js.
 
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
-import { activeWorkflow, allNodesOf, boxesAround, keptOf, made, rootGraph, sourceOf } from "./ours.js";
-import { Pane, drawn, remember } from "./picture_pane.js";
+import { allNodesOf, boxesAround, rootGraph, sourceOf } from "./ours.js";
+import { drawn, lineOf } from "./picture_pane.js";
+import { PaneOnNode, drawAll, fieldOf, focused, panes } from "./pane_on_node.js";
 import * as hand from "./places_by_hand.js";
 import { fromBack, read, shapeOf, withoutPlace, written } from "./places_shown.js";
 import { translated, translatedMessage } from "./sentences.js";
-import { PLACE_CAST, WHO_STANDS_WHERE, onView, show, showSoon, viewOf } from "./views.js";
+import { PLACE_CAST, WHO_STANDS_WHERE, show, showSoon } from "./views.js";
 
-const NAME = "likeness_canvas"; // of the widget
-const TEXT = "arrange"; // the field
-const NEW_SIZE = 400; // px of the graph that a new node is wide
+const TEXT = { name: "arrange", label: "Arranged by hand (arrange)" }; // the field
 const LEAST_HEAD = 12; // px of the screen; smaller ones are not pointed at
-const KEY_PAUSE = 500; // ms without a key, after which what keys have done is one step of undo
 const EMPTY = { width: 1024, height: 768, places: [], people: [] };
 const OFF = [2, 4]; // modes of a node that is muted or bypassed
 
-/** What is chosen and seen on a canvas, kept by the id of its node, also over an undo. */
-const newState = () => ({ chosen: 0, joint: "", tool: "", pen: undefined, view: { x: 0, y: 0, zoom: 1 }, said: "", notes: [] });
-
-/** The nodes from the outermost box to the one that a canvas is of, and the field that sets its text. A field without a
- * widget is set by a link. */
-function fieldOf(nodes) {
-  let node = nodes.at(-1);
-  let name = TEXT;
-  for (const box of nodes.slice(0, -1).reverse()) {
-    const { link: id } = node.inputs.find((input) => input.name === name) ?? {};
-    if ((id ?? null) === null) break;
-    // Not by numbers of slots: 1.49.6 leaves old ones in the links of a blueprint that is put down.
-    const slot = box.subgraph.inputs.find(({ linkIds }) => linkIds.includes(id));
-    if (!slot) return {};
-    name = slot.name;
-    node = box;
-  }
-  const input = node.inputs?.find((one) => one.name === name);
-  const widget = node.widgets?.find((one) => one.name === name);
-  return (input?.link ?? null) === null ? { node, widget } : {};
-}
-
-class Canvas {
+class Canvas extends PaneOnNode {
   constructor(node) {
-    this.node = node;
-    this.boxId = undefined; // of the definition that the node is in
+    super(node, TEXT, "listbox", BUTTONS);
     this.over = 0; // place over which a name is dragged
-    this.lastText = this.lastEdits = undefined;
-    this.images = new Map();
-    this.pane = new Pane(this, "listbox", "");
-    this.bar = made("div", [], "display: flex; flex-wrap: wrap; gap: 2px; flex: none");
-    this.bar.role = "toolbar";
-    this.line = made("div", "", "min-height: 1.3em; max-height: 5.2em; overflow: auto; white-space: pre-line; flex: none");
-    this.line.role = "status";
-    this.element = made("div", [this.bar, this.pane.svg, this.line]);
-    this.element.className = "likeness-canvas";
-    Object.assign(this.element, { likeness: this });
-    this.buttons = BUTTONS.map((button) => [button, this.addButton(button)]);
   }
 
-  addButton({ icon, act }) {
-    const image = drawn("svg", { viewBox: "0 0 16 16", width: 14, height: 14 }, drawn("path", { d: icon }));
-    const button = made("button", image);
-    button.type = "button";
-    button.addEventListener("click", () => {
-      this.endKeys();
-      act(this);
-      this.draw();
-    });
-    this.bar.append(button);
-    return button;
-  }
-
-  // ---- where the text is
-
-  /** The node as it is in the graph now: after an undo another object has its id. */
-  get live() {
-    const { graph, id } = this.node;
-    if (graph) this.boxId = graph.isRootGraph === false ? graph.id : undefined;
-    const now = this.boxId ? rootGraph().subgraphs?.get(this.boxId) : rootGraph();
-    return now?.getNodeById(id) ?? this.node;
-  }
+  read = read;
+  written = written;
+  title = () => translated("Who stands where");
 
   /** The nodes from the outermost box to the Place Cast; none where the places come from elsewhere. */
   get source() {
@@ -105,16 +49,16 @@ class Canvas {
     return nodes.at(-1)?.comfyClass === PLACE_CAST ? nodes : [];
   }
 
-  /** The id of this node, and of the Place Cast, as the host knows them. */
-  get path() {
-    return [...boxesAround(this.live.graph), this.live].map(({ id }) => id).join(":");
-  }
-
+  /** The id of the Place Cast as the host knows it. */
   get castPath() {
     return this.source.map(({ id }) => id).join(":");
   }
 
-  /** Of which node the places are: several canvases of one Place Cast have one view. */
+  get shownNode() {
+    return this.source.at(-1) ?? this.live;
+  }
+
+  /** Several canvases of one Place Cast have one view. */
   get viewPath() {
     return this.castPath || this.path;
   }
@@ -122,42 +66,11 @@ class Canvas {
   /** {node, widget} that have the text; nothing where a link sets it. A Place Cast in a box has none where a box does. */
   get field() {
     const nodes = this.live.comfyClass === PLACE_CAST ? [this.live] : this.source;
-    return nodes.length ? fieldOf(nodes) : {};
+    return nodes.length ? fieldOf(nodes, TEXT.name) : {};
   }
 
   get text() {
-    const { widget } = this.field;
-    return String(widget ? (widget.value ?? "") : (this.data?.arrange ?? ""));
-  }
-
-  /** A copy of what the text says; nothing of one that cannot be read. */
-  get edits() {
-    return this.readText() ?? {};
-  }
-
-  /** Of the text as it was read last: a long one is not read for each point. */
-  readText() {
-    const { text } = this;
-    if (this.lastText !== text) [this.lastText, this.lastEdits] = [text, read(text)];
-    return structuredClone(this.lastEdits);
-  }
-
-  get isLocked() {
-    return !this.field.widget || !this.data || this.readText() === undefined;
-  }
-
-  get state() {
-    const state = keptOf(activeWorkflow(), `canvas ${this.path}`, newState);
-    this.pane.view = state.view;
-    return state;
-  }
-
-  get view() {
-    return viewOf(this.viewPath);
-  }
-
-  get data() {
-    return this.view.data;
+    return this.field.widget ? super.text : String(this.data?.arrange ?? "");
   }
 
   // ---- what is drawn
@@ -197,11 +110,7 @@ class Canvas {
       }),
     );
     const pen = hand.penOf(this);
-    if (pen.length) {
-      shapes.push(drawn("polyline", { points: pen.join(" "), fill: "#fff4", stroke: "#fff", "stroke-width": pixel }));
-      shapes.push(drawn("circle", { cx: pen.at(-1)[0], cy: pen.at(-1)[1], r: 4 * pixel, fill: "#fff" }));
-    }
-    return [ground, ...shapes];
+    return [ground, ...shapes, ...lineOf(pen, pixel)];
   }
 
   described({ number, person, edit }) {
@@ -211,19 +120,11 @@ class Canvas {
   }
 
   draw() {
-    if (!this.element.isConnected) return;
-    this.pane.draw();
-    const { chosen, tool } = this.state;
-    this.pane.svg.setAttribute("aria-label", translated("Who stands where"));
+    super.draw();
+    // What was asked for was another workflow's, as the editor knew then.
+    if (!this.data && !this.view.asked) showSoon(canvases);
+    const { chosen } = this.state;
     this.pane.svg.setAttribute("aria-activedescendant", chosen ? `likeness-${this.path}-${chosen}` : "");
-    this.pane.svg.style.cursor = tool ? "crosshair" : "";
-    for (const [{ title, isPressed, needs }, button] of this.buttons) {
-      const words = translated(typeof title === "function" ? title(this) : title);
-      Object.assign(button, { title: words, ariaLabel: words, disabled: needs ? !needs(this) : false });
-      if (isPressed) button.ariaPressed = String(isPressed(this));
-    }
-    const text = this.lines().filter(Boolean).join("\n");
-    if (this.line.textContent !== text) this.line.textContent = text;
   }
 
   /** What one has to know, the most needed first. */
@@ -250,11 +151,11 @@ class Canvas {
   }
 
   whyLocked() {
-    const { source, field, live, view } = this;
+    const { source, live, view } = this;
     if (!source.length && (live.inputs?.[0]?.link ?? null) === null) return translated("Connect the output Cast of Place Cast, or of the box that it is in.");
     if (!source.length) return translated("These places come from another node than Place Cast: they cannot be changed here.");
-    if (!field.widget) return translated("Arranged by hand (arrange) comes by a link: it cannot be changed here.");
-    if (this.readText() === undefined) return translated("Arranged by hand (arrange) cannot be read, so nothing is changed here: empty it, or correct it.");
+    const why = this.whyNoText();
+    if (why) return why;
     if (!this.data && !view.isAsked && !view.fault && !view.waits) return translated("Press the round arrow to see who stands where.");
     return "";
   }
@@ -284,10 +185,6 @@ class Canvas {
     state.said = place ? this.described(place) : "";
   }
 
-  say(sentence) {
-    this.state.said = sentence && translated(sentence);
-  }
-
   /** "+" or "-" for a lasso; the same once more is none. */
   setTool(tool) {
     const { state } = this;
@@ -304,46 +201,10 @@ class Canvas {
     act((edits[chosen] ??= {}));
     this.write(edits);
   }
-
-  write(edits) {
-    this.dragged = undefined;
-    const { widget, node } = this.field;
-    const text = written(edits);
-    if (this.isLocked || text === this.text) return;
-    widget.value = text;
-    widget.callback?.(text);
-    node.setDirtyCanvas?.(true, true);
-    if (!this.keyWait) remember();
-    drawAll();
-  }
-
-  // Keys of one kind in a row are one step of undo: the editor keeps fifty in all. Between the two calls it takes none,
-  // which it else does after each key.
-
-  beginKey(key) {
-    if (key !== this.lastKey) this.endKeys();
-    if (!this.keyWait) app.canvas.emitBeforeChange();
-    this.lastKey = key;
-    clearTimeout(this.keyWait);
-    this.keyWait = setTimeout(() => this.endKeys(), KEY_PAUSE);
-  }
-
-  endKeys() {
-    if (!this.keyWait) return;
-    clearTimeout(this.keyWait);
-    this.keyWait = undefined;
-    this.lastKey = "";
-    app.canvas.emitAfterChange();
-  }
 }
 
 const isOne = (canvas) => Boolean(canvas.chosenPlace()) && !canvas.isLocked;
 const isThere = (canvas) => isOne(canvas) && !canvas.chosenPlace().edit.out;
-const focused = (act) => (canvas) => {
-  act(canvas);
-  canvas.pane.svg.focus({ preventScroll: true });
-};
-
 const BUTTONS = [
   {
     title: "Mirror (M)",
@@ -384,87 +245,20 @@ const BUTTONS = [
   { title: "Look again who stands where", icon: "M13 8a5 5 0 1 1-2-4 M13 1v4H9", act: (canvas) => show(canvas) },
 ];
 
-export const canvases = () =>
-  [...document.querySelectorAll(".likeness-canvas")].map((element) => /** @type {any} */ (element).likeness);
-
-function drawAll() {
-  for (const canvas of canvases()) canvas.draw();
-}
-
-/** Puts a canvas on a node. Its picture says the same: Nodes 2.0 know the first way to leave it out, classic nodes the
- * second. */
-function add(node) {
-  const canvas = new Canvas(node);
-  node.hideOutputImages = true;
-  Object.defineProperty(node, "imgs", { get: () => undefined, set: () => {}, configurable: true });
-  const options = { serialize: false, hideOnZoom: false, getMinHeight: () => 200 };
-  const widget = node.addDOMWidget(NAME, NAME, canvas.element, options);
-  widget.serialize = false;
-  widget.label = translated("Who stands where"); // in an app
-  // Of a node that is put down new. One that is opened has the size of its file.
-  node.setSize([Math.max(node.size[0], NEW_SIZE), node.computeSize()[1] + NEW_SIZE / 4]);
-  /** What a run says of nodes that this one stands for: {node, text} each. */
-  widget.tell = (notes) => {
-    canvas.state.notes = notes;
-    canvas.draw();
-  };
-  const { onConnectionsChange } = node;
-  node.onConnectionsChange = function (...given) {
-    onConnectionsChange?.apply(this, given);
-    queueMicrotask(drawAll);
-  };
-  const text = node.widgets.find(({ name }) => name === TEXT);
-  if (!text) return;
-  const { callback } = text;
-  text.callback = function (...given) {
-    const answer = callback?.apply(this, given);
-    drawAll();
-    return answer;
-  };
-}
-
-/** Ctrl+Z was pressed in a canvas: in classic nodes the one that takes its place has the focus again. */
-function keepFocus({ target, key, ctrlKey, metaKey }) {
-  if (!(ctrlKey || metaKey) || !/^[zy]$/i.test(key)) return;
-  const canvas = canvases().find(({ pane }) => pane.svg === target);
-  if (canvas) canvas.state.hadFocus = true;
-}
-
-function giveFocus() {
-  for (const { state, pane } of canvases()) {
-    if (state.hadFocus) pane.svg.focus({ preventScroll: true });
-    if (document.activeElement === pane.svg) state.hadFocus = false;
-  }
-  drawAll();
-}
-
-const STYLE = `
-.likeness-canvas { display: flex; flex-direction: column; gap: 2px; height: 100%; min-height: 180px; font-size: 12px; color: var(--input-text, #ddd) }
-.likeness-pane { flex: 1 1 0; min-height: 60px; width: 100%; background: #111; user-select: none; outline-offset: -2px; touch-action: none }
-.lg-node:has(.likeness-canvas) :has(> .lg-node-content > .image-preview) { display: none } /* Nodes 2.0 of 1.37 know no other way */
-.likeness-pane:focus { outline: 2px solid #56b4e9 }
-.likeness-canvas button { padding: 3px 4px; line-height: 0; border: 1px solid #666; border-radius: 4px; background: #333; color: #ddd; cursor: pointer }
-.likeness-canvas button:disabled { opacity: 0.4; cursor: default }
-.likeness-canvas button:focus-visible { outline: 2px solid #56b4e9 }
-.likeness-canvas button[aria-pressed=true] { background: #56b4e9; color: #000 }
-.likeness-canvas button path { fill: none; stroke: currentColor; stroke-width: 1.5 }`;
+const canvases = () => panes().filter((one) => one instanceof Canvas);
 
 app.registerExtension({
   name: "likeness.canvas",
   setup() {
-    document.head.append(made("style", STYLE));
-    document.addEventListener("keydown", keepFocus, true);
-    onView(drawAll);
     api.addEventListener("graphChanged", () => {
       drawAll(); // a text was changed elsewhere: on a box, inside of it, by another canvas
       showSoon(canvases);
     });
   },
   nodeCreated(node) {
-    if ([PLACE_CAST, WHO_STANDS_WHERE].includes(node.comfyClass)) add(node);
+    if ([PLACE_CAST, WHO_STANDS_WHERE].includes(node.comfyClass)) new Canvas(node).add();
   },
   afterConfigureGraph() {
-    for (const wait of [0, 50, 300, 1000]) setTimeout(giveFocus, wait); // its tab is known a while later
     showSoon(canvases);
   },
 });

@@ -54,10 +54,27 @@ export function remember() {
 
 const isClassic = () => !LiteGraph.vueNodesMode;
 
-/** A copy of an event for the graph below. */
-function sendOn(event) {
+/** A copy of an event for the graph below, or for another element. */
+function sendOn(event, element = app.canvas.canvas) {
   const Kind = /** @type {any} */ (event.constructor);
-  app.canvas.canvas.dispatchEvent(new Kind(event.type, event));
+  element.dispatchEvent(new Kind(event.type, event));
+}
+
+/** A node is dragged, with what else is selected: a classic editor moves none that is taken hold of by a widget. */
+function movingNode(node, { clientX, clientY, shiftKey }) {
+  const { canvas } = app;
+  if (!canvas.selectedItems.has(node)) canvas.selectNode(node, shiftKey);
+  canvas.emitBeforeChange();
+  let at = [clientX, clientY];
+  const end = () => canvas.emitAfterChange();
+  const move = (_, event) => {
+    const to = [event.clientX, event.clientY];
+    const [x, y] = times(minus(to, at), 1 / canvas.ds.scale);
+    for (const item of canvas.selectedItems) item.move(x, y);
+    at = to;
+    canvas.setDirty(true, true);
+  };
+  return { move, end, cancel: end };
 }
 
 /** A line of fewer points, none of the old ones further away from it than `most` (Douglas and Peucker). */
@@ -86,6 +103,47 @@ export function fromLine(point, from, to) {
   return far(point, plus(from, times(way, along)));
 }
 
+// ---- outlines that are drawn by hand, as core/places/hand_texts.py reads them: ["+", x, y, x, y, ...], "-" takes away
+
+export const LONGEST_TEXT = 200_000; // letters
+const FURTHEST = 100;
+const MOST_OUTLINES = 64;
+export const MOST_POINTS = 400;
+
+export const isNumber = (value, most = FURTHEST) => typeof value === "number" && Math.abs(value) <= most;
+
+function isOutline(value) {
+  if (!Array.isArray(value) || !["+", "-"].includes(value[0])) return false;
+  const numbers = value.slice(1);
+  const count = numbers.length / 2;
+  return count >= 3 && count <= MOST_POINTS && count % 1 === 0 && numbers.every((one) => isNumber(one));
+}
+
+export const areOutlines = (value) => Array.isArray(value) && value.length <= MOST_OUTLINES && value.every(isOutline);
+
+/** The points of an outline. */
+export const pointsOf = ([, ...numbers]) => numbers.flatMap((x, index) => (index % 2 ? [] : [[x, numbers[index + 1]]]));
+
+// ---- a pen, by which a line is drawn without a mouse: {at, points}
+
+export const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+
+/** Whether a key was for a pen: arrows move it by a step, Space sets a corner. */
+export function movesPen(pen, key, step) {
+  if (ARROWS[key]) pen.at = plus(pen.at, times(ARROWS[key], step)).map(rounded);
+  else if (key === " ") pen.points.push(pen.at);
+  else return false;
+  return true;
+}
+
+/** The line of a pen and the pen at its end. points: in px of the picture. */
+export function lineOf(points, pixel) {
+  if (!points.length) return [];
+  const [cx, cy] = points.at(-1);
+  const line = drawn("polyline", { points: points.join(" "), fill: "#fff4", stroke: "#fff", "stroke-width": pixel });
+  return [line, drawn("circle", { cx, cy, r: 4 * pixel, fill: "#fff" })];
+}
+
 export class Pane {
   /**
    * scene: what is in the pane.
@@ -97,6 +155,7 @@ export class Pane {
    *   down(point, reach, event): what a pointer takes hold of, {move(point, event), end(), cancel()}; else it pans
    *   key(event): whether a plain key was for it
    *   isTooSmall(scale): whether it is seen from too far away to be pointed at. scale: px of the screen to one of the picture
+   *   live: the node that it is on
    */
   constructor(scene, role, label) {
     this.scene = scene;
@@ -174,8 +233,7 @@ export class Pane {
   /** Whether an event of a pointer is the graph's: that of the middle button, or far out. */
   isGraphs(event) {
     if (event.type === "pointerdown") {
-      const isFarOut = this.scene.isTooSmall(this.onScreen().scale);
-      if (event.button !== 1 && !isFarOut) return false;
+      if (event.button !== 1 && !this.isFarOut()) return false;
       this.passed = event.pointerId;
     } else if (this.passed !== event.pointerId) return false;
     else if (event.type !== "pointermove") this.passed = undefined;
@@ -183,11 +241,32 @@ export class Pane {
     if (!isClassic() && event.button === 1) return true;
     event.preventDefault();
     event.stopPropagation();
-    sendOn(event);
+    // Nodes 2.0 drag a node by its own element.
+    sendOn(event, isClassic() ? undefined : this.svg.closest("[data-node-id]"));
     return true;
   }
 
+  isFarOut() {
+    return this.scene.isTooSmall(this.onScreen().scale);
+  }
+
+  capture({ pointerId }) {
+    try {
+      this.svg.setPointerCapture(pointerId);
+    } catch {
+      // The pointer is gone, as that of a script may be.
+    }
+  }
+
   onDown(event) {
+    if (isClassic() && event.button === 0 && this.isFarOut()) {
+      event.stopPropagation();
+      event.preventDefault();
+      this.capture(event);
+      this.pointers.set(event.pointerId, [event.clientX, event.clientY]);
+      this.drag = movingNode(this.scene.live, event);
+      return;
+    }
     if (this.isGraphs(event)) return;
     event.stopPropagation();
     event.preventDefault();
@@ -195,11 +274,7 @@ export class Pane {
     this.scene.endKeys();
     remember(); // a word that was typed just before is a step of its own
     if (event.button > 0) return;
-    try {
-      this.svg.setPointerCapture(event.pointerId);
-    } catch {
-      // The pointer is gone, as that of a script may be.
-    }
+    this.capture(event);
     this.pointers.set(event.pointerId, [event.clientX, event.clientY]);
     if (this.pointers.size > 1) {
       this.drop();

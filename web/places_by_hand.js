@@ -3,7 +3,7 @@
 // canvas: of canvas.js. What is chosen and seen of it stands in canvas.state, what is changed goes through canvas.change
 // and canvas.write into the text. A drag shows its edits in canvas.edits until it ends.
 
-import { clamp, far, fromLine, minus, plus, rounded, thinned, times } from "./picture_pane.js";
+import { ARROWS, clamp, far, fromLine, minus, movesPen, plus, rounded, thinned, times } from "./picture_pane.js";
 import {
   HANDLES,
   LARGEST,
@@ -274,8 +274,6 @@ export function reset(canvas) {
 
 // ---- keys
 
-const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
-
 /** By key: what it does with a chosen person. */
 const ACTS = {
   "+": (canvas) => canvas.change((edit) => setScale(edit, (edit.scale ?? 1) * GROWTH)),
@@ -366,12 +364,9 @@ function beginPen(canvas, sign) {
 function penKey(canvas, key, isLong) {
   const { state } = canvas;
   const { pen, tool } = state;
-  if (ARROWS[key]) pen.at = plus(pen.at, times(ARROWS[key], isLong ? LONG_STEP : 2 * STEP)).map(rounded);
-  else if (key === " ") pen.points.push(pen.at);
-  else if (key === "Enter") {
-    canvas.setTool("");
-    if (pen.points.length > 2) addOutline(canvas, tool, pen.points);
-  } else return false;
+  if (key !== "Enter") return movesPen(pen, key, isLong ? LONG_STEP : 2 * STEP);
+  canvas.setTool("");
+  if (pen.points.length > 2) addOutline(canvas, tool, pen.points);
   return true;
 }
 

@@ -6,7 +6,7 @@
 // the frame before the mirror.
 
 import { api } from "../../scripts/api.js";
-import { drawn, minus, plus, rotated, times } from "./picture_pane.js";
+import { LONGEST_TEXT, areOutlines, drawn, isNumber, minus, plus, pointsOf, rotated, times } from "./picture_pane.js";
 
 const SIDES = ["left", "right"]; // the person's own
 const BENT = ["shoulder", "elbow", "wrist", "hip", "knee", "ankle"];
@@ -21,24 +21,14 @@ const FINGERS = [1, 5, 9, 13, 17]; // the first of the four points of each; 0 is
 const UNKNOWN_BOX = [-0.35, -0.5, 0.35, 0.5]; // heads; of a place of which only a point is known
 
 export const MOST_PLACES = 64;
-const LONGEST_TEXT = 200_000;
-const FURTHEST = 100; // heads
 const FULL_TURN = 360; // degrees
-const [MOST_OUTLINES, MOST_NUMBERS] = [64, 800]; // of a place, of an outline
 export const [SMALLEST, LARGEST] = [0.05, 20]; // of a scale
 
-const isNumber = (value, most = FURTHEST) => typeof value === "number" && Math.abs(value) <= most;
 const isPoint = (value) => Array.isArray(value) && value.length === 2 && value.every((one) => isNumber(one));
 const isFlag = (value) => typeof value === "boolean";
 const isTable = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
 const isPlace = (value) => Number.isInteger(value) && value >= 1 && value <= MOST_PLACES;
 const isKey = (key) => /^[1-9]\d?$/.test(key) && isPlace(Number(key));
-
-function isOutline(value) {
-  if (!Array.isArray(value) || !["+", "-"].includes(value[0])) return false;
-  const numbers = value.slice(1);
-  return numbers.length >= 6 && numbers.length % 2 === 0 && numbers.length <= MOST_NUMBERS && numbers.every((one) => isNumber(one));
-}
 
 const KINDS = new Map(
   Object.entries({
@@ -47,7 +37,7 @@ const KINDS = new Map(
     turn: (value) => isNumber(value, FULL_TURN),
     mirror: isFlag,
     joints: (value) => isTable(value) && Object.entries(value).every(([name, to]) => JOINTS.includes(name) && isPoint(to)),
-    region: (value) => Array.isArray(value) && value.length <= MOST_OUTLINES && value.every(isOutline),
+    region: areOutlines,
     out: isFlag,
     like: isPlace,
   }),
@@ -190,8 +180,6 @@ function frameOf(place, edit) {
   return { nose, head, unit, at, local };
 }
 
-const inPairs = (numbers) => numbers.flatMap((x, index) => (index % 2 ? [] : [[x, numbers[index + 1]]]));
-
 function inPixels(place, edit, own, { at, head }) {
   const mapped = (points) => Object.fromEntries(Object.entries(points).map(([name, point]) => [name, at(point)]));
   const joints = mapped(own);
@@ -202,7 +190,7 @@ function inPixels(place, edit, own, { at, head }) {
     const hand = handOf(place.hands?.[side], side, place, own);
     if (hand) hands[side] = hand.map(at);
   }
-  const outlines = (edit.region ?? []).map(([sign, ...numbers]) => ({ sign, points: inPairs(numbers).map(at) }));
+  const outlines = (edit.region ?? []).map((outline) => ({ sign: outline[0], points: pointsOf(outline).map(at) }));
   return { joints: { ...joints, ...neck }, hands, outlines, faceBox: faceBoxOf(place, at, head) };
 }
 

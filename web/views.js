@@ -15,7 +15,7 @@ const GROUP_LAYOUT = "LikenessLayoutForAGroup";
 const [THE_PHOTO, MATCH_FACES] = ["the photo", "match faces"]; // choices of Cast from Photos and of Place Cast
 const LARGEST_GROUP = 12; // people that the layout of a group can be told of
 const NUMBERS = [1, 2, 3, 4, 5, 6, 7, 8]; // of the inputs of a cast
-const PLACES = "likeness_places"; // in what nodes show
+const [PLACES, LOOK] = ["likeness_places", "likeness_look"]; // in what nodes show
 const PAUSE = 400; // ms without a change, after which the graph is looked at
 // What is quick: no samplers, no models of faces.
 const QUICK = /^(LoadImage|Primitive\w+|Likeness(Layout\w+|PlaceCast|WhoStandsWhere|Cast|LoadPerson))$/;
@@ -167,11 +167,12 @@ export function showSoon(canvases) {
 
 /** Whatever has run: a view of a canvas, or a picture with its nodes. */
 async function onExecuted({ detail: { node, display_node: id = node, output, prompt_id: run } }) {
-  const data = output?.[PLACES]?.[0];
+  const { [PLACES]: [places] = [], [LOOK]: [look] = [] } = output ?? {};
+  const data = places ?? look;
   if (!data) return;
   await sent;
   if (!prompts.has(run)) return; // of another page
-  const { view = viewOf(String(id), prompts.get(run).workflow), isWithoutFaces } = own.get(run) ?? {};
+  const { view = viewOf(String(id), prompts.get(run).workflow), isWithoutFaces } = (places && own.get(run)) || {};
   if (isWithoutFaces) data.castless = false; // who is added then has a photo, too
   Object.assign(view, { data, fault: "", waits: false, isAsked: false });
   tell();

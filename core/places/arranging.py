@@ -16,11 +16,10 @@ for nobody. `front`: places from back to front. An empty text changes nothing. w
 tests/support/arranged.json is for both.
 """
 
-import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,12 +27,12 @@ from PIL import Image
 from torch import Tensor
 
 from ..cast import Box, CanvasSize, FacePoints, Hand, Joint, Keypoints, Layout, Outline, Point, Pose, Slot
-from ..checks.errors import LikenessError, counted, gathered
-from ..checks.limits import ARRANGED_LETTERS, too_much
+from ..checks.errors import LikenessError, gathered
 from ..checks.text import plain
 from ..pictures.geometry import PATCH
-from . import bodies, layouts, poses
+from . import bodies, hand_texts, layouts, poses
 from .expressions import other_side
+from .hand_texts import Unreadable
 from .hands import ELBOWS, WRISTS
 
 JOINTS = (
@@ -43,8 +42,6 @@ JOINTS = (
 )  # fmt: skip
 """The names of a Pose's joints, in its order. Left and right are the person's own."""
 MOST_PLACES = 64
-_MOST_OUTLINES, _MOST_POINTS = 64, 400
-_FURTHEST = 100.0  # heads
 _SCALES = (0.05, 20.0)
 _WHO, _FRONT = "who", "front"
 
@@ -115,62 +112,25 @@ def read(text: str) -> Arrangement:
     """The edits of a text. Raises BadArrange for anything else than what the top of this file says."""
     if not text.strip():
         return Arrangement()
-    why = too_much(len(text), ARRANGED_LETTERS, "letter")
-    if why:
-        raise BadArrange(why)
     try:
-        data: object = json.loads(text, parse_constant=_no_constant, object_pairs_hook=_without_twice)
-    except BadArrange:
-        raise
-    except (ValueError, RecursionError) as error:
-        raise BadArrange("it is not JSON") from error
-    table = _table(data, "the text")
+        return _arrangement(hand_texts.table(hand_texts.value_in(text), "the text"))
+    except Unreadable as why:
+        raise BadArrange(str(why)) from why
+
+
+def _arrangement(table: Mapping[str, Any]) -> Arrangement:
     edits = {_place(key): _edit(value, f"place {key}") for key, value in table.items() if key not in (_WHO, _FRONT)}
     for number, edit in edits.items():
         if edit.like == number:
-            raise BadArrange(f"place {number} is like itself")
+            raise Unreadable(f"place {number} is like itself")
     who = {
-        _place(key): _whole(value, f"who of place {key}", 0) for key, value in _table(table.get(_WHO, {}), _WHO).items()
+        _place(key): _whole(value, f"who of place {key}", 0)
+        for key, value in hand_texts.table(table.get(_WHO, {}), _WHO).items()
     }
-    front = tuple(_whole(value, _FRONT, 1) for value in _list(table.get(_FRONT, []), _FRONT))
+    front = tuple(_whole(value, _FRONT, 1) for value in hand_texts.items(table.get(_FRONT, []), _FRONT))
     if len(set(front)) < len(front):
-        raise BadArrange(f"{_FRONT} has a place twice")
+        raise Unreadable(f"{_FRONT} has a place twice")
     return Arrangement(edits, who, front)
-
-
-def _no_constant(word: str) -> Any:
-    raise BadArrange(f"{word} is no number")
-
-
-def _without_twice(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    """A table of JSON. Raises BadArrange for a name that stands in it twice: JSON would take the last one."""
-    table = dict(pairs)
-    if len(table) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise BadArrange(f"{plain(twice, 40)!r} stands twice in one table")
-    return table
-
-
-def _shown(value: object) -> str:
-    """What stands where something else is needed, in a few letters."""
-    if isinstance(value, dict):
-        return "a table"
-    if isinstance(value, list):
-        return "a list"
-    return plain(json.dumps(value, ensure_ascii=False), 40)
-
-
-def _table(value: object, where: str) -> Mapping[str, Any]:
-    if not isinstance(value, dict):
-        raise BadArrange(f"{where} is {_shown(value)}, not a table")
-    return cast("Mapping[str, Any]", value)
-
-
-def _list(value: object, where: str) -> Sequence[Any]:
-    if not isinstance(value, list):
-        raise BadArrange(f"{where} is {_shown(value)}, not a list")
-    return cast("Sequence[Any]", value)
 
 
 def _place(key: str) -> int:
@@ -178,70 +138,38 @@ def _place(key: str) -> int:
     numbers = map(str, range(1, MOST_PLACES + 1))
     if key not in numbers:
         why = f"{plain(key, 40)!r} is neither {_WHO}, {_FRONT} nor the number of a place, from 1 to {MOST_PLACES}"
-        raise BadArrange(why)
+        raise Unreadable(why)
     return int(key)
 
 
 def _whole(value: object, where: str, least: int) -> int:
     """A number of a place or person."""
     if type(value) is not int or not least <= value <= MOST_PLACES:
-        raise BadArrange(f"{where} is {_shown(value)}, not a whole number from {least} to {MOST_PLACES}")
+        raise Unreadable(f"{where} is {hand_texts.shown(value)}, not a whole number from {least} to {MOST_PLACES}")
     return value
-
-
-def _number(value: object, where: str, least: float = -_FURTHEST, most: float = _FURTHEST) -> float:
-    is_number = type(value) in (int, float)
-    if not is_number or not least <= cast("float", value) <= most:
-        raise BadArrange(f"{where} is {_shown(value)}, not a number from {least:g} to {most:g}")
-    return float(cast("float", value))
-
-
-def _point(value: object, where: str) -> Point:
-    numbers = _list(value, where)
-    if len(numbers) != 2:
-        raise BadArrange(f"{where} has {counted(len(numbers), 'number')}, not two")
-    return (_number(numbers[0], where), _number(numbers[1], where))
 
 
 def _switch(value: object, where: str) -> bool:
     if not isinstance(value, bool):
-        raise BadArrange(f"{where} is {_shown(value)}, not true or false")
+        raise Unreadable(f"{where} is {hand_texts.shown(value)}, not true or false")
     return value
 
 
 def _joints(value: object, where: str) -> Mapping[str, Point]:
-    table = _table(value, where)
+    table = hand_texts.table(value, where)
     for name in table:
         if name not in JOINTS:
-            raise BadArrange(f"{where} has {plain(name, 40)!r}, a joint that nobody has")
-    return {name: _point(point, f"{name} of {where}") for name, point in table.items()}
-
-
-def _region(value: object, where: str) -> tuple[Outline, ...]:
-    outlines = _list(value, where)
-    if len(outlines) > _MOST_OUTLINES:
-        raise BadArrange(f"{where} has {len(outlines)} outlines, more than {_MOST_OUTLINES}")
-    return tuple(_outline(outline, where) for outline in outlines)
-
-
-def _outline(value: object, where: str) -> Outline:
-    sign, *numbers = _list(value, f"an outline of {where}") or [None]
-    if sign not in ("+", "-"):
-        raise BadArrange(f'an outline of {where} begins with {_shown(sign)}, not with "+" or "-"')
-    if len(numbers) % 2 or not 3 <= len(numbers) // 2 <= _MOST_POINTS:
-        why = f"an outline of {where} has {counted(len(numbers), 'number')}, not two for each of 3 to {_MOST_POINTS}"
-        raise BadArrange(f"{why} points")
-    flat = [_number(number, f"an outline of {where}") for number in numbers]
-    return Outline(sign == "+", tuple(zip(flat[::2], flat[1::2], strict=True)))
+            raise Unreadable(f"{where} has {plain(name, 40)!r}, a joint that nobody has")
+    return {name: hand_texts.point(point, f"{name} of {where}") for name, point in table.items()}
 
 
 _READ: Mapping[str, Callable[[object, str], Any]] = {
-    "move": _point,
-    "scale": lambda value, where: _number(value, where, *_SCALES),
-    "turn": lambda value, where: _number(value, where, -360, 360),
+    "move": hand_texts.point,
+    "scale": lambda value, where: hand_texts.number(value, where, *_SCALES),
+    "turn": lambda value, where: hand_texts.number(value, where, -360, 360),
     "mirror": _switch,
     "joints": _joints,
-    "region": _region,
+    "region": hand_texts.outlines,
     "out": _switch,
     "like": lambda value, where: _whole(value, where, 1),
 }
@@ -249,10 +177,10 @@ _READ: Mapping[str, Callable[[object, str], Any]] = {
 
 
 def _edit(value: object, place: str) -> Edit:
-    table = _table(value, place)
+    table = hand_texts.table(value, place)
     unknown = [name for name in table if name not in _READ]
     if unknown:
-        raise BadArrange(f"{place} has {plain(unknown[0], 40)!r}, which is none of {', '.join(_READ)}")
+        raise Unreadable(f"{place} has {plain(unknown[0], 40)!r}, which is none of {', '.join(_READ)}")
     return Edit(**{name: _READ[name](entry, f"{name} of {place}") for name, entry in table.items()})
 
 

@@ -1,5 +1,6 @@
 """Looks, from Look from Picture to the sampler: the same numbers as Parts that are wired by hand."""
 
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -200,3 +201,19 @@ def test_what_is_taken_is_the_body_without_the_head_and_the_hair_around_the_face
     assert not (of_both[0] & of_both[1]).any(), "what may be of either is nobody's"
     only_hair = taken(label="hair or headwear")["hair or headwear"].mask
     assert torch.equal(only_hair, hair)
+
+
+def test_what_is_drawn_by_hand_is_taken_too_and_nothing_changes_what_is_empty() -> None:
+    """Of the picture with places: what is drawn on hair is clothes, or nothing."""
+    before, empty = taken(hair=True), taken(hair=True, drawn="  ")
+    for label, of_place in before.items():
+        assert torch.equal(of_place.mask, empty[label].mask)
+        assert torch.equal(of_place.picture, empty[label].picture)
+    left, top = ["+", 0, 0, 30, 0, 30, 100, 0, 100], ["-", 0, 0, 100, 0, 100, 40, 0, 40]
+    added = taken(hair=True, drawn=json.dumps([left]))
+    clothes, hair = added["whole body clothes"].mask, added["hair or headwear"].mask
+    assert clothes[:, :38].all()
+    assert torch.equal(clothes[:, 40:], before["whole body clothes"].mask[:, 40:])
+    assert not hair[:, :38].any() and torch.equal(hair[:, 40:], before["hair or headwear"].mask[:, 40:])
+    cut = taken(hair=True, drawn=json.dumps([top]))
+    assert not any(of_place.mask[:38].any() for of_place in cut.values())

@@ -126,6 +126,119 @@ def test_places_are_seen_before_faces_are_read(visit: Visit, people: Graph) -> N
     assert visit.red() == []
 
 
+_TAB_UNKNOWN = """() => {
+    const editor = app.extensionManager.workflow;
+    const {openWorkflow} = editor;
+    const later = new Promise(answer => { window.tabIsKnown = answer; });
+    editor.openWorkflow = async (...given) => {
+        editor.openWorkflow = openWorkflow;
+        await later;
+        return openWorkflow.apply(editor, given);
+    };
+}"""
+
+
+@pytest.mark.both_hosts
+def test_a_gesture_outlives_that_the_editor_learns_which_tab_is_open(visit: Visit) -> None:
+    """On a busy machine that is a while after the graph is there, and after its places are."""
+    if visit.server.host.version >= (0, 33):
+        pytest.skip("this frontend opens no graph before")
+    visit.page.evaluate(_TAB_UNKNOWN)
+    canvas = opened(visit, kind=PLACE_CAST)
+    x, y = canvas.at(1)
+    visit.page.mouse.move(x, y)
+    visit.page.mouse.down()
+    visit.page.mouse.move(x + 20, y + 8)
+    before = visit.page.evaluate("app.extensionManager.workflow.activeWorkflow.path")
+    visit.page.evaluate("window.tabIsKnown()")
+    visit.await_true(lambda: visit.page.evaluate("app.extensionManager.workflow.activeWorkflow.path") != before)
+    visit.page.mouse.move(x + 30, y + 12)
+    visit.page.mouse.up()
+    assert canvas.at(1) == pytest.approx((x + 30, y + 12), abs=1.5)
+    assert saved_text(visit) == canvas.text() != ""
+
+
+def size(visit: Visit, canvas: PeopleCanvas, width: int) -> None:
+    """The layout is given another width; wait until the canvas has it."""
+    visit.canvas.node_of("LikenessLayoutForAGroup").set_value("width", width)
+    visit.canvas.note_change()
+    canvas.await_true("(canvas, width) => canvas.size()[0] === width", width)
+
+
+def test_places_come_by_themselves_beside_what_is_not_theirs(visit: Visit) -> None:
+    """Beside a node that is not installed, and without a new seed for one that draws something new after each run."""
+    of_sampler = {"seed": 5, "steps": 1, "cfg": 1, "sampler_name": "euler", "scheduler": "normal", "denoise": 1}
+    beside = {
+        "image": node("EmptyImage", width=64, height=64, batch_size=1, color=0),
+        "unknown": node("PreviewImage", images=["image", 0]),
+        "sampler": node("KSampler", **of_sampler),
+    }
+    visit.load({**graph(), **beside})
+    visit.canvas.node_of("PreviewImage").evaluate("node => { node.comfyClass = 'NotInstalled'; }")
+    sampler = visit.canvas.node_of("KSampler")
+    sampler.set_value("control_after_generate", "randomize")
+    canvas = canvas_of(visit)
+    canvas.await_places(3)
+    size(visit, canvas, 896)
+    assert sampler.value("seed") == 5
+    assert visit.red() == []
+
+
+def test_places_behind_slow_nodes_come_by_a_button_and_then_by_themselves(visit: Visit) -> None:
+    """What the host has the results of is quick."""
+    slow = {
+        "photo": node("EmptyImage", width=768, height=64, batch_size=1, color=0),
+        "scaled": node("ImageScaleBy", image=["photo", 0], upscale_method="bilinear", scale_by=1.0),
+        "size": node("GetImageSize", image=["scaled", 0]),
+    }
+    placed = graph()
+    placed["layout"]["inputs"]["height"] = ["size", 0]
+    visit.load({**slow, **placed})
+    canvas = canvas_of(visit)
+    canvas.await_line("takes a while")
+    assert canvas.evaluate("canvas => canvas.places().length") == 0
+    canvas.click_button("Look again")
+    canvas.await_places(3)
+    size(visit, canvas, 896)
+    visit.canvas.node_of("EmptyImage").set_value("width", 832)
+    visit.canvas.note_change()
+    canvas.await_line("takes a while")
+    visit.canvas.node_of("LikenessLayoutForAGroup").unlink("height")
+    visit.canvas.node_of("LikenessLayoutForAGroup").set_value("height", 640)
+    visit.canvas.note_change()
+    canvas.await_true("canvas => canvas.size()[1] === 640")
+    assert "takes a while" not in canvas.line()
+    assert visit.red() == []
+
+
+_QUEUE_IS_BUSY = """async () => {
+    const {api} = await import('/scripts/api.js');
+    const {getQueue, queuePrompt} = api;
+    const later = new Promise(answer => { window.pictureIsMade = answer; });
+    api.getQueue = async () => ({Running: [{}], Pending: []});
+    api.queuePrompt = async function (...given) {
+        Object.assign(api, {getQueue, queuePrompt});
+        await later;
+        return queuePrompt.apply(api, given);
+    };
+}"""
+
+
+def test_a_canvas_says_that_it_waits_for_the_picture_that_is_being_made(visit: Visit) -> None:
+    canvas = opened(visit)
+    visit.page.evaluate(_QUEUE_IS_BUSY)
+    visit.canvas.node_of("LikenessLayoutForAGroup").set_value("width", 896)
+    visit.canvas.note_change()
+    canvas.await_line("Waits for the picture")
+    canvas.drag(canvas.at(1), (20, 10))
+    assert edits(canvas).keys() == {"1"}, "a gesture needs no run"
+    visit.page.evaluate("window.pictureIsMade()")
+    canvas.await_true("canvas => canvas.size()[0] === 896")
+    assert "Waits" not in canvas.line()
+    assert edits(canvas).keys() == {"1"}
+    assert visit.red() == []
+
+
 TABLE = json.loads((Path(__file__).resolve().parents[1] / "support" / "arranged.json").read_text("utf-8"))
 _OF_TABLE = """
 async ([pack, data, text]) => {

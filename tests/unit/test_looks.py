@@ -1,13 +1,19 @@
 """Looks of people: made of parts, chosen by a line of text, worn where their people stand."""
 
+import json
+import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as functional
 from pack.core.cast import Absent, Cast, Member, NotPlaced, Person, PlacedCast, Slot
+from pack.core.checks.limits import ARRANGED_LETTERS
 from pack.core.checks.prompts import BadPrompts
 from pack.core.parts.parts import BadPart, Parts, make_part
-from pack.core.persons import blending, looks
+from pack.core.persons import blending, drawn_looks, looks
+from pack.core.persons.drawn_looks import BadDrawn
 from pack.core.persons.looks import BadLook
 from pack.core.places.regions import BadRegion
 from pack.core.taking_part import present_in
@@ -220,3 +226,96 @@ def test_too_many_and_two_of_one_name_are_refused():
 @pytest.mark.parametrize(("amount", "of"), [(0.5, ANNA), (0.51, BEN)])
 def test_a_blend_has_the_looks_of_the_larger_share(amount, of):
     assert blending.blend(ANNA, BEN, amount, "slerp", "").looks == of.looks
+
+
+OUTLINES = json.loads((Path(__file__).parents[1] / "support" / "outlines.json").read_text("utf-8"))
+MANY = [
+    json.dumps([["+", 0, 0, 1, 0, 1, 1]] * 65),
+    json.dumps([["+", *[1] * 802]]),
+    "[" * 3000,
+    "[]" + " " * ARRANGED_LETTERS,
+    "9" * 10_000_000,
+]
+
+
+@pytest.mark.parametrize("text", [*OUTLINES["refused"], *MANY], ids=lambda text: f"{len(text)} {text[:20]!r}")
+def test_outlines_that_nothing_can_read_get_a_sentence_in_a_second(text):
+    began = time.perf_counter()
+    with pytest.raises(BadDrawn, match=r"^Drawn by hand \(drawn\) cannot be read: ") as refused:
+        drawn_looks.read(text)
+    assert time.perf_counter() - began < 1
+    assert len(str(refused.value)) < 400
+
+
+@pytest.mark.parametrize("text", OUTLINES["read"])
+def test_outlines_are_read(text):
+    listed = json.loads(text) if text.strip() else []
+    assert [[outline.adds, *sum(outline.points, ())] for outline in drawn_looks.read(text)] == [
+        [sign == "+", *numbers] for sign, *numbers in listed
+    ]
+
+
+LEFT_HALF, BELOW, TRIANGLE = (
+    [-90, -50, 50, -50, 50, 100, -90, 100],
+    [0, 60, 100, 60, 100, 100, 0, 100],
+    [20, 10, 90, 20, 40, 95],
+)
+
+
+def sides_of(points, width, height):
+    """How far each pixel's middle is inside of the nearest side of a convex outline in percent, px: (height, width)."""
+    corners = [(x / 100 * width, y / 100 * height) for x, y in zip(points[::2], points[1::2], strict=True)]
+    y, x = torch.meshgrid(torch.arange(height) + 0.5, torch.arange(width) + 0.5, indexing="ij")
+    distances = []
+    for (x0, y0), (x1, y1) in zip(corners, [*corners[1:], corners[0]], strict=True):
+        across = (x1 - x0) * (y - y0) - (y1 - y0) * (x - x0)
+        distances.append(across / ((x1 - x0) ** 2 + (y1 - y0) ** 2) ** 0.5)
+    return torch.stack(distances).amin(0)
+
+
+@pytest.mark.parametrize(("width", "height"), [(37, 23), (64, 101)])
+@pytest.mark.parametrize("has_mask", [True, False])
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [("+", TRIANGLE)],
+        [("-", TRIANGLE)],
+        [("+", LEFT_HALF), ("-", TRIANGLE), ("+", BELOW)],
+        [("-", LEFT_HALF), ("+", TRIANGLE)],
+    ],
+)
+def test_what_is_drawn_is_what_is_taken_by_a_formula(width, height, has_mask, lines):
+    """Pixels on a line, half of which lie inside, are left out. Of a whole picture nothing counts where the first line
+    adds."""
+    mask = (torch.arange(7)[:, None] < 4).float().expand(7, 5)  # of another size, stretched
+    part = make_part("shoes", picture(height, width), mask if has_mask else None, 1.0, None)
+    outlines = drawn_looks.read(json.dumps([[sign, *points] for sign, points in lines]))
+    (drawn,) = drawn_looks.with_drawn([part], outlines)
+    whole = torch.full((height, width), float(lines[0][0] == "-"))
+    expected = functional.interpolate(mask[None, None], (height, width), mode="bilinear")[0, 0] if has_mask else whole
+    is_sure = torch.ones(height, width, dtype=torch.bool)
+    for sign, points in lines:
+        inside = sides_of(points, width, height)
+        expected = torch.where(inside > 0, float(sign == "+"), expected)
+        is_sure &= inside.abs() > 1
+    assert is_sure.float().mean() > 0.5
+    assert torch.equal(drawn.mask[is_sure], expected[is_sure])
+    assert drawn.picture is part.picture
+
+
+def test_what_is_drawn_is_the_first_parts_or_nobodys():
+    masks = [torch.zeros(10, 10), torch.zeros(10, 10)]
+    masks[0][5:], masks[1][:5] = 1, 1
+    clothes, hair = (
+        make_part(label, picture(10, 10), mask, 1.0, None) for label, mask in zip("ab", masks, strict=True)
+    )
+    assert drawn_looks.with_drawn([clothes, hair], ()) == [clothes, hair]
+    corner, top = ["+", 0, 0, 20, 0, 20, 20, 0, 20], ["-", 0, 0, 99, 0, 99, 49, 0, 49]
+    both = drawn_looks.with_drawn([clothes, hair], drawn_looks.read(json.dumps([corner])))
+    assert both[0].mask[:2, :2].all() and not both[1].mask[:2, :2].any()
+    assert not torch.minimum(both[0].mask, both[1].mask).any()
+    (alone,) = drawn_looks.with_drawn([clothes, hair], drawn_looks.read(json.dumps([top])))
+    assert torch.equal(alone.mask, clothes.mask)
+    everything = drawn_looks.read('[["-", 0, 0, 100, 0, 100, 100, 0, 100]]')
+    with pytest.raises(BadDrawn, match="leaves nothing of 'a'"):
+        drawn_looks.with_drawn([clothes, hair], everything)

@@ -33,6 +33,7 @@ from pack.core.checks.prompts import BadPrompts
 from pack.core.families import latent_name
 from pack.core.parts.parts import BadPart
 from pack.core.persons.combining import PortraitsMissing
+from pack.core.persons.drawn_looks import BadDrawn
 from pack.core.persons.looks import BadLook
 from pack.core.places.arranging import BadArrange
 from pack.core.places.control_images import NoKeypoints
@@ -338,6 +339,8 @@ BY_THE_NODE: dict[str, list[Refused]] = {
         refused(BadCast, "comes from Crop Faces", cast=value(by_row)),
         refused(BadSize, "picture of the look is 64x64 px; .* 128x96 px", image=image(64, 64)),
         refused(BadPart, "its image is a batch of 2 pictures", image=image(batch=2)),
+        refused(BadDrawn, "cannot be read: an outline of the text begins with 5", drawn="[[5]]"),
+        refused(BadDrawn, "leaves nothing of 'whole body clothes'", drawn='[["-", 0, 0, 100, 0, 100, 100, 0, 100]]'),
         refused(BadPart, "its mask .*is empty", mask=mask() * 0),
         refused(BadPart, r"its mask is 0\.1% of the picture\. Crop", mask=a_thousandth()),
         refused(
