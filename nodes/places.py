@@ -330,7 +330,7 @@ class LayoutForAGroup(io.ComfyNode):
     ) -> io.NodeOutput:
         require_together(cast, "Layout for a Group")
         # The text counts people as the cast does: everybody in the list, also those who are absent and have no place.
-        of_list = people_text.read(people, len(cast.names_listed) if cast else count)
+        of_list = people_text.read(people, count, cast)
         described = tuple(of_list[number - 1] for number in cast.numbers) if cast else of_list
         place_count = len(described)
         layout = group.layout(place_count, framing, rows, width, height, action, described)

@@ -128,6 +128,11 @@ def stature(years: float, sex: str, centimetres: float) -> str:
     return f"very {word}" if abs(more) >= _VERY else word
 
 
+def usual_height(years: float, sex: str) -> float:
+    """cm. Arguments as of `build`."""
+    return _height(_age(years), sex)
+
+
 def usual_age(centimetres: float) -> float:
     """The age at which this is the usual height, in years, between YOUNGEST and GROWN_UP."""
     index = bisect_left(_AGES, centimetres, key=_height)

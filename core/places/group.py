@@ -43,6 +43,12 @@ def layout(
             f"{row_count} rows are too many for {everybody}.", "Set Rows (rows) to 0, which chooses, or to fewer."
         )
     chosen = _chosen_formation(_figures(count, action, people), framing, row_count, width, height)
+    sides = [person.side for person in people if person.side]
+    if sides and len(chosen.rows) > 1:
+        raise BadLayout(
+            f"People (people): {sides[0]!r} may be a place in each of {counted(len(chosen.rows), 'row')}.",
+            "Write the number or the name of the person, or set Rows (rows) to 1.",
+        )
     if chosen.largest_head(width, height) < chosen.least_head:
         least_width = _up_to_8(chosen.least_width * chosen.least_head)
         least_height = _up_to_8(chosen.least_height() * chosen.least_head)

@@ -130,6 +130,27 @@ MET: dict[str, Callable[[], object]] = {
     "a word that no person is": lambda: people_text.read("grl 6", 2),
     "two ages in one line": lambda: people_text.read("girl 6, 40", 2),
     "a line too many": lambda: people_text.read("girl\nboy\nman", 2),
+    "a photo too few": lambda: people_text.read("girl\nboy\nman", 2, CAST),
+    "a left of two rows": lambda: group.layout(6, "full", 2, 1024, 768, people=people_text.read("left: sits", 6)),
+    "nobody in the middle": lambda: people_text.read("middle: sits", 2),
+    **{
+        text: lambda text=text: people_text.read(text, 2, CAST)
+        for text in (
+            "Cleo: sits",
+            "man lying",
+            "1,65",
+            "boy 4 ft 8",
+            "180",
+            "tall man",
+            "old: sits",
+            "old boy",
+            "1: taller than 1",
+            "1: 6.5",
+            "man 180 cm 190 cm",
+            "left, right",
+            "Anna: sits, right: taller than 1, 1,70 m",
+        )
+    },
     "a face that is no number": lambda: which_face("left"),
     "a line about nobody": lambda: per_person("Cleo: smiling", ["Anna", "Ben"], "the prompts"),
     "a line without a colon": lambda: per_person("smiling", ["Anna", "Ben"], "the prompts"),
