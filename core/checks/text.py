@@ -35,14 +35,28 @@ _QUOTED = re.compile(
 none, because a letter stands before it."""
 _AT_AN_END = re.compile(f"^{_SINGLE_QUOTES}|{_SINGLE_QUOTES}$")
 """An apostrophe with which a name begins or ends: in a list two such would be quotation marks."""
-AS_NUMBER = str.maketrans({
-    **dict.fromkeys("\u2010\u2011\u2012\u2013\u2212\ufe63\uff0d", "-"),
+_MINUS = "\u2010\u2011\u2012\u2013\u2014\u2015\u2212\u2e3a\ufe31\ufe32\ufe58\ufe63\uff0d\u30fc\uff70"
+_SIGNS = str.maketrans({
+    **dict.fromkeys(_MINUS, "-"),
     "\uff0b": "+",
     "\uff0c": ",",
     **dict.fromkeys("\uff0e\u066b", "."),
+    **dict.fromkeys("\uff5e\u301c\u223c", "~"),
+    **dict.fromkeys("\uff5b\ufe5b\ufe37", "{"),
+    **dict.fromkeys("\uff5d\ufe5c\ufe38", "}"),
+    "\uff5c": "|",
+    "\uff02": '"',
+    **dict.fromkeys(map(chr, COLONS), ":"),
 })  # fmt: skip
-"""Signs in numbers, of typesetting and of Chinese and Arabic keyboards -> those of programs. For numbers that people
-write: boxes as text, tables of scripts/batch.py."""
+
+
+def with_plain_signs(text: str) -> str:
+    """A text, as long as before, with the signs of programs for those of typesetting and of other keyboards.
+
+    For the small languages that people write: numbers, ranges, - for none, names in braces. Dashes of all lengths are
+    minus signs. Commas between items are read by `pieces`, as one may stand in a number.
+    """
+    return text.translate(_SIGNS)
 
 
 def plain(text: object, most_letters: int | None = None) -> str:

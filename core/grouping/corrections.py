@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from ..checks.errors import BadCast, counted, listed
 from ..checks.names import folded, grouped, of_person, spelled
-from ..checks.text import AS_NUMBER, COLON, MOST_NAME_LETTERS, items_in, number_in, pieces, plain, unquoted
+from ..checks.text import COLON, MOST_NAME_LETTERS, items_in, number_in, pieces, plain, unquoted, with_plain_signs
 from .naming import one_spelling
 from .photo_faces import LEFT_OUT, PhotoFace
 
@@ -141,7 +141,7 @@ class _Photos:
 
 def _numbers_in(key: str) -> tuple[int | None, ...]:
     """The numbers of "5" or of "5.2", in any script; a None for each part that is no number."""
-    return tuple(number_in(part) for part in key.translate(AS_NUMBER).split("."))
+    return tuple(number_in(part) for part in with_plain_signs(key).split("."))
 
 
 def _useless(text: str, why: str, advice: str) -> BadCast:

@@ -12,7 +12,7 @@ from ..checks.errors import LikenessError, counted, listed
 from ..checks.limits import LOOKS
 from ..checks.names import of_person
 from ..checks.prompts import per_member
-from ..checks.text import AS_NUMBER, MOST_NAME_LETTERS, items_in, plain
+from ..checks.text import MOST_NAME_LETTERS, items_in, plain, with_plain_signs
 from ..parts.cut_outs import piece_of_part
 from ..parts.parts import MOST_LETTERS, MOST_WEIGHT, PAINT, BadPart, Part, Parts
 from ..pictures.geometry import upright
@@ -60,8 +60,8 @@ def _can_be_chosen(name: str) -> bool:
 
 
 def _is_none(name: str) -> bool:
-    """Whether a text is NO_LOOK, also with the dash of typesetting or of a Chinese keyboard."""
-    return name.translate(AS_NUMBER) == NO_LOOK
+    """Whether a text is NO_LOOK, also with a dash of typesetting or of a Chinese keyboard, which writes two."""
+    return name == "\u2014\u2014" or with_plain_signs(name) == NO_LOOK
 
 
 def _items(text: str) -> list[str]:

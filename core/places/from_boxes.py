@@ -13,7 +13,7 @@ from torch import Tensor
 from ..cast import Box, CanvasSize, Layout, Point, Slot, is_a
 from ..checks import value_checks
 from ..checks.errors import LikenessError, counted, gathered, listed
-from ..checks.text import AS_NUMBER, COLON, MOST_NAME_LETTERS, items_in, pieces, plain, with_commas
+from ..checks.text import COLON, MOST_NAME_LETTERS, items_in, pieces, plain, with_commas, with_plain_signs
 from ..pictures.geometry import Fit, bounds, check_size, patch_rect, shorter_side
 from . import bodies, layouts, poses
 
@@ -342,5 +342,5 @@ def written(text: str) -> tuple[Marked, ...]:
 
 def _sides(numbers: str) -> dict[str, float]:
     """Four numbers as the sides of a BOUNDING_BOX. Raises ValueError for anything else."""
-    x, y, width, height = [float(word.translate(AS_NUMBER)) for word in with_commas(numbers).replace(",", " ").split()]
+    x, y, width, height = [float(with_plain_signs(word)) for word in with_commas(numbers).replace(",", " ").split()]
     return {"x": x, "y": y, "width": width, "height": height}

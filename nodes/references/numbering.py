@@ -1,7 +1,7 @@
 """The numbers by which a model knows the references: in captions, in sentences, and for names in braces."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import count
 
@@ -11,7 +11,7 @@ from ...core import taking_part
 from ...core.cast import UNNAMED, Cast, RowCast, is_a
 from ...core.checks.errors import BadSetup, joined
 from ...core.checks.names import People
-from ...core.checks.text import MOST_NAME_LETTERS, plain
+from ...core.checks.text import MOST_NAME_LETTERS, plain, with_plain_signs
 from .parts import OwnedPart, words_of
 from .pictures import Reference
 
@@ -111,19 +111,30 @@ def with_numbers(prompt: str, field: str, cast: Cast, sources: Sequence[Referenc
             pictures[numbers[person]] = numbered.names
 
     def number_of(match: re.Match[str]) -> str:
-        if not plain(match[1]):
-            return match[0]
-        meant = people.called(match[1])
+        written, name = prompt[slice(*match.span())], prompt[slice(*match.span(1))]
+        if not plain(name):
+            return written
+        meant = people.called(name)
         if not meant:
-            raise _nobody(field, match[0], people.names)
+            raise _nobody(field, written, people.names)
         shown = [pictures[index + 1] for index in meant if index + 1 in pictures]
         if shown:
             subject = "the person" if len(shown) == 1 else "the people"
             return f"{subject} from {joined([name for names in shown for name in names])}"
-        name = people.names[meant[0]]
-        return "the person" if name == UNNAMED else name
+        called = people.names[meant[0]]
+        return "the person" if called == UNNAMED else called
 
-    return _IN_BRACES.sub(number_of, prompt)
+    return _with_each(_IN_BRACES.finditer(with_plain_signs(prompt)), prompt, number_of)
+
+
+def _with_each(matches: Iterable[re.Match[str]], text: str, instead: Callable[[re.Match[str]], str]) -> str:
+    """A text with another one in the place of each match, which is of a text as long as this one."""
+    said: list[str] = []
+    end = 0
+    for match in matches:
+        said += [text[end : match.start()], instead(match)]
+        end = match.end()
+    return "".join([*said, text[end:]])
 
 
 def _nobody(field: str, braces: str, names: Sequence[str]) -> BadSetup:

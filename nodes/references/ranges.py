@@ -10,12 +10,12 @@ from ...bridge.host.schedule import ScheduleRange
 from ...bridge.sampling.conditioning import JUST_BEHIND
 from ...core.checks.errors import BadRange, BadSetup
 from ...core.checks.prompts import per_member
-from ...core.checks.text import AS_NUMBER, COLON, items_in, pieces, plain
+from ...core.checks.text import COLON, items_in, pieces, plain, with_plain_signs
 from ...core.taking_part import TakingPart
 
 INPUT = "reference_ranges"
 _NUMBER = r"(?:\d+(?:\.\d+)?|\.\d+)"
-_TO = r"\s*(?:[-\u2014\u2015~\u301c\uff5e]|to)\s*"
+_TO = r"\s*(?:--?|~|to)\s*"
 _RANGE = re.compile(f"({_NUMBER}){_TO}({_NUMBER})", re.IGNORECASE)
 """Two numbers with a dash, a tilde or a "to" between them."""
 _DECIMALS = re.compile(rf"\d+(?:{_TO}{_NUMBER})?", re.IGNORECASE)
@@ -50,7 +50,7 @@ def _items(text: str) -> list[str]:
     items: list[list[str]] = []
     is_whole = True
     for item in items_in(text):
-        is_more = bool(items) and _DECIMALS.fullmatch(item.translate(AS_NUMBER)) is not None
+        is_more = bool(items) and _DECIMALS.fullmatch(with_plain_signs(item)) is not None
         if is_whole and not is_more:
             items.append([])
         items[-1].append(item)
@@ -60,7 +60,7 @@ def _items(text: str) -> list[str]:
 
 def _range(text: str, name: str) -> ScheduleRange:
     """The range that stands behind the name of a person. Raises BadRange."""
-    numbers = _RANGE.fullmatch(text.translate(AS_NUMBER).replace(", ", "."))
+    numbers = _RANGE.fullmatch(with_plain_signs(text).replace(", ", "."))
     schedule = ScheduleRange(*map(float, numbers.groups())) if numbers else None
     if schedule is None or max(schedule.start, schedule.end) > 1:
         why = f"{INPUT} says {plain(text, 40)!r} of {plain(name, 40)}, which is no range of the schedule."

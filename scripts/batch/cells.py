@@ -8,7 +8,7 @@ from typing import Any
 
 from shared.workflow import Spec
 
-from core.checks.text import AS_NUMBER
+from core.checks.text import with_plain_signs
 from core.models.files import WEIGHTS
 
 from .file_names import FileNames
@@ -59,7 +59,7 @@ def _boolean(cell: str) -> bool:
 
 
 def _number(cell: str, is_whole: bool) -> float:
-    cell = cell.translate(AS_NUMBER)
+    cell = with_plain_signs(cell)
     thousands = _THOUSANDS.fullmatch(cell)
     if thousands and (is_whole or thousands[1] == ","):
         raise BadRow(

@@ -75,6 +75,8 @@ def named(text, *people):
     ("Anna：“red coat”，2：-", ["red coat"]),
     ("1: \uff0d; 2: \u2013", []),
     ("\uff0d", []),
+    ("1: \u2014\u2014; 2: \u30fc", []),
+    ("1: \u2015; 2: \ufe58", []),
     ('"-";', []),
     ('1: "-"; 2: \u201c-\u201d;', []),
     ('Anna: ""', ["blue dress", "red coat"]),

@@ -123,8 +123,10 @@ def named_cast(*weights, photos=1, kind=Cast, **more):
         ("{Anna}, {Ben}, {3}", named_cast(0, 1, 0), "Anna, the person from Picture 1, the person"),
         ("{Anna} and Ben", named_cast(1, 1, 1, kind=RowCast, width=64, height=64), "Anna and Ben"),
         ('{"who": "{Anna}", "no": {}}', named_cast(1, 1, 1), '{"who": "the person from Picture 1", "no": {}}'),
+        ("\uff5bAnna\uff5d, \ufe5b\uff12\ufe5c", named_cast(0, 1, 1), "Anna, the person from Picture 1"),
+        ("\uff5b\uff02a\uff02：1\uff5d \uff5b\uff5d", named_cast(1, 1, 1), "\uff5b\uff02a\uff02：1\uff5d \uff5b\uff5d"),
     ],
-    ids=["names", "numbers", "photos", "absent", "rows", "JSON"],
+    ids=["names", "numbers", "photos", "absent", "rows", "JSON", "wide", "wide JSON"],
 )  # fmt: skip
 def test_whoever_is_named_in_braces_is_the_number_of_their_picture(prompt, cast, said):
     sources = references(taking_part.present(cast), photos=2, size=64)
@@ -150,7 +152,7 @@ def test_behind_crop_faces_a_blended_person_is_the_portrait_of_the_larger_share(
         assert torch.equal(row, member.person.portraits.loose[0].float() / 255)
 
 
-@pytest.mark.parametrize("braces", ["{Cleo}", "{4}", "{day|night}"])
+@pytest.mark.parametrize("braces", ["{Cleo}", "{4}", "{day|night}", "\uff5bday\uff5cnight\uff5d"])
 def test_braces_that_mean_nobody_are_named_with_who_there_is(braces):
     with pytest.raises(BadSetup) as refused:
         with_numbers(f"{{Anna}} by {braces}", "Prompt", named_cast(1, 0, 1), [], "Picture {}")
