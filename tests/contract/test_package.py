@@ -19,6 +19,7 @@ SCRIPTS: dict[str, set[str]] = {
     "canvas": {"addEventListener"},
     "check_files": {"addEventListener", "fetchApi"},
     "errors": {"addEventListener", "fetchApi"},
+    "examples": set(),
     "gallery": {"getWorkflowTemplates =", "getCoreWorkflowTemplates =", "getCustomNodesI18n"},
     "kept_people": set(),
     "labels": {"getCustomNodesI18n"},

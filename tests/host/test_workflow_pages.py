@@ -147,6 +147,18 @@ def overlap_nowhere(nodes: Iterable[DrawnNode]) -> None:
         assert not node.overlaps(next_node), (node.title, next_node.title)
 
 
+@pytest.mark.both_hosts
+def test_an_empty_field_of_a_box_shows_its_example(gallery: Visit) -> None:
+    """As the node inside of the box does."""
+    (path,) = (path for path in STARTS if path.stem == "start_two_people")
+    gallery.open_file(workflow.load(path))
+    fields = "[...document.querySelectorAll('textarea')].map(field => field.placeholder)"
+    gallery.await_true(
+        lambda: "adult, girl 6 waving, woman 150 cm" in gallery.page.evaluate(fields), message="The example is shown."
+    )
+    gallery.red()  # the models that are missing
+
+
 SHOWING = {"SaveImage", "PreviewImage", "LikenessSavePerson", "LikenessPeopleAsReferences"}
 """Besides those of ours that have a picture among their outputs."""
 
