@@ -8,10 +8,12 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ...core.cast import PlacedCast, is_a, require_places
+from ...core.checks import prompt_people
 from ...core.places import face_regions, regions
 from ...core.places.region_settings import FACE_BOXES, REGIONS
 from ...core.taking_part import NO_PEOPLE, TakingPart
 from ..host import notes
+from ..host.inputs import prompt_of
 from ..host.schedule import WHOLE_SCHEDULE, ScheduleRange
 from ..sampling.conditioning import SamplerInputs
 from ..sampling.node_of_run import NodeOfRun
@@ -156,7 +158,7 @@ def begin_acting(
     where: None for everywhere. when: None for the whole schedule. fits: called with `given` and `name`.
     Raises BadRange for a range that ends before it starts, what `limited` of `where` raises, and what `fits` raises.
     """
-    _tell(taking, where, more, nothing)
+    _tell(taking, where, [*more, _note_on_prompt(node, taking)], nothing)
     schedule = ScheduleRange(when.start, when.end).checked(when.what_acts) if when else WHOLE_SCHEDULE
     row_count = len(taking.people) if taking.cast.by_row else 0  # 0: rows of the batch belong to nobody
     acting = ActingPeople(node, taking, schedule, NodeOfRun(name, notes.node_of(node), row_count))
@@ -164,6 +166,16 @@ def begin_acting(
         acting = where.limited(acting)
     fits(given, name)
     return acting
+
+
+def _note_on_prompt(node: type[io.ComfyNode], taking: TakingPart) -> str:
+    """Whether the prompt speaks of as many people as there are, as far as that can be told; "" where each row of the
+    batch is of one of them."""
+    people = taking.cast.people
+    if taking.cast.by_row or not people:
+        return ""
+    text = prompt_of(node)
+    return "" if text is None else prompt_people.note(text, len(people), [person.name for person in people])
 
 
 def _tell(taking: TakingPart, where: AtFaces | OnBodies | None, more: Sequence[str], nothing: str) -> None:

@@ -209,6 +209,32 @@ def reads_of(node: type[io.ComfyNode], outputs: Sequence[str]) -> bool:
     return any(link in reader["inputs"].values() for reader in graph.get_original_prompt().values() for link in links)
 
 
+_TEXTS = ("text", "value", "string", "prompt")
+"""What nodes of the host call the text that they encode or hold."""
+
+
+def prompt_of(node: type[io.ComfyNode]) -> str | None:
+    """The text behind the positive input of the running node; None outside of a graph, where it cannot be told, or
+    where another node of ours stands between, which has told of it."""
+    graph = node.hidden and node.hidden.dynprompt
+    if not graph:
+        return None
+    prompt = graph.get_original_prompt()
+    inputs = prompt.get(node.hidden.unique_id, {}).get("inputs", {})
+    names = ("positive",)
+    for _ in range(len(prompt)):  # a loop of links has no end
+        source = next((inputs[name] for name in names if name in inputs), None)
+        if isinstance(source, str):
+            return source
+        if not isinstance(source, list) or not source:
+            return None
+        reached = prompt.get(str(source[0]), {})
+        if str(reached.get("class_type")).startswith("Likeness"):
+            return None
+        inputs, names = reached.get("inputs", {}), ("positive", "conditioning", *_TEXTS)
+    return None
+
+
 def _is_required(parameter: inspect.Parameter) -> bool:
     """Whether `execute` has to be given this: it is one value without a default, and not the **values of a group."""
     return parameter.kind is parameter.POSITIONAL_OR_KEYWORD and parameter.default is parameter.empty

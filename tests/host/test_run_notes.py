@@ -101,6 +101,32 @@ def recorder(monkeypatch: pytest.MonkeyPatch) -> Recorder:
     return recorder_of_notes
 
 
+# What the prompt says
+
+SPEAKS_OF_NOBODY = "The prompt has no word for a person, such as woman or man; the cast has "
+
+
+@pytest.mark.parametrize("row", each([row for row in ROWS if "positive" in row.outputs], OFTEN), ids=str)
+def test_a_prompt_of_nobody_is_told_by_the_node_that_reads_it_first(row: Row, caplog: pytest.LogCaptureFixture) -> None:
+    """Through nodes of the host, as a text that is linked too; not behind another node of ours, which has told it."""
+    prompt: dict[str, Any] = {
+        "text": {"class_type": "PrimitiveStringMultiline", "inputs": {"value": "a bowl of fruit"}},
+        "encode": {"class_type": "CLIPTextEncode", "inputs": {"text": ["text", 0]}},
+        "flux": {"class_type": "FluxGuidance", "inputs": {"conditioning": ["encode", 0], "guidance": 3.5}},
+        "apply": {"class_type": row.kind, "inputs": {"positive": ["flux", 0]}},
+    }
+    has_people = row.kind not in ("LikenessApplyParts2Whole", "LikenessSharePartsAttention")
+    run_as(row.node(), "apply", {}, prompt)
+    assert sum(SPEAKS_OF_NOBODY in line for line in messages_of_the_pack(caplog)) == has_people
+    caplog.clear()
+    prompt["flux"]["class_type"] = "LikenessApplyInstantID"
+    run_as(row.node(), "apply", {}, prompt)
+    prompt["text"]["inputs"]["value"] = "a group of friends"
+    prompt["flux"]["class_type"] = "FluxGuidance"
+    run_as(row.node(), "apply", {}, prompt)
+    assert not any("The prompt" in line for line in messages_of_the_pack(caplog))
+
+
 # One picture per row
 
 

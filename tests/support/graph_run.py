@@ -45,13 +45,16 @@ def brought(source: Any, outputs: dict[Node, Any]) -> Any:
     return source
 
 
-def run_as(node: Node, node_id: str, outputs: dict[Node, Any]) -> Any:
-    """The outputs of one of our nodes that has this id in a graph. outputs: those of nodes that have run already."""
+def run_as(node: Node, node_id: str, outputs: dict[Node, Any], prompt: dict[str, Any] | None = None) -> Any:
+    """The outputs of one of our nodes that has this id in a graph.
+
+    outputs: those of nodes that have run already. prompt: as the host has it, where the node looks at it.
+    """
     inputs = {**node.inputs, **linked_inputs(node, outputs)}
     kind = OURS[node.kind]
     clone = kind.PREPARE_CLASS_CLONE(None)
     clone.hidden.unique_id = node_id
-    clone.hidden.dynprompt = DynamicPrompt({})
+    clone.hidden.dynprompt = DynamicPrompt(prompt or {})
     return _awaited(make_locked_method_func(kind, kind.FUNCTION, clone)(**inputs)).args
 
 
