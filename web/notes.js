@@ -6,8 +6,8 @@
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
 import { whereToSetNamed } from "./errors.js";
-import { activeWorkflow, find, inApp, linked, made } from "./ours.js";
-import { isView, onPrompt } from "./prompts.js";
+import { activeWorkflow, find, inApp, isOurs, linked, made } from "./ours.js";
+import { isView, onPrompt, promptOf } from "./prompts.js";
 import { translated, translatedMessage } from "./sentences.js";
 import { hide, show } from "./toasts.js";
 
@@ -16,6 +16,9 @@ const MOST = 160; // pixels of a note that are seen at once; the rest is scrolle
 const TOAST = "notes";
 const CANVAS = "likeness_canvas"; // the widget that has a line of its own for notes
 const SHOWS_PLACES = "LikenessWhoStandsWhere";
+const UNREAD = "unread"; // the topic of a node that was not run, as nothing reads it
+const READ_IT =
+  "Nothing shows or saves what this node makes, so it was not run. Connect an output of it to a node that does, such as Preview Image.";
 const PICTURE = "$$canvas-image-preview"; // what the editor calls it
 
 const runs = new Map(); // id of a run -> the workflow that has started it
@@ -39,10 +42,21 @@ async function notesOfRun(run) {
   return notesOf.get(workflow);
 }
 
+const sourcesOf = ({ inputs }) => Object.values(inputs ?? {}).filter(Array.isArray).map(([id]) => String(id));
+const isOutput = ({ class_type: type }) => LiteGraph.registered_node_types[type]?.nodeData?.output_node;
+
+/** Of a prompt the ids of our nodes that are given something and lead to no output: the host runs none of them. */
+function unreadIn(nodes) {
+  const run = new Set(Object.keys(nodes).filter((id) => isOutput(nodes[id])));
+  for (const id of run) for (const source of sourcesOf(nodes[id] ?? {})) run.add(source);
+  return Object.keys(nodes).filter((id) => !run.has(id) && isOurs(nodes[id].class_type) && sourcesOf(nodes[id]).length);
+}
+
 /** A node that is run again, or is not there any more, has lost its result, and its notes with it. */
 async function onStart({ detail: { nodes: kept, prompt_id: run } }) {
   const notes = await notesOfRun(run);
   for (const id of [...notes.keys()]) if (!kept.includes(id)) notes.delete(id);
+  for (const id of unreadIn((await promptOf(run)) ?? {})) notes.set(id, new Map([[UNREAD, { run, text: READ_IT }]]));
   draw();
 }
 
@@ -85,11 +99,12 @@ function draw() {
     const lines = told.map((text) => translatedMessage(text, node.type));
     const ways = [...new Set(told.map((text) => whereToSetNamed(id, node.type, text)))].filter(Boolean);
     const text = [...lines, ...ways].join("\n");
-    const places = [node, ...nodes.slice(0, -1).flatMap(canvasesBehind)];
+    const isUnread = topics.has(UNREAD); // where somebody builds: in a box that was made it may be meant so
+    const places = isUnread ? [node] : [node, ...nodes.slice(0, -1).flatMap(canvasesBehind)];
     for (const place of places) {
       notes.set(place, [...(notes.get(place) ?? []), { node, text: place === node ? lines.join("\n") : text }]);
     }
-    if (!places.some(isInSight)) unseen.push(inApp() ? text : `${nodes[0].title}: ${text}`);
+    if (!isUnread && !places.some(isInSight)) unseen.push(inApp() ? text : `${nodes[0].title}: ${text}`);
   }
   for (const node of shown) if (!notes.has(node)) write(node, []);
   for (const [node, told] of notes) write(node, told);

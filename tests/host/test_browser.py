@@ -209,6 +209,28 @@ def test_a_note_shows_what_was_typed_and_runs_nothing(visit: Visit) -> None:
     visit.close_dialogs()
 
 
+@pytest.mark.both_hosts
+def test_a_node_that_nothing_reads_says_what_it_waits_for(visit: Visit, people: Graph) -> None:
+    """Until a node that shows reads it. One that is given nothing says nothing."""
+    waiting = "Nothing shows or saves what this node makes, so it was not run."
+    part = node("LikenessPart", image=["photo", 0], label="other", other_label="a hat", weight=1.0)
+    people["part"] = part
+    people["parts"] = node("LikenessPart", image=["photo", 0], label="hair", weight=1.0, parts=["part", 0])
+    people["model"] = node("LikenessLoadFaceEmbedder")
+    visit.load(people)
+    unread = [visit.canvas.node(list(people).index(name) + 1) for name in ("part", "parts")]
+    assert visit.run()["status"]["status_str"] == "success"
+    for one in unread:
+        visit.await_true(lambda one=one: one.note().startswith(waiting), message="A note.")
+    assert visit.text().count(waiting) == 2
+    assert not any(waiting in text for text in visit.toasts.texts())
+    people["seen"] = node("PreviewImage", images=["parts", 1])
+    visit.load(people)
+    assert visit.run()["status"]["status_str"] == "success"
+    visit.await_true(lambda: waiting not in visit.text(), message="No note.")
+    assert visit.red() == []
+
+
 SMALL = "Faces small"
 """The first words of the note of a layout in which faces are small."""
 
