@@ -181,8 +181,7 @@ class SharingBatch(Batch):
 
         Another node may have put a function of its own in the place of a layer's self-attention. Where it has done so
         for this forward alone, as the host's guidance nodes do, that function stays and parts are not read in the
-        layer. Where it has done so for the whole run, ours takes the place and calls that function for the rows without
-        parts.
+        layer. Where it has done so for the whole run, ours takes the place and calls that function, and both act.
         """
         replacements: dict[Block, Replacement] = {}
         for block in self.layers:
@@ -221,9 +220,9 @@ class SharingBatch(Batch):
     ) -> Tensor:
         """The self-attention of one layer, (B, N, C), in which rows of a chunk with parts read the parts too.
 
-        The call is counted. block: the layer. before: another node's function, which gives the rows without parts; None
-        where there is none. q, k, v: (B, N, C) each. Raises ConditioningLost where the rows cannot be divided among the
-        chunks, and where `before` makes rows.
+        The call is counted. block: the layer. before: another node's function, which gives the rows without parts, and
+        to rows with parts what it changes of the plain attention; None where there is none. q, k, v: (B, N, C) each.
+        Raises ConditioningLost where the rows cannot be divided among the chunks, and where `before` makes rows.
         """
         self.calls.count(block)
         extra_options = with_attention_of_file(extra_options, self.attention_of_file.get(block))
@@ -242,12 +241,14 @@ class SharingBatch(Batch):
         out: list[Tensor] = []
         for number, parts_in_layer in enumerate(parts_by_chunk):
             rows = slice(number * rows_per_chunk, (number + 1) * rows_per_chunk)
-            if parts_in_layer is not None:
-                out.append(parts_in_layer.attention_output(q[rows], k[rows], v[rows], extra_options))
-            elif out_of_other_node is not None:
-                out.append(out_of_other_node[rows])
-            else:
-                out.append(attend_alone(q[rows], k[rows], v[rows]))
+            own = q[rows], k[rows], v[rows]
+            if parts_in_layer is None:
+                out.append(attend_alone(*own) if out_of_other_node is None else out_of_other_node[rows])
+                continue
+            shared = parts_in_layer.attention_output(*own, extra_options)
+            if out_of_other_node is not None:  # 0 of one that only looks on, as SAG's does
+                shared = shared + (out_of_other_node[rows] - attend_alone(*own))
+            out.append(shared)
         return torch.cat(out)
 
 

@@ -68,14 +68,17 @@ def test_hypertile_cuts_the_pictures_own_keys_and_no_part(model, features):
 
 
 @pytest.mark.parametrize("place", [("input", 1), ("input", 1, 0)])
-def test_a_replacement_before_or_after_ours_still_serves_the_other_rows(model, features, place):
-    """Theirs is called with the whole batch; only what it answers for rows without parts is used."""
+def test_a_replacement_for_the_whole_run_acts_in_all_rows_as_it_does_without_parts(model, features, place):
+    """It adds a number to what attention gives, which a patch behind the layer can add too."""
+    layer = model.model.diffusion_model.input_blocks[1][1].transformer_blocks[0].attn1.to_out[0]
+    change = 0.3 * layer.weight.detach().float().sum(dim=1)  # (C,), of the layer's output
 
     def replacement(q, k, v, extra_options):
         assert len(q) == len(extra_options["cond_or_uncond"])
-        out = optimized_attention(q, k, v, extra_options["n_heads"])
-        out[extra_options["cond_or_uncond"].index(0)] = torch.nan
-        return out
+        return optimized_attention(q, k, v, extra_options["n_heads"]) + 0.3
+
+    def behind_the_layer(out, options):
+        return out + change.to(out) if options["block"] == ("input", 1) else out
 
     def replaced(model):
         clone = model.clone()
@@ -83,8 +86,12 @@ def test_a_replacement_before_or_after_ours_still_serves_the_other_rows(model, f
         return clone
 
     model_with_parts, *sides = with_parts(model, features)
+    patched = model_with_parts.clone()
+    patched.set_model_attn1_output_patch(behind_the_layer)
+    expected = picture(patched, *sides)
+    assert relative(expected, picture(model_with_parts, *sides)) > 1e-3
     before = picture(*with_parts(replaced(model), features))
-    assert relative(before, picture(model_with_parts, *sides)) <= 1e-6
+    assert relative(before, expected) <= 1e-5
     assert torch.equal(before, picture(replaced(model_with_parts), *sides))
 
 
