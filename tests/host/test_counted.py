@@ -162,7 +162,7 @@ def test_references_cost_what_is_read(family: str, costs: dict[str, float]) -> N
 def test_a_step_that_computes_numbers_is_not_counted() -> None:
     family = replace(unets.SDXL, shape=unets.SDXL.tiny, size=(128, 128))
     with_numbers = unets.for_timing(family, torch.float32)
-    with pytest.raises(AssertionError, match="convolution.* ran on numbers"):
+    with pytest.raises(AssertionError, match=r"convolution.* ran on numbers"):
         figures.counted(with_numbers, with_numbers.plain())
 
 
