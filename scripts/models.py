@@ -386,8 +386,9 @@ def other_methods(language: str) -> str:
             continue
         page = f"web/docs/{record.applies}"
         title = f"[{record.title}]({page}{'.md' if language == 'en' else '/zh.md'})"
-        families = _README["base models"].get(record.folder, ", ".join(record.families))
-        body.append((title, record.good_for[language], families, worded(commercial_use(record), language)))
+        called = _README["base models"].get(record.folder, {})  # where only some models of a family can
+        families = [called.get(family, family) for family in record.families]
+        body.append((title, record.good_for[language], ", ".join(families), worded(commercial_use(record), language)))
     return rows(language, ("method", "use", "base model", "commercial use"), body)
 
 

@@ -7,6 +7,7 @@ import pytest
 import translations
 from pack.core.methods import methods
 from pack.core.models import manifest
+from pack.core.places.actions import ACTIONS, GROUP_PHOTO
 from shared.workflow_files import titles
 
 REPOSITORY = "https://github.com/likeness-nodes/likeness/blob/main/"
@@ -42,6 +43,25 @@ def test_links_to_our_own_files(document: Path, tracked: set[str]) -> None:
     for path, anchor in targets(document):
         assert path in tracked or any(file.startswith(f"{path}/") for file in tracked), (name, path)
         assert not anchor or anchor in anchors((ROOT / path).read_text("utf-8")), (name, path, anchor)
+
+
+COUNTED = re.compile(
+    r"\b(?:four|five|six|seven|eight|nine|ten|eleven|twelve|[4-9]|\d\d) (?:\w+ )?"
+    r"(?:actions|blueprints|families|methods|poses|templates)\b",
+    re.IGNORECASE,
+)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_no_page_counts_what_grows(document: Path) -> None:
+    """Nine poses were twelve long before the page said so."""
+    assert COUNTED.findall(document.read_text("utf-8")) == []
+
+
+@pytest.mark.parametrize("page", ["LikenessLayoutForAGroup.md", "LikenessLayoutForAGroup/zh.md"])
+def test_the_page_names_every_action_of_a_group(page: str) -> None:
+    text = (ROOT / "web" / "docs" / page).read_text("utf-8")
+    assert [action for action in ACTIONS if action != GROUP_PHOTO and action not in text] == []
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
