@@ -4,13 +4,14 @@
 // - The editor takes a step of undo at a mouseup, which does not come where a pointerdown is taken: `remember` does it.
 // - Listeners are on the element: Nodes 2.0 stop pointers at the widget, nothing of them reaches the window.
 // - The plain wheel is the pane's while it has the focus, else the graph's; with Ctrl, as a pinch of a touchpad comes, it
-//   is always the graph's. Classic nodes swallow what is the graph's above a widget: there it is sent on, as is the
-//   middle button.
+//   is always the graph's. Classic nodes and 1.37 swallow what is the graph's above a widget: it is sent on, as is the
+//   middle button. What newer Nodes 2.0 send on by themselves does not come here.
 // - Plain keys stay here, where Delete would remove the node and letters open side bars. With Ctrl or Cmd, and Tab, they
 //   are the editor's.
 // - Seen from far away the pointer is the graph's, so that nobody moves a person who means the node.
 
 import { app } from "../../scripts/app.js";
+import { inApp } from "./ours.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 const MARGIN = 0.08; // of the picture's sides, seen around it: handles of somebody at its edge lie outside
@@ -170,12 +171,8 @@ export class Pane {
     on("contextmenu", (event) => event.preventDefault());
     on("wheel", this.onWheel);
     on("keydown", this.onKey);
-    // In Nodes 2.0 the wheel is the pane's while it has the focus; 1.37 looks at this mark alone.
-    on("focus", () => (this.svg.dataset.captureWheel = "true"));
-    on("blur", () => {
-      delete this.svg.dataset.captureWheel;
-      this.scene.endKeys();
-    });
+    on("blur", () => this.scene.endKeys());
+    this.svg.dataset.captureWheel = "true"; // Nodes 2.0 leave the wheel to it, newer ones while it has the focus
     new ResizeObserver(() => this.scene.onSight()).observe(this.svg);
   }
 
@@ -356,7 +353,7 @@ export class Pane {
 
   onWheel(event) {
     const isOurs = document.activeElement === this.svg && !event.ctrlKey && !event.metaKey;
-    if (!isOurs && !isClassic()) return;
+    if (!isOurs && inApp()) return; // the app scrolls
     event.preventDefault();
     event.stopPropagation();
     if (!isOurs) {
