@@ -13,6 +13,7 @@ import {
   bonesOf,
   cornersOf,
   fromBack,
+  heldJoints,
   tagOf,
   turnerOf,
   whoStands,
@@ -42,11 +43,12 @@ function handleAt(canvas, places, point, reach) {
   const place = places.find(({ given }) => given === canvas.state.chosen);
   if (!place || place.edit.out) return undefined;
   const { pane } = canvas;
-  if (far(point, turnerOf(place, pane.pixel(), (at) => pane.isSeen(at))) < reach) return { place, part: "turn" };
+  const isSeen = (at) => pane.isSeen(at);
+  if (far(point, turnerOf(place, pane.pixel(), isSeen)) < reach) return { place, part: "turn" };
   // Of a small face the middle is left to dragging it.
   const isCorner = (corner) => far(point, corner) < Math.min(reach, far(corner, place.nose) / 2);
   if (cornersOf(place).some(isCorner)) return { place, part: "scale" };
-  const joints = HANDLES.filter((name) => place.joints[name]).map((name) => ({ name, way: far(point, place.joints[name]) }));
+  const joints = heldJoints(place, isSeen).map(({ name, at }) => ({ name, way: far(point, at) }));
   const nearest = joints.sort((a, b) => a.way - b.way)[0];
   const isFace = far(point, place.nose) < place.head / 4;
   return nearest?.way < reach && !isFace ? { place, part: nearest.name } : undefined;

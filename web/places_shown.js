@@ -13,6 +13,7 @@ const BENT = ["shoulder", "elbow", "wrist", "hip", "knee", "ankle"];
 export const HANDLES = SIDES.flatMap((side) => BENT.map((kind) => `${side} ${kind}`));
 const JOINTS = ["nose", ...SIDES.flatMap((side) => [`${side} eye`, `${side} ear`]), ...HANDLES];
 const ONE_SIDE = [["neck", "shoulder"], ["shoulder", "elbow"], ["elbow", "wrist"], ["neck", "hip"], ["hip", "knee"], ["knee", "ankle"]];
+const BEFORE = Object.fromEntries(ONE_SIDE.map(([from, to]) => [to, from]));
 const LIMBS = [
   ["neck", "nose"],
   ...SIDES.flatMap((side) => ONE_SIDE.map((pair) => pair.map((kind) => (kind === "neck" ? kind : `${side} ${kind}`)))),
@@ -235,6 +236,24 @@ export function turnerOf({ at, box, head }, pixel, isSeen) {
   return isSeen(above) ? above : at([0, box[3] + away]);
 }
 
+/** Where one takes hold of the joints, {name, at} each: of a limb that ends out of sight, as arms below a bust do, where
+ * it leaves what is seen. */
+export function heldJoints({ joints }, isSeen) {
+  const held = (name) => {
+    const [side, kind] = name.split(" ");
+    const before = joints[`${side} ${BEFORE[kind]}`];
+    if (!before || isSeen(joints[name]) || !isSeen(before)) return joints[name];
+    let [seen, unseen] = [before, joints[name]];
+    for (let step = 0; step < 10; step += 1) {
+      const middle = times(plus(seen, unseen), 0.5);
+      if (isSeen(middle)) seen = middle;
+      else unseen = middle;
+    }
+    return seen;
+  };
+  return HANDLES.filter((name) => joints[name]).map((name) => ({ name, at: held(name) }));
+}
+
 // ---- shapes
 
 /** @type {(ends: any, stroke: string, width: number) => SVGElement} */
@@ -296,8 +315,8 @@ function handles(place, color, pixel, joint, isSeen) {
     const side = 8 * pixel;
     return drawn("rect", { x: x - side / 2, y: y - side / 2, width: side, height: side, fill: color });
   });
-  const bent = HANDLES.filter((name) => place.joints[name]).map((name) =>
-    circle(place.joints[name], 4.5 * pixel, name === joint ? "#fff" : "#000", color, 2 * pixel),
+  const bent = heldJoints(place, isSeen).map(({ name, at }) =>
+    circle(at, 4.5 * pixel, name === joint ? "#fff" : "#000", color, 2 * pixel),
   );
   return [...bent, ...corners, circle(turnerOf(place, pixel, isSeen), 6 * pixel, color, "#000", pixel)];
 }

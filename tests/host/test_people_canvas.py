@@ -368,6 +368,22 @@ def test_each_gesture_writes_what_it_has_done(visit: Visit) -> None:
     assert visit.red() == []
 
 
+@newest_often
+def test_an_arm_that_ends_below_a_bust_is_bent(visit: Visit) -> None:
+    bust = graph(2)
+    bust["layout"]["inputs"]["framing"] = "bust"
+    visit.load(bust)
+    canvas = canvas_of(visit)
+    canvas.await_places(2)
+    canvas.press("2")
+    out_of_sight = canvas.at(2, "right elbow")
+    held = canvas.joint_handle(3)
+    assert held[1] < out_of_sight[1]
+    canvas.drag(held, (-60, -30))
+    assert edits(canvas)["2"]["joints"].keys() == {"right elbow"}
+    assert canvas.at(2, "right elbow")[0] < out_of_sight[0] - 20
+
+
 def minus_points(one: tuple[float, float], other: tuple[float, float]) -> tuple[float, float]:
     return one[0] - other[0], one[1] - other[1]
 

@@ -88,6 +88,19 @@ class PeopleCanvas:
         )
         return x, y
 
+    def joint_handle(self, number: int) -> Point:
+        """Where a joint of the chosen place is taken hold of on the screen: of those that it has, those of the left
+        side first, from the shoulder on."""
+        x, y = self.evaluate(
+            """(canvas, number) => {
+                const circle = canvas.pane.svg.querySelectorAll('g[aria-selected=true] circle')[number];
+                const {left, top, width, height} = circle.getBoundingClientRect();
+                return [left + width / 2, top + height / 2];
+            }""",
+            number,
+        )
+        return x, y
+
     def name_tag(self, given: int) -> Point:
         """Where the name of a place is on the screen."""
         x, y = self.evaluate(
