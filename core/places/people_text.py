@@ -11,7 +11,7 @@ from ..checks.names import People
 from ..checks.text import COLON, number_in, pieces, plain, unquoted
 from . import builds
 from .builds import ADULT, Build
-from .people_words import NOUNS, OLDEST, UNIT, AskedBack, Said, one_of, plain_letters, scan, side_in
+from .people_words import CM, METRE_OR_FOOT, NOUNS, OLDEST, AskedBack, Said, one_of, plain_letters, scan, side_in
 
 EXAMPLE = "adult, girl 6 waving, woman 150 cm"
 _YOUNGEST_ALONE = 2
@@ -24,8 +24,13 @@ _DIFFERENCE = 8.0
 """cm by which somebody is taller or shorter who is told to be so, where it is not written."""
 _BETWEEN_PEOPLE = r",\s*and\b|,|\band\b|[和与](?!.{1,60}一样高)"
 """What stands between people: as COMMA, and the word for it."""
-_DECIMAL_COMMA = re.compile(rf"(?<![\d.,])(\d{{1,3}}),(\d{{1,2}})(?=\s*{UNIT})", re.IGNORECASE)
-_MAY_BE_METRES = re.compile(rf"(?<![\d.,])(?:[01][.,]\d{{1,2}}|2[.,][0-3]\d)(?![\d.,]|\s*{UNIT})", re.IGNORECASE)
+_DECIMAL_COMMA = re.compile(
+    rf"(?<![\d.,])(?:(\d),(?=\d{{1,2}}\s*{METRE_OR_FOOT})|(\d{{3}}),(?=\d\s*{CM}))", re.IGNORECASE
+)
+"""The comma of 1,80 m and of 162,5 cm; that of 6,80 cm stands between an age and a height."""
+_MAY_BE_METRES = re.compile(
+    rf"(?<![\d.,])(?:[01][.,]\d{{1,2}}|2[.,][0-3]\d)(?![\d.,]|\s*(?:{METRE_OR_FOOT}|{CM}))", re.IGNORECASE
+)
 _NUMBERED = re.compile(r"(?:person|place|number|人物|位置)\s*(\d+)", re.IGNORECASE)
 
 
@@ -131,7 +136,11 @@ def _too_many(entry: _Entry, place: int, entries: Sequence[_Entry], who: _List) 
 
 def _entries(text: str, who: _List) -> list[_Entry]:
     """An entry for each person of a text, see `read`. Raises BadLayout for words that are not understood."""
-    lines = [_DECIMAL_COMMA.sub(r"\1.\2", plain(line)) for line in plain_letters(text).splitlines() if plain(line)]
+    lines = [
+        _DECIMAL_COMMA.sub(lambda comma: f"{comma[0][:-1]}.", plain(line))
+        for line in plain_letters(text).splitlines()
+        if plain(line)
+    ]
     has_lines = len(lines) > 1
     entries: list[_Entry] = []
     for line in lines:

@@ -157,8 +157,8 @@ _CHINESE_NUMBER = "[零\u3007一二两三四五六七八九十]"
 _INCH_SIGN = r"(?:''|\u2032\u2032|[\"\u2033\u201d]|in\.?(?![a-z])|inch(?:es)?(?![a-z])|英寸)"
 _FOOT = r"(?:['\u2032\u2019]|(?:ft\.?|foot|feet)(?![a-z])|英尺)"
 _METRE = r"(?:m|met(?:er|re)s?)(?![a-z])"
-_CM = r"(?:(?:cm|centimet(?:er|re)s?)(?![a-z])|厘米|公分)"
-UNIT = f"(?:{_METRE}|米|{_CM}|{_FOOT})"
+CM = r"(?:(?:cm|centimet(?:er|re)s?)(?![a-z])|厘米|公分)"
+METRE_OR_FOOT = f"(?:{_METRE}|米|{_FOOT})"
 _SIDES = {
     "left": "left", "right": "right", "middle": "middle", "center": "middle", "centre": "middle",
     "左": "left", "右": "right", "中": "middle",
@@ -282,7 +282,7 @@ _PATTERNS: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], Said]], ...] =
     (re.compile(rf"(?<!\d)(?P<metres>\d)[.,](?P<part>\d{{1,2}})\s*(?:{_METRE}|米)"), _metres),
     (re.compile(rf"(?<!\d)(?P<metres>\d)\s*(?:{_METRE}|m(?=\d\d(?!\d)))(?P<part>\d\d(?!\d))?"), _metres),
     (re.compile(rf"(?P<metres>\d|[一两二])米(?P<part>\d{{1,2}}(?!\d)|{_CHINESE_NUMBER}{{1,2}}(?!岁))?"), _metres),
-    (re.compile(rf"(?P<cm>\d{{1,3}}(?:[.,]\d)?)\s*{_CM}"),
+    (re.compile(rf"(?P<cm>\d{{1,3}}(?:[.,]\d)?)\s*{CM}"),
      lambda match: Said(height=float(match["cm"].replace(",", ".")))),
     (re.compile(rf"\d[.,]\d+\s*{_FOOT}"), _asked_of_decimal),
     (re.compile(rf"(?P<feet>\d)\s*{_FOOT}(?:\s*(?P<inches>1[01]|\d)(?![\d.,])(?!\s*(?:years?|yrs?|yo|岁))"
@@ -315,6 +315,7 @@ _CHINESE_COMPARISON = re.compile(
     r"比(?P<who>.{1,60}?)(?P<how>高|矮)(?:\s*(?P<cm>\d{1,3})\s*(?:cm|厘米|公分))?"
     r"|[和跟与](?P<same>.{1,60}?)一样高"
 )
+_MOST_WORDS_OF_A_NAME = 12
 _SIGNS = {"taller than": 1, "shorter than": -1, "as tall as": 0, "高": 1, "矮": -1}
 
 
@@ -322,7 +323,7 @@ def _comparison(words: str, at: int, people: People) -> tuple[Said, int] | None:
     """A height beside somebody's at a position, and where it ends. Raises AskedBack for somebody who is not there."""
     english = _ENGLISH_COMPARISON.match(words, at)
     if english:
-        parts = words[english.end() :].split(" ")
+        parts = words[english.end() :].split(" ")[:_MOST_WORDS_OF_A_NAME]
         # The longest name that somebody has: Anna Lee, and not Anna.
         for length in range(len(parts), 0, -1):
             who = " ".join(parts[:length])
