@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from comfy_api.latest import io, ui
 from torch import Tensor
 
@@ -74,7 +75,7 @@ class DetectFaces(FindsFaces, io.ComfyNode):
             category=IN_PEOPLE,
             inputs=[
                 FaceModelSocket.Input("face_model", optional=True),
-                io.Image.Input("image"),
+                io.Image.Input("image", optional=True),
                 io.Combo.Input("order", options=list(analysis.ORDERS)),
                 pixels_input("min_size"),
                 io.Int.Input("max_faces", default=0, min=0, max=100),
@@ -87,12 +88,17 @@ class DetectFaces(FindsFaces, io.ComfyNode):
     def execute(
         cls,
         face_model: HostedFaceModel | None,
-        image: Tensor,
+        image: Tensor | None,
         order: str,
         min_size: int,
         max_faces: int,
         face_landmarks: Mapping[str, Any] | None = None,
     ) -> io.NodeOutput:
+        if image is None:
+            notes.tell("No picture is linked, so no face is looked for.")
+            return io.NodeOutput(
+                Faces((), width=0, height=0), torch.zeros(1, 64, 64, 3, device="cpu", dtype=torch.float32), 0
+            )
         if len(image) != 1:
             why = f"Detect Faces got a batch of {len(image)} pictures; it reads one."
             raise BadPhoto(why, "Pick one with Get Image from Batch, or use one Detect Faces per picture.")

@@ -161,7 +161,9 @@ class LayoutFromPicture(io.ComfyNode):
             raise BadLayout(f"{LAYOUT} makes a layout of one thing; connected: {listed(connected) or 'none'}.", advice)
         # `connected` has exactly one name, so one branch below gets its source. Only poses have notes.
         layout_notes: Sequence[str] = ()
-        if faces is not None:
+        if faces is not None and not faces.width:
+            layout = _in_the_middle(width, height, body)
+        elif faces is not None:
             layout = layouts.from_faces(faces, width, height, fit, body)
         elif masks is not None:
             layout = layouts.from_masks(masks, width, height, body)
@@ -173,6 +175,14 @@ class LayoutFromPicture(io.ComfyNode):
         photo = None if image is None else image[0]  # (H, W, C): the first picture of the batch
         preview = place_previews.numbered_layout(layout, notes=layout_notes, background=photo, fit=fit)[None]
         return _layout_output(cls, layout, preview)
+
+
+def _in_the_middle(width: int, height: int, body: str) -> Layout:
+    """The place of one person, for Detect Faces without a picture: somebody who is kept has no photo. body: as in
+    layouts.from_faces."""
+    layout = group.layout(1, "bust" if body == "none" else body, 0, width, height)
+    slots = [replace(slot, pose=None) if body == "none" else slot for slot in layout.slots]
+    return replace(layout, slots=tuple(slots))
 
 
 class ExpressionFromPhoto(io.ComfyNode):

@@ -35,6 +35,7 @@ from pack.core.places.region_settings import RegionSettings
 from pack.core.second_pass import cutting
 from pack.nodes import casts, looks, places
 from pack.nodes.control_images import DrawSkeletons
+from pack.nodes.faces import DetectFaces
 from pack.nodes.references.ranges import ranges_of_people
 from tiny import people_made
 
@@ -282,6 +283,16 @@ def wide_slot(left: float) -> Slot:
 
 FOUR_PLACES = Layout(1200, 600, tuple(wide_slot(left) for left in (50.0, 350.0, 650.0, 950.0)))
 THREE_PEOPLE = Cast((painted("Anna", RED), painted("Ben", GREEN, RED), painted("Carla", BLUE, RED)))
+
+
+@pytest.mark.parametrize("body", ["none", "half"])
+def test_without_a_picture_one_person_stands_in_the_middle(body: str) -> None:
+    """Somebody who is kept is drawn without a photo."""
+    faces = DetectFaces.execute(None, None, "largest", 0, 1).args[0]
+    (slot,) = places.LayoutFromPicture.execute(faces, 832, 1216, "pad", body).args[0].slots
+    assert slot.keypoints is not None and slot.box is not None
+    assert slot.center[0] == pytest.approx(416, abs=1) and 0 < slot.center[1] < 608
+    assert (slot.pose is None) == (body == "none")
 
 
 @pytest.mark.parametrize("draw", ["skeletons", "face keypoints", "body surface"])
