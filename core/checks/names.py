@@ -58,6 +58,11 @@ def of_person(name: str) -> str:
     return folded(plain(unquoted(name), MOST_NAME_LETTERS)).translate(_APOSTROPHES)
 
 
+def mentions(text: str, name: str) -> bool:
+    """Whether the name of a person or of a look stands in a text, in any of its spellings; it may be part of a word."""
+    return of_person(name) in folded(plain(text)).translate(_APOSTROPHES)
+
+
 class Meant(NamedTuple):
     """A word of a text, a name or a number, and the indices of the people that it may mean."""
 

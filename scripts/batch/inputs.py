@@ -203,14 +203,16 @@ class Template:
         beside: list[Beside] = []
         people: dict[str, str] = {}
         """Saved people by the columns of photos that name them, as their files are called."""
-        for column, cell in row.cells.items():
+        # Files last: what the other cells say of looks is known then.
+        for column, cell in sorted(row.cells.items(), key=lambda item: self.is_file(*item)):
             column_input = self.inputs[column]
             if not self.is_file(column, cell):
                 value = column_input.value(cell)
             else:
                 found = self._found(column, cell)
                 is_picture = column_input.is_picture and not found.is_person
-                value = photo_files.put(found.folder, found.name, files, is_picture, found.stamp, found.look)
+                said = self._looks_said(column, prompt) if found.is_person else None
+                value = photo_files.put(found.folder, found.name, files, is_picture, found.stamp, found.look, said)
                 who = column.removesuffix(f".{column_input.targets[0][1]}")
                 if found.is_person:
                     beside.append(Beside(who, value, files[value]))
@@ -234,6 +236,11 @@ class Template:
             return Job(row, prompt, files, beside)
         prompt = self._with_people(prompt, row, people)
         return Job(row, prompt, saved_people.files_in(prompt, files), beside)
+
+    def _looks_said(self, column: str, prompt: Prompt) -> tuple[str, ...] | None:
+        """As `with_looks_worn` has it, for the saved person of a column."""
+        said = saved_people.looks_said(prompt)
+        return () if said and self._why_not_worn(column) else said
 
     def _with_people(self, prompt: Prompt, row: Row, people: Mapping[str, str]) -> Prompt:
         """The prompt with Load Person in the place of every photo whose cell names a saved person.

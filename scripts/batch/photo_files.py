@@ -76,28 +76,32 @@ def put(
     is_picture: bool = True,
     stamp: str = "",
     look: str | None = None,
+    said: tuple[str, ...] | None = None,
 ) -> str:
     """Put a file among the files of a row, and return its name there: its own in plain letters, and a hash of what is
     in it.
 
     is_picture: whether ComfyUI will read it as a picture. It would take what there is of one: of half a JPEG the rest
     is grey, of a telephone's HEIC it takes the first piece. stamp: of the file, if it is known: one with the same stamp
-    is not read again. look: of a saved person, which travels with this look alone, "" with none, None as it is.
+    is not read again. look: of a saved person, which travels with this look alone, "" with none, None with those that
+    the row wears. said: as of `with_looks_worn`; None for the file as it is.
 
     Raises BadRow for a file that is empty or cannot be read, and for a picture that is not whole or
     of a kind that the pack does not read, whatever its name says.
     """
     if stamp:
-        key = (folder.address, name, stamp, is_picture, look)
-        copy = _kept.copy(key, lambda: _copy(folder, name, is_picture, size_in(stamp), look))
+        key = (folder.address, name, stamp, is_picture, look, said)
+        copy = _kept.copy(key, lambda: _copy(folder, name, is_picture, size_in(stamp), look, said))
     else:
-        copy = _copy(folder, name, is_picture, None, look)
+        copy = _copy(folder, name, is_picture, None, look, said)
     files[copy.name] = copy.data
     return copy.name
 
 
-def _copy(folder: Folder, name: str, is_picture: bool, size: int | None, look: str | None) -> _Copy:
-    """A file, read. size: if it is known. look: see `put`. Raises BadRow."""
+def _copy(
+    folder: Folder, name: str, is_picture: bool, size: int | None, look: str | None, said: tuple[str, ...] | None
+) -> _Copy:
+    """A file, read. size: if it is known. look, said: see `put`. Raises BadRow."""
     place = folder.place(name)
     path = PurePath(place)
     try:
@@ -109,6 +113,12 @@ def _copy(folder: Folder, name: str, is_picture: bool, size: int | None, look: s
             data = with_look_alone(data, look)
             # Of what it is made of: safetensors writes metadata in any order.
             digest = hashlib.sha256(f"{digest} {look}".encode()).hexdigest()
+        elif said is not None:
+            from .saved_looks import with_looks_worn
+
+            worn = with_looks_worn(data, said)
+            if worn is not data:
+                data, digest = worn, hashlib.sha256(f"{digest} {said}".encode()).hexdigest()
     except Unreadable as cause:
         raise BadRow(f"{place} {cause}.") from cause
     if not data:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Collection
 from dataclasses import replace
 
 from safetensors import SafetensorError
@@ -12,6 +13,7 @@ from shared.given_files import Unreadable
 from core.cast import Person
 from core.checks.errors import LikenessError
 from core.checks.limits import PERSON_LETTERS, json_in
+from core.checks.names import mentions
 from core.persons.saving import FORMAT, VERSIONS, from_tensors, to_tensors
 
 MOST_BEGIN_BYTES = 2**20
@@ -49,6 +51,24 @@ def with_look_alone(data: bytes, look: str) -> bytes:
     worn = tuple(one for one in person.looks if one.name == look)
     if not worn and person.has_no_photo and not person.loras:
         raise Unreadable("has no photo, so without a look it would not say who it is")
+    return save(*to_tensors(replace(person, looks=worn)))
+
+
+def with_looks_worn(data: bytes, said: Collection[str]) -> bytes:
+    """The file of a person without looks that a workflow does not wear.
+
+    said: what its inputs for looks say, "" for nothing, where the newest look is worn; empty where it draws no looks.
+    What is no file of a person stays as it is, and so does a person who is known by looks alone.
+    """
+    try:
+        person = person_in(data)
+    except Unreadable:
+        return data
+    worn = tuple(look for look in person.looks if any(mentions(text, look.name) for text in said))
+    if said and person.looks and person.looks[-1] not in worn:
+        worn = (*worn, person.looks[-1])
+    if len(worn) == len(person.looks) or (not worn and person.has_no_photo and not person.loras):
+        return data
     return save(*to_tensors(replace(person, looks=worn)))
 
 

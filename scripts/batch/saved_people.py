@@ -25,6 +25,7 @@ FILE = "file"
 MEASURE = "LikenessMeasureLikeness"
 LOOKS = "looks"
 """The input of nodes that read the looks of people."""
+_READ_ALL_LOOKS = ("LikenessSavePerson", "LikenessKeepPeople", "LikenessLookFromPicture")
 _PEOPLE_SOCKETS = ("LIKENESS_CAST", "LIKENESS_PERSON")
 _UPLOADED = " [input]"
 """How Load Person is told that a file is in ComfyUI's input folder, with the photos."""
@@ -127,6 +128,15 @@ def _last_readers(prompt: Prompt, photo: str, object_info: ObjectInfo) -> list[s
         else:
             waiting += readers_of(prompt, number)
     return last
+
+
+def looks_said(prompt: Prompt) -> tuple[str, ...] | None:
+    """What the inputs for looks of a prompt say, each text once; None where people are needed with all of their looks:
+    a node keeps them or gives them another look, or a link says which are worn."""
+    if any(node["class_type"] in _READ_ALL_LOOKS for node in prompt.values()):
+        return None
+    said = [node["inputs"][LOOKS] for node in prompt.values() if LOOKS in node["inputs"]]
+    return tuple(dict.fromkeys(["", *said])) if all(isinstance(text, str) for text in said) else None
 
 
 def wearing_nodes(prompt: Prompt, object_info: ObjectInfo) -> list[str]:

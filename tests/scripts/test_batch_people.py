@@ -415,6 +415,37 @@ def test_a_file_with_one_look_alone_is_that_of_the_person_with_it(tmp_path: Path
         assert saved_looks.names_of_looks(data[: saved_looks.MOST_BEGIN_BYTES]) == ([look] if look else [])
 
 
+WORN: list[tuple[list[str], list[str]]] = [
+    ([], []),
+    ([""], ["hat"]),
+    (["", "Anna: COAT"], ["coat", "hat"]),
+    (["1: \u201cblue 2\u201d; 2: coat"], ["coat", "Blue 2", "hat"]),
+    (["-"], ["hat"]),
+]
+
+
+@pytest.mark.parametrize(("said", "names"), WORN)
+def test_looks_that_a_row_does_not_wear_stay_at_home(said: list[str], names: list[str], tmp_path: Path) -> None:
+    """The newest travels where nothing else is said of its owner: names of others are not known here."""
+    everything = save(*to_tensors(person_with_looks("coat", "Blue 2", "hat")))
+    data = saved_looks.with_looks_worn(everything, said)
+    assert [look.name for look in read_person(data, tmp_path).looks] == names
+    assert (data is everything) == (len(names) == 3)
+    assert len(data) < len(everything) or len(names) == 3
+    assert saved_looks.with_looks_worn(b"no person", said) == b"no person"
+
+
+def test_what_a_row_says_of_looks_is_asked_of_all_its_nodes() -> None:
+    def said(**inputs: Any) -> tuple[str, ...] | None:
+        return saved_people.looks_said({"1": node("LikenessEncodeParts", **inputs), "2": node("LikenessCast")})
+
+    assert said() == ("",)
+    assert said(looks="Anna: coat") == ("", "Anna: coat")
+    assert said(looks=["9", 0]) is None
+    for kind in ("LikenessSavePerson", "LikenessKeepPeople", "LikenessLookFromPicture"):
+        assert saved_people.looks_said({"1": node(kind)}) is None
+
+
 def test_of_several_looks_the_one_is_shown_that_is_worn_unless_another_is_written(tmp_path: Path) -> None:
     """The newest, as every node wears it."""
     data = save(*to_tensors(person_with_looks("red", "blue")))
@@ -430,6 +461,7 @@ def test_a_person_of_looks_alone_is_shown_by_them_and_needs_one(tmp_path: Path) 
     assert [caption for caption, _ in entry] == ["A: red, shoes", "A: red, coat", "B: red, shoes", "B: red, coat"]
     with pytest.raises(Unreadable, match="has no photo, so without a look it would not say who it is"):
         saved_looks.with_look_alone(data, "")
+    assert saved_looks.with_looks_worn(data, ()) is data
 
 
 LOOKS: list[tuple[str, str | None]] = [
@@ -496,6 +528,32 @@ def cells_of(folder: Path) -> PhotoCells:
         (folder / name).write_bytes(data)
         (folder / "saved" / name).write_bytes(data)
     return PhotoCells(Folder(str(folder)), SavedPeople([folder / "saved"]))
+
+
+@posix
+def test_of_a_saved_person_in_the_place_of_a_photo_the_worn_looks_travel(tmp_path: Path) -> None:
+    cells_of(tmp_path)
+    graph = {
+        "1": node("LoadImage", "Anna", image="a.jpg"), "2": node("LikenessPerson", image=["1", 0]),
+        "3": node("LikenessCast", person_1=["2", 0]),
+        "4": node("LikenessEncodeParts", "Encode", cast=["3", 0], looks=""),
+        "5": node("SaveImage", images=["4", 1]),
+    }  # fmt: skip
+    photo = {"required": {"image": [["a.jpg"], {"image_upload": True}]}}
+    known = {**KNOWN, "LoadImage": {**KNOWN["LoadImage"], "input": photo}}
+    folder = Folder(str(tmp_path))
+    for wearing, cells, names in (
+        (True, {}, ["scene 2: blue"]),
+        (True, {"Encode.looks": "Anna:  RED coat"}, ["Red coat", "scene 2: blue"]),
+        (False, {}, []),
+    ):
+        drawn = graph if wearing else {**graph, "4": node("LikenessPlaceCast", "Encode", cast=["3", 0], looks="")}
+        (tmp_path / "graph.json").write_text(json.dumps(drawn))
+        columns = ["Anna.image", *cells]
+        saved_here = SavedPeople([tmp_path / "saved"])
+        template = Template(tmp_path / "graph.json", known, columns, folder, tmp_path, saved_here)
+        (data,) = template.job(Row(2, "a", {"Anna.image": "anna.safetensors", **cells})).files.values()
+        assert [look.name for look in read_person(data, tmp_path).looks] == names
 
 
 @posix
