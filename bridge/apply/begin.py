@@ -158,7 +158,7 @@ def begin_acting(
     where: None for everywhere. when: None for the whole schedule. fits: called with `given` and `name`.
     Raises BadRange for a range that ends before it starts, what `limited` of `where` raises, and what `fits` raises.
     """
-    _tell(taking, where, [*more, _note_on_prompt(node, taking)], nothing)
+    _tell(taking, where, [*more, *_notes_on_prompt(node, taking)], nothing)
     schedule = ScheduleRange(when.start, when.end).checked(when.what_acts) if when else WHOLE_SCHEDULE
     row_count = len(taking.people) if taking.cast.by_row else 0  # 0: rows of the batch belong to nobody
     acting = ActingPeople(node, taking, schedule, NodeOfRun(name, notes.node_of(node), row_count))
@@ -168,14 +168,17 @@ def begin_acting(
     return acting
 
 
-def _note_on_prompt(node: type[io.ComfyNode], taking: TakingPart) -> str:
-    """Whether the prompt speaks of as many people as there are, as far as that can be told; "" where each row of the
-    batch is of one of them."""
+def _notes_on_prompt(node: type[io.ComfyNode], taking: TakingPart) -> list[str]:
+    """Whether the prompt speaks of as many people as there are, and is the example's, as far as that can be told; []
+    where each row of the batch is of one of them."""
     people = taking.cast.people
     if taking.cast.by_row or not people:
-        return ""
+        return []
     text = prompt_of(node)
-    return "" if text is None else prompt_people.note(text, len(people), [person.name for person in people])
+    if text is None:
+        return []
+    names = [person.name for person in people]
+    return [prompt_people.note(text, len(people), names), prompt_people.example_note(text)]
 
 
 def _tell(taking: TakingPart, where: AtFaces | OnBodies | None, more: Sequence[str], nothing: str) -> None:

@@ -1,5 +1,9 @@
 """The note of a prompt that does not speak of as many people as there are."""
 
+import json
+import re
+from pathlib import Path
+
 import pytest
 from pack.core.checks import prompt_people
 
@@ -30,3 +34,17 @@ def test_a_prompt_that_speaks_of_others_than_the_cast_is_noted(prompt: str, peop
     told = prompt_people.note(prompt, people, ("Anna", "person 2"))
     assert said in told
     assert bool(said) == bool(told)
+
+
+def test_what_our_workflows_say_of_the_drawn_people_is_known_again() -> None:
+    """All that a prompt says of clothes and hair; what it says of everybody is nobody's."""
+    found: dict[str, str] = {}
+    for path in (Path(__file__).parents[2] / "workflows").glob("*.json"):
+        graph = json.loads(path.read_text("utf-8"))
+        for inside in (graph, *graph.get("definitions", {}).get("subgraphs", [])):
+            texts = [node["widgets_values"][0] for node in inside["nodes"] if node["type"] == "CLIPTextEncode"]
+            found |= {text: prompt_people.example_note(text) for text in texts}
+    dressed = {text for text in found if re.search(r"\ba .*(coat|jacket|sweater|blazer|pullover|hair)", text)}
+    assert dressed == {text for text, note in found.items() if note}
+    assert len(dressed) > 5
+    assert prompt_people.example_note("a man in a green coat and grey jeans") == ""
