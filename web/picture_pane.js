@@ -17,6 +17,7 @@ const SVG = "http://www.w3.org/2000/svg";
 const MARGIN = 0.08; // of the picture's sides, seen around it: handles of somebody at its edge lie outside
 const DEEPEST = 12; // times that it can be zoomed into
 const [MOUSE_REACH, TOUCH_REACH] = [9, 22]; // px of the screen around a handle
+const MIDDLE = 4; // of buttons that are held
 const THINNED = 0.04; // of the unit of a lasso: how far its line may be from what was drawn
 
 /** @typedef {number[]} Point x and y */
@@ -168,6 +169,7 @@ export class Pane {
     on("pointermove", this.onMove);
     on("pointerup", this.onUp);
     on("pointercancel", this.onCancel);
+    on("mousedown", (event) => this.passed !== undefined && event.preventDefault()); // nor is the focus the pane's
     on("contextmenu", (event) => event.preventDefault());
     on("wheel", this.onWheel);
     on("keydown", this.onKey);
@@ -229,16 +231,15 @@ export class Pane {
 
   /** Whether an event of a pointer is the graph's: that of the middle button, or far out. */
   isGraphs(event) {
-    if (event.type === "pointerdown") {
-      if (event.button !== 1 && !this.isFarOut()) return false;
-      this.passed = event.pointerId;
-    } else if (this.passed !== event.pointerId) return false;
-    else if (event.type !== "pointermove") this.passed = undefined;
+    if (event.type === "pointerdown") this.passed = event.button === 1 || this.isFarOut() ? event.pointerId : undefined;
+    else if (!event.buttons && event.type === "pointermove") this.passed = undefined; // it was let go of elsewhere
+    if (this.passed !== event.pointerId) return false;
+    if (!["pointerdown", "pointermove"].includes(event.type)) this.passed = undefined;
     // Nodes 2.0 pan by the middle button by themselves.
-    if (!isClassic() && event.button === 1) return true;
-    event.preventDefault();
+    if (!isClassic() && (event.button === 1 || event.buttons === MIDDLE)) return true;
+    // Nodes 2.0 drag a node by its own element, and take a step of undo at the mouseup.
+    if (isClassic()) event.preventDefault();
     event.stopPropagation();
-    // Nodes 2.0 drag a node by its own element.
     sendOn(event, isClassic() ? undefined : this.svg.closest("[data-node-id]"));
     return true;
   }

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from browser.canvas import Graph, node
-from browser.fixtures import newest_often
+from browser.fixtures import ALL, in_frontends, newest_often
 from browser.node_on_page import NodeOnPage
 from browser.people_canvas import PeopleCanvas
 from browser.visit import Visit
@@ -158,6 +158,26 @@ def test_a_gesture_outlives_that_the_editor_learns_which_tab_is_open(visit: Visi
     assert saved_text(visit) == canvas.text() != ""
 
 
+@pytest.mark.both_hosts
+@in_frontends(*ALL)
+def test_far_out_the_node_is_dragged_and_nobody_on_it(visit: Visit) -> None:
+    """Where heads are under 12 px high on the screen; it is one step of undo."""
+    canvas = opened(visit)
+    canvas.node.evaluate("""node => {
+        Object.assign(app.canvas.ds, {scale: 0.15, offset: [2000 - node.pos[0], 1500 - node.pos[1]]});
+        app.canvas.setDirty(true, true);
+    }""")
+    visit.canvas.settle()
+    before = canvas.node.evaluate("node => [...node.pos]")
+    canvas.drag(canvas.at(2), (60, 30))
+    moved = canvas.node.evaluate("node => [...node.pos]")
+    assert canvas.text() == ""
+    assert minus_points(moved, before) == pytest.approx((400, 200), abs=30)
+    visit.page.keyboard.press("Control+z")
+    visit.await_true(lambda: canvas.node.evaluate("node => [...node.pos]") == pytest.approx(before, abs=1))
+    assert visit.red() == []
+
+
 def size(visit: Visit, canvas: PeopleCanvas, width: int) -> None:
     """The layout is given another width; wait until the canvas has it."""
     visit.canvas.node_of("LikenessLayoutForAGroup").set_value("width", width)
@@ -236,6 +256,42 @@ def test_a_canvas_says_that_it_waits_for_the_picture_that_is_being_made(visit: V
     canvas.await_true("canvas => canvas.size()[0] === 896")
     assert "Waits" not in canvas.line()
     assert edits(canvas).keys() == {"1"}
+    assert visit.red() == []
+
+
+@pytest.mark.both_hosts
+def test_the_wheel_the_keys_and_the_room_are_whose_they_are(visit: Visit) -> None:
+    """The wheel is the canvas's with the focus, else the graph's, as is the middle button. Plain keys are the canvas's:
+    the graph would remove the node. The node's picture takes no room from it."""
+    canvas = opened(visit, kind=PLACE_CAST)
+    places = canvas.node
+    places.select()
+    places.show_at(200, 80)
+    visit.canvas.settle()
+    mouse = visit.page.mouse
+    mouse.move(*canvas.at(2))
+    mouse.wheel(0, -240)
+    # By how much it zooms, and which way, editors say by what they take the wheel for.
+    visit.await_true(lambda: visit.page.evaluate("app.canvas.ds.scale") != 1)
+    assert canvas.evaluate("canvas => canvas.state.view.zoom") == 1
+    places.show_at(200, 80)
+    visit.canvas.settle()
+    canvas.press("Escape")
+    mouse.move(*canvas.at(2))
+    mouse.wheel(0, -240)
+    canvas.await_true("canvas => canvas.state.view.zoom > 1")
+    assert visit.page.evaluate("app.canvas.ds.scale") == 1
+    canvas.press("w", "q", "Delete")
+    assert len(visit.canvas.kinds()) == 3
+    before = visit.page.evaluate("[...app.canvas.ds.offset]")
+    mouse.down(button="middle")
+    mouse.move(600, 300, steps=3)
+    mouse.up(button="middle")
+    assert visit.page.evaluate("[...app.canvas.ds.offset]") != before
+    high = canvas.evaluate("({pane}) => pane.svg.clientHeight")
+    assert visit.run()["status"]["status_str"] == "success"
+    visit.canvas.settle()
+    assert canvas.evaluate("({pane}) => pane.svg.clientHeight") > high - 80, "a line of words, and no picture"
     assert visit.red() == []
 
 

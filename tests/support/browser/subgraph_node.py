@@ -127,7 +127,7 @@ class SubgraphNode(NodeOnPage):
             self._change_on_canvas(name)
 
     def bring_into_view(self) -> None:
-        self.show_at(400, 120)
+        self.show_at(400, 240)  # below what the editor says of files that are missing
         self._canvas.settle()
 
     def _change_in_vue(self, name: str) -> None:
