@@ -191,7 +191,7 @@ function inPixels(place, edit, own, { at, head }) {
     const hand = handOf(place.hands?.[side], side, place, own);
     if (hand) hands[side] = hand.map(at);
   }
-  const outlines = (edit.region ?? []).map((outline) => ({ sign: outline[0], points: pointsOf(outline).map(at) }));
+  const outlines = (edit.region ?? []).map((one) => ({ sign: one[0], points: pointsOf(one).map(at) }));
   return { joints: { ...joints, ...neck }, hands, outlines, faceBox: faceBoxOf(place, at, head) };
 }
 
@@ -249,7 +249,7 @@ export function heldJoints({ joints }, isSeen) {
       if (isSeen(middle)) seen = middle;
       else unseen = middle;
     }
-    return seen;
+    return plus(before, times(minus(seen, before), 0.8)); // not at the very edge
   };
   return HANDLES.filter((name) => joints[name]).map((name) => ({ name, at: held(name) }));
 }
