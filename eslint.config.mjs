@@ -1,7 +1,7 @@
 // The scripts of the editor: npx eslint web. The version stands in .github/workflows/lint.yml.
 
 const GLOBALS =
-  "CSS LiteGraph ResizeObserver URL URLSearchParams clearTimeout document navigator performance queueMicrotask requestAnimationFrame setTimeout structuredClone window";
+  "CSS LiteGraph MutationObserver ResizeObserver URL URLSearchParams clearTimeout document navigator performance queueMicrotask requestAnimationFrame setTimeout structuredClone window";
 const RULES = `
   array-callback-return consistent-return eqeqeq no-const-assign no-constant-condition no-dupe-else-if no-dupe-keys
   no-duplicate-imports no-empty no-eval no-fallthrough no-implied-eval no-import-assign no-invalid-regexp no-loss-of-precision

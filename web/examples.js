@@ -22,7 +22,7 @@ function fieldsOf(box) {
 function showExamples() {
   for (const box of allNodesOf(rootGraph()).filter((node) => node.subgraph && node.inputs)) {
     for (const { widget, input, example } of fieldsOf(box)) {
-      const onPage = [...document.querySelectorAll(`[data-node-id="${box.id}"] label`)];
+      const onPage = [.../** @type {NodeListOf<HTMLLabelElement>} */ (document.querySelectorAll(`[data-node-id="${box.id}"] label`))];
       const label = onPage.find(({ textContent }) => textContent === (input.label ?? input.name));
       for (const field of [widget.element, widget.inputEl, label && document.getElementById(label.htmlFor)])
         if (field?.tagName === "TEXTAREA" && field.placeholder !== example) field.placeholder = example;

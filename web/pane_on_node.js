@@ -36,11 +36,7 @@ export function fieldOf(nodes, field) {
 
 export class PaneOnNode {
   /**
-   * A subclass has what a Pane asks of its scene, and:
-   *   read(text): what the text says; undefined of one that cannot be read
-   *   written(edits): the text that says it
-   *   title(): what the pane shows, in words
-   *   lines(): what one has to know, the most needed first
+   * A subclass has what a Pane asks of its scene, and `read`, `written`, `title` and `lines`.
    *
    * field: what the text is called, {name, label} of an input. role: of the pane. buttons: {title, icon, act, needs,
    * isPressed} each; all but icon are called with this, title may be words.
@@ -60,6 +56,29 @@ export class PaneOnNode {
     this.element.className = "likeness-canvas";
     Object.assign(this.element, { likeness: this });
     this.buttons = buttons.map((button) => [button, this.addButton(button)]);
+  }
+
+  /** What the text says; undefined of one that cannot be read.
+   * @type {(text: string) => any} */
+  read() {
+    return undefined;
+  }
+
+  /** The text that says it.
+   * @type {(edits: any) => string} */
+  written() {
+    return "";
+  }
+
+  /** What the pane shows, in words. */
+  title() {
+    return "";
+  }
+
+  /** What one has to know, the most needed first.
+   * @returns {string[]} */
+  lines() {
+    return [];
   }
 
   addButton({ icon, act }) {
@@ -143,7 +162,7 @@ export class PaneOnNode {
    * perhaps in the middle of a gesture: what was seen of the same node is that workflow's, too. */
   get data() {
     const { view, shownNode, last } = this;
-    if (last?.node === shownNode) view.data ??= last.data;
+    if (last && last.node === shownNode) view.data ??= last.data;
     this.last = { node: shownNode, data: view.data };
     return view.data;
   }

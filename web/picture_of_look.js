@@ -107,7 +107,8 @@ class PictureOfLook extends PaneOnNode {
     return image;
   }
 
-  /** From percent to px of the picture, and back. */
+  /** From percent to px of the picture, and back.
+   * @param {number[]} point */
   at([x, y]) {
     const [width, height] = this.size();
     return [(x / WHOLE) * width, (y / WHOLE) * height];

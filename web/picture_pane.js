@@ -123,7 +123,8 @@ function isOutline(value) {
 
 export const areOutlines = (value) => Array.isArray(value) && value.length <= MOST_OUTLINES && value.every(isOutline);
 
-/** The points of an outline. */
+/** The points of an outline.
+ * @type {(outline: any[]) => Point[]} */
 export const pointsOf = ([, ...numbers]) => numbers.flatMap((x, index) => (index % 2 ? [] : [[x, numbers[index + 1]]]));
 
 // ---- a pen, by which a line is drawn without a mouse: {at, points}
