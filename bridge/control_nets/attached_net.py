@@ -182,7 +182,7 @@ class AttachedNet(ControlNet):
             return self
         # The size of the latent too: a sampler may enlarge it between two steps, and the area then shows another part.
         key = self, entry.area, entry.latent, window
-        return run.once(key, lambda: self._with_part(run.cell, entry, window))
+        return run.kept(key, lambda: self._with_part(run.cell, entry, window))
 
     def _with_part(self, cell: int, entry: AttachedEntry, window: RowNumbers | None) -> AttachedNet:
         """A copy whose hint is the pictures of a window, or of the whole batch, where they show the area of an entry.

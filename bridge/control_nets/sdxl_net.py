@@ -65,7 +65,7 @@ class TokenControlNet(AttachedNet):
         # By the hint too: a TokenNetwork keeps what it makes of it. The nets of two chains, and of parts, have others.
         key = self.control_model, id(self.cond_hint_original), tuple(image_tokens), len(x_noisy)
         # Of the copy for this forward. The host reads the context instead of the text.
-        self.control_model, context = run.once(key, lambda: self._read_by_net(image_tokens, x_noisy))
+        self.control_model, context = run.kept(key, lambda: self._read_by_net(image_tokens, x_noisy))
         cond = {**cond, "crossattn_controlnet": context}
         return super()._residuals(x_noisy, t, cond, batched_number, transformer_options)
 

@@ -104,7 +104,7 @@ class LayersOnDevice:
 
 def layers_on_device(run: Run) -> LayersOnDevice:
     """Those of a run, made once in it."""
-    return run.once(LayersOnDevice, lambda: LayersOnDevice(run))
+    return run.kept(LayersOnDevice, lambda: LayersOnDevice(run))
 
 
 def _new_batch(run: Run, acting: tuple[PerChunk[BlockImageTokens], ...], forward_shape: ForwardShape) -> BlocksBatch:

@@ -97,7 +97,7 @@ def _node(number: int, of_rows: Sequence[PersonLoras], forward_shape: ForwardSha
 
 
 def _new_batch(run: Run, acting: tuple[PerChunk[PersonLoras], ...], forward_shape: ForwardShape) -> LorasBatch:
-    return run.once(LorasOfRun, lambda: LorasOfRun(run)).new_batch(acting, forward_shape)
+    return run.kept(LorasOfRun, lambda: LorasOfRun(run)).new_batch(acting, forward_shape)
 
 
 LORAS = Kind(PersonLoras.key, when_acting(_new_batch))

@@ -163,7 +163,7 @@ def tell_of_file_attention(run: Run, carried: Carried, kind: str = "") -> None:
     """
     if carried.canvas is not None:
         node = carried.canvas.node
-        run.once((TOPIC, node), lambda: _tell(node, is_replaced=_is_replaced(run.model, kind)))
+        run.kept((TOPIC, node), lambda: _tell(node, is_replaced=_is_replaced(run.model, kind)))
 
 
 def _tell(node: NodeOfRun, *, is_replaced: bool) -> None:

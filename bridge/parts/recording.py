@@ -177,7 +177,7 @@ def is_inpainting(model: ModelPatcher, latent_channels: int) -> bool:
 def is_inpainting_in(run: Run, reference: SelfReference) -> bool:
     """What `is_inpainting` says of the MODEL of a run, which is asked once, when it begins."""
     channels = reference.latents.shape[1]
-    return run.once((is_inpainting, channels), lambda: is_inpainting(run.model, channels))
+    return run.kept((is_inpainting, channels), lambda: is_inpainting(run.model, channels))
 
 
 class _RecordedParts(NamedTuple):

@@ -43,7 +43,7 @@ from ..networks.file_attention import (
 )
 from ..networks.layers import attention_of_other_pack
 from ..sampling.carried import PerChunk
-from ..sampling.forward import Batch, ForwardInput, Network, forget_past
+from ..sampling.forward import Batch, ForwardInput
 from ..sampling.rows_of_others import made_rows_error
 from ..sampling.runs import Kind, Run
 from ..sampling.watch import Calls, DueCalls
@@ -56,9 +56,6 @@ class PartsOfRun:
 
     def __init__(self, run: Run) -> None:
         self._run = run
-        # By network: MultiGPU CFG Split has several, and tokens are projected with each one's own modules.
-        self._caches: dict[tuple[Network, None], PartsCache] = {}
-        self._recordings: dict[tuple[Network, SelfReference], _Recording] = {}
         # What other nodes have put in place of attention for the whole run.
         self._options_of_run = {"patches_replace": run.replacements}
 
@@ -83,13 +80,11 @@ class PartsOfRun:
         return cache.batch_of_parts(parts_of_chunks, sharing=True, shape=shape)
 
     def _cache_of(self, forward_input: ForwardInput) -> PartsCache:
-        """The PartsCache of this forward's network, made once in a run."""
+        """The PartsCache of this forward's network, with whose own modules tokens are projected."""
         network = forward_input.network
-        key = network, None
-        if key not in self._caches:
-            forget_past(self._caches, network)
-            self._caches[key] = PartsCache(network.model, network.device, self._options_of_run)
-        return self._caches[key]
+        return self._run.kept(
+            PartsCache, lambda: PartsCache(network.model, network.device, self._options_of_run), network=network
+        )
 
     def _cache_of_recording(
         self, cache: PartsCache, reference: SelfReference, forward_input: ForwardInput
@@ -104,31 +99,17 @@ class PartsOfRun:
         schedule = self._run.schedule
         if reference.steps == 1 or schedule is None:
             return cache.with_nothing_recorded()  # at every step anew, also where the steps cannot be counted
-        key = forward_input.network, reference
         # The number of the recording in the run: it stays the same for as many steps as one recording is used for.
         number = step_of(schedule, forward_input.sigmas) // reference.steps
-        recording = self._recordings.get(key)
-        if recording is None or recording.number != number:
-            # It takes the place of the old one before the caller records: both at once would be large.
-            forget_past(self._recordings, forward_input.network)
-            recording = self._recordings[key] = _Recording(number, cache.with_nothing_recorded())
-        return recording.cache
+        return self._run.kept(reference, cache.with_nothing_recorded, network=forward_input.network, until=number)
 
 
 def _batch(run: Run, by_node: tuple[PerChunk[SharedParts], ...], forward_input: ForwardInput) -> Batch | None:
-    return run.once(PartsOfRun, lambda: PartsOfRun(run)).batch(by_node, forward_input)
+    return run.kept(PartsOfRun, lambda: PartsOfRun(run)).batch(by_node, forward_input)
 
 
 SHARED_PARTS = Kind(SharedParts.key, _batch)
 """Parts that self-attention reads."""
-
-
-@dataclass(frozen=True, eq=False)
-class _Recording:
-    """The last recording of some parts. number: of the step at which it was made, divided by SelfReference.steps."""
-
-    number: int
-    cache: PartsCache
 
 
 _ROUNDED_DOWN = 0.999999
@@ -336,7 +317,7 @@ class PartsCache:
     ) -> SharingBatch:
         """What `_new_batch` gives of these arguments, made once and kept as long as the recording.
 
-        `Run.kept_batch` would keep it, and with it the tokens of the recording, for the whole run.
+        The cache itself is what `Run.kept` keeps: it goes with its recording.
         """
         made_of = parts_of_chunks, sharing, shape
         if made_of not in self._batches:

@@ -41,13 +41,6 @@ class Network(NamedTuple):
         return [hook for hook, _ in self.strengths] == [hook for hook, _ in now.strengths]
 
 
-def forget_past(kept: dict[tuple[Network, Any], Any], now: Network) -> None:
-    """Take out of what is kept, by network and more, that of the same network with earlier strengths."""
-    for key in list(kept):  # another thread may add something of its own network
-        if key[0].is_before(now):
-            del kept[key]
-
-
 class ForwardShape(NamedTuple):
     """What a Batch is made of, beside what acts in it, and by which a run keeps it, together with the Network.
 

@@ -21,7 +21,6 @@ The steps of one forward, in the order in which the host calls them:
 from __future__ import annotations
 
 import math
-import threading
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -66,8 +65,8 @@ from .forward import (
     argument,
     call_network,
     call_uncompiled,
-    forget_past,
 )
+from .kept import Kept
 from .node_of_run import NodeOfRun
 from .row_tables import RowTables
 from .run_notes import WORDS, note_on_words
@@ -144,14 +143,7 @@ class Run(NeverCopied):
         self.watch = Watch()
         self._model_sampling = self.model.get_model_object("model_sampling")
         self._sigma_ranges: dict[ScheduleRange, SigmaRange] = {}
-        self._kept: dict[tuple[Network, Any], Any] = {}
-        """See `_kept_for`."""
-        self._made: dict[Hashable, Any] = {}
-        """See `once`."""
-        self._making = threading.RLock()
-        """Held while a batch is made, for which the host may be asked for memory: MultiGPU CFG Split asks from several
-        threads at once, and the host counts what is loaded for all of them. It guards no dictionary: each thread has a
-        network and a card of its own, and by these is kept what a run keeps."""
+        self.kept = Kept()
         self._deferred_errors = DeferredErrors()
         self._entries: list[_Entry] = []
         self._beside: list[ModelPatcher] = []
@@ -184,12 +176,6 @@ class Run(NeverCopied):
             item.begin(self)
         return everything
 
-    def once(self, key: Hashable, make: Callable[[], T]) -> T:
-        """What `make` gives, made once in this run. key: what tells it from all else that is made so."""
-        if key not in self._made:
-            self._made[key] = make()
-        return self._made[key]
-
     @property
     def devices(self) -> list[torch.device]:
         """Those on which the MODEL samples: several where the host's MultiGPU CFG Split does so."""
@@ -203,7 +189,7 @@ class Run(NeverCopied):
     def end(self) -> None:
         """The sampling has ended: what is left in networks is taken out, and what was made for it is freed."""
         self.at_end.close()
-        self._made.clear()  # what is kept there may hold the run, which would then wait for the garbage collector
+        self.kept.forget_all()
 
     def is_on(self, carried: Carried, sigmas: Tensor) -> bool:
         """Whether `carried` works at these sigmas, (B,), by the schedule of the MODEL that samples.
@@ -239,15 +225,8 @@ class Run(NeverCopied):
         forward.
         """
         made_of = acting, forward_input.shape
-        return self._kept_for(forward_input.network, (new_batch, made_of), lambda: new_batch(self, *made_of))
-
-    def _kept_for(self, network: Network, key: Hashable, make: Callable[[], T]) -> T:
-        """What `make` gives for a network, made once for each key, until its hooks have other strengths."""
-        with self._making:
-            if (network, key) not in self._kept:
-                forget_past(self._kept, network)
-                self._kept[network, key] = make()
-            return self._kept[network, key]
+        key = new_batch, made_of
+        return self.kept(key, lambda: new_batch(self, *made_of), network=forward_input.network)
 
     def row_table(self, chunks: tuple[Chunk, ...], picture_count: int) -> Tensor:
         """The row table of a batch, (rows, 2), for the host. It is remembered whether the host got rows with people.
@@ -438,7 +417,7 @@ class Run(NeverCopied):
                     batch.get_ready(tokens)
             return tokens
 
-        return self._kept_for(network, knowing, make)
+        return self.kept(knowing, make, network=network)
 
     @contextmanager
     def _in_network(self, batches: Sequence[Batch], forward_input: ForwardInput) -> Iterator[None]:
