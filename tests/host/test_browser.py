@@ -288,6 +288,30 @@ def test_notes_stand_where_their_run_is_from_for_as_long_as_they_are_true(visit:
     visit.await_true(lambda: not says_it(), message="No note of a node that the run has not reached.")
 
 
+@pytest.mark.both_hosts
+def test_an_error_stands_below_what_the_host_says_of_it(visit: Visit, people: Graph) -> None:
+    """Also beside the list of errors that the host opens then."""
+    if visit.server.host.version < (0, 33):
+        pytest.skip("this frontend shows errors in a dialog")
+    visit.resize(1366, 768)
+    people["yao"]["inputs"]["which_face"] = "the tall one"
+    visit.close_dialogs()
+    visit.load(people)
+    try:
+        visit.click_run()
+        visit.toasts.await_count("the tall one")
+        toast = visit.toasts.with_words("the tall one")
+        button = visit.details_of_errors()
+        at = toast.box()
+        assert 0 < at["y"] - (button["y"] + button["height"]) < 150
+        assert at["x"] < button["x"] + button["width"] < at["x"] + at["width"] + 20
+        visit.open_details_of_errors()
+        visit.await_true(lambda: toast.box()["x"] < at["x"] - 100, message="It leaves room to the list.")
+    finally:
+        visit.resize(1280, 800)
+        visit.close_dialogs()
+
+
 MARKUP = "<img src=x onerror=window.harmed=1>"
 
 

@@ -47,11 +47,15 @@ class Toast:
         """All of it, also what is folded away."""
         return self._element.text_content() or ""
 
-    def size(self) -> tuple[float, float]:
-        """Width and height in px."""
+    def box(self) -> playwright.FloatRect:
+        """Where on the page it is, px."""
         box = self._element.bounding_box()
         assert box is not None, "the toast is not shown"
-        return box["width"], box["height"]
+        return box
+
+    def size(self) -> tuple[float, float]:
+        """Width and height in px."""
+        return self.box()["width"], self.box()["height"]
 
     def lets_the_mouse_through(self) -> bool:
         """Whether the mouse reaches what lies below the text."""

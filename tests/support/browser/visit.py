@@ -58,6 +58,9 @@ class Opened:
     translation_requests: int
 
 
+_DETAILS = re.compile(r"^\s*(View details|See Errors?|Show details)", re.IGNORECASE)
+
+
 class Visit:
     """A page with the editor of one server. vue: with Vue nodes, else with classic ones."""
 
@@ -131,10 +134,17 @@ class Visit:
         self.page.locator("dialog[open]").evaluate_all("windows => windows.forEach(window => window.close())")
         self.toasts.close()
 
+    def details_of_errors(self) -> playwright.FloatRect:
+        """Where on the page the button of the host's own message is that opens the details of errors."""
+        button = self.page.locator("button").filter(has_text=_DETAILS, visible=True).last
+        playwright.expect(button).to_be_visible()
+        box = button.bounding_box()
+        assert box is not None, "the host says nothing of an error"
+        return box
+
     def open_details_of_errors(self) -> None:
         """Press what frontends keep the details of errors behind."""
-        words = re.compile(r"^\s*(View details|See Errors?|Show details)", re.IGNORECASE)
-        self.page.locator("button").filter(has_text=words).evaluate_all(
+        self.page.locator("button").filter(has_text=_DETAILS).evaluate_all(
             "buttons => buttons.forEach(button => button.click())"
         )
 
