@@ -139,6 +139,7 @@ SOCKETS = {
     "MASK": value(mask),
     "LIKENESS_CAST": value(cast),
     "LIKENESS_CAST,LIKENESS_PERSON": value(cast),
+    "LIKENESS_CAST,LIKENESS_LAYOUT": value(layout),
     "LIKENESS_PERSON": value(a_person),
     "LIKENESS_LAYOUT": value(layout),
     "LIKENESS_FACES": value(faces),
