@@ -15,6 +15,10 @@ _COUNTED = re.compile(
 _SEVERAL = re.compile(r"(?:s|\bmen|women|children|people)$")
 _KIN = "mother|father|parents|son|daughter|sister|brother|wife|husband|twins|bride|groom|couple|group|team|family|crowd"
 _UNCOUNTED = re.compile(rf"\b(?:{_ANYBODY}|women|men|girls|boys|{_KIN})\b|img")
+_SOMETHING_BESIDE = re.compile(
+    r"(?:,|\b(?:and|with|beside|behind|by|to|hugs|hugging|kisses|kissing|meets)) (?:a|an|the) [a-z]"
+)
+"""What may be one more, as in "a woman and a doctor"; a note that is wrong is worse than none."""
 _SOMEBODY = re.compile(
     rf"\b(?:{_SPECIFIC}|{_ANYBODY}|{_KIN}|everybody|everyone|both|portraits?|selfie|faces?|heads?|he|she|they|his|her|"
     r"their|solo|figures?|characters?|models?)\b|img|\dgirl|\dboy"
@@ -74,4 +78,4 @@ def _has_more(text: str, found: list[re.Match[str]]) -> bool:
     """Whether the words beside those that are counted may mean more people, such as "friends" or "a couple"."""
     for match in reversed(found):
         text = text[: match.start()] + text[match.end() :]
-    return bool(_UNCOUNTED.search(text))
+    return bool(_UNCOUNTED.search(text) or _SOMETHING_BESIDE.search(text))

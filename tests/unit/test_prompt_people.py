@@ -22,6 +22,8 @@ from pack.core.checks import prompt_people
         ("two women and a man standing side by side", 3, ""),
         ("a woman in a green pullover among friends", 5, ""),
         ("a man and his son", 2, ""),
+        ("a woman and a doctor in a hospital", 2, ""),
+        ("a knight kneels, a queen with a sword behind the man, a man", 3, ""),
         ("a 30 year old woman with a child's toy", 1, ""),
         ("portrait, studio light", 1, ""),
         ("2girls, 1boy, classroom", 3, ""),
