@@ -201,6 +201,7 @@ UNREADABLE = [
     ("CheckpointLoaderSimple", "ckpt_name", "checkpoints", "“Group photo”: Checkpoint."),
 ]
 """Of *start_two_people*: a loader of the host, its menu, the folder that this lists, and the field that people read."""
+LISTS_ANEW = "app.refreshComboInNodes().then(() => true)"
 
 
 @newest_often
@@ -220,7 +221,7 @@ def test_a_loader_of_the_host_that_fails_is_told_as_ours_are(
     try:
         visit.close_dialogs()
         visit.open_file(graph)
-        visit.page.evaluate("app.refreshComboInNodes().then(() => true)")
+        visit.page.evaluate(LISTS_ANEW)
         (outside,) = (one["id"] for one in graph["nodes"] if one.get("title") == box)
         visit.canvas.node(outside).set_value(menu, page_of_a_site.name)
         visit.click_run()
@@ -233,5 +234,6 @@ def test_a_loader_of_the_host_that_fails_is_told_as_ours_are(
         assert box in toast
     finally:
         page_of_a_site.unlink()
+        visit.page.evaluate(LISTS_ANEW)  # later tests choose what is there
         visit.page.unroute("**/api/prompt")
         visit.close_dialogs()
