@@ -204,6 +204,26 @@ def find_hosts() -> list[Host]:
     return hosts
 
 
+def data_folder() -> Path | None:
+    """The folder of models and packs in whose custom_nodes this pack sits, where ComfyUI's own code lies elsewhere: of
+    ComfyUI Desktop, of --base-directory, in containers. None where there is no such folder."""
+    folder = ROOT.parent.parent
+    is_data = ROOT.parent.name == "custom_nodes" and (folder / "models").is_dir() and host_at(folder) is None
+    return folder if is_data else None
+
+
+def desktop_config() -> Path:
+    """The file in which ComfyUI Desktop names the folders of models, as an extra_model_paths.yaml does."""
+    home = Path(os.path.expanduser("~"))
+    if sys.platform == "darwin":
+        settings = home / "Library" / "Application Support"
+    elif sys.platform == "win32":
+        settings = Path(os.environ.get("APPDATA") or home / "AppData" / "Roaming")
+    else:
+        settings = Path(os.environ.get("XDG_CONFIG_HOME") or home / ".config")
+    return settings / "ComfyUI" / "extra_models_config.yaml"
+
+
 def required_hosts(script: str) -> list[Host]:
     """As find_hosts, but raises SetupError where there is none, too. script: who needs one."""
     hosts = find_hosts()

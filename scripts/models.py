@@ -197,7 +197,11 @@ def keys_of(models: Iterable[Model]) -> list[str]:
 
 def download(given: argparse.Namespace) -> int:
     """Exit status 1 where something did not come; what came stays."""
-    return fetched(chosen(given.names), host_folders.searched(given.models, keys_of([])), given.yes)
+    wanted = chosen(given.names)
+    folders = host_folders.searched(given.models, keys_of([]))
+    if given.models is None:
+        host_folders.require_lasting(folders)
+    return fetched(wanted, folders, given.yes)
 
 
 def chosen(names: Iterable[str]) -> tuple[Model, ...]:

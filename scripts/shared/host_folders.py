@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -53,6 +54,10 @@ def searched(models: Path | None, keys: Iterable[str]) -> Folders:
     if models is not None:
         require_folder(models)
         return below(models, keys)
+    data = environment.data_folder()
+    if data is not None and not os.environ.get("COMFYUI_PATH"):  # which ComfyUI starts with it is not known
+        say(f"Looking into {data / 'models'}; set COMFYUI_PATH for the other folders of your ComfyUI.")
+        return below(data / "models", keys)
     hosts = environment.find_hosts()
     if not hosts:
         raise SetupError("There is no ComfyUI here. Name its models folder: --models ComfyUI/models")
@@ -80,8 +85,9 @@ def below(models: Path, keys: Iterable[str]) -> Folders:
 def of_host(host: Host) -> Folders:
     """The folders of a ComfyUI as it has them when it starts: its own, those of its extra_model_paths.yaml, and ours.
 
-    The modules of that ComfyUI come into this process. Folders that other packs add, and those of options that
-    ComfyUI is started with, are not among them. Raises SetupError where this Python cannot read them.
+    Those of the folder in which this pack sits, see `environment.data_folder`, come first. The modules of that ComfyUI
+    come into this process. Folders that other packs add, and those of options that ComfyUI is started with, are not
+    among them. Raises SetupError where this Python cannot read them.
     """
     load_pack()
     try:
@@ -92,6 +98,9 @@ def of_host(host: Host) -> Folders:
 
     add_folders(host)
     folders.register()
+    data = environment.data_folder()
+    if data is not None:
+        _add_data(data)
     return folders.folders_by_key()
 
 
@@ -105,6 +114,33 @@ def add_folders(host: Host) -> None:
         _add_extra(extra)
     for key, name in _OF_OUTPUT.items():
         folder_paths.add_model_folder_path(key, str(Path(folder_paths.get_output_directory()) / name))
+
+
+def _add_data(data: Path) -> None:
+    """Make the folders of a data folder known, in front of those beside the code, and those that Desktop names for it.
+    Raises SetupError."""
+    import folder_paths
+
+    own, models = Path(folder_paths.models_dir), data / "models"
+    for key, (paths, *_) in tuple(folder_paths.folder_names_and_paths.items()):
+        below_own = [path for path in paths if Path(path).is_relative_to(own)]
+        for path in reversed(below_own):  # each goes to the front
+            folder = str(models / Path(path).relative_to(own))
+            folder_paths.add_model_folder_path(key, folder, is_default=True)
+    folder_paths.models_dir = str(models)
+    config = environment.desktop_config()
+    if config.is_file() and str(data) in config.read_text("utf-8", errors="replace"):
+        _add_extra(config)
+
+
+def require_lasting(folders: Folders) -> None:
+    """Raises SetupError where downloads would go into the folder of an application, which its updates replace."""
+    models = Path(folders[""][0])
+    if models.parent.parent.name.lower() == "resources":  # as Desktop has it: .../resources/ComfyUI/models
+        raise SetupError(
+            f"{models} belongs to an application, whose next update would replace it. Name the folder in which your "
+            "models lie: --models DIR"
+        )
 
 
 def _add_extra(file: Path) -> None:

@@ -31,10 +31,13 @@ def comfyui(tmp_path: Path) -> Path:
     return folder
 
 
-def examined(comfyui: Path, workflow: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(ROOT / "scripts" / "models.py"), "check", str(workflow)]
-    variables = {**os.environ, "COMFYUI_PATH": str(comfyui)}
-    return subprocess.run(command, capture_output=True, text=True, env=variables, timeout=300)
+def examined(
+    comfyui: Path, workflow: Path, pack: Path = ROOT, command: str = "check", **more: str
+) -> subprocess.CompletedProcess[str]:
+    """pack: where it lies. more: variables of the environment."""
+    called = [sys.executable, str(pack / "scripts" / "models.py"), command, str(workflow)]
+    variables = {**os.environ, "COMFYUI_PATH": str(comfyui), **more}
+    return subprocess.run(called, capture_output=True, text=True, env=variables, timeout=300)
 
 
 PLACES = ("models/unet/old.safetensors", "shared/weights/extra.safetensors", "output/vae/saved.safetensors")
@@ -92,3 +95,39 @@ def test_extra_model_paths_that_comfyui_would_not_start_with_are_named(
     process = examined(comfyui, workflow)
     assert process.returncode == 2
     assert f"{extra} {said}" in process.stderr
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """A folder with models and custom_nodes alone, in which the pack lies."""
+    folder = tmp_path / "Documents" / "ComfyUI"
+    (folder / "custom_nodes").mkdir(parents=True)
+    (folder / "custom_nodes" / "likeness").symlink_to(ROOT)
+    (folder / "models" / "unet").mkdir(parents=True)
+    return folder
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("names_code", [True, False])
+def test_models_lie_where_the_pack_lies(comfyui: Path, workflow: Path, data: Path, names_code: bool) -> None:
+    """As with Desktop and --base-directory. Without COMFYUI_PATH they are looked for there alone."""
+    (comfyui / PLACES[0]).rename(data / PLACES[0])
+    config = data.parent / "ComfyUI" / "extra_models_config.yaml"  # in what stands for ~/.config
+    (data / "more").mkdir()
+    (comfyui / PLACES[1]).rename(data / "more" / "extra.safetensors")
+    config.write_text(f"comfyui_desktop:\n    is_default: true\n    base_path: {data}\n    loras: more\n")
+    variables = {"XDG_CONFIG_HOME": str(data.parent), "COMFYUI_PATH": str(comfyui) if names_code else ""}
+    process = examined(comfyui, workflow, data / "custom_nodes" / "likeness", **variables)
+    assert str(data / PLACES[0]) in process.stdout, process.stdout + process.stderr
+    missing = [line.split()[0] for line in process.stdout.splitlines() if "  missing  " in line]
+    assert missing == ([] if names_code else ["extra.safetensors", "saved.safetensors"])
+
+
+@pytest.mark.thorough
+def test_nothing_is_downloaded_into_an_application(comfyui: Path, tmp_path: Path) -> None:
+    code = tmp_path / "App" / "resources" / "ComfyUI"
+    code.parent.mkdir(parents=True)
+    comfyui.rename(code)
+    process = examined(code, Path("start_two_people"), command="download")
+    assert process.returncode
+    assert f"{code / 'models'} belongs to an application" in process.stderr
