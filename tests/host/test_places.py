@@ -241,7 +241,7 @@ COUNTS_PEOPLE: dict[tuple[str, str], Any] = {
     },
 }
 """By node and input, where people are meant by their numbers: who is meant by one."""
-NO_NUMBERS = {"name", "names", "text", "trigger", "prompt", "negative_prompt"}
+NO_NUMBERS = {"name", "names", "text", "trigger", "prompt", "negative_prompt", "drawn"}
 """Texts of nodes with a cast that have no numbers of people."""
 
 
