@@ -215,7 +215,7 @@ def test_a_node_that_nothing_reads_says_what_it_waits_for(visit: Visit, people: 
     waiting = "Nothing shows or saves what this node makes, so it was not run."
     part = node("LikenessPart", image=["photo", 0], label="other", other_label="a hat", weight=1.0)
     people["part"] = part
-    people["parts"] = node("LikenessPart", image=["photo", 0], label="hair", weight=1.0, parts=["part", 0])
+    people["parts"] = node("LikenessPart", image=["photo", 0], label="hair or headwear", weight=1.0, parts=["part", 0])
     people["model"] = node("LikenessLoadFaceEmbedder")
     visit.load(people)
     unread = [visit.canvas.node(list(people).index(name) + 1) for name in ("part", "parts")]

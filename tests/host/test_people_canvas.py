@@ -35,6 +35,7 @@ def canvas_of(visit: Visit, kind: str = BEHIND) -> PeopleCanvas:
     shown = visit.canvas.node_of(kind)
     shown.evaluate("(node, size) => void node.setSize(size)", [400, 700 if kind == PLACE_CAST else 400])
     shown.show_at(200, 80)
+    visit.close_dialogs()  # of missing files, of a workflow before: it lies over the canvas
     visit.canvas.settle()
     return PeopleCanvas(shown)
 

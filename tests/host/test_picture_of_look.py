@@ -1,5 +1,6 @@
 """The picture on Look from Picture, on which one draws what belongs to the look and what does not."""
 
+import itertools
 import json
 from typing import Any
 
@@ -12,11 +13,19 @@ pytestmark = [pytest.mark.browser, pytest.mark.both_hosts]
 LOOK = "LikenessLookFromPicture"
 RED = 0xFF0000
 SIZE = {"width": 512, "height": 384}
+NUMBERS = itertools.count(1)
 
 
 def graph(drawn: str = "") -> Graph:
     """A look of a red picture, of which the body in the one place is taken."""
-    of_look = {"who": "1", "name": "coat", "label": "whole body clothes", "hair": False, "drawn": drawn}
+    # Of another name each time: ComfyUI 0.3.64 does not send again what it keeps of a node that is not run.
+    of_look = {
+        "who": "1",
+        "name": f"coat {next(NUMBERS)}",
+        "label": "whole body clothes",
+        "hair": False,
+        "drawn": drawn,
+    }
     return {
         "layout": node("LikenessLayoutForAGroup", count=1, framing="half", rows=0, **SIZE),
         "places": node("LikenessPlaceCast", layout=["layout", 0], order="as listed", custom_order="", arrange=""),
