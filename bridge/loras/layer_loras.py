@@ -28,9 +28,10 @@ class NodeLoras:
     """What one node adds in the forwards of a batch.
 
     number: of the node, among those of the batch. names: of its people. layers: by name. shares: how much of each
-    person's LoRAs every pixel of the picture has, (people, H, W), or in the batch of a transformer every token of the
-    picture, (people, tokens); None for one person everywhere, and where people have rows. person_of_row: the number of
-    the person whose row each row of the batch is; None where people have no rows.
+    person's LoRAs every pixel of the picture has, (people, H, W); in the batch of a transformer token_shares are in
+    their place, of every token of the picture, (people, tokens). Both are None for one person everywhere, and where
+    people have rows. person_of_row: the number of the person whose row each row of the batch is; None where people have
+    no rows.
     """
 
     number: int
@@ -38,6 +39,11 @@ class NodeLoras:
     layers: Mapping[str, PeopleLayer]
     shares: Tensor | None
     person_of_row: tuple[int, ...] | None
+    token_shares: Tensor | None = None
+
+    @property
+    def has_regions(self) -> bool:
+        return self.shares is not None or self.token_shares is not None
 
 
 class LastHidden:
@@ -73,7 +79,10 @@ def nodes_by_layer(nodes: Iterable[NodeLoras], more_layers: Iterable[str]) -> di
 
 
 class KeptWeights:
-    """Weights of ranks that one forward has worked out and the next ones need again. like: as the network computes."""
+    """Weights of ranks that one forward has worked out and the next ones need again. like: as the network computes.
+
+    Not by run.kept, which keeps their batch: layers ask for them, also in a graph that torch.compile makes.
+    """
 
     def __init__(self, like: Tensor) -> None:
         self.like = like
@@ -153,7 +162,7 @@ class LayerLoras(LayerAddition):
         if node.person_of_row is not None:
             people = self.people_of_rows(forward, node.person_of_row, len(hidden))
             weights = self.kept.of_rows(forward, people, ranks, hidden.dim())
-        elif node.shares is not None:
+        elif node.has_regions:
             weights = self.weights_by_region(forward, node, ranks, hidden, out)
         else:
             return hidden

@@ -63,7 +63,7 @@ class PrefixLorasBatch(TransformerLorasBatch):
         self._of_prefix = PrefixTokenWeights(forward_shape)
         self._own_count = 0  # of the tokens of the network's own prefix in this forward
         super().__init__(hooks, nodes, forward_shape, self._of_prefix)
-        self._acts_on_everybody = any(node.shares is None for node in nodes)
+        self._acts_on_everybody = any(not node.has_regions for node in nodes)
 
     def network_arguments(
         self, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -75,9 +75,13 @@ class PrefixLorasBatch(TransformerLorasBatch):
         return args, kwargs
 
     def options_for_network(self, options: Options, tokens: Tokens) -> Options:
-        """transformer_options, by which the host keeps no prefix in two cases. LoRAs act in its own, which it would
-        take for the same without them. Or that has as many tokens as the picture, so that nothing tells them apart in
-        the blocks."""
+        """transformer_options for a forward with this batch.
+
+        The host keeps the network's own prefix from step to step, and gives the blocks the picture alone from then on.
+        Two cases forbid it: LoRAs that act everywhere or by row act in this prefix, and the host does not tell it from
+        one without them; and a prefix with as many tokens as the picture, as the blocks' LoRAs tell these two apart by
+        their number (PrefixTokenWeights).
+        """
         options = super().options_for_network(options, tokens.in_blocks(self._own_count, tokens.picture_count))
         is_as_long = self._own_count == tokens.picture_count
         return without_kept_prefix(options) if self._acts_on_everybody or is_as_long else options

@@ -21,14 +21,14 @@ from .refused import other_tokens
 
 
 def with_shares_of_tokens(node: NodeLoras, forward_shape: ForwardShape) -> NodeLoras:
-    """The same node with the shares that every token of the picture has, (people, tokens), in the place of pixels.
+    """The same node with the shares of every token of the picture in the place of those of every pixel.
 
     A batch keeps them, and of every pixel they would take hundreds of times the memory.
     """
     if node.shares is None:
         return node
     shares = in_steps(regions_on_tokens(node.shares, forward_shape.model, forward_shape.latent))
-    return replace(node, shares=shares.to(forward_shape.device))
+    return replace(node, shares=None, token_shares=shares.to(forward_shape.device))
 
 
 class TokenWeights(KeptWeights):
@@ -94,7 +94,7 @@ class TokenWeights(KeptWeights):
     def _of_people(self, tokens: Tokens, node: NodeLoras, stream: Stream, token_count: int) -> Tensor:
         """How much of each person's LoRAs every token has, in a layer of this stream: (people, tokens), 0..1. The
         arguments are as in `by_region`."""
-        on_picture = node.shares
+        on_picture = node.token_shares
         assert on_picture is not None  # asked for people with regions alone
         spans = self._spans(tokens, stream, token_count)
         if any(span.kind is TokenKind.PICTURE and span.count != on_picture.shape[1] for span in spans):

@@ -107,7 +107,7 @@ class TransformerLayerLoras(LayerLoras):
         return weights.view(1, *hidden.shape[1:-1], -1)  # tokens may stand in a grid: (B, frames, h, w, ranks)
 
     def is_anybodys(self, forward: Forward, node: NodeLoras, x: Tensor) -> bool:
-        if node.shares is None or self.stream is None:
+        if not node.has_regions or self.stream is None:
             return True
         token_count = self._token_count(forward, self.stream, x)
         return self.kept.is_anybodys(forward.tokens, node, self.stream.stream, token_count)
@@ -149,7 +149,7 @@ class TransformerLayerLoras(LayerLoras):
         stream = layer.modulation.stream
         for of_node in self.nodes:
             node, loras = of_node.node, of_node.loras
-            if node.shares is None:
+            if not node.has_regions:
                 hidden = self.hidden(forward, hook, of_node, x, out)
                 common = common + functional.linear(hidden, loras.up.like(x))
             else:
@@ -267,7 +267,7 @@ def _modulated_layers(family: TransformerFamily, nodes: Sequence[NodeLoras]) -> 
 def _layers_by_region(nodes: Sequence[NodeLoras]) -> Iterator[str]:
     """The names of the layers that people with regions have LoRAs in."""
     for node in nodes:
-        if node.shares is not None:
+        if node.has_regions:
             yield from node.layers
 
 
