@@ -28,7 +28,8 @@ async function entries() {
   // Without the tables every template is there by its file's name.
   titles = new Map(await templateTitles());
   const texts = await api.getCustomNodesI18n().catch(() => ({}));
-  const { en, [settingOf("Comfy.Locale")]: own = en } = texts;
+  const { en } = texts;
+  const own = texts[settingOf("Comfy.Locale")] ?? en;
   const known = [...titles.keys()].filter((stem) => files.includes(stem));
   return [...new Set([...known, ...files])].map((stem) => {
     const words = searchWords(texts, stem);

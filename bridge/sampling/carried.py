@@ -169,8 +169,8 @@ class Carried(NeverCopied):
         """What `make` gives, a changed copy of this object: made the first time, and the same object from then on.
 
         Runs keep what they have worked out for something carried under that very object (`eq=False`: it is compared by
-        its identity). A new equal object at every step would be worked out anew at every step. key: what tells the
-        changed copies of this object apart.
+        its identity). A new equal object at every step would be worked out anew at every step. It lives as long as what
+        it is a copy of, so not by run.kept. key: what tells the changed copies of this object apart.
         """
         if key not in self._made:
             self._made[key] = make()
@@ -366,12 +366,13 @@ class Chunk(NamedTuple):
 class Rows:
     """What the rows of a forward carry.
 
-    chunks: in the order of the rows; all have equally many rows. count: of the rows.
+    chunks: in the order of the rows; all have equally many rows. A chunk is all rows of an entry; or each row is one,
+    where the forward has some rows of an entry alone, or another pack has moved rows. count: of the rows.
     """
 
     def __init__(self, chunks: Sequence[Chunk], pictures: Sequence[int], *, are_whole: bool) -> None:
-        """pictures: of each row, the number of its picture in its chunk. are_whole: whether each chunk has all of its
-        rows, in their order; else each is one row."""
+        """pictures: of each row, the number of its picture in its entry. are_whole: whether a chunk is all rows of an
+        entry, in their order; else each row is a chunk."""
         self.chunks = chunks
         self.count = len(pictures)
         self._pictures = pictures
@@ -381,7 +382,7 @@ class Rows:
     def of_kind(self, kind: str) -> list[tuple[Any, ...]]:
         """What each chunk carries of one kind, a Carried for each node. kind: the key of the Carried.
 
-        Where people have rows each row is a chunk. So all rows of a chunk are of the same people.
+        Where people have rows, each row is given as a chunk. So all rows of a chunk are of the same people.
         """
         if kind not in self._by_kind:
             self._by_kind[kind] = self._new_of_kind(kind)
@@ -392,7 +393,7 @@ class Rows:
         people_have_rows = any(item.by_row for of_chunk in by_chunk for item in of_chunk)
         if self._are_whole and not people_have_rows:
             return by_chunk
-        rows_per_chunk = self.count // len(by_chunk)
+        rows_per_chunk = self.count // len(by_chunk)  # 1 where each row is a chunk already
         by_row: list[tuple[Any, ...]] = []
         for row, picture in enumerate(self._pictures):
             by_row.append(tuple(item.for_picture(picture) for item in by_chunk[row // rows_per_chunk]))

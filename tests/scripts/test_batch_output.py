@@ -204,7 +204,7 @@ def test_a_run_that_is_refused_before_its_first_row_leaves_the_folder(tmp_path: 
     assert not new.parent.exists()
 
 
-def test_a_folder_is_one_runs_and_holds_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_is_one_runs_alone_and_all_machines_reach_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(output_module, "_LOCK_SECONDS", 0.1)
     with opened(tmp_path / "out"), pytest.raises(SetupError, match="Another run writes into"):
         Output(Folder(str(tmp_path / "out")))

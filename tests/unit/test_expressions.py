@@ -55,7 +55,8 @@ def test_points_of_a_mesh_are_those_of_ibug(name: str) -> None:
     for row in (range(9), range(16, 7, -1), range(27, 31)):
         assert (np.diff(y[list(row)]) > 0).all(), row
     assert y[8] == y[:68].max(), "the chin"
-    for above, below in ((37, 41), (38, 40), (43, 47), (44, 46), (51, 57), (62, 66), (19, 37), (24, 44)):
+    lids, lips, brows_and_lids = ((37, 41), (38, 40), (43, 47), (44, 46)), ((51, 57), (62, 66)), ((19, 37), (24, 44))
+    for above, below in (*lids, *lips, *brows_and_lids):
         assert y[above] < y[below]
     for pupil, corners in ((68, (36, 39)), (69, (42, 45))):
         assert x[corners[0]] < x[pupil] < x[corners[1]]
