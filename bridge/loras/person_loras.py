@@ -73,7 +73,10 @@ class _MadeFor:
 
 
 class PreparedLoras:
-    """The PeopleLayers of one node, for each device on which it was sampled; those of the last MODEL that sampled."""
+    """The PeopleLayers of one node, for each device on which it was sampled; those of the last MODEL that sampled.
+
+    Not by run.kept: the next run with this MODEL finds them prepared.
+    """
 
     def __init__(self) -> None:
         self._made_for: dict[torch.device, _MadeFor] = {}

@@ -271,7 +271,10 @@ def _aligned(bias: Tensor, like: Tensor) -> Tensor:
 
 
 class PartsCache:
-    """What one sampling run makes of parts once only, for one network on one device."""
+    """What one sampling run makes of parts once only, for one network on one device.
+
+    run.kept keeps it, or where parts are recorded anew one for each recording: what it holds goes with it.
+    """
 
     def __init__(self, model: BaseModel, device: torch.device, options_of_run: Options) -> None:
         """options_of_run: what other nodes have put into attentions for the whole run, as transformer_options."""

@@ -59,6 +59,7 @@ class PrefixReferencesBatch(PrefixBatch):
         self._reading_of_rows = reading_of_rows
         self._owners = reading_of_rows[0].owners
         self._read = list(dict.fromkeys(owner for reading in reading_of_rows for owner in reading.prefixes()))
+        # Not by run.kept, which keeps this batch: a prompt is known by its values, as other packs hand on copies.
         self._kept: list[_KeptPrefixes] = []
 
     def options_for_network(self, options: Options, tokens: Tokens) -> Options:

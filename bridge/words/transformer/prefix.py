@@ -51,7 +51,8 @@ class PrefixWordsBatch(PrefixBatch):
     def __init__(self, slots: Sequence[TextSlot], forward_shape: ForwardShape) -> None:
         super().__init__(forward_shape)
         self.slots = slots
-        self._kept: dict[int, _KeptWords] = {}  # by the position of the picture
+        # By the position of the picture, which the network's call alone says. run.kept keeps this batch.
+        self._kept: dict[int, _KeptWords] = {}
 
     def options_for_network(self, options: Options, tokens: Tokens) -> Options:
         """transformer_options with everybody's words, which are computed where they are not kept."""
